@@ -1,0 +1,92 @@
+"""Plain mappings into frozen dataclasses, with every problem reported at once."""
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+_MISSING = object()
+
+
+def build(kind: type[T], raw: object, where: str, problems: list[str]) -> T | None:
+    """Turn one mapping into `kind`, or None after adding what is wrong to `problems`.
+
+    Args:
+        kind: A dataclass whose fields are numbers, strings, booleans, literals, tuples, string-keyed dicts or dataclasses.
+        raw: The mapping as TOML or JSON gave it.
+        where: Path of the mapping in the file, for the messages.
+        problems: Receives one line per problem: key, value, what is allowed.
+    """
+    if not isinstance(raw, Mapping):
+        problems.append(f"{where}: {raw!r} is not a table")
+        return None
+    hints = typing.get_type_hints(kind)
+    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for key in raw.keys() - fields.keys():
+        problems.append(f"{_join(where, key)}: unknown key; known are {', '.join(sorted(fields))}")
+    before = len(problems)
+    values: dict[str, Any] = {}
+    for name, field in fields.items():
+        item = raw.get(name, _MISSING)
+        if item is not _MISSING:
+            values[name] = _value(hints[name], item, _join(where, name), problems)
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            problems.append(f"{_join(where, name)}: missing")
+    return kind(**values) if len(problems) == before else None
+
+
+def _join(where: str, key: object) -> str:
+    return f"{where}.{key}" if where else str(key)
+
+
+def _value(hint: Any, item: object, where: str, problems: list[str]) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return _one_of(args, item, where, problems)
+    if origin in (typing.Union, types.UnionType):
+        return _value(args[0], item, where, problems)
+    if origin is tuple:
+        return _sequence(args, item, where, problems)
+    if origin is dict:
+        return _table(args[1], item, where, problems)
+    if dataclasses.is_dataclass(hint):
+        return build(hint, item, where, problems)  # type: ignore[arg-type]
+    return _plain(hint, item, where, problems)
+
+
+def _one_of(choices: tuple[Any, ...], item: object, where: str, problems: list[str]) -> object:
+    if item not in choices:
+        problems.append(f"{where}: {item!r} is not one of {', '.join(map(str, choices))}")
+    return item
+
+
+def _sequence(args: tuple[Any, ...], item: object, where: str, problems: list[str]) -> tuple[Any, ...]:
+    if not isinstance(item, list | tuple):
+        problems.append(f"{where}: {item!r} is not a list")
+        return ()
+    if args[-1] is not Ellipsis and len(item) != len(args):
+        problems.append(f"{where}: has {len(item)} entries, needs {len(args)}")
+    return tuple(_value(args[0], entry, f"{where}[{i}]", problems) for i, entry in enumerate(item))
+
+
+def _table(hint: Any, item: object, where: str, problems: list[str]) -> dict[str, Any]:
+    if not isinstance(item, Mapping):
+        problems.append(f"{where}: {item!r} is not a table")
+        return {}
+    return {str(key): _value(hint, entry, _join(where, key), problems) for key, entry in item.items()}
+
+
+def _plain(kind: type, item: object, where: str, problems: list[str]) -> Any:
+    if kind is float and isinstance(item, int | float) and not isinstance(item, bool):
+        if not math.isfinite(item):
+            problems.append(f"{where}: {item!r} is not a finite number")
+        return float(item)
+    if type(item) is not kind:
+        problems.append(f"{where}: {item!r} is not {_NAMES.get(kind, kind.__name__)}")
+    return item
+
+
+_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}

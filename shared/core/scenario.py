@@ -1,0 +1,294 @@
+"""The scenario: everything that makes the machinery forecast one thing rather than another."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from shared.core.checked import build
+from shared.errors import ConfigError
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """Another unit in which a channel is found: canonical value = raw * factor + offset.
+
+    A raw value inside `detect` (a range that no canonical value can have) is converted without being asked; without
+    `detect` the unit must be named, in the column's header or its alias.
+    """
+
+    factor: float
+    offset: float = 0.0
+    detect: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """One measured quantity: its unit, what is physically possible, how samples make an hour, how it is found named."""
+
+    name: str
+    unit: str
+    minimum: float
+    maximum: float
+    aggregate: Literal["mean", "sum", "circular"] = "mean"
+    aliases: tuple[str, ...] = ()
+    units: dict[str, Unit] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Category:
+    """A named band of the forecast: values up to and including `upper`."""
+
+    name: str
+    upper: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Station:
+    """What is known of a station beforehand: its zone for timestamps without one, and where it stands."""
+
+    zone: str = "UTC"
+    latitude: float | None = None
+    longitude: float | None = None
+    altitude_m: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """Column and key names that carry the device, the time, the row id, and what is known but not used."""
+
+    device: tuple[str, ...] = ("device_id",)
+    time: tuple[str, ...] = ("timestamp",)
+    row: tuple[str, ...] = ("ID", "id")
+    ignored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """Candidates and budget of a training run."""
+
+    candidates: tuple[Literal["catboost"], ...] = ("catboost",)
+    trials: int = 6
+    folds: int = 3
+    max_trees: int = 600
+    seed: int = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateRules:
+    """When a challenger may replace the champion."""
+
+    minimum_improvement: float = 0.01
+    confidence: float = 0.95
+    minimum_rows: int = 500
+    worst_group_ratio: float = 1.1
+    coverage_tolerance: float = 0.05
+    maximum_mb: float = 50.0
+    maximum_latency_ms: float = 50.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftRules:
+    """When recent data count as drifted."""
+
+    window_days: int = 7
+    minimum_rows: int = 1000
+    false_alarm_rate: float = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrainRules:
+    """When a training job is worth its money."""
+
+    cooldown_h: float = 24.0
+    maximum_runs_per_month: int = 10
+    minimum_new_rows: int = 5000
+    schedule_days: int = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutRules:
+    """The ladder a challenger climbs: shares of devices, and matured paired labels needed on each step."""
+
+    ladder: tuple[float, ...] = (0.0, 0.1, 0.5, 1.0)
+    minimum_labels: int = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fields:
+    name: str
+    title: str
+    task: Literal["regression"]
+    key: str
+    target: str
+    featurizer: str
+    channels: tuple[Channel, ...]
+    cadence_s: int = 3600
+    samples_per_hour: int = 1
+    history: int = 121
+    horizon: int = 24
+    lateness: int = 24
+    interval: float = 0.9
+    zone: str = "UTC"
+    unlisted_stations: Literal["accept", "reject"] = "accept"
+    names: Names = field(default_factory=Names)
+    categories: tuple[Category, ...] = ()
+    stations: dict[str, Station] = field(default_factory=dict)
+    search: Search = field(default_factory=Search)
+    gate: GateRules = field(default_factory=GateRules)
+    drift: DriftRules = field(default_factory=DriftRules)
+    retrain: RetrainRules = field(default_factory=RetrainRules)
+    rollout: RolloutRules = field(default_factory=RolloutRules)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario(_Fields):
+    """A checked use case; hours are the unit of history, horizon and lateness."""
+
+    @property
+    def slots(self) -> int:
+        """Hours a device's ring holds: the window of the oldest hour that a late reading may still change."""
+        return self.history + self.lateness
+
+    @cached_property
+    def stored(self) -> tuple[str, ...]:
+        """Names of the ring's columns: a channel each, two (`_u` east, `_v` north) for a circular one."""
+        names: list[str] = []
+        for channel in self.channels:
+            names += [f"{channel.name}_u", f"{channel.name}_v"] if channel.aggregate == "circular" else [channel.name]
+        return tuple(names)
+
+    @cached_property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of the channels, in the order of every reading's values."""
+        return tuple(channel.name for channel in self.channels)
+
+    @property
+    def target_channel(self) -> Channel:
+        """The channel that is forecast."""
+        return self.channels[self.channel_names.index(self.target)]
+
+    @property
+    def target_column(self) -> int:
+        """Index of the target among the ring's columns."""
+        return self.stored.index(self.target)
+
+
+def parse(raw: Mapping[str, object]) -> Scenario:
+    """Check a scenario file's content.
+
+    Raises:
+        ConfigError: Something is wrong; the message lists every problem, one a line.
+    """
+    problems: list[str] = []
+    scenario = build(Scenario, raw, "", problems)
+    if scenario is not None:
+        problems.extend(_problems(scenario))
+    if scenario is None or problems:
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        raise ConfigError(f"scenario {raw.get('name', '')!r} has {len(problems)} problem(s):\n{lines}")
+    return scenario
+
+
+def _problems(scenario: Scenario) -> Iterable[str]:
+    yield from _limits(scenario)
+    yield from _channels(scenario)
+    yield from _zones(scenario)
+    yield from _categories(scenario)
+
+
+def _limits(scenario: Scenario) -> Iterable[str]:
+    bounds = {
+        "cadence_s": (scenario.cadence_s, 3600, 3600),
+        "samples_per_hour": (scenario.samples_per_hour, 1, 60),
+        "history": (scenario.history, 2, 2000),
+        "horizon": (scenario.horizon, 1, 168),
+        "lateness": (scenario.lateness, 0, 168),
+        "interval": (scenario.interval, 0.5, 0.99),
+        "search.trials": (scenario.search.trials, 1, 200),
+        "search.folds": (scenario.search.folds, 2, 10),
+        "search.max_trees": (scenario.search.max_trees, 1, 5000),
+    }
+    for key, (value, low, high) in bounds.items():
+        if not low <= value <= high:
+            yield f"{key}: {value!r} is outside {low} to {high}"
+    if not scenario.history >= scenario.horizon + scenario.lateness:
+        yield f"history: {scenario.history} is less than horizon + lateness {scenario.horizon + scenario.lateness}"
+    if not NAME.fullmatch(scenario.name):
+        yield f"name: {scenario.name!r} is not lower-case letters, digits and underscores"
+
+
+def _channels(scenario: Scenario) -> Iterable[str]:
+    if scenario.target not in scenario.channel_names:
+        yield f"target: {scenario.target!r} is not a channel; channels are {', '.join(scenario.channel_names)}"
+    elif scenario.target_channel.aggregate == "circular":
+        yield f"target: {scenario.target!r} is circular; a forecast needs a mean or a sum"
+    known = [name.casefold() for c in scenario.channels for name in {c.name, *c.aliases}]
+    known += [name.casefold() for name in {*scenario.names.device, *scenario.names.time}]
+    for name, count in Counter(known).items():
+        if count > 1:
+            yield f"channels: the name {name!r} stands for {count} things"
+    for channel in scenario.channels:
+        yield from _channel(channel)
+
+
+def _channel(channel: Channel) -> Iterable[str]:
+    where = f"channels.{channel.name}"
+    if not NAME.fullmatch(channel.name):
+        yield f"{where}: the name is not lower-case letters, digits and underscores"
+    if not channel.minimum < channel.maximum:
+        yield f"{where}.minimum: {channel.minimum} is not below the maximum {channel.maximum}"
+    for name, unit in channel.units.items():
+        if unit.factor == 0:
+            yield f"{where}.units.{name}.factor: must not be 0"
+        if unit.detect is not None and not _apart(channel, unit.detect):
+            yield f"{where}.units.{name}.detect: {list(unit.detect)} overlaps {channel.minimum} to {channel.maximum}"
+
+
+def _apart(channel: Channel, detect: tuple[float, float]) -> bool:
+    return detect[0] < detect[1] and (detect[1] < channel.minimum or detect[0] > channel.maximum)
+
+
+def _zones(scenario: Scenario) -> Iterable[str]:
+    for where, zone in [
+        ("zone", scenario.zone),
+        *((f"stations.{k}.zone", s.zone) for k, s in scenario.stations.items()),
+    ]:
+        try:
+            ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            yield f"{where}: {zone!r} is not a known time zone"
+
+
+def _categories(scenario: Scenario) -> Iterable[str]:
+    uppers = [category.upper for category in scenario.categories]
+    if uppers != sorted(set(uppers)):
+        yield f"categories: upper bounds {uppers} do not rise"
+    if (
+        uppers
+        and scenario.target in scenario.channel_names
+        and not math.isclose(uppers[-1], scenario.target_channel.maximum)
+    ):
+        yield f"categories: the last upper bound {uppers[-1]} is not the target's maximum {scenario.target_channel.maximum}"
+
+
+def with_overrides(scenario: Scenario, **changes: object) -> Scenario:
+    """Copy of a scenario with fields replaced and checked again.
+
+    Raises:
+        ConfigError: The result breaks a rule.
+    """
+    changed = dataclasses.replace(scenario, **changes)  # type: ignore[arg-type]
+    problems = list(_problems(changed))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return changed
