@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import io
+import re
+import zipfile
+import zlib
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, TypeAlias
+
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from shared.core.readings import Floats
 from shared.errors import ContractBroken
 
 FORMAT = 1
 FILES = ("model.onnx", "baseline.npz", "golden.npz", "card.md")
+VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
+MAXIMUM_UNPACKED_BYTES = 200_000_000
+
+Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 
 
 class Interval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,15 +83,60 @@ def decode_manifest(raw: bytes) -> Manifest:
         raise ContractBroken(f"manifest.json: {error}") from error
     if manifest.format != FORMAT:
         raise ContractBroken(f"manifest.json: format {manifest.format} is not {FORMAT}")
-    bands = len(manifest.interval.edges) + 1
-    if not len(manifest.interval.lower) == len(manifest.interval.upper) == bands:
-        raise ContractBroken(f"manifest.json: interval needs {bands} lower and upper offsets")
+    if not VERSION.fullmatch(manifest.version):
+        raise ContractBroken(f"manifest.json: version {manifest.version[:80]!r} is not of the form {VERSION.pattern}")
+    _check_interval(manifest.interval)
     return manifest
+
+
+def _check_interval(interval: Interval) -> None:
+    bands = len(interval.edges) + 1
+    if not len(interval.lower) == len(interval.upper) == bands:
+        raise ContractBroken(f"manifest.json: interval needs {bands} lower and upper offsets")
+    if not all(left < right for left, right in pairwise(interval.edges)):
+        raise ContractBroken(f"manifest.json: interval edges {interval.edges} do not rise")
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """Write a manifest as indented JSON."""
     return msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+
+
+def encode_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """Write named arrays as an uncompressed npz; the same arrays give the same bytes."""
+    raw = io.BytesIO()
+    with zipfile.ZipFile(raw, "w") as archive:
+        for name, array in arrays.items():
+            # A ZipInfo made by hand carries the year 1980, not the clock.
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+    return raw.getvalue()
+
+
+def decode_arrays(name: str, raw: bytes) -> Arrays:
+    """Read the arrays of an npz; pickled objects are refused.
+
+    Args:
+        name: File name for messages.
+        raw: The file.
+
+    Raises:
+        ContractBroken: Not an npz, truncated, holding objects, or larger than 200 MB once unpacked.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+            if unpacked > MAXIMUM_UNPACKED_BYTES:
+                raise ContractBroken(f"{name}: unpacks to {unpacked} bytes, limit {MAXIMUM_UNPACKED_BYTES}")
+            return {member.removesuffix(".npy"): _array(archive, member) for member in archive.namelist()}
+    except (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, RuntimeError, MemoryError) as error:
+        raise ContractBroken(f"{name}: not a readable npz: {error}") from error
+
+
+def _array(archive: zipfile.ZipFile, member: str) -> npt.NDArray[Any]:
+    with archive.open(member) as stream:
+        array: npt.NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
+        return array
 
 
 def damped(floor: Damped, latest: Floats, mean_24: Floats) -> Floats:

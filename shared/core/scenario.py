@@ -212,7 +212,7 @@ def _limits(scenario: Scenario) -> Iterable[str]:
         "samples_per_hour": (scenario.samples_per_hour, 1, 60),
         "history": (scenario.history, 2, 2000),
         "horizon": (scenario.horizon, 1, 168),
-        "lateness": (scenario.lateness, 0, 168),
+        "lateness": (scenario.lateness, 0, scenario.horizon),
         "interval": (scenario.interval, 0.5, 0.99),
         "search.trials": (scenario.search.trials, 1, 200),
         "search.folds": (scenario.search.folds, 2, 10),

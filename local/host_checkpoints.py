@@ -1,0 +1,69 @@
+"""When checkpoints are written: every so many batches, but never so often that the store is busy with nothing else."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from azure.core.exceptions import AzureError
+from azure.eventhub import EventData
+
+log = logging.getLogger("host.checkpoints")
+
+
+class Checkpoints:
+    """The newest finished event per partition, on its way to the store.
+
+    A checkpoint that is written late, or not at all in a crash, means redelivery, which functions must bear anyhow.
+
+    Args:
+        write: Stores one partition's checkpoint.
+        every: Batches per checkpoint (batchCheckpointFrequency).
+        interval_s: Least time between two writes of a partition, in seconds.
+    """
+
+    def __init__(self, write: Callable[[str, EventData], Awaitable[None]], *, every: int, interval_s: float) -> None:
+        self._write = write
+        self._every = every
+        self._interval_s = interval_s
+        self._newest: dict[str, EventData] = {}
+        self._batches: dict[str, int] = {}
+        self._wake = asyncio.Event()
+
+    def finished(self, partition: str, last: EventData) -> None:
+        """A batch of a partition is done; `last` is its last event."""
+        self._newest[partition] = last
+        self._batches[partition] = self._batches.get(partition, 0) + 1
+        self._wake.set()
+
+    def forget(self, partition: str) -> None:
+        """Another owner has the partition now and may be further: nothing of it is written any more."""
+        self._newest.pop(partition, None)
+        self._batches.pop(partition, None)
+
+    async def run(self) -> None:
+        """Write what is due until cancelled: at once after a pause, else once an interval."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self._write_all([each for each, count in self._batches.items() if count >= self._every])
+            await asyncio.sleep(self._interval_s)
+
+    async def flush(self) -> None:
+        """Write all that is finished, whatever the count says."""
+        await self._write_all(list(self._newest))
+
+    async def _write_all(self, partitions: list[str]) -> None:
+        await asyncio.gather(*(self._write_one(partition) for partition in partitions))
+
+    async def _write_one(self, partition: str) -> None:
+        last, count = self._newest[partition], self._batches[partition]
+        try:
+            await self._write(partition, last)
+        except (AzureError, OSError) as error:
+            log.warning("partition %s: checkpoint not written: %s", partition, type(error).__name__)
+            self._wake.set()
+            return
+        if self._newest.get(partition) is last:
+            self.forget(partition)
+        elif partition in self._batches:
+            self._batches[partition] = max(self._batches[partition] - count, 0)

@@ -1,0 +1,63 @@
+"""Retry policies of functions, as the Functions host applies them."""
+
+import random
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_SPAN = re.compile(r"(?:(\d+)\.)?(\d+):(\d+):(\d+(?:\.\d+)?)")
+
+
+def span_s(text: str) -> float:
+    """Seconds of a .NET time span.
+
+    >>> span_s("00:01:30"), span_s("1.00:00:00.5")
+    (90.0, 86400.5)
+    """
+    match = _SPAN.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a time span of the form hh:mm:ss")
+    days, hours, minutes, seconds = match.groups()
+    return int(days or 0) * 86400 + int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """How often and when a failed execution is repeated.
+
+    Args:
+        limit: Repetitions at most; -1 is endless.
+        minimum_s: Delay before the first repetition, in seconds.
+        maximum_s: Cap of the delay; equal to `minimum_s` for a fixed delay.
+    """
+
+    limit: int
+    minimum_s: float
+    maximum_s: float
+
+    @classmethod
+    def from_settings(cls, policy: Mapping[str, str]) -> "Retry":
+        """Read what `@app.retry` declared.
+
+        Raises:
+            ValueError: An interval is not a time span.
+        """
+        if policy["strategy"].replace("_", "").lower() == "fixeddelay":
+            delay = span_s(policy["delay_interval"])
+            return cls(limit=int(policy["max_retry_count"]), minimum_s=delay, maximum_s=delay)
+        return cls(
+            limit=int(policy["max_retry_count"]),
+            minimum_s=span_s(policy["minimum_interval"]),
+            maximum_s=span_s(policy["maximum_interval"]),
+        )
+
+    def allows(self, failures: int) -> bool:
+        """Whether to try again after this many failures (1 = the first execution failed)."""
+        return self.limit < 0 or failures <= self.limit
+
+    def delay_s(self, failures: int) -> float:
+        """Seconds to wait after this many failures: doubled each time, capped, jittered by a fifth when growing."""
+        doubled = self.minimum_s * 2.0 ** min(failures - 1, 30)
+        if self.minimum_s == self.maximum_s:
+            return self.minimum_s
+        return min(doubled * random.uniform(0.8, 1.2), self.maximum_s)  # noqa: S311 - jitter, not a secret

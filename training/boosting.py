@@ -1,0 +1,128 @@
+"""CatBoost candidates: parameters, fits of folds, the number of trees, and the final model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from catboost import CatBoostRegressor, Pool
+
+from shared.core.readings import Floats, Longs
+from training.data import TrainingSet
+from training.folds import Fold
+
+THREADS = 2
+PATIENCE = 50
+GROWTH = 0.25
+GROWTH_LIMIT = 1.25
+
+Params = Mapping[str, float | int]
+
+KNOWN_GOOD: Params = {
+    "learning_rate": 0.03, "depth": 5, "l2_leaf_reg": 20.0, "subsample": 0.5, "rsm": 0.3, "random_strength": 1.0,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What a candidate did on the folds.
+
+    Args:
+        params: The candidate's parameters.
+        trees: Number of trees that is best for all folds together, one number for all.
+        rmse: Per fold, at that number.
+        forecast: Out-of-fold forecasts by row number of the set, NaN where no fold validates, shape (n,).
+    """
+
+    params: Params
+    trees: int
+    rmse: tuple[float, ...]
+    score: float
+    forecast: Floats
+
+
+def fit_folds(
+    rows: TrainingSet,
+    folds: Sequence[Fold],
+    params: Params,
+    *,
+    max_trees: int,
+    seed: int,
+    done: Callable[[int], None] = lambda _fold: None,
+) -> Fitted:
+    """Train a candidate on each fold and forecast the rows it has not seen.
+
+    Training of a fold stops when its validation gets no better; the number of trees is then chosen on the curves of all
+    folds together, which is less of an optimist than each fold's own best.
+
+    Args:
+        rows: The rows.
+        folds: Rows to train on and to validate on.
+        params: The candidate.
+        max_trees: Most trees.
+        seed: Of CatBoost's random choices.
+        done: Called after each fold with its number from 1.
+    """
+    models, curves = [], []
+    for number, fold in enumerate(folds, 1):
+        valid = _pool(rows, fold.valid)
+        model = _regressor(params, max_trees, seed, od_type="Iter", od_wait=PATIENCE, use_best_model=False)
+        model.fit(_pool(rows, fold.train), eval_set=valid)
+        curves.append(np.asarray(model.get_evals_result()["validation"]["RMSE"], dtype=np.float64))
+        models.append(model)
+        done(number)
+    trees = common_trees(curves, [len(fold.valid) for fold in folds])
+    forecast = np.full(len(rows), np.nan, dtype=np.float32)
+    for model, fold in zip(models, folds, strict=True):
+        forecast[fold.valid] = model.predict(rows.matrix[fold.valid], ntree_end=min(trees, model.tree_count_))
+    squared = [np.mean((forecast[fold.valid] - rows.target[fold.valid]) ** 2, dtype=np.float64) for fold in folds]
+    score = np.average(squared, weights=[len(fold.valid) for fold in folds])
+    return Fitted(params, trees, tuple(float(np.sqrt(s)) for s in squared), float(np.sqrt(score)), forecast)
+
+
+def common_trees(curves: Sequence[npt.NDArray[np.float64]], rows: Sequence[int]) -> int:
+    """Number of trees with the least squared error over all folds; a curve that ended earlier keeps its last value.
+
+    >>> common_trees([np.array([3.0, 1.0, 2.0]), np.array([3.0, 2.5, 2.4, 2.3])], [10, 10])
+    2
+
+    Args:
+        curves: RMSE after each tree, per fold.
+        rows: Validation rows per fold.
+    """
+    longest = max(len(curve) for curve in curves)
+    squared = np.stack([np.pad(curve, (0, longest - len(curve)), mode="edge") ** 2 for curve in curves])
+    return int(np.argmin(np.average(squared, axis=0, weights=rows))) + 1
+
+
+def refit(rows: TrainingSet, folds: Sequence[Fold], fitted: Fitted, *, seed: int) -> CatBoostRegressor:
+    """Train the winner on all rows, with modestly more trees for there being more rows than the folds had."""
+    more = len(rows) / float(np.mean([len(fold.train) for fold in folds]))
+    trees = max(1, round(fitted.trees * min(GROWTH_LIMIT, more**GROWTH)))
+    model = _regressor(fitted.params, trees, seed)
+    model.fit(_pool(rows, np.arange(len(rows))))
+    return model
+
+
+def _pool(rows: TrainingSet, index: Longs) -> Pool:
+    # All rows without a copy: numpy would copy what an index of every row selects.
+    whole = len(index) == len(rows)
+    return Pool(rows.matrix if whole else rows.matrix[index], rows.target if whole else rows.target[index])
+
+
+def _regressor(params: Params, trees: int, seed: int, **more: object) -> CatBoostRegressor:
+    return CatBoostRegressor(
+        iterations=trees,
+        loss_function="RMSE",
+        grow_policy="SymmetricTree",
+        bootstrap_type="Bernoulli",
+        border_count=32,
+        random_seed=seed,
+        thread_count=THREADS,
+        allow_writing_files=False,
+        verbose=False,
+        **params,
+        **more,
+    )
