@@ -65,8 +65,8 @@ class Array(NamedTuple):
 class Described:
     """A value with its descriptor, e.g. 0x24 and [] for the outcome "accepted"."""
 
-    descriptor: object
-    value: object
+    descriptor: Any
+    value: Any
 
 
 Reader = Callable[[bytes, int, int], "tuple[Any, int]"]

@@ -235,13 +235,19 @@ class EventLog:
         """Messages of committed events from `sequence` on, within both limits but at least one if there is any."""
         if not 0 <= sequence < self.end or max_count < 1:
             return []
-        start = self._positions[sequence]
-        stop = bisect_right(self._positions, start + max_bytes, sequence + 1, min(self.end, sequence + max_count))
-        bounds = [*self._positions[sequence:stop], self._positions[stop] if stop < self.end else self._committed]
+        start, count = self._positions[sequence], min(self.end, sequence + max_count)
+        stop = bisect_right(self._positions, start + max_bytes, sequence + 1, count) - 1
+        if self._end_of(count - 1) <= start + max_bytes:
+            stop = count
+        stop = max(stop, sequence + 1)
+        bounds = [*self._positions[sequence:stop], self._end_of(stop - 1)]
         data = os.pread(self._fd, bounds[-1] - start, start)
         if len(data) != bounds[-1] - start:
             raise OSError(f"log is shorter than its index at event {sequence}")
         return [data[a - start + _HEAD.size : b - start] for a, b in pairwise(bounds)]
+
+    def _end_of(self, sequence: int) -> int:
+        return self._positions[sequence + 1] if sequence + 1 < self.end else self._committed
 
     def after_time(self, enqueued_ms: int, *, inclusive: bool) -> int:
         """Sequence number of the first event enqueued after this time, or at it when inclusive."""

@@ -272,6 +272,7 @@ class Connection(asyncio.Protocol):
 
     def _close(self, error: AmqpError | None) -> None:
         """Say everything that is due, then close; the peer has a moment to read it."""
+        self._broker.commit()
         for session in self._sessions.values():
             session.write_outcomes()
         self.emit(0, Close(error_value(error)))

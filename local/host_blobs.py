@@ -17,6 +17,7 @@ from azure.storage.blob.aio import BlobServiceClient
 from local.host_functions import Declared, connection, resolve
 from local.host_invoke import InvocationFailed, Invoker
 from local.host_receipts import DONE, FAILED, HOSTS_CONTAINER, OVER, POISON, Receipt, Receipts
+from local.host_retry import STORAGE
 from local.host_stream import LazyInputStream
 
 POISON_CONTAINER = "webjobs-blobtrigger-poison"
@@ -81,8 +82,8 @@ class BlobListener:
         self._options = options
         self._container, self._prefix, self._pattern = path_pattern(resolve(function.binding["path"], settings))
         self._watched = connection(function.binding["connection"], settings)
-        self._service = BlobServiceClient.from_connection_string(self._watched)
-        self._hosts = BlobServiceClient.from_connection_string(connection("AzureWebJobsStorage", settings))
+        self._service = BlobServiceClient.from_connection_string(self._watched, **STORAGE)
+        self._hosts = BlobServiceClient.from_connection_string(connection("AzureWebJobsStorage", settings), **STORAGE)
         self._receipts = Receipts(
             self._hosts.get_container_client(HOSTS_CONTAINER), function.name, expiry_s=options.expiry_s
         )

@@ -21,7 +21,7 @@ from local.host_checkpoints import Checkpoints
 from local.host_events import to_functions
 from local.host_functions import Declared, connection, resolve
 from local.host_invoke import InvocationFailed, Invoker
-from local.host_retry import Retry, span_s
+from local.host_retry import STORAGE, Retry, span_s
 
 CHECKPOINT_CONTAINER = "azure-webjobs-eventhub"
 POLL_S = 0.1  # how often an unfinished small batch is looked at again
@@ -201,7 +201,7 @@ class EventHubListener:
         return dict(zip(owned, await asyncio.gather(*map(lag, owned)), strict=True))
 
     def _connect(self) -> EventHubConsumerClient:
-        store = BlobCheckpointStore.from_connection_string(self._storage, CHECKPOINT_CONTAINER)
+        store = BlobCheckpointStore.from_connection_string(self._storage, CHECKPOINT_CONTAINER, **STORAGE)
         return EventHubConsumerClient.from_connection_string(
             self._hub_connection,
             self._group,
@@ -306,6 +306,6 @@ class EventHubListener:
 
 
 async def _ensure_container(storage: str) -> None:
-    async with ContainerClient.from_connection_string(storage, CHECKPOINT_CONTAINER) as container:
+    async with ContainerClient.from_connection_string(storage, CHECKPOINT_CONTAINER, **STORAGE) as container:
         with contextlib.suppress(ResourceExistsError):
             await container.create_container()

@@ -123,7 +123,11 @@ def _check_parameter(call: Callable[..., Any], trigger: Mapping[str, Any]) -> No
     converter = meta.get_binding_registry().get(  # type: ignore[no-untyped-call]
         trigger["type"]
     )
-    if annotation is not None and not converter.check_input_type_annotation(annotation):
+    try:
+        known = annotation is None or converter.check_input_type_annotation(annotation)
+    except TypeError:  # an annotation that is no class
+        known = False
+    if not known:
         raise HostError(f"parameter {name} is annotated {annotation}, which fails indexing in Azure")
 
 

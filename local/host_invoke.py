@@ -64,6 +64,7 @@ class Invoker:
         self.tallies = {function.name: Tally() for function in functions}
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="function")
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._run_loop, name="coroutines", daemon=True)
 
     async def __call__(self, function: Declared, make: Callable[[], Any], *, failures: int = 0) -> Any:
         """Run one execution and return the function's value.
@@ -93,6 +94,7 @@ class Invoker:
         self._pool.shutdown(wait=False, cancel_futures=True)
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(1.0)
 
     async def _run(self, function: Declared, make: Callable[[], Any], failures: int) -> Any:
         keywords = {"context": _context(function, failures)} if function.wants_context else {}
@@ -106,8 +108,13 @@ class Invoker:
         """The loop of coroutine functions: a function that blocks it holds up the others, but not the host."""
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            threading.Thread(target=self._loop.run_forever, name="coroutines", daemon=True).start()
+            self._thread.start()
         return self._loop
+
+    def _run_loop(self) -> None:
+        if self._loop is not None:
+            self._loop.run_forever()
+            self._loop.close()
 
 
 def _call(function: Declared, make: Callable[[], Any], keywords: dict[str, Any]) -> Any:

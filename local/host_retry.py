@@ -4,7 +4,10 @@ import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+# the storage SDK's own retries: its first pause is 15 s, too long for an Azurite that restarts beside us
+STORAGE: dict[str, Any] = {"initial_backoff": 0.2, "increment_base": 1, "random_jitter_range": 0.1, "retry_total": 3}
 _SPAN = re.compile(r"(?:(\d+)\.)?(\d+):(\d+):(\d+(?:\.\d+)?)")
 
 

@@ -12,6 +12,8 @@ from azure.core import MatchConditions
 from azure.functions.blob import InputStream
 from azure.storage.blob import BlobClient, BlobProperties
 
+from local.host_retry import STORAGE
+
 CHUNK = 4 << 20  # bytes held in memory
 
 
@@ -47,7 +49,7 @@ class LazyInputStream(InputStream):
     def __init__(self, storage: str, blob: str, found: BlobProperties) -> None:
         container, _, name = blob.partition("/")
         client = BlobClient.from_connection_string(
-            storage, container, name, max_single_get_size=CHUNK, max_chunk_get_size=CHUNK
+            storage, container, name, max_single_get_size=CHUNK, max_chunk_get_size=CHUNK, **STORAGE
         )
         super().__init__(
             data=b"",

@@ -16,7 +16,7 @@ from croniter import croniter
 from local.host_functions import Declared, HostError, connection, resolve
 from local.host_invoke import InvocationFailed, Invoker
 from local.host_receipts import HOSTS_CONTAINER
-from local.host_retry import Retry
+from local.host_retry import STORAGE, Retry
 
 NO_RETRY = Retry(limit=0, minimum_s=0.0, maximum_s=0.0)
 log = logging.getLogger("host.timers")
@@ -41,7 +41,10 @@ class TimerListener:
         self._schedule = resolve(function.binding["schedule"], settings)
         next_run(self._schedule, dt.datetime.now(dt.timezone.utc))
         self._note = BlobClient.from_connection_string(
-            connection("AzureWebJobsStorage", settings), HOSTS_CONTAINER, f"timers/local/{function.name}/status"
+            connection("AzureWebJobsStorage", settings),
+            HOSTS_CONTAINER,
+            f"timers/local/{function.name}/status",
+            **STORAGE,
         )
         self._status: dict[str, str] = {}
         self._stopping = asyncio.Event()

@@ -14,14 +14,14 @@ from training.data import TrainingSet
 from training.folds import Fold
 
 THREADS = 2
-PATIENCE = 50
+PATIENCE = 60
 GROWTH = 0.25
 GROWTH_LIMIT = 1.25
 
 Params = Mapping[str, float | int]
 
 KNOWN_GOOD: Params = {
-    "learning_rate": 0.03, "depth": 5, "l2_leaf_reg": 20.0, "subsample": 0.5, "rsm": 0.3, "random_strength": 1.0,
+    "learning_rate": 0.03, "depth": 6, "l2_leaf_reg": 20.0, "subsample": 0.2, "rsm": 0.1, "random_strength": 5.0,
 }  # fmt: skip
 
 
@@ -54,8 +54,8 @@ def fit_folds(
 ) -> Fitted:
     """Train a candidate on each fold and forecast the rows it has not seen.
 
-    Training of a fold stops when its validation gets no better; the number of trees is then chosen on the curves of all
-    folds together, which is less of an optimist than each fold's own best.
+    A fold stops when its validation gets no better, and no later fold grows longer. The number of trees is the one that
+    is best for all folds together and that all folds reached: each fold's own best would be an optimist's choice.
 
     Args:
         rows: The rows.
@@ -65,35 +65,35 @@ def fit_folds(
         seed: Of CatBoost's random choices.
         done: Called after each fold with its number from 1.
     """
-    models, curves = [], []
+    models, curves, limit = [], [], max_trees
     for number, fold in enumerate(folds, 1):
-        valid = _pool(rows, fold.valid)
-        model = _regressor(params, max_trees, seed, od_type="Iter", od_wait=PATIENCE, use_best_model=False)
-        model.fit(_pool(rows, fold.train), eval_set=valid)
+        model = _regressor(params, limit, seed, od_type="Iter", od_wait=PATIENCE, use_best_model=False)
+        model.fit(_pool(rows, fold.train), eval_set=_pool(rows, fold.valid))
         curves.append(np.asarray(model.get_evals_result()["validation"]["RMSE"], dtype=np.float64))
         models.append(model)
+        limit = len(curves[-1])
         done(number)
     trees = common_trees(curves, [len(fold.valid) for fold in folds])
     forecast = np.full(len(rows), np.nan, dtype=np.float32)
     for model, fold in zip(models, folds, strict=True):
-        forecast[fold.valid] = model.predict(rows.matrix[fold.valid], ntree_end=min(trees, model.tree_count_))
+        forecast[fold.valid] = model.predict(rows.matrix[fold.valid], ntree_end=trees)
     squared = [np.mean((forecast[fold.valid] - rows.target[fold.valid]) ** 2, dtype=np.float64) for fold in folds]
     score = np.average(squared, weights=[len(fold.valid) for fold in folds])
     return Fitted(params, trees, tuple(float(np.sqrt(s)) for s in squared), float(np.sqrt(score)), forecast)
 
 
 def common_trees(curves: Sequence[npt.NDArray[np.float64]], rows: Sequence[int]) -> int:
-    """Number of trees with the least squared error over all folds; a curve that ended earlier keeps its last value.
+    """Number of trees with the least squared error over all folds, among those that every fold reached.
 
-    >>> common_trees([np.array([3.0, 1.0, 2.0]), np.array([3.0, 2.5, 2.4, 2.3])], [10, 10])
+    >>> common_trees([np.array([3.0, 1.0, 2.0, 0.1]), np.array([3.0, 2.5, 2.4])], [10, 10])
     2
 
     Args:
         curves: RMSE after each tree, per fold.
         rows: Validation rows per fold.
     """
-    longest = max(len(curve) for curve in curves)
-    squared = np.stack([np.pad(curve, (0, longest - len(curve)), mode="edge") ** 2 for curve in curves])
+    shortest = min(len(curve) for curve in curves)
+    squared = np.stack([curve[:shortest] ** 2 for curve in curves])
     return int(np.argmin(np.average(squared, axis=0, weights=rows))) + 1
 
 

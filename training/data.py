@@ -126,7 +126,7 @@ def from_windows(scenario: Scenario, featurizer: Featurizer, chunks: Iterable[Wi
         hours = np.full(window.shape[2], UNKNOWN_HOUR, dtype=np.int64)
         matrices.append(featurizer.matrix(window, hours))
         targets.append(chunk.target[known])
-        groups += [group for group, keep in zip(chunk.group or [""] * len(known), known, strict=True) if keep]
+        groups += [group for group, keep in zip(chunk.group, known, strict=True) if keep]
         latest.append(window[-1, scenario.target_column])
         mean_24.append(_mean(window[-DAY:, scenario.target_column]))
     devices = tuple(sorted(set(groups)))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from shared.core.readings import Floats, Longs
+from shared.core.readings import Floats, Ints, Longs
 
 Bools: TypeAlias = npt.NDArray[np.bool_]
 Forecasts: TypeAlias = Mapping[str, Floats]
@@ -47,7 +48,7 @@ def compare(truth: Floats, forecasts: Forecasts) -> dict[str, float]:
     return {**scores(truth[same], chosen), **counts}
 
 
-def by_group(names: Sequence[str], group: Longs, truth: Floats, forecasts: Forecasts) -> list[Row]:
+def by_group(names: Sequence[str], group: Longs | Ints, truth: Floats, forecasts: Forecasts) -> list[Row]:
     """A row of scores for each group, in the order of the names; groups without rows are left out.
 
     Args:
@@ -78,3 +79,46 @@ def coverage(lower: Floats, upper: Floats, truth: Floats) -> float:
     if not len(truth):
         return float("nan")
     return float(np.mean((lower <= truth) & (truth <= upper)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """Forecasts beside what came, row by row.
+
+    Args:
+        as_of: As-of hours, or -1 where rows have no time, shape (n,).
+        device: Index into `devices`, shape (n,).
+        devices: Device ids.
+        truth: What came, shape (n,).
+        forecasts: By suffix: "" the model, "_persistence", "_damped", each of shape (n,).
+        lower: Lower ends of the model's intervals, shape (n,).
+        upper: Upper ends, shape (n,).
+    """
+
+    as_of: Longs
+    device: Ints
+    devices: tuple[str, ...]
+    truth: Floats
+    forecasts: Forecasts
+    lower: Floats
+    upper: Floats
+
+    def metrics(self) -> dict[str, float]:
+        """Scores of all forecasts on the same rows, and the skill over the damped floor."""
+        found = compare(self.truth, self.forecasts)
+        if {"rmse", "rmse_damped"} <= found.keys() and found["rmse_damped"] > 0:
+            found["improvement"] = 1 - found["rmse"] / found["rmse_damped"]
+        found["coverage"] = coverage(self.lower, self.upper, self.truth)
+        found["interval_width"] = float(np.mean(self.upper - self.lower)) if len(self.truth) else float("nan")
+        return {name: value for name, value in found.items() if np.isfinite(value)}
+
+    def by_device(self) -> list[Row]:
+        """Scores of each device."""
+        return by_group(self.devices, self.device, self.truth, self.forecasts)
+
+    def by_month(self) -> list[Row]:
+        """Scores of each month of as-of hours (UTC); none where rows have no time."""
+        if not len(self.as_of) or self.as_of[0] < 0:
+            return []
+        names, month = months(self.as_of)
+        return by_group(names, month, self.truth, self.forecasts)

@@ -136,27 +136,30 @@ def _hidden(path: Path) -> bool:
 
 
 def _read_one(path: Path, scenario: Scenario, zone: str | None, not_after: int, gathered: _Gathered) -> Source:
+    table: LongTable | WideTable | None = None
+    rejected: Counter[str] = Counter()
+    problem = None
     try:
         with path.open("rb") as stream:
             table = open_table(path.name, stream, scenario, zone=zone, not_after_minute=not_after)
-            rejected = _gather(table, gathered)
+            _gather(table, gathered, rejected)
     except BadEvent as error:
-        return Source(name=path.name, problem=str(error))
+        problem = str(error)
     except OSError as error:
-        return Source(name=path.name, problem=f"cannot be read: {error.strerror or error}")
-    long = table if isinstance(table, LongTable) else None
+        problem = f"cannot be read: {error.strerror or error}"
+    if table is None:
+        return Source(name=path.name, problem=problem)
     return Source(
         name=path.name,
         rows=table.rows,
         rejected=dict(rejected),
-        ignored=long.ignored if long else (),
-        converted=dict(long.converted) if long else {},
-        problem=table.problem,
+        ignored=table.ignored,
+        converted=dict(table.converted),
+        problem=problem or table.problem,
     )
 
 
-def _gather(table: LongTable | WideTable, gathered: _Gathered) -> Counter[str]:
-    rejected: Counter[str] = Counter()
+def _gather(table: LongTable | WideTable, gathered: _Gathered, rejected: Counter[str]) -> None:
     if isinstance(table, WideTable):
         for chunk in table:
             gathered.windows.append(chunk)
@@ -165,4 +168,3 @@ def _gather(table: LongTable | WideTable, gathered: _Gathered) -> Counter[str]:
         for parsed in table:
             gathered.add(parsed)
             rejected.update(rejection.reason for rejection in parsed.rejected)
-    return rejected

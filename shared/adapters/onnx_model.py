@@ -32,6 +32,8 @@ _RUNTIME_ERRORS = (
     runtime.NoSuchFile,
     runtime.NotImplemented,
     runtime.RuntimeException,
+    RuntimeError,
+    ValueError,  # text inside the model that is not UTF-8
 )
 
 
@@ -51,9 +53,11 @@ class Graph:
 
     def __init__(self, raw: bytes, *, threads: int = 1) -> None:
         with _translated():
-            self._session = onnxruntime.InferenceSession(raw, _options(threads), providers=["CPUExecutionProvider"])
-        self._input, self.width = _signature(self._session)
-        self._pad = ORDER_FREE not in self._session.get_modelmeta().custom_metadata_map
+            self._session = onnxruntime.InferenceSession(
+                raw, _options(threads), providers=["CPUExecutionProvider"], enable_fallback=False
+            )
+            self._input, self.width = _signature(self._session)
+            self._pad = ORDER_FREE not in self._session.get_modelmeta().custom_metadata_map
 
     def run(self, inputs: Floats) -> Floats:
         """Score rows in the graph's own column order.
@@ -218,4 +222,4 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except _RUNTIME_ERRORS as error:
-        raise ContractBroken(f"model.onnx: {str(error).splitlines()[0][:300]}") from error
+        raise ContractBroken(f"model.onnx: {' '.join(str(error).split())[:300]}") from error

@@ -11,7 +11,7 @@ import numpy as np
 
 from shared.core.readings import Doubles, Longs
 
-SECONDS = {"hour": 3600, "day": 86400}
+UNKNOWN = "\u2013"
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -40,8 +40,10 @@ class Scale:
         step = nice_step((self.high - self.low) / wanted)
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
-        count = range(first, last + 1)
-        return [Tick((k * step - self.low) / (self.high - self.low), plain(k * step, step)) for k in count]
+        return [
+            Tick((k * step - self.low) / (self.high - self.low), plain(k * step, step), minor=bool((k - first) % 2))
+            for k in range(first, last + 1)
+        ]
 
 
 def nice_step(rough: float) -> float:
@@ -73,13 +75,35 @@ def plain(value: float, step: float = 0.0) -> str:
     ('12,500', '0.25', '3.14')
     """
     if not math.isfinite(value):
-        return "–"
-    if step > 0:
-        decimals = max(0, -math.floor(math.log10(step) + 1e-9)) + (1 if str(step).lstrip("0.").startswith("25") and step < 10 else 0)
-    else:
-        decimals = 0 if abs(value) >= 1000 else max(0, 2 - int(math.log10(max(abs(value), 1.0))))
+        return UNKNOWN
+    decimals = _decimals(step) if step > 0 else 0 if abs(value) >= 1000 else 2 - int(math.log10(max(abs(value), 1.0)))
     shown = f"{value:,.{decimals}f}"
     return shown.replace("-", "\u2212") if float(shown.replace(",", "")) else shown.lstrip("-")
+
+
+def count(value: float) -> str:
+    """A whole number for people; a dash where it is unknown."""
+    return plain(value, 1.0)
+
+
+def duration(seconds: float) -> str:
+    """A stretch of time for people.
+
+    >>> duration(0.0421), duration(6.1), duration(96.1), duration(3725)
+    ('42 ms', '6.1 s', '1 min 36 s', '1 h 2 min')
+    """
+    if not seconds >= 0:
+        return UNKNOWN
+    if seconds < 0.9995:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _decimals(step: float) -> int:
+    return next((places for places in range(8) if math.isclose(round(step, places), step, rel_tol=1e-6)), 8)
 
 
 def moment(hour: float, *, clock: bool = True) -> str:
@@ -130,7 +154,10 @@ def _months(first: int, last: int) -> Iterator[tuple[int, str]]:
         if hour > last:
             return
         if hour >= first:
-            yield hour, f"{when:%Y}" if step >= 12 else f"{when:%b %Y}" if opening or when.month <= step else f"{when:%b}"
+            yield (
+                hour,
+                f"{when:%Y}" if step >= 12 else f"{when:%b %Y}" if opening or when.month <= step else f"{when:%b}",
+            )
             opening = False
         index += step
 

@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterable
 
 # control characters, lone surrogates and marks that turn the direction of the text around them
-_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]"
+)
 _VOID = frozenset({"meta", "br", "hr"})
 
 
@@ -33,14 +35,16 @@ def join(parts: Iterable[object]) -> Html:
     return Html("".join(map(text, parts)))
 
 
-def tag(name: str, *children: object, **attributes: object) -> Html:
+def tag(name: str, /, *children: object, **attributes: object) -> Html:
     """An element; an attribute's trailing underscore is dropped, other underscores become hyphens, None leaves it out.
 
     >>> tag("p", "1 < 2", class_="note", hidden=None)
     '<p class="note">1 &lt; 2</p>'
     """
     shown = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{text(value)}"' for key, value in attributes.items() if value is not None
+        f' {key.rstrip("_").replace("_", "-")}="{text(value)}"'
+        for key, value in attributes.items()
+        if value is not None
     )
     if name in _VOID:
         return Html(f"<{name}{shown}>")

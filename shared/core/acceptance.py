@@ -1,4 +1,4 @@
-"""One rule for what is accepted, whichever way a record came: device, then time, then values in the scenario's order."""
+"""One rule for what is accepted, whichever way a record came: device, then time, then each value."""
 
 from __future__ import annotations
 
@@ -124,7 +124,13 @@ class Acceptance:
         return None
 
     def _explain(
-        self, sheet: Sheet, problems: list[tuple[str, str] | None], verdict: int, late: int, i: int, not_after: int | Longs
+        self,
+        sheet: Sheet,
+        problems: list[tuple[str, str] | None],
+        verdict: int,
+        late: int,
+        i: int,
+        not_after: int | Longs,
     ) -> tuple[str, str]:
         if verdict == _DEVICE:
             found = problems[sheet.device[i]] if sheet.device[i] >= 0 else None

@@ -62,7 +62,9 @@ class Columns:
 
     def __init__(self, scenario: Scenario) -> None:
         self._channels = scenario.channels
-        self._known = {plain(n): c for c, channel in enumerate(scenario.channels) for n in (channel.name, *channel.aliases)}
+        self._known = {
+            plain(n): c for c, channel in enumerate(scenario.channels) for n in (channel.name, *channel.aliases)
+        }
         self._device = {plain(name): rank for rank, name in enumerate(scenario.names.device)}
         self._time = {plain(name): rank for rank, name in enumerate(scenario.names.time)}
         self._row = {plain(name): rank for rank, name in enumerate(scenario.names.row)}
@@ -71,8 +73,8 @@ class Columns:
         """Where a record with these names keeps what.
 
         Raises:
-            BadEvent: `duplicate_header`, two names stand for one channel, or one name stands twice for the device or the
-                time; `unit`, a bracket after a channel's name holds no unit of its.
+            BadEvent: `duplicate_header`, two names stand for one channel, or one name of the device or the time stands
+                twice; `unit`, a bracket after a channel's name holds no unit of its.
         """
         written = [plain(name) for name in names]
         times = [self._time_and_zone(name) for name in written]
@@ -114,7 +116,9 @@ class Columns:
             return self._known.get(name), None, ""
         if match := _BRACKETS.fullmatch(written.strip(" \t\r\n\ufeff\"'")):
             c = self._known.get(plain(match[1]))
-            return (None, None, "") if c is None else (c, self._bracketed(self._channels[c], match[2]), match[2].strip())
+            return (
+                (None, None, "") if c is None else (c, self._bracketed(self._channels[c], match[2]), match[2].strip())
+            )
         for cut in [i for i, character in enumerate(name) if character == "_"]:
             c = self._known.get(name[:cut])
             unit = None if c is None else unit_of(self._channels[c], name[cut + 1 :])
@@ -152,7 +156,7 @@ class Columns:
 
 
 def _is_zone(name: str) -> bool:
-    if name.strip().upper() not in ("UTC", "GMT", "Z") and not name.strip()[:1] in ("+", "-"):
+    if name.strip().upper() not in ("UTC", "GMT", "Z") and name.strip()[:1] not in ("+", "-"):
         return False
     try:
         zone(name.strip().upper())

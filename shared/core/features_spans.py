@@ -13,7 +13,7 @@ from shared.core.readings import Floats
 def means(plan: Plan) -> Block:
     """Mean of the valid hours."""
     features = [
-        same(s, f"mean_{h}", f"mean of the valid hours of the last {h}") for h in plan.spans for s in plan.scalars
+        same(s, f"mean_{h}", f"mean of the valid values of the last {h} h") for h in plan.spans for s in plan.scalars
     ]
 
     def fill(summary: Summary, out: Floats) -> None:
@@ -29,7 +29,7 @@ def deviations(plan: Plan) -> Block:
     features = [
         feature(
             f"{s.name}.std_{h}",
-            f"standard deviation of the valid hours of the last {h}",
+            f"standard deviation of the valid values of the last {h} h",
             0,
             (s.high - s.low) / 2,
             s.unit,
@@ -69,7 +69,7 @@ def amounts(plan: Plan) -> Block:
     features = [
         feature(
             f"{s.name}.sum_{h}",
-            f"sum of the valid hours of the last {h}",
+            f"sum of the valid values of the last {h} h",
             h * min(s.low, 0),
             h * max(s.high, 0),
             s.unit,
@@ -96,7 +96,7 @@ def departures(plan: Plan) -> Block:
     features += [difference(s, "mean_24_minus_mean_72", "mean of 24 h minus mean of 72 h") for s in plan.moving]
 
     def fill(summary: Summary, out: Floats) -> None:
-        np.negative(summary.offsets[day, :count], out=out[:count])
+        np.subtract(ZERO, summary.offsets[day, :count], out=out[:count])
         np.subtract(summary.offsets[day, :count], summary.offsets[days, :count], out=out[count:])
 
     return Block(tuple(features), fill)
@@ -106,7 +106,7 @@ def flows(plan: Plan) -> Block:
     """Mean vector of each flow, and its steadiness: the length of the mean vector divided by the mean speed."""
     features = []
     for hours in plan.spans:
-        over = f"of the valid hours of the last {hours}"
+        over = f"of the valid values of the last {hours} h"
         for flow in plan.flows:
             for part in ("u", "v"):
                 name = f"{flow.name}.{part}_{hours}"

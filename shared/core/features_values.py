@@ -95,7 +95,7 @@ def gaps(plan: Plan) -> Block:
     rows = [plan.rows[row] for row in plan.presence.values()]
 
     def fill(summary: Summary, out: Floats) -> None:
-        for (i, span), part in zip(spans, out.reshape(len(spans), len(rows), -1), strict=True):
+        for (i, span), part in zip(spans, out.reshape(len(spans), len(rows), out.shape[1]), strict=True):
             np.divide(np.float32(span) - summary.counts[i, rows], np.float32(span), out=part)
 
     return Block(tuple(features), fill)

@@ -6,7 +6,6 @@ import numpy as np
 
 from shared.core.features_block import Block, Feature, feature
 from shared.core.features_plan import Plan, Scalar
-from shared.core.features_window import Summary
 from shared.core.readings import Floats
 
 A, B, E0 = np.float32(17.62), np.float32(243.12), np.float32(6.112)  # 1, degC, hPa
@@ -27,7 +26,8 @@ def saturation_pressure(temperature: Floats) -> Floats:
         Observation, part I chapter 4, annex 4.B (-45 to 60 degC).
     """
     warmth = np.clip(temperature, COLDEST, HOTTEST)
-    return E0 * np.exp(A * warmth / (B + warmth))
+    pressure: Floats = E0 * np.exp(A * warmth / (B + warmth))
+    return pressure
 
 
 def dew_point(temperature: Floats, humidity: Floats) -> Floats:
@@ -41,8 +41,9 @@ def dew_point(temperature: Floats, humidity: Floats) -> Floats:
         See `saturation_pressure`.
     """
     warmth = np.clip(temperature, COLDEST, HOTTEST)
-    exponent = np.log(np.maximum(humidity, DRIEST) / np.float32(100)) + A * warmth / (B + warmth)
-    return B * exponent / (A - exponent)
+    exponent: Floats = np.log(np.maximum(humidity, DRIEST) / np.float32(100)) + A * warmth / (B + warmth)
+    dew: Floats = B * exponent / (A - exponent)
+    return dew
 
 
 def absolute_humidity(temperature: Floats, pressure: Floats) -> Floats:
@@ -53,41 +54,34 @@ def absolute_humidity(temperature: Floats, pressure: Floats) -> Floats:
 
 def vapour(plan: Plan) -> Block:
     """Vapour terms of the newest temperature and humidity; none unless these are measured in degC and %."""
-    units = {scalar.name: scalar.unit for scalar in plan.scalars}
-    if (units.get("temp"), units.get("rel_humidity")) != ("degC", "%"):
+    scalars = {scalar.name: scalar for scalar in plan.scalars}
+    temperature, humidity = scalars.get("temp"), scalars.get("rel_humidity")
+    if not (temperature and humidity and temperature.unit == "degC" and humidity.unit == "%"):
         return Block((), lambda _summary, _out: None)
-    rows = plan.rows["temp"], plan.rows["rel_humidity"]
-    features = _features(
-        *(scalar for name in ("temp", "rel_humidity") for scalar in plan.scalars if scalar.name == name)
+    warm, damp = plan.rows[temperature.name], plan.rows[humidity.name]
+    return Block(
+        _features(temperature, humidity),
+        lambda summary, out: _fill(summary.latest[warm], summary.latest[damp], out),
     )
 
-    def fill(summary: Summary, out: Floats) -> None:
-        temperature, humidity = (summary.latest[row] for row in rows)
-        saturation = saturation_pressure(temperature)
-        pressure = saturation * humidity / np.float32(100)
-        out[0] = saturation
-        out[1] = saturation - pressure
-        out[2] = absolute_humidity(temperature, pressure)
-        out[3] = dew_point(temperature, humidity)
 
-    return Block(features, fill)
+def _fill(temperature: Floats, humidity: Floats, out: Floats) -> None:
+    out[0] = saturation_pressure(temperature)
+    pressure = out[0] * humidity / np.float32(100)
+    np.subtract(out[0], pressure, out=out[1])
+    out[2] = absolute_humidity(temperature, pressure)
+    out[3] = dew_point(temperature, humidity)
 
 
 def _features(temperature: Scalar, humidity: Scalar) -> tuple[Feature, ...]:
-    warmth = np.array([temperature.low, temperature.high], np.float32)
-    damp = np.array([humidity.low, humidity.high], np.float32)
-    pressures, dews = saturation_pressure(warmth), dew_point(warmth, damp)
-    most = pressures[1:] * max(damp[1], 0) / 100
-    least = pressures[1] * min(1 - damp[1] / 100, 0), pressures[1] * (1 - damp[0] / 100)
+    corners = np.array([[t, h] for t in (temperature.low, temperature.high) for h in (humidity.low, humidity.high)])
+    values = np.empty((4, 4), np.float32)
+    warm, damp = np.ascontiguousarray(corners.T, np.float32)
+    _fill(warm, damp, values)  # each term's extremes lie in the corners
+    (e0, e1), (d0, d1), (a0, a1), (t0, t1) = ((min(row), max(row)) for row in values.tolist())
     return (
-        feature("vapour.saturation_pressure", "over water, at the newest temperature", *pressures.tolist(), "hPa"),
-        feature("vapour.deficit", "saturation pressure minus vapour pressure", *map(float, least), "hPa"),
-        feature(
-            "vapour.absolute_humidity",
-            "mass of vapour in the air",
-            0,
-            absolute_humidity(warmth[1:], most).item(),
-            "g/m3",
-        ),
-        feature("vapour.dew_point", "dew point of the newest temperature and humidity", *dews.tolist(), "degC"),
+        feature("vapour.saturation_pressure", "over water, at the newest temperature", e0, e1, "hPa"),
+        feature("vapour.deficit", "saturation pressure minus vapour pressure", d0, d1, "hPa"),
+        feature("vapour.absolute_humidity", "mass of vapour in the air", a0, a1, "g/m3"),
+        feature("vapour.dew_point", "dew point of the newest temperature and humidity", t0, t1, "degC"),
     )

@@ -45,12 +45,12 @@ def number(value: object) -> float:
         if text.casefold() in MISSING or text.casefold() in ("+nan", "-nan"):
             return np.nan
         raise ValueError(text)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(value)
-    try:
-        return float(value)
-    except OverflowError:
-        return np.inf if value > 0 else -np.inf
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except OverflowError:
+            return np.inf
+    raise ValueError("neither a text nor a number")
 
 
 def numbers(values: Sequence[object]) -> tuple[Doubles, list[int]]:

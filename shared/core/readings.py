@@ -65,7 +65,7 @@ class Readings:
         devices: Distinct device ids that `device` points into.
         device: Index into `devices`, int32, shape (n,).
         minute: Minutes since 1970-01-01 UTC, int32, shape (n,).
-        position: Place in the source (file: row number from 1; hub: sequence number * 65536 + index), int64, shape (n,).
+        position: Place in the source (file: row number from 1; hub: sequence number * 65536 + index), int64, (n,).
         values: Channels of the scenario in its order and units, NaN where missing, float32, shape (n, channels).
     """
 
@@ -98,7 +98,7 @@ class Parsed:
 
 
 def id_problem(text: str) -> str | None:
-    """What makes a text unfit as a device or row id, or None when it is fit.
+    r"""What makes a text unfit as a device or row id, or None when it is fit.
 
     Slashes, dots, quotes and emoji are fit: nothing may build a path or markup from an id without escaping it.
 
@@ -117,8 +117,9 @@ def id_problem(text: str) -> str | None:
 def shown(value: object) -> str:
     """A hostile value as one short printable text for a message or a log line."""
     if isinstance(value, str):
-        cut = value[:_SHOWN]
-        text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in cut)
+        text = value[:_SHOWN]
+        if not text.isprintable():
+            text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
         return f"'{text}'" if len(value) <= _SHOWN else f"'{text}...'"
     if value is None or isinstance(value, bool):
         return str(value).lower().replace("none", "null")

@@ -69,31 +69,29 @@ class Zone:
 
     def __init__(self, name: str) -> None:
         self._fixed = _fixed_offset(name)
-        self._hours: dict[int, int | None] = {}
         if self._fixed is None:
             self._zone = _named(name)
+            self._hours = np.full(_HOURS, _UNKNOWN, np.int16)
 
     def offsets(self, local: Longs) -> Longs:
         """Minutes that the zone is ahead of UTC at each local minute, int64, shape (n,)."""
         if self._fixed is not None:
             return np.full(len(local), self._fixed, np.int64)
-        hours, places = np.unique(local // 60, return_inverse=True)
-        known = [self._hour(hour) for hour in hours.tolist()]
-        offsets = np.array([0 if k is None else k for k in known], np.int64)[places]
-        changing = np.array([k is None for k in known], np.bool_)[places]
+        hours = np.clip(local // 60 - _FIRST_HOUR, 0, _HOURS - 1)  # beyond, any offset is as ancient or future
+        offsets = self._hours[hours].astype(np.int64)
+        unknown = offsets == _UNKNOWN
+        if unknown.any():
+            for hour in np.unique(hours[unknown]).tolist():
+                self._hours[hour] = self._hour(hour + _FIRST_HOUR)
+            offsets = self._hours[hours].astype(np.int64)
+        changing = offsets == _CHANGING
         offsets[changing] = [self._minute(minute) for minute in local[changing].tolist()]
         return offsets
 
-    def _hour(self, hour: int) -> int | None:
-        """Offset throughout a local hour, None when it changes within."""
-        if not _FIRST_HOUR <= hour <= _LAST_HOUR:
-            return 0  # refused as ancient or future whatever the zone
-        if hour not in self._hours:
-            first, last = self._minute(hour * 60), self._minute(hour * 60 + 59)
-            if len(self._hours) > 200_000:
-                self._hours.clear()
-            self._hours[hour] = first if first == last else None
-        return self._hours[hour]
+    def _hour(self, hour: int) -> int:
+        """Offset throughout a local hour, _CHANGING when it is not the same at its ends."""
+        first, last = self._minute(hour * 60), self._minute(hour * 60 + 59)
+        return first if first == last else _CHANGING
 
     def _minute(self, minute: int) -> int:
         offset = (_EPOCH + timedelta(minutes=minute)).replace(tzinfo=self._zone).utcoffset()
@@ -102,7 +100,8 @@ class Zone:
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - a local clock's zero, its zone is put on afterwards
 _FIRST_HOUR = ANCIENT_MINUTE // 60 - 48
-_LAST_HOUR = int(np.datetime64("2200-01-01T00", "h").astype(np.int64))
+_HOURS = 200 * 366 * 24
+_UNKNOWN, _CHANGING = -32768, 32767
 
 
 def _fixed_offset(name: str) -> int | None:
@@ -146,9 +145,8 @@ def utc(stamps: Stamps, zones: Sequence[Zone | None], which: Ints, not_after: in
     bare = stamps.offset == UNZONED
     fault = stamps.fault.copy()
     minute = stamps.local - np.where(bare, 0, stamps.offset)
-    for k in np.unique(which[bare]).tolist():
+    for k, known in enumerate(zones):
         rows = np.flatnonzero(bare & (which == k))
-        known = zones[k]
         if known is None:
             fault[rows] = NO_ZONE
         else:
@@ -214,7 +212,7 @@ def _columns(data: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], starts: Long
     if starts[-1] - starts[0] == (n - 1) * length and length * n > 0:
         rows = data[starts[0] : starts[0] + n * length].reshape(n, length)
         return np.ascontiguousarray(rows.T)
-    return data[starts[None, :] + np.arange(length)[:, None]]
+    return np.take(data, starts[None, :] + np.arange(length)[:, None])
 
 
 def _read_alike(columns: Codes, rows: Longs, stamps: Stamps) -> Longs:

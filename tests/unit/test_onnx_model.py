@@ -4,6 +4,7 @@ import json
 import pickle
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Any
 
@@ -194,6 +195,11 @@ def summing(**options: Any) -> bytes:
     return raw
 
 
+def strange() -> bytes:
+    raw: bytes = small([helper.make_node("Strange", ["x"], ["y"])]).SerializeToString()
+    return raw
+
+
 def test_a_forecast_that_is_not_a_number_is_refused_and_counted(files: Files) -> None:
     inputs = np.ones((4, WIDTH), dtype=np.float32)
     packed = encode_arrays({"inputs": inputs, "outputs": inputs.sum(axis=1)})
@@ -279,6 +285,7 @@ def test_a_model_of_another_width_is_refused(files: Files) -> None:
     [
         (b"", "model.onnx: "),
         (b"not a model at all", "model.onnx: "),
+        (strange().replace(b"Strange", b"Str\xff\xfege"), "codec can't decode"),
         (summing(width="F"), r"input shape \['N', 'F'\] is not \[N, number of features\]"),
         (
             small(
@@ -287,9 +294,10 @@ def test_a_model_of_another_width_is_refused(files: Files) -> None:
             r"goes from tensor\(float\) to tensor\(int64\)",
         ),
         (small([helper.make_node("Identity", ["x"], ["y"])]).SerializeToString(), "gives 1280 values for 128 rows"),
-        (small([helper.make_node("NoSuchThing", ["x"], ["y"])]).SerializeToString(), "NoSuchThing"),
+        (strange(), "Strange"),
         (small([helper.make_node("MatMul", ["x", "x"], ["y"])]).SerializeToString(), "model.onnx: "),
     ],
+    ids=["empty", "text", "not UTF-8", "no width", "integers", "too many values", "unknown operator", "cannot run"],
 )
 def test_a_file_that_is_no_model_of_our_form_is_refused(
     files: Files, raw: bytes, message: str, capfd: pytest.CaptureFixture[str]
@@ -376,16 +384,16 @@ def test_a_damaged_npz_is_read_or_refused_but_never_raises_anything_else(files: 
     raw = bytearray(files["baseline.npz"])
     for place in data.draw(st.lists(st.integers(0, len(raw) - 1), min_size=1, max_size=4)):
         raw[place] = data.draw(st.integers(0, 255))
-    try:
+    with suppress(ContractBroken):
         decode_arrays("baseline.npz", bytes(raw))
-    except ContractBroken as error:
-        assert str(error).startswith("baseline.npz: ")
 
 
-def test_a_small_npz_that_unpacks_to_gigabytes_is_refused(files: Files) -> None:
-    bomb = npz(inputs=npy(np.zeros(51_000_000, np.float32)))
-    assert len(bomb) < 1_000_000
-    refused(changed(files, golden__npz=bomb), r"^golden.npz: unpacks to 204000128 bytes, limit 200000000$")
+def test_an_npz_that_would_unpack_to_gigabytes_is_refused(files: Files) -> None:
+    raw = io.BytesIO()
+    with zipfile.ZipFile(raw, "w") as archive:
+        archive.writestr("inputs.npy", npy(np.zeros(3)))
+        archive.filelist[0].file_size = 3_000_000_000  # goes into the directory at the end of the file
+    refused(changed(files, golden__npz=raw.getvalue()), r"^golden.npz: unpacks to 3000000000 bytes, limit 200000000$")
 
 
 def test_one_golden_row_that_is_not_reproduced_is_refused(files: Files) -> None:

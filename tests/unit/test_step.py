@@ -168,7 +168,7 @@ def histories(draw: st.DrawFn) -> list[Reading]:
     return readings
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(histories(), st.lists(st.integers(0, 60), max_size=12), st.sampled_from([1, 2]), st.booleans())
 def test_any_cut_into_batches_gives_what_one_reading_at_a_time_gives(
     readings: list[Reading], cuts: list[int], samples: int, equal: bool
@@ -204,7 +204,7 @@ def _same_ring(state: State, plain: Plain) -> None:
             np.testing.assert_allclose(values[hour % ring.slots, :, place], expected, rtol=1e-6, atol=1e-6)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(histories(), st.lists(st.integers(0, 60), max_size=12), st.lists(st.integers(0, 60), max_size=3))
 def test_the_cut_into_batches_leaves_no_trace_in_the_state(
     readings: list[Reading], one: list[int], two: list[int]
@@ -261,3 +261,36 @@ def test_a_gap_keeps_hour_k_in_slot_k(gap: int) -> None:
     for hour in range(hours[-1] - scenario.slots + 1, hours[-1] + 1):
         expected = float(hours.index(hour)) if hour in hours else math.nan
         np.testing.assert_equal(float(values[hour % scenario.slots]), expected)
+
+
+def _forecasts(samples: int, *rows: tuple[int, int, float]) -> dict[int, tuple[float, int]]:
+    """Newest forecasts of one device from readings (hours after START, minute, pm), all in one batch."""
+    scenario = small(samples_per_hour=samples)
+    readings = [Reading("f", i + 1, "a", (START + h) * 60 + m, (v, 0.0, 0.0)) for i, (h, m, v) in enumerate(rows)]
+    _, _, newest = fold(scenario, as_batches(scenario, readings, []))
+    return {as_of - START: found for (_, as_of), found in newest.items()}
+
+
+def test_a_reading_as_late_as_the_horizon_changes_the_hour_but_not_the_forecast_that_is_final() -> None:
+    rows = [(0, 0, 1.0), (1, 0, 2.0), (2, 0, 3.0), (3, 0, 4.0)]
+    late = _forecasts(1, *rows, (0, 7, 90.0))
+    assert late[0] == _forecasts(1, *rows)[0]
+    assert late[1][0] != _forecasts(1, *rows)[1][0]
+
+
+def test_an_incomplete_hour_is_forecast_when_the_next_begins_unless_its_target_is_past_by_then() -> None:
+    assert set(_forecasts(2, (0, 0, 1.0), (2, 0, 2.0))) == {0}
+    assert set(_forecasts(2, (0, 0, 1.0), (3, 0, 2.0))) == set()
+    assert set(_forecasts(2, (0, 0, 1.0), (0, 9, 1.0))) == {0}
+
+
+@settings(max_examples=60, deadline=None)
+@given(histories(), st.sampled_from([1, 2]))
+def test_one_reading_a_batch_gives_the_revisions_of_the_plain_model(readings: list[Reading], samples: int) -> None:
+    scenario = small(samples_per_hour=samples)
+    plain = Plain(scenario, lambda window: guess(np.array(window, np.float32).ravel().tolist()))
+    for reading in readings:
+        plain.read(reading)
+    _, _, newest = fold(scenario, as_batches(scenario, readings, list(range(len(readings)))))
+    expected = {(n, a): (f[0], f[2]) for n, d in plain.devices.items() for a, f in d.forecasts.items()}
+    assert newest == expected

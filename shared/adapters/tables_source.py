@@ -1,0 +1,111 @@
+"""A file's bytes as they are needed: gunzipped by content, in blocks of whole lines, in bounded memory."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+BLOCK = 4 << 20
+LONGEST_LINE = 1 << 20
+_PIECE = 1 << 18
+_MAGIC = b"\x1f\x8b"
+_GZIP = 31  # zlib's window bits for a gzip header and trailer
+
+
+class Source:
+    """Reads a stream, gunzipping it when it begins like gzip.
+
+    Attributes:
+        bytes_read: Bytes taken from the stream.
+        problem: What is wrong with the compressed data, None when nothing was found yet.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._ahead = b""
+        self._engine: zlib._Decompress | None = None
+        self._ended = False
+        self.bytes_read = 0
+        self.problem: str | None = None
+        self._tail = self._take(2)
+        if self._tail == _MAGIC:
+            self._engine = zlib.decompressobj(_GZIP)
+
+    def peek(self, size: int) -> bytes:
+        """The next bytes, without taking them: `size` of them, fewer at the end."""
+        self._ahead = self.read(size)
+        return self._ahead
+
+    def read(self, size: int) -> bytes:
+        """Take `size` bytes, fewer at the end."""
+        parts = [self._ahead[:size]]
+        self._ahead = self._ahead[size:]
+        missing = size - len(parts[0])
+        while missing > 0 and (part := self._part(missing)):
+            parts.append(part)
+            missing -= len(part)
+        return b"".join(parts)
+
+    def _part(self, size: int) -> bytes:
+        if self._engine is None:
+            part, self._tail = self._tail[:size], self._tail[size:]
+            return part or self._take(size)
+        while not self._ended:
+            if part := self._inflate(self._engine, size):
+                return part
+        return b""
+
+    def _take(self, size: int) -> bytes:
+        part = self._stream.read(size)
+        self.bytes_read += len(part)
+        return part
+
+    def _inflate(self, engine: zlib._Decompress, size: int) -> bytes:
+        if engine.eof:
+            self._next_member(engine.unused_data)
+            return b""
+        data = self._tail or engine.unconsumed_tail or self._take(_PIECE)
+        self._tail = b""
+        if not data:
+            self._end("the gzip stream ends early")
+            return b""
+        try:
+            return engine.decompress(data, size)
+        except zlib.error as error:
+            self._end(f"the gzip stream is damaged ({str(error).split(': ')[-1]})")
+            return b""
+
+    def _next_member(self, rest: bytes) -> None:
+        """Go on behind a finished member: the next member, padding, the end, or something that is none of these."""
+        rest = rest.lstrip(b"\0")
+        while len(rest) < len(_MAGIC) and (more := self._take(_PIECE)):
+            rest = (rest + more).lstrip(b"\0")
+        if rest.startswith(_MAGIC):
+            self._engine, self._tail = zlib.decompressobj(_GZIP), rest
+        elif rest:
+            self._end("something that is not gzip follows the gzip stream")
+        else:
+            self._ended = True
+
+    def _end(self, problem: str) -> None:
+        self._ended = True
+        self.problem = problem
+
+
+def blocks(source: Source, size: int = BLOCK) -> Iterator[bytes]:
+    """Whole lines, about `size` bytes of them at a time; only the last block may lack its line end.
+
+    A line longer than LONGEST_LINE is cut, but stays longer than LONGEST_LINE.
+    """
+    carry = b""
+    while part := source.read(size):
+        cut = part.rfind(b"\n") + 1
+        if cut:
+            yield carry + part[:cut]
+            carry = part[cut:]
+        else:
+            carry += part
+        carry = carry[: LONGEST_LINE + 1]
+    if carry:
+        yield carry
