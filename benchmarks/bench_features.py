@@ -68,16 +68,18 @@ def bulk(featurizer: Featurizer, matrix: Floats, names: Iterable[str]) -> Floats
     return np.array([[[matrix[:, places[f"{n}.{k}_{s}"]] for n in names] for k in KINDS] for s in SPANS])
 
 
-def milliseconds(works: Iterable[Callable[[], object]], rounds: int) -> list[float]:
-    """Median wall time of each, taken in turns, after a first round that does not count."""
-    times: list[list[float]] = [[] for _ in range(rounds + 1)]
+def milliseconds(works: Iterable[Callable[[], object]], rounds: int, calls: int = 5) -> list[float]:
+    """Median time of one call of each; they take turns, `calls` at a time, of which the first is not counted."""
     works = tuple(works)
-    for taken in times:
-        for work in works:
-            start = time.perf_counter()
-            work()
-            taken.append((time.perf_counter() - start) * 1e3)
-    return [median(column) for column in zip(*times[1:], strict=True)]
+    times: list[list[float]] = [[] for _ in works]
+    for _ in range(rounds):
+        for work, taken in zip(works, times, strict=True):
+            for call in range(calls):
+                start = time.perf_counter()
+                work()
+                if call:
+                    taken.append((time.perf_counter() - start) * 1e3)
+    return [median(taken) for taken in times]
 
 
 def run() -> None:
@@ -98,9 +100,9 @@ def run() -> None:
             lambda: by_numpy(columns, 0),
             lambda: featurizer.matrix(window[:, :, :1], as_of[:1]),
         ),
-        15,
+        8,
     )
-    took[3:3] = milliseconds([lambda: by_pandas(frame)], 1)
+    took[3:3] = milliseconds([lambda: by_pandas(frame)], 1, 2)
     show(len(featurizer.features), len(SPANS) * len(KINDS) * len(names), took)
 
 

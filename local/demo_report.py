@@ -65,7 +65,13 @@ class Outcomes:
 
 
 def demo_report(
-    summary: Mapping[str, object], outcomes: Outcomes, *, phases: Sequence[Phase] = (), title: str = "", unit: str = ""
+    summary: Mapping[str, object],
+    outcomes: Outcomes,
+    *,
+    phases: Sequence[Phase] = (),
+    title: str = "",
+    unit: str = "",
+    nominal: float = 0.9,
 ) -> str:
     """The demo's page.
 
@@ -75,13 +81,14 @@ def demo_report(
         phases: The steps of the loop, in order.
         title: What is forecast, from the scenario.
         unit: Unit of the forecast, from the scenario.
+        nominal: Share of truths that the interval promises to hold.
     """
     unit = pretty_unit(unit)
-    parts = [_numbers(summary, unit)]
+    parts = [_numbers(summary, unit, nominal)]
     if phases:
         parts.append(_loop(phases))
     if outcomes.fair().any():
-        parts += [_device(outcomes, unit), _errors(outcomes, unit), _trust(outcomes, unit)]
+        parts += [_device(outcomes, unit, nominal), _errors(outcomes, unit), _trust(outcomes, unit, nominal)]
     parts.append(section("The run", _run(summary)))
     return page(title or "AirLoop demo", *parts, lead=_lead(summary, outcomes), kind="Demo report")
 
@@ -118,11 +125,13 @@ def _lead(summary: Mapping[str, object], outcomes: Outcomes) -> Html | str:
     )
 
 
-def _numbers(summary: Mapping[str, object], unit: str) -> Html:
+def _numbers(summary: Mapping[str, object], unit: str, nominal: float) -> Html:
     shown = []
     coverage, pace = number(summary, "interval_coverage"), number(summary, "score_rows_per_second")
     if not math.isnan(coverage):
-        shown.append(Tile("Truth inside the interval", f"{100 * coverage:.1f} %", more="promised: 90 %"))
+        shown.append(
+            Tile("Truth inside the interval", f"{100 * coverage:.1f} %", more=f"promised: {100 * nominal:.0f} %")
+        )
     if "books_balance" in summary:
         shown.append(_books(summary["books_balance"] is True))
     if pace > 0:
@@ -163,7 +172,7 @@ def _loop(phases: Sequence[Phase]) -> Html:
     return section("The loop", tag("ol", *steps, class_="steps"))
 
 
-def _device(outcomes: Outcomes, unit: str) -> Html:
+def _device(outcomes: Outcomes, unit: str, nominal: float) -> Html:
     """The device with the most forecasts, its last weeks."""
     rows = np.bincount(outcomes.device[outcomes.fair()], minlength=len(outcomes.devices))
     chosen = int(rows.argmax())
@@ -182,7 +191,7 @@ def _device(outcomes: Outcomes, unit: str) -> Html:
         Series("measured", filled(outcomes.truth), "truth"),
         Series("forecast a day before", filled(outcomes.forecast)),
     ]
-    band = Band("90 % interval", filled(outcomes.lower), filled(outcomes.upper))
+    band = Band(f"{100 * nominal:.0f} % interval", filled(outcomes.lower), filled(outcomes.upper))
     chart = line_chart(f"Last {WEEKS} weeks", hours, lines, band=band, unit=unit)
     return section(
         "What the forecasts look like", chart, note=tag("span", "Device ", foreign(outcomes.devices[chosen]), ".")
@@ -232,7 +241,7 @@ def _three(errors: Sequence[Doubles]) -> list[Series]:
     return [Series(name, values, role) for (name, role), values in zip(names, reversed(errors), strict=True)]
 
 
-def _trust(outcomes: Outcomes, unit: str) -> Html:
+def _trust(outcomes: Outcomes, unit: str, nominal: float) -> Html:
     fair = outcomes.fair()
     truth, forecast = outcomes.truth[fair].astype(np.float64), outcomes.forecast[fair].astype(np.float64)
     density = density_chart("Forecast against truth", truth, forecast, unit=unit)
@@ -254,7 +263,7 @@ def _trust(outcomes: Outcomes, unit: str) -> Html:
         "Does the interval keep its word?",
         labels,
         [Series("inside", share)],
-        mark=0.9,
+        mark=nominal,
         limits=(0.5, 1.0),
         percent=True,
         note=told,

@@ -59,34 +59,46 @@ class Host:
         prefix = host_json.get("extensions", {}).get("http", {}).get("routePrefix", "api")
         self._server = Server(functions, self._listeners, self._invoker, prefix=prefix)
         self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
+        self.broken = asyncio.Event()
 
     async def start(self, port: int) -> int:
-        """Start the listeners and the server; the port."""
+        """Start the server, then the listeners; the port.
+
+        Raises:
+            OSError: The port cannot be had.
+        """
+        port = await self._server.start(port)
         for function in self._functions:
             self._start_listener(function)
-        return await self._server.start(port)
+        return port
 
     async def stop(self, grace_s: float = GRACE_S) -> bool:
         """Take nothing new, let executions end, write checkpoints; whether all executions ended in time."""
+        self._stopping = True
         ended = await asyncio.gather(*(each.stop(grace_s) for each in self._listeners.values()))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.stop()
+        await self._server.stop(grace_s)
         self._invoker.close()
-        return all(ended)
+        return all(ended) and not self._invoker.running()
 
     def _start_listener(self, function: Declared) -> None:
         """A listener that cannot start is told and shown; the other functions run, as in Azure."""
+        tally = self._invoker.tallies[function.name]
+        if self._settings.get(f"AzureWebJobs.{function.name}.Disabled", "").lower() in ("1", "true"):
+            tally.listener = "disabled"
+            return
         try:
             listener = self._listener(function)
         except (HostError, ValueError) as error:
             log.warning("%s: its listener cannot start: %s", function.name, error)
-            self._invoker.tallies[function.name].listener = f"cannot start: {error}"
+            tally.listener = f"cannot start: {error}"
             return
         if listener is not None:
             self._listeners[function.name] = listener
-            self._tasks.append(asyncio.create_task(_supervise(function.name, listener)))
+            self._tasks.append(asyncio.create_task(self._supervise(function.name, listener)))
 
     def _listener(self, function: Declared) -> EventHubListener | BlobListener | TimerListener | None:
         if function.kind == "eventHubTrigger":
@@ -97,18 +109,20 @@ class Host:
             return TimerListener(function, self._invoker, self._settings)
         return None
 
-
-async def _supervise(name: str, listener: EventHubListener | BlobListener | TimerListener) -> None:
-    """Start a listener again when storage was not there yet; any other end is a bug and is told loudly."""
-    while True:
-        try:
-            return await listener.run()
-        except (AzureError, OSError) as error:
-            log.warning("%s: listener will start again: %s", name, type(error).__name__)
-        except Exception:
-            log.exception("%s: listener ended by a bug of the local host", name)
-            raise
-        await asyncio.sleep(1.0)
+    async def _supervise(self, name: str, listener: EventHubListener | BlobListener | TimerListener) -> None:
+        """Start a listener again when storage was not there yet; any other error is a bug and ends the host."""
+        while True:
+            try:
+                return await listener.run()
+            except (AzureError, OSError) as error:
+                log.warning("%s: listener will start again: %s", name, type(error).__name__)
+            except Exception:
+                if self._stopping:  # it was still starting, and its clients are closed now
+                    return None
+                log.exception("%s: listener ended by a bug of the local host", name)
+                self.broken.set()
+                raise
+            await asyncio.sleep(1.0)
 
 
 def apply_settings(path: Path, environment: dict[str, str]) -> None:
@@ -145,7 +159,11 @@ def read_host_json(app_dir: Path) -> dict[str, Any]:
 
 
 async def serve(host: Host, port: int) -> int:
-    """Run until SIGTERM or Ctrl-C; the exit code."""
+    """Run until SIGTERM, Ctrl-C or a bug of ours; the exit code.
+
+    Raises:
+        HostError: The port cannot be had.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -156,10 +174,21 @@ async def serve(host: Host, port: int) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    print(f"ready port={await host.start(port)}", flush=True)  # noqa: T201 - the parent process waits for this line
-    await stop.wait()
+    try:
+        port = await host.start(port)
+    except OSError as error:
+        await host.stop(0.0)
+        raise HostError(f"port {port} cannot be had: {error.strerror}") from error
+    print(f"ready port={port}", flush=True)  # noqa: T201 - the parent process waits for this line
+    waits = [asyncio.create_task(event.wait()) for event in (stop, host.broken)]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     log.info("stopping: running functions may end within %.0f s", GRACE_S)
-    return 0 if await host.stop() else 1
+    ended = await host.stop()
+    for task in waits:
+        task.cancel()
+    if not ended:
+        log.error("a function did not end within %.0f s; leaving without it", GRACE_S)
+    return 0 if ended and not host.broken.is_set() else 1
 
 
 def run(app_dir: Path, settings: Path, *, port: int = 7071, **pace: float) -> int:
@@ -178,14 +207,13 @@ def run(app_dir: Path, settings: Path, *, port: int = 7071, **pace: float) -> in
         os.chdir(app_dir)
         functions = load_app(app_dir)
         host = Host(functions, os.environ, read_host_json(app_dir), **pace)
+        code = asyncio.run(serve(host, port))
     except HostError as error:
         print(f"host: {error}", file=sys.stderr)  # noqa: T201 - for the person who started it
         return 2
-    code = asyncio.run(serve(host, port))
     if code:
-        log.error("a function did not end within %.0f s; leaving without it", GRACE_S)
         logging.shutdown()
-        os._exit(code)  # its thread would hold up a normal exit
+        os._exit(code)  # the thread of a function that does not end would hold up a normal exit
     return code
 
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -98,12 +99,15 @@ class BlobListener:
         await _ensure_container(self._hosts, HOSTS_CONTAINER)
         self._over.update({key: etag async for key, etag in self._receipts.over()})
         while not self._stopping.is_set():
+            begun = time.monotonic()
             try:
                 await self._look()
             except (AzureError, OSError) as error:
                 log.warning("%s: %s cannot be listed: %s", self.function.name, self._container, type(error).__name__)
+            # listing ten thousand blobs must not keep the store busy
+            pause_s = max(self._options.poll_s, 3 * (time.monotonic() - begun))
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), self._options.poll_s)
+                await asyncio.wait_for(self._stopping.wait(), pause_s)
 
     def tell(self, blob: str) -> bool:
         """An event names a blob ("container/name"); whether this function's path means it."""

@@ -56,7 +56,9 @@ class Checkpoints:
         await asyncio.gather(*(self._write_one(partition) for partition in partitions))
 
     async def _write_one(self, partition: str) -> None:
-        last, count = self._newest[partition], self._batches[partition]
+        last, count = self._newest.get(partition), self._batches.get(partition, 0)
+        if last is None:  # forgotten meanwhile
+            return
         try:
             await self._write(partition, last)
         except (AzureError, OSError) as error:

@@ -25,6 +25,7 @@ from local.host_retry import STORAGE, Retry, span_s
 
 CHECKPOINT_CONTAINER = "azure-webjobs-eventhub"
 POLL_S = 0.1  # how often an unfinished small batch is looked at again
+CLOSE_S = 5.0
 NO_RETRY = Retry(limit=0, minimum_s=0.0, maximum_s=0.0)
 log = logging.getLogger("host.eventhub")
 
@@ -150,26 +151,31 @@ class EventHubListener:
             self._write_checkpoint, every=options.checkpoint_every, interval_s=options.checkpoint_interval_s
         )
         self._said: str | None = None
+        self._store = BlobCheckpointStore.from_connection_string(self._storage, CHECKPOINT_CONTAINER, **STORAGE)
         self._client: EventHubConsumerClient | None = None
 
     async def run(self) -> None:
         """Receive until `stop`; the client itself retries while hub or store do not answer."""
         await _ensure_container(self._storage)
         self._client = client = self._connect()
-        writer = asyncio.create_task(self._checkpoints.run())
+        receiving = client.receive_batch(
+            self._on_batch,
+            max_batch_size=self._options.max_batch,
+            max_wait_time=POLL_S if self._options.min_batch > 1 else None,
+            prefetch=self._options.prefetch,
+            starting_position=self._options.start,
+            on_error=self._on_error,
+            on_partition_initialize=self._on_claimed,
+            on_partition_close=self._on_lost,
+        )
+        tasks = [asyncio.create_task(each) for each in (receiving, self._checkpoints.run())]
         try:
-            await client.receive_batch(
-                self._on_batch,
-                max_batch_size=self._options.max_batch,
-                max_wait_time=POLL_S if self._options.min_batch > 1 else None,
-                prefetch=self._options.prefetch,
-                starting_position=self._options.start,
-                on_error=self._on_error,
-                on_partition_initialize=self._on_claimed,
-                on_partition_close=self._on_lost,
-            )
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
-            writer.cancel()
+            for task in tasks:
+                task.cancel()
 
     async def stop(self, grace_s: float) -> bool:
         """Take nothing new, let executions end, write the last checkpoints, give the partitions back.
@@ -183,7 +189,9 @@ class EventHubListener:
             _, late = await asyncio.wait(self._running, timeout=grace_s)
         await self._checkpoints.flush()
         if self._client is not None:
-            await self._client.close()
+            with contextlib.suppress(asyncio.TimeoutError):  # nobody may be there to say goodbye to
+                await asyncio.wait_for(self._client.close(), CLOSE_S)
+        await self._store.close()
         return not late
 
     async def lags(self) -> dict[str, int]:
@@ -201,12 +209,11 @@ class EventHubListener:
         return dict(zip(owned, await asyncio.gather(*map(lag, owned)), strict=True))
 
     def _connect(self) -> EventHubConsumerClient:
-        store = BlobCheckpointStore.from_connection_string(self._storage, CHECKPOINT_CONTAINER, **STORAGE)
         return EventHubConsumerClient.from_connection_string(
             self._hub_connection,
             self._group,
             eventhub_name=self._hub,
-            checkpoint_store=store,
+            checkpoint_store=self._store,
             load_balancing_interval=self._options.balance_s,
             partition_ownership_expiration_interval=self._options.expiry_s,
         )

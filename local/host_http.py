@@ -58,9 +58,11 @@ class Server:
         await site.start()
         return int(self._runner.addresses[0][1])
 
-    async def stop(self) -> None:
-        """Stop listening."""
+    async def stop(self, grace_s: float) -> None:
+        """Stop listening; functions fired by hand may end within `grace_s` seconds."""
         await self._runner.cleanup()
+        if self._background:
+            await asyncio.wait(self._background, timeout=grace_s)
 
     async def _route(self, request: web.Request) -> web.Response:
         path = request.rel_url.raw_path.strip("/")

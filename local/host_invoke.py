@@ -89,6 +89,10 @@ class Invoker:
         finally:
             tally.running -= 1
 
+    def running(self) -> int:
+        """Executions that have not ended."""
+        return sum(tally.running for tally in self.tallies.values())
+
     def close(self) -> None:
         """Let go of the threads without waiting for functions that do not end."""
         self._pool.shutdown(wait=False, cancel_futures=True)

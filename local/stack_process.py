@@ -119,7 +119,7 @@ class Process:
             if child.poll() is not None:
                 raise StackError(f"{self.name} ended with exit code {child.returncode}\n{self.tail()}")
             time.sleep(0.02)
-        raise StackError(f"{self.name} was not ready within {self._ready_s:.0f} s\n{self.tail()}")
+        raise StackError(f"{self.name} was not ready within {self._ready_s:g} s\n{self.tail()}")
 
     def _end(self, guard: Guard, how: str) -> None:
         self._wanted = False

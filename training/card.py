@@ -38,9 +38,14 @@ class Story:
 
 def render(story: Story) -> str:
     """Write the card as Markdown."""
-    return "\n\n".join(
-        part for part in (_head(story), _data(story), _scores(story), _devices(story), _model(story), _limits(story)) if part
-    ) + "\n"
+    return (
+        "\n\n".join(
+            part
+            for part in (_head(story), _data(story), _scores(story), _devices(story), _model(story), _limits(story))
+            if part
+        )
+        + "\n"
+    )
 
 
 def _head(story: Story) -> str:
@@ -55,7 +60,8 @@ def _data(story: Story) -> str:
     span = f"from {story.start} to {story.end}" if story.dated else "without timestamps"
     lines = [
         "## Data", "",
-        f"{story.rows:,} rows of {story.devices} devices {span}; dataset `{story.dataset}`, code `{story.code_version}`.",
+        f"{story.rows:,} rows of {story.devices} devices {span}.", "",
+        f"Dataset `{story.dataset}`, code `{story.code_version}`.",
     ]  # fmt: skip
     if story.excluded:
         counts = ", ".join(f"{reason} {count:,}" for reason, count in sorted(story.excluded.items()))
@@ -78,9 +84,10 @@ def _scores(story: Story) -> str:
             if f"rmse{suffix}" in metrics
         ],
     )
-    rows = f"{metrics.get('rows_scored', 0):,.0f} rows, {metrics.get('rows_without_floor', 0):,.0f} without a floor left out."
-    covered = metrics.get("coverage")
-    cover = "" if covered is None else f" Intervals cover {covered:.1%} (nominal {story.interval.nominal:.0%})."
+    left_out = metrics.get("rows_without_floor", 0)
+    rows = f"{metrics.get('rows_scored', 0):,.0f} rows, {left_out:,.0f} without a floor left out."
+    covered = f"Intervals calibrated on the other folds cover {metrics['coverage_oof']:.1%}"
+    cover = f" {covered} (nominal {story.interval.nominal:.0%})."
     folds = "\n".join(f"- {fold}" for fold in story.folds)
     return f"## Out-of-fold scores\n\n{kind} All on the same {rows}{cover}\n\n{table}\n\n{folds}"
 
@@ -89,7 +96,11 @@ def _devices(story: Story) -> str:
     if not story.by_device:
         return ""
     rows = [
-        (_plain(str(row["group"])), str(row["rows"]), *(_number(row.get(key)) for key in ("rmse", "rmse_damped", "mae")))
+        (
+            _plain(str(row["group"])),
+            str(row["rows"]),
+            *(_number(row.get(key)) for key in ("rmse", "rmse_damped", "mae")),
+        )
         for row in story.by_device[:50]
     ]
     return f"## By device\n\n{_table(('device', 'rows', 'RMSE', 'RMSE damped', 'MAE'), rows)}"
@@ -109,8 +120,8 @@ def _limits(story: Story) -> str:
     low = [f"{a:+.1f} to {b:+.1f}" for a, b in zip(story.interval.lower, story.interval.upper, strict=True)]
     return (
         "## Limits\n\nMeant for the devices and the climate of the data above; other places need their own training. "
-        f"The interval's ends are calibrated by band of the forecast ({'; '.join(low)}), not for each device, and widen "
-        "for nobody when the world changes: that is what the drift check is for."
+        f"The interval's ends are calibrated by band of the forecast ({'; '.join(low)}), not for each device, and do "
+        "not widen when the world changes: that is what the drift check is for."
     )
 
 

@@ -74,11 +74,11 @@ def dataset_hash(history: History, windows: Sequence[WideChunk] = ()) -> str:
     for name in sorted(history):
         hours = history[name]
         digest.update(f"{name!r} {hours.first_hour} {hours.values.shape}".encode())
-        digest.update(np.ascontiguousarray(hours.values + np.float32(0)))  # + 0: -0.0 and 0.0 are the same value
-        digest.update(np.ascontiguousarray(hours.samples))
+        digest.update((hours.values + np.float32(0)).tobytes())  # -0.0 becomes 0.0: they are the same value
+        digest.update(hours.samples.tobytes())
     for chunk in windows:
-        digest.update(np.ascontiguousarray(chunk.window))
-        digest.update(np.ascontiguousarray(chunk.target))
+        digest.update(chunk.window.tobytes())
+        digest.update(chunk.target.tobytes())
     return f"sha256:{digest.hexdigest()[:32]}"
 
 
@@ -208,9 +208,7 @@ class _Rows:
             if low < high:
                 self._chunk(scenario, featurizer, hours, index[low:high], place[low:high])
 
-    def _chunk(
-        self, scenario: Scenario, featurizer: Featurizer, hours: Hourly, index: Longs, place: Longs
-    ) -> None:
+    def _chunk(self, scenario: Scenario, featurizer: Featurizer, hours: Hourly, index: Longs, place: Longs) -> None:
         window = _windows(hours.values, scenario.history, int(index[0]), int(index[-1]) + 1)
         rows = index - index[0]
         as_of = np.arange(window.shape[2]) + hours.first_hour + index[0]

@@ -20,7 +20,7 @@ Row: TypeAlias = dict[str, str | int | float]
 def comparable(truth: Floats, forecasts: Forecasts) -> Bools:
     """Rows on which the truth and every forecast that exists at all are there, shape (n,)."""
     defined = [values for values in forecasts.values() if np.isfinite(values).any()]
-    return np.isfinite(np.stack([truth, *defined])).all(axis=0)
+    return np.asarray(np.isfinite(np.stack([truth, *defined])).all(axis=0))
 
 
 def scores(truth: Floats, forecasts: Forecasts) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -40,7 +41,7 @@ def rolling(as_of: Longs, horizon: int, count: int) -> tuple[Fold, ...]:
     starts = [int(as_of[int(share * len(as_of))]) for share in shares]
     edges = [*starts, int(as_of[-1]) + 1]
     folds = []
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
+    for start, end in pairwise(edges):
         known, first, last = np.searchsorted(as_of, [start - horizon + 1, start, end])
         if known and first < last:
             folds.append(Fold(np.arange(known), np.arange(first, last)))
@@ -54,5 +55,5 @@ def blocks(rows: int, count: int) -> tuple[Fold, ...]:
     """
     edges = np.linspace(0, rows, count + 1).astype(np.int64)
     every = np.arange(rows)
-    spans = [(low, high) for low, high in zip(edges[:-1], edges[1:], strict=True) if 0 < high - low < rows]
+    spans = [(low, high) for low, high in pairwise(edges) if 0 < high - low < rows]
     return tuple(Fold(np.concatenate([every[:low], every[high:]]), every[low:high]) for low, high in spans)

@@ -10,7 +10,7 @@ import numpy as np
 from shared.core.package import Interval
 from shared.core.readings import Floats, Longs
 from shared.core.scenario import Scenario
-from shared.core.scoring import bounds
+from shared.core.scoring import bounds, clip
 from shared.errors import ContractBroken
 from training.evaluate import coverage
 from training.folds import Fold
@@ -74,14 +74,14 @@ def honest_coverage(scenario: Scenario, folds: Sequence[Fold], forecast: Floats,
     Args:
         scenario: Nominal share and limits.
         folds: Folds whose `valid` rows have forecasts.
-        forecast: Out-of-fold forecasts by row number, NaN elsewhere, shape (n,).
+        forecast: Out-of-fold model outputs by row number, NaN elsewhere, shape (n,).
         truth: What came, shape (n,).
     """
     covered, rows = 0.0, 0
     for fold in folds:
         others: Longs = np.concatenate([other.valid for other in folds if other is not fold])
-        interval = fit(scenario.interval, forecast[others], truth[others])
-        lower, upper = bounds(scenario, interval, forecast[fold.valid])
+        interval = fit(scenario.interval, clip(scenario, forecast[others]), truth[others])
+        lower, upper = bounds(scenario, interval, clip(scenario, forecast[fold.valid]))
         covered += coverage(lower, upper, truth[fold.valid]) * len(fold.valid)
         rows += len(fold.valid)
     return covered / rows

@@ -1,71 +1,87 @@
-"""The training job: prepared rows -> search -> refit -> a package that serving accepts, and a report."""
+"""The training job: prepared rows -> a model -> a package that serving accepts, and a report."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
-from catboost import CatBoostRegressor
+from typing import Any
 
 from shared.adapters import package_files
-from shared.core.package import Damped, Interval, Manifest
-from shared.core.readings import Floats, Longs
-from shared.core.scenario import Scenario
-from shared.core.scoring import bounds, clip
+from shared.core.package import Manifest
 from shared.errors import ConfigError
-from training import baseline, boosting, export, floor, intervals, package, report
-from training.boosting import Fitted
-from training.data import TrainingSet
-from training.evaluate import Judged
+from training import baseline, package, report
+from training.fit import Trained, judge_unseen, train
 from training.prepare import Options, Prepared, prepare, test_rows
 from training.progress import Screen
-from training.search import search
+from training.report import Report, Tested
 from training.tracking import Tracker, track
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trained:
-    """The model refitted on all rows, and how its recipe did on rows it had not seen.
-
-    Args:
-        fitted: The recipe on the folds.
-        judged: Its out-of-fold forecasts.
-        coverage: Share of truths covered by intervals calibrated on the other folds.
-        interval: Offsets calibrated on all folds.
-        damped: The floor, fitted on all rows.
-        booster: The model.
-        onnx: Its graph.
-        parity: Largest difference between the two.
-    """
-
-    fitted: Fitted
-    judged: Judged
-    coverage: float
-    interval: Interval
-    damped: Damped
-    booster: CatBoostRegressor
-    onnx: bytes
-    parity: float
-
-
-def run(options: Options, screen: Screen) -> report.Report:
-    """Train, judge and write a package, and beside it `{out}.training.json`.
+def run(options: Options, screen: Screen) -> dict[str, Any]:
+    """Train, judge and write a package, and beside it `{out}.training.json`, whose content is returned.
 
     Raises:
         DataRefused: The data cannot be trained on.
         ContractBroken: The exported model is not the trained one, or serving would refuse the package.
         ConfigError: The output folder or the tracking URI cannot be used.
     """
-    check_out(options)
+    _check_out(options)
     tags = {"scenario": options.scenario.name, "code_version": options.code_version}
     with track(options.tracking_uri, options.scenario.name, tags, run_id=options.run_id) as tracker:
         screen.line(f"MLflow run {tracker.run_id} at {options.tracking_uri}")
         prepared = prepare(options, screen)
         tracker.tag("dataset", prepared.dataset)
-        trained = train(options.scenario, prepared, tracker, screen)
-        tested = _test(options, prepared, trained, screen)
-        found = report.gather(options, prepared, trained, tested)
+        trained = train(options.scenario, prepared.rows, prepared.folds, tracker, screen)
+        tested = _test(options, prepared, trained, screen) if options.test_from is not None else None
+        found = report.gather(options.scenario, prepared, trained, tested)
         with screen.step("package") as step:
             manifest = _write(options, prepared, trained, found, tracker)
-            step.note = f"{manifest.version}, {manifest.size_bytes:,} bytes, {manifest.latency_ms:.2f} ms a row"
-        return report.publish(options, found, manifest, tracker, screen)
+            step.note = f"{manifest.size_bytes:,} bytes, {manifest.latency_ms:.2f} ms a row"
+        content = report.publish(options, found, manifest, tracker, screen)
+    report.show(found, manifest, options, screen)
+    return content
+
+
+def _check_out(options: Options) -> None:
+    """Find out now what the writing of the package would find out after all the training."""
+    out = options.out
+    inside = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    other = sorted(inside - set(package_files.NAMES))
+    if other or (out.exists() and not out.is_dir()):
+        raise ConfigError(
+            f"--out {out}: needs a new or empty folder, or one with a package; holds {other[:1] or 'a file'}"
+        )
+
+
+def _test(options: Options, prepared: Prepared, trained: Trained, screen: Screen) -> Tested:
+    with screen.step("test span") as step:
+        rows = test_rows(options, prepared)
+        judged = judge_unseen(options.scenario, trained, rows)
+        step.note = f"{len(rows):,} rows that nothing has looked at before"
+    return Tested(judged, rows.excluded)
+
+
+def _write(options: Options, prepared: Prepared, trained: Trained, found: Report, tracker: Tracker) -> Manifest:
+    golden = package.golden_inputs(prepared.rows.matrix)
+    return package.write(
+        options.out,
+        package.Facts(
+            scenario=options.scenario.name,
+            created=options.now,
+            run_id=tracker.run_id,
+            dataset=prepared.dataset,
+            code_version=options.code_version,
+            training_start=found.span[0],
+            training_end=found.span[1],
+            rows=len(prepared.rows),
+            features=prepared.rows.features,
+            interval=trained.interval,
+            damped=trained.damped,
+            metrics=found.metrics,
+        ),
+        package.Contents(
+            model_onnx=trained.onnx,
+            golden_inputs=golden,
+            golden_outputs=trained.booster.predict(golden),
+            baseline=baseline.arrays(prepared.rows, trained.judged),
+            card=report.model_card(options, prepared, trained, found),
+        ),
+    )

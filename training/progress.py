@@ -59,7 +59,8 @@ class Screen:
 
     def table(self, title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Show a table: the first column left, numbers right."""
-        table = Table(title=escape(title), title_justify="left")
+        self.line(title, style="bold")
+        table = Table()
         for index, name in enumerate(head):
             table.add_column(name, justify="left" if index == 0 else "right")
         for row in rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from shared.core.scenario import Search
 from training.boosting import KNOWN_GOOD, Fitted, Params, fit_folds
 from training.data import TrainingSet
 from training.folds import Fold
+from training.progress import Step
 from training.tracking import Tracker
 
 ROWS = 150_000
@@ -26,8 +27,7 @@ def search(
     folds: Sequence[Fold],
     rules: Search,
     tracker: Tracker,
-    say: Callable[[str], None],
-    advance: Callable[[float, float], None],
+    step: Step,
 ) -> Fitted:
     """Try candidates on the folds and return the best, with its forecasts of all rows that a fold validates.
 
@@ -38,8 +38,7 @@ def search(
         folds: Rows to train on and to validate on.
         rules: Budget and seed.
         tracker: Receives each trial.
-        say: Shows a line.
-        advance: Called with fits done and in all.
+        step: Shows how far it is.
     """
     stride = stride_for(len(rows)) if rules.trials > 1 else 1
     thin = tuple(thinned(rows, fold, stride) for fold in folds)
@@ -50,7 +49,7 @@ def search(
         def count(_fold: int) -> None:
             nonlocal done
             done += 1
-            advance(done, fits)
+            step.advance(done, fits)
 
         return fit_folds(rows, chosen, params, max_trees=rules.max_trees, seed=rules.seed, done=count)
 
@@ -65,7 +64,9 @@ def search(
             {"rmse": fitted.score, "trees": fitted.trees},
             {"fold_rmse": fitted.rmse},
         )
-        say(f"trial {trial.number + 1}/{rules.trials}: RMSE {fitted.score:.3f}, {fitted.trees} trees, {words(fitted.params)}")
+        step.say(
+            f"trial {trial.number + 1}/{rules.trials}: {fitted.score:.3f}, {fitted.trees} trees; {words(fitted.params)}"
+        )
         best = fitted if best is None or fitted.score < best.score else best
         return fitted.score
 
@@ -75,7 +76,9 @@ def search(
     if stride == 1:
         return best
     whole = fit(best.params, folds)
-    tracker.child("winner-on-all-rows", dict(whole.params), {"rmse": whole.score, "trees": whole.trees}, {"fold_rmse": whole.rmse})
+    tracker.child(
+        "winner-on-all-rows", dict(whole.params), {"rmse": whole.score, "trees": whole.trees}, {"fold_rmse": whole.rmse}
+    )
     return whole
 
 
@@ -114,7 +117,9 @@ def thinned(rows: TrainingSet, fold: Fold, stride: int) -> Fold:
     if stride == 1:
         return fold
     key = rows.as_of if rows.dated else np.arange(len(rows))
-    return replace(fold, train=fold.train[key[fold.train] % stride == 0], valid=fold.valid[key[fold.valid] % stride == 0])
+    return replace(
+        fold, train=fold.train[key[fold.train] % stride == 0], valid=fold.valid[key[fold.valid] % stride == 0]
+    )
 
 
 def words(params: Mapping[str, float]) -> str:

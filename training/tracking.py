@@ -34,7 +34,11 @@ class Tracker:
     run_id: str
 
     def child(
-        self, name: str, params: Mapping[str, object], metrics: Mapping[str, float], series: Mapping[str, Sequence[float]]
+        self,
+        name: str,
+        params: Mapping[str, object],
+        metrics: Mapping[str, float],
+        series: Mapping[str, Sequence[float]],
     ) -> None:
         """Log one trial as a child run; a series has one value a fold."""
         tags = {"mlflow.parentRunId": self.run_id}
@@ -67,14 +71,21 @@ class Tracker:
         self.client.log_artifacts(self.run_id, str(folder), folder.name)
 
     def _log(
-        self, run_id: str, params: Mapping[str, object], metrics: Mapping[str, float], series: Mapping[str, Sequence[float]]
+        self,
+        run_id: str,
+        params: Mapping[str, object],
+        metrics: Mapping[str, float],
+        series: Mapping[str, Sequence[float]],
     ) -> None:
         from mlflow.entities import Metric, Param
 
         now = int(time.time() * 1000)
         points = [Metric(name, float(value), now, 0) for name, value in metrics.items()]
-        points += [Metric(name, float(v), now, step) for name, values in series.items() for step, v in enumerate(values)]
-        self.client.log_batch(run_id, metrics=points, params=[Param(name, str(v)) for name, v in params.items()])
+        points += [
+            Metric(name, float(v), now, step) for name, values in series.items() for step, v in enumerate(values)
+        ]
+        settings = [Param(name, str(value)) for name, value in params.items()]  # type: ignore[no-untyped-call]
+        self.client.log_batch(run_id, metrics=points, params=settings)
 
 
 @contextmanager
@@ -90,12 +101,14 @@ def track(uri: str, experiment: str, tags: Mapping[str, str], *, run_id: str | N
     Raises:
         ConfigError: MLflow cannot be used at that URI.
     """
-    client = _client(uri)
     try:
+        client = _client(uri)
         found = client.get_experiment_by_name(experiment)
-        where = found.experiment_id if found else client.create_experiment(experiment, artifact_location=_artifacts(uri))
+        where = (
+            found.experiment_id if found else client.create_experiment(experiment, artifact_location=_artifacts(uri))
+        )
         name = run_id or client.create_run(where, tags=dict(tags), run_name="training").info.run_id
-    except Exception as error:
+    except Exception as error:  # whatever a tracking store raises, the run cannot be tracked
         raise ConfigError(f"tracking URI {uri!r}: {_first_line(error)}") from error
     tracker = Tracker(client, where, name)
     try:
@@ -115,15 +128,11 @@ def _client(uri: str) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its dependencies' deprecations, which are not ours to mend
         from mlflow import MlflowClient
-        from mlflow.exceptions import MlflowException
 
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.WARNING)
-        try:
-            client = MlflowClient(uri)
-            client.search_experiments(max_results=1)
-        except (MlflowException, OSError) as error:
-            raise ConfigError(f"tracking URI {uri!r}: {_first_line(error)}") from error
+        client = MlflowClient(uri)
+        client.search_experiments(max_results=1)  # makes or migrates the tables
     return client
 
 

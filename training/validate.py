@@ -128,7 +128,7 @@ def _target(scenario: Scenario, values: Floats) -> Iterator[Finding]:
 def _column(name: str, values: Floats, limits: Limits, *, is_target: bool) -> Iterator[Finding]:
     there = values[np.isfinite(values)]
     missing = 1 - len(there) / len(values)
-    if missing > limits.missing_share:
+    if missing > limits.missing_share and not (is_target and not len(there)):  # that is an error of its own
         yield Finding("warning", name, f"{missing:.1%} of hours are missing, limit {limits.missing_share:.0%}")
     if len(there) and not is_target and there.min() == there.max():
         yield Finding("warning", name, f"is {there[0]:g} in all {len(there)} hours that have it")
@@ -137,7 +137,7 @@ def _column(name: str, values: Floats, limits: Limits, *, is_target: bool) -> It
 def _cap(channel: Channel, values: Floats, limits: Limits) -> Iterator[Finding]:
     """A largest value that is repeated and stands apart from the next looks like the sensor's end of scale."""
     distinct, counts = np.unique(values[np.isfinite(values)], return_counts=True)
-    if len(distinct) < 3 or distinct[-1] >= channel.maximum or distinct[-2] <= 0:  # noqa: PLR2004 - apart from others
+    if len(distinct) < 3 or distinct[-1] >= channel.maximum or distinct[-2] <= 0:
         return
     if counts[-1] >= limits.cap_hours and counts[-1] > 2 * counts[-2]:
         text = f"{counts[-1]} hours stand at the largest value {distinct[-1]:g}, which looks like a sensor's cap"

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from shared.adapters import tables_csv, tables_json, tables_parquet, tables_wide
 from shared.adapters.tables_lines import split
-from shared.adapters.tables_results import LongTable, Progress, WideChunk, WideTable
+from shared.core.tables import LongTable, Progress, WideChunk, WideTable
 from shared.adapters.tables_source import LONGEST_LINE, Source
 from shared.core.acceptance import Zoning
 from shared.core.columns import DEVICE, TIME, Columns, Layout
@@ -121,6 +121,8 @@ def _first_line(source: Source, head: bytes) -> tuple[bytes, bytes]:
     """The header's line, and what was read ahead behind it; the source stands behind the header afterwards."""
     start = len(head) - len(head.removeprefix(_BOM).lstrip(b"\r\n"))
     end = head.find(b"\n", start)
+    if end < 0 and source.problem is not None:
+        raise BadEvent("truncated", f"{source.problem}, before the first row")
     line = head[start:] if end < 0 else head[start:end].removesuffix(b"\r")
     if len(line) > LONGEST_LINE:
         raise BadEvent("header", f"the first line is longer than {LONGEST_LINE} bytes")

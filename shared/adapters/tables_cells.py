@@ -96,23 +96,19 @@ def _devices(column: pa.Array | None) -> tuple[list[str], Ints]:
 
     if column is None:
         raise BadEvent("header", "no column for the device")
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if not any(fits(kind) for fits in (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_floating)):
+        raise BadEvent("format", f"the device column holds {kind}, not texts")
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    names = _texts(encoded.dictionary)
+    names = [_name(value) for value in encoded.dictionary.to_pylist()]
     indices = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     return names, indices.astype(np.int32, copy=False)
 
 
-def _texts(column: pa.Array) -> list[str]:
-    import pyarrow as pa
-
-    kind = column.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return ["" if text is None else text for text in column.to_pylist()]
-    if pa.types.is_floating(kind):  # whole numbers with gaps, as pandas writes them
-        return [str(int(n)) if n is not None and n.is_integer() else str(n) for n in column.to_pylist()]
-    if pa.types.is_integer(kind):
-        return [str(n) for n in column.to_pylist()]
-    raise BadEvent("format", f"the device column holds {kind}, not texts")
+def _name(value: object) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # whole numbers with gaps, as pandas writes them
+    return "" if value is None else str(value)
 
 
 def _stamps(column: pa.Array | None) -> Stamps:

@@ -12,7 +12,7 @@ import numpy as np
 
 from shared.adapters.tables_cells import sheet
 from shared.adapters.tables_lines import Lines, Rows, original, rows_of, split
-from shared.adapters.tables_results import Progress
+from shared.core.tables import Progress
 from shared.adapters.tables_source import Source, blocks
 from shared.core.acceptance import Acceptance, Zoning
 from shared.core.columns import FIRST_CHANNEL, Columns, Layout

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from shared.adapters.tables_cells import sheet
-from shared.adapters.tables_results import Progress
+from shared.core.tables import Progress
 from shared.adapters.tables_source import BLOCK, Source
 from shared.core.acceptance import Acceptance, Sheet, Zoning
 from shared.core.columns import Layout

@@ -12,7 +12,7 @@ import numpy as np
 from shared.adapters.tables_cells import doubles
 from shared.adapters.tables_csv import Header, Reader
 from shared.adapters.tables_parquet import ParquetSource
-from shared.adapters.tables_results import Progress, WideChunk, WideTable
+from shared.core.tables import Progress, WideChunk, WideTable
 from shared.adapters.tables_source import Source
 from shared.core.columns import DEVICE, FIRST_CHANNEL, Layout, plain
 from shared.core.quantities import FINE, missing, normalise, value_problem
@@ -64,7 +64,7 @@ class Windows:
             column = columns[WINDOW + c]
             if column is not None:
                 values = self._windows(column, c, channel, faults)
-                self._fill(window, channel, values.reshape(len(position), -1).T)
+                self._fill(window, channel, values.T)
         target = self._target(columns[TARGET], len(position), faults)
         for i in np.flatnonzero(np.isnan(window).all(axis=(0, 1))).tolist():
             faults.setdefault(i, ("no_values", "no channel has a value"))
@@ -93,7 +93,7 @@ class Windows:
         return ids
 
     def _windows(self, column: pa.Array, c: int, channel: Channel, faults: dict[int, tuple[str, str]]) -> Floats:
-        """Values of one channel, row after row, NaN where missing or wrong, float32, shape (n * history,)."""
+        """Values of one channel, NaN where missing or wrong, float32, shape (n, history)."""
         history = self._scenario.history
         lists, counts = _lists(column)
         whole = counts == history
@@ -110,7 +110,7 @@ class Windows:
             faults.setdefault(int(rows[place // history]), (reason, f"hour {place % history}: {detail}"))
         filled = np.full((len(counts), history), np.nan, np.float32)
         filled[whole] = values.reshape(-1, history)
-        return filled.reshape(-1)
+        return filled
 
     def _fill(self, window: Floats, channel: Channel, values: Floats) -> None:
         stored = self._scenario.stored

@@ -125,7 +125,7 @@ def time_ticks(first: int, last: int) -> list[Tick]:
         last: Hour at its right end, later than `first`.
     """
     span = last - first
-    if span > 80 * 24:
+    if span > 120 * 24:
         found = list(_months(first, last))
     else:
         step = next(step for step in (1, 3, 6, 12, 24, 48, 96, 168, 336) if span / step <= 8 or step == 336)

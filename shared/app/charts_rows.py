@@ -124,7 +124,13 @@ def split_bar(title: str, parts: Sequence[tuple[str, float]], *, note: str = "")
                 class_=f"part p{index}",
             )
         )
-        key = tag("svg", tag("rect", width=10, height=10, class_=f"part p{index}"), viewBox="0 0 10 10", class_="key")
+        key = tag(
+            "svg",
+            tag("rect", width=10, height=10, class_=f"part p{index}"),
+            viewBox="0 0 10 10",
+            class_="key",
+            aria_hidden="true",
+        )
         keys.append(tag("li", key, name, tag("b", count(size)), tag("span", _percent(share), class_="muted")))
         left += share
     bar = tag(

@@ -100,7 +100,7 @@ def _rows_section(summary: Mapping[str, object]) -> Html:
         ("rejected", number(summary, "rows_rejected")),
     ]
     known = [(name, 0.0 if math.isnan(value) else value) for name, value in fates]
-    parts = [split_bar("Every row has one end", known)] if sum(value for _, value in known) > 0 else []
+    parts = [split_bar("What became of each row", known)] if sum(value for _, value in known) > 0 else []
     rejected = summary.get("rejected")
     if isinstance(rejected, Mapping) and rejected:
         ordered = sorted(((str(k), number(rejected, k)) for k in rejected), key=lambda item: -item[1])

@@ -77,7 +77,7 @@ code { font: .875em/1.4 ui-monospace,"SF Mono","Cascadia Mono",Menlo,Consolas,"L
 .tile .big small { font-size: .8125rem; font-weight: 400; letter-spacing: 0; color: var(--muted); margin-left: .3rem }
 .tile .more { font-size: .8125rem; color: var(--muted); line-height: 1.4 }
 .grid2 { display: grid; grid-template-columns: repeat(auto-fit,minmax(min(100%,26rem),1fr)); gap: 1rem }
-.grid2 { align-items: start }
+.grid2 { align-items: start; margin-top: 1rem }
 .grid2>* { min-width: 0 }
 figure.chart {
   margin: 1rem 0 0; background: var(--card); border: 1px solid var(--hair); border-radius: 12px;

@@ -136,7 +136,7 @@ class Acceptance:
             found = problems[sheet.device[i]] if sheet.device[i] >= 0 else None
             return found or self._no_device(sheet.cell(i, DEVICE))
         if verdict == _TIME:
-            limit = not_after if isinstance(not_after, int) else int(not_after[i])
+            limit = int(not_after[i]) if isinstance(not_after, np.ndarray) else int(not_after)
             return REASON[late], _time_detail(sheet.cell(i, TIME), late, limit)
         if verdict == _VALUE and sheet.faults is not None:
             c = int(np.flatnonzero(sheet.faults[i])[0])

@@ -15,7 +15,7 @@ def build(kind: type[T], raw: object, where: str, problems: list[str]) -> T | No
     """Turn one mapping into `kind`, or None after adding what is wrong to `problems`.
 
     Args:
-        kind: A dataclass whose fields are numbers, strings, booleans, literals, tuples, string-keyed dicts or dataclasses.
+        kind: A dataclass of numbers, texts, booleans, literals, tuples, string-keyed dicts or dataclasses.
         raw: The mapping as TOML or JSON gave it.
         where: Path of the mapping in the file, for the messages.
         problems: Receives one line per problem: key, value, what is allowed.
@@ -25,8 +25,8 @@ def build(kind: type[T], raw: object, where: str, problems: list[str]) -> T | No
         return None
     hints = typing.get_type_hints(kind)
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    for key in raw.keys() - fields.keys():
-        problems.append(f"{_join(where, key)}: unknown key; known are {', '.join(sorted(fields))}")
+    known = ", ".join(sorted(fields))
+    problems.extend(f"{_join(where, key)}: unknown key; known are {known}" for key in raw.keys() - fields.keys())
     before = len(problems)
     values: dict[str, Any] = {}
     for name, field in fields.items():

@@ -6,7 +6,7 @@ end marker: it carries no readings but the totals of the file's route.
 
 from __future__ import annotations
 
-import zlib
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -56,8 +56,9 @@ _DECODER = msgspec.msgpack.Decoder(Packed)
 
 
 def partition_of(device: str, partitions: int) -> int:
-    """The partition that owns a device, whatever road its readings come by: CRC-32 of its id modulo the count."""
-    return zlib.crc32(device.encode("utf-8", "surrogatepass")) % partitions
+    """The partition that owns a device, whatever road its readings come by: BLAKE2 of its id modulo the count."""
+    digest = hashlib.blake2b(device.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % partitions
 
 
 def split(readings: Readings, partitions: int) -> Iterator[tuple[int, Readings]]:
@@ -223,7 +224,7 @@ def _arrange(raw: npt.NDArray[np.float32], have: Sequence[str], want: Sequence[s
 
 def gather(
     partition: int, epoch: int, events: Sequence[Event], channels: Sequence[str]
-) -> tuple[Batch, list[BadEvent]]:
+) -> tuple[Batch, list[tuple[Event, BadEvent]]]:
     """Consecutive events as one batch.
 
     Args:
@@ -239,12 +240,12 @@ def gather(
     devices: dict[str, int] = {}
     parts: list[tuple[Event, int, Readings]] = []
     ends: list[End] = []
-    bad: list[BadEvent] = []
+    bad: list[tuple[Event, BadEvent]] = []
     for event in events:
         try:
             packed, readings = unpack(event.body, channels)
         except BadEvent as error:
-            bad.append(error)
+            bad.append((event, error))
             continue
         source = sources.setdefault(packed.source, len(sources))
         if packed.end is not None:

@@ -19,7 +19,6 @@ def means(plan: Plan) -> Block:
     def fill(summary: Summary, out: Floats) -> None:
         shaped = out.reshape(summary.lows.shape)
         np.add(summary.offsets[:, : len(plan.scalars)], summary.latest[plan.first :], out=shaped)
-        np.clip(shaped, summary.lows, summary.highs, out=shaped)
 
     return Block(tuple(features), fill)
 
@@ -43,7 +42,7 @@ def deviations(plan: Plan) -> Block:
         offsets = summary.offsets[:, : len(plan.scalars)]
         np.multiply(offsets, offsets, out=shaped)
         np.subtract(summary.squares, shaped, out=shaped)
-        np.maximum(shaped, ZERO, out=shaped)
+        np.maximum(shaped, ZERO, out=shaped)  # squares too small for float32 can come out below 0
         np.sqrt(shaped, out=shaped)
 
     return Block(tuple(features), fill)
@@ -81,7 +80,6 @@ def amounts(plan: Plan) -> Block:
     def fill(summary: Summary, out: Floats) -> None:
         rows = slice(plan.first + start, plan.measured)
         mean = summary.offsets[:, start : len(plan.scalars)] + summary.latest[rows]
-        mean = np.clip(mean, summary.lows[:, start:], summary.highs[:, start:])
         np.multiply(mean, summary.counts[:, rows], out=out.reshape(mean.shape))
 
     return Block(tuple(features), fill)

@@ -109,10 +109,9 @@ def calendar(_plan: Plan) -> Block:
     hours, days = _circle(DAY, DAY), _circle(YEAR, 366)
 
     def fill(summary: Summary, out: Floats) -> None:
-        known = np.maximum(summary.as_of, 0)
-        date = (known // DAY).astype("datetime64[D]")
+        date = (summary.as_of // DAY).astype("datetime64[D]")
         day = (date - date.astype("datetime64[Y]")).astype(np.int64)
-        out[:2] = hours[:, known % DAY]
+        out[:2] = hours[:, summary.as_of % DAY]
         out[2:] = days[:, day]
         out[:, summary.as_of < 0] = np.nan
 

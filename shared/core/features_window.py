@@ -45,7 +45,7 @@ class Summary:
         self.squares: Floats = np.empty((spans, scalars, width), np.float32)
         self.lows: Floats = np.empty((spans, scalars, width), np.float32)
         self.highs: Floats = np.empty((spans, scalars, width), np.float32)
-        self.as_of: Longs = np.empty(width, np.int64)
+        self.as_of: Longs = np.zeros(width, np.int64)
         longest = max(np.diff((0, *layout.spans)), default=0)
         self._reference: Floats = np.zeros((summed, width), np.float32)
         self._absent: npt.NDArray[np.bool_] = np.empty((longest, rows, width), np.bool_)
@@ -63,9 +63,8 @@ class Summary:
         for column, name in enumerate(self.plan.stored):
             # + 0.0 turns -0.0 into 0.0: which of the two a minimum returns would depend on the loop
             np.add(window[:, column], ZERO, out=self.table[:, self.plan.rows[name], :count])
-        self.table[:, : self.plan.measured, count:] = 0
+        self.table[:, : self.plan.measured, count:] = 0  # not NaN, for which older hours would be searched
         self.as_of[:count] = as_of
-        self.as_of[count:] = -1
         self._weigh()
         self._find_latest()
         self._reduce()

@@ -104,7 +104,7 @@ def id_problem(text: str) -> str | None:
 
     >>> id_problem("a/../b 'x' \N{THERMOMETER}") is None
     True
-    >>> id_problem("a\\tb")
+    >>> id_problem("a\tb")
     'holds a control character'
     """
     if len(text) > LONGEST_ID:

@@ -278,7 +278,8 @@ def _categories(scenario: Scenario) -> Iterable[str]:
         and scenario.target in scenario.channel_names
         and not math.isclose(uppers[-1], scenario.target_channel.maximum)
     ):
-        yield f"categories: the last upper bound {uppers[-1]} is not the target's maximum {scenario.target_channel.maximum}"
+        maximum = scenario.target_channel.maximum
+        yield f"categories: the last upper bound {uppers[-1]} is not the target's maximum {maximum}"
 
 
 def with_overrides(scenario: Scenario, **changes: object) -> Scenario:

@@ -201,7 +201,7 @@ def from_bytes(data: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], bounds: Lo
         done = _read_alike(_columns(data, starts[alike], int(length)), alike, stamps)
         left = np.setdiff1d(left, done, assume_unique=True)
     for row in left.tolist():
-        text = bytes(data[starts[row] : starts[row] + min(lengths[row], _LONGEST + 1)]).decode("ascii", "replace")
+        text = data[starts[row] : starts[row] + min(lengths[row], _LONGEST + 1)].tobytes().decode("ascii", "replace")
         stamps.local[row], stamps.offset[row], stamps.fault[row] = _one(text)
     return stamps
 
@@ -272,9 +272,11 @@ def _months(year: Longs, month: Longs) -> tuple[Longs, Longs]:
 
 def _one(text: str) -> tuple[int, int, int]:
     """One timestamp with a layout of its own: epoch with a fraction or sign, a word for missing, or none at all."""
+    if len(text) > _LONGEST:
+        return 0, 0, BAD
     if text.strip().casefold() in MISSING:
         return 0, 0, ABSENT
-    if len(text) <= _LONGEST and (match := _ISO.fullmatch(text)):
+    if match := _ISO.fullmatch(text):
         digits = np.array([[ord(character) - ord("0")] for character in text], np.int64)
         return _first(_fields(digits, match))
     try:

@@ -1,6 +1,8 @@
 """The local trigger host as a process, against the real Azurite, the Event Hubs endpoint and the real clients."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -20,6 +22,7 @@ from local.stack import ANY_PORTS, PROJECT, Stack
 pytestmark = pytest.mark.emulator
 APP = Path(__file__).parent / "host_app"
 HUBS = "Endpoint=sb://localhost;SharedAccessKeyName=local;SharedAccessKey=local;UseDevelopmentEmulator=true;"
+OFF = {"AzureWebJobs.switched_off.Disabled": "true"}
 ODD_NAME = 'a folder/it\'s "quoted" & 100% 🌫️/#1?.csv'
 T = TypeVar("T")
 
@@ -105,7 +108,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     stack = Stack(
         root,
         app_dir=APP,
-        settings={"HUBS": HUBS, "WORK_HUB": "work", "DROP": "incoming", "RECORD": str(record)},
+        settings={"HUBS": HUBS, "WORK_HUB": "work", "DROP": "incoming", "RECORD": str(record)} | OFF,
         containers=["incoming", "told"],
         hubs=["work:4", "limited:1"],
         ports=ANY_PORTS,
@@ -194,10 +197,36 @@ def test_a_clean_stop_lets_the_running_batch_end_and_notes_it(running: Running, 
     assert running.notes("work", "too late")[0]["sequences"][0] == last + 1
 
 
-def test_two_hosts_share_the_partitions_and_one_takes_over_from_the_other(running: Running) -> None:
+def test_a_second_interrupt_does_not_wait_for_the_running_batch(running: Running, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    wait_for(lambda: len(running.owned("work")) == 4, "the claim of all partitions")
+    running.send("work", "stubborn", until=str(gate))
+    running.noted("work", "stubborn")
+    process = running.stack.processes["host"]
+    os.kill(process.pid, signal.SIGINT)
+    wait_for(lambda: "stopping:" in process.log.read_text("utf-8").rpartition("ready port")[2], "the stop")
+    os.kill(process.pid, signal.SIGINT)
+    wait_for(lambda: (process.died() or "").startswith("host ended with exit code 130"), "the end")
+    gate.touch()
+    running.stack.restart("host")
+    running.noted("work done", "stubborn")
+
+
+def test_two_hosts_share_the_partitions_and_one_takes_over_from_the_other(running: Running, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    wait_for(lambda: len(running.owned("work")) == 4, "the claim of all partitions")
+    begun = {}
+    for partition in "0123":
+        running.send("work", f"moved {partition}", partition, until=str(gate))
+        begun[partition] = running.noted("work", f"moved {partition}")[0]
     running.stack.start_host("host-2")
     hosts = ("host", "host-2")
     wait_for(lambda: [len(running.owned("work", host)) for host in hosts] == [2, 2], "an even share")
+    for partition in running.owned("work", "host-2"):
+        again = running.noted("work", f"moved {partition}", times=2)[1]
+        assert again["sequences"] == begun[partition]["sequences"]
+        assert again["pid"] != begun[partition]["pid"]
+    gate.touch()
     for number in range(8):
         running.send("work", f"shared {number}", partition=str(number % 4))
     for number in range(8):
@@ -345,6 +374,20 @@ def test_http_functions_get_route_parameters_and_answer_with_their_status(runnin
 def test_a_function_whose_connection_is_missing_is_shown_and_the_others_run(running: Running) -> None:
     assert "NOWHERE is missing" in running.status("unconnected")["listener"]
     assert running.status("work")["listener"] == "started"
+    assert running.status("switched_off")["listener"] == "disabled"
+
+
+def test_a_port_that_is_taken_is_told(running: Running) -> None:
+    taken = running.stack.processes["host"].port
+    ended = host("--app-dir", str(APP), "--settings", str(running.stack.root / "host.settings.json"), port=taken)
+    assert ended.returncode == 2
+    assert f"port {taken} cannot be had" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def host(*arguments: str, port: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "local.host", "--port", str(port), *arguments]
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
 
 
 @pytest.mark.parametrize(
@@ -362,10 +405,7 @@ def test_an_app_that_cannot_be_loaded_ends_the_host_with_one_clear_message(
         (tmp_path / "function_app.py").write_text(source, "utf-8")
     settings = tmp_path / "settings.json"
     settings.write_text('{"Values": {}}', "utf-8")
-    command = [sys.executable, "-m", "local.host", "--app-dir", str(tmp_path), "--settings", str(settings)]
-    ended = subprocess.run(  # noqa: S603
-        [*command, "--port", "0"], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False
-    )
+    ended = host("--app-dir", str(tmp_path), "--settings", str(settings))
     assert ended.returncode == 2
     assert says in ended.stderr
     assert "Traceback" not in ended.stderr

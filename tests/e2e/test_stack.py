@@ -127,7 +127,7 @@ def test_nothing_outlives_a_starter_that_is_killed(tmp_path: Path) -> None:
         assert not any(identity(pid) for pid in children)
 
 
-def sleeper(log: Path, code: str) -> Process:
+def sleeper(log: Path, code: str, ready_s: float = 30.0) -> Process:
     return Process(
         "sleeper",
         [sys.executable, "-c", code],
@@ -136,7 +136,7 @@ def sleeper(log: Path, code: str) -> Process:
         port=0,
         cwd=log.parent,
         environment=os.environ,
-        ready_s=1.0,
+        ready_s=ready_s,
         grace_s=0.3,
     )
 
@@ -144,8 +144,8 @@ def sleeper(log: Path, code: str) -> Process:
 def test_a_process_that_is_not_ready_in_time_is_told_and_one_that_ignores_its_end_is_killed(tmp_path: Path) -> None:
     guard = Guard()
     try:
-        mute = sleeper(tmp_path / "mute.log", "import time; time.sleep(99)")
-        with pytest.raises(StackError, match="sleeper was not ready within 1 s"):
+        mute = sleeper(tmp_path / "mute.log", "import time; time.sleep(99)", ready_s=0.2)
+        with pytest.raises(StackError, match=r"sleeper was not ready within 0\.2 s"):
             mute.start(guard)
         mute.stop(guard)
         deaf_code = (

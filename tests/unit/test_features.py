@@ -319,6 +319,21 @@ def test_one_valid_hour_has_no_spread() -> None:
     assert [row[f"pm25.{kind}_120"] for kind in ("mean", "std", "min", "max")] == [42, 0, 42, 42]
 
 
+def test_a_spread_too_small_for_float32_squares_is_a_number() -> None:
+    rng = np.random.default_rng(6)
+    window = np.full((121, 8, 4000), NAN, np.float32)
+    window[-6:, COLUMNS.index("pm25")] = rng.random((6, 4000)) * 10.0 ** rng.uniform(-24, -20, 4000)
+    spread = FEATURIZER.matrix(window, np.full(4000, AS_OF))[:, NAMES.index("pm25.std_6")]
+    assert ((spread >= 0) & (spread < 1e-20)).all()
+
+
+def test_zeros_of_either_sign_are_the_same_value() -> None:
+    signs = np.where(np.random.default_rng(1).random((121, 8)) < 0.5, -0.0, 0.0).astype(np.float32)
+    as_of = np.array([AS_OF])
+    mixed, plain = (FEATURIZER.matrix(window[:, :, None], as_of) for window in (signs, signs + np.float32(0)))
+    assert mixed.tobytes() == plain.tobytes()
+
+
 def test_spans_end_with_the_as_of_hour_and_have_their_length() -> None:
     for span in SPANS:
         values = np.zeros(121)
@@ -338,6 +353,15 @@ def test_wind_from_one_side_is_steady_and_wind_from_two_sides_cancels() -> None:
     calm = features_of(one_window(wind_dir_u=turning, wind_dir_v=0, wind_spd=0))
     assert (calm["wind.u_24"], calm["wind.v_24"]) == (0, 0)
     assert math.isnan(calm["wind.steadiness_24"])
+
+
+def test_steadiness_never_exceeds_one() -> None:
+    angle, window = np.linspace(0, 6, 500), np.full((121, 8, 500), 1.7, np.float32)
+    window[:, 3], window[:, 4] = np.sin(angle), np.cos(angle)
+    matrix = FEATURIZER.matrix(window, np.full(500, AS_OF))
+    steadiness = matrix[:, [NAMES.index(f"wind.steadiness_{span}") for span in SPANS]]
+    assert steadiness.max() == 1
+    assert steadiness.min() == pytest.approx(1, abs=1e-5)
 
 
 def test_an_hour_without_speed_or_direction_is_left_out_of_the_wind() -> None:

@@ -107,6 +107,12 @@ def tick(timer: func.TimerRequest) -> None:
     note("tick", past_due=timer.past_due, key=timer.schedule_status.get("Next"))  # type: ignore[attr-defined]
 
 
+@app.timer_trigger(arg_name="timer", schedule="* * * * * *", run_on_startup=True)
+def switched_off(timer: func.TimerRequest) -> None:
+    """Disabled by a setting."""
+    note("switched_off", past_due=timer.past_due)
+
+
 @app.timer_trigger(arg_name="timer", schedule="0 0 0 1 1 *", run_on_startup=False)
 def yearly(timer: func.TimerRequest) -> None:
     """Practically only by hand."""

@@ -1,0 +1,79 @@
+"""The map of the application: every trigger, unwrapped, and one call each."""
+
+import json
+import os
+from datetime import timezone
+from typing import List
+
+import azure.functions as func
+
+from shared import settings, wiring
+from shared.core.events import Event
+from shared.errors import ContractBroken
+
+app = func.FunctionApp()
+application = wiring.build(os.environ)
+
+
+@app.function_name("route_file")
+@app.blob_trigger(
+    arg_name="blob",
+    path="incoming/{name}",
+    connection="STORAGE",
+    source=func.BlobSource(settings.incoming_source(os.environ)),
+)
+def route_file(blob: func.InputStream) -> None:
+    """Read a dropped file and send its readings to the partitions that own them."""
+    application.route_file(str(blob.name).partition("/")[2])
+
+
+@app.function_name("score_readings")
+@app.event_hub_message_trigger(
+    arg_name="events",
+    connection="READINGS",
+    event_hub_name="%READINGS_HUB%",
+    cardinality="many",
+    data_type="binary",
+)
+@app.retry(
+    strategy="exponential_backoff", max_retry_count="-1", minimum_interval="00:00:02", maximum_interval="00:01:00"
+)
+def score_readings(events: List[func.EventHubEvent]) -> None:
+    """Fold a batch of readings into its partition and forecast what becomes due."""
+    application.score(*unwrap(events))
+
+
+@app.function_name("sweep_files")
+@app.timer_trigger(arg_name="timer", schedule="0 */5 * * * *")
+def sweep_files(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding needs the parameter
+    """Finish files whose last receipt could not finish them."""
+    application.sweep()
+
+
+@app.function_name("health")
+@app.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - the binding needs the parameter
+    """Whether the app can work, who serves, and how far each partition is."""
+    well, body = application.health()
+    return func.HttpResponse(json.dumps(body), status_code=200 if well else 503, mimetype="application/json")
+
+
+def unwrap(events: List[func.EventHubEvent]) -> tuple[int, list[Event]]:
+    """Partition and events of a trigger's batch.
+
+    Raises:
+        ContractBroken: The events come from no hub, as when the function is started by hand.
+    """
+    context = (events[0].metadata or {}).get("PartitionContext")
+    if context is None:
+        raise ContractBroken(
+            "score_readings takes events of the hub only; these come from no partition"
+        )
+    return int(context["PartitionId"]), [_plain(event) for event in events]
+
+
+def _plain(event: func.EventHubEvent) -> Event:
+    if event.sequence_number is None or event.enqueued_time is None:
+        raise ContractBroken("an event without sequence number or enqueued time")
+    enqueued = event.enqueued_time.replace(tzinfo=timezone.utc)  # the worker gives UTC without a zone
+    return Event(int(event.sequence_number), int(enqueued.timestamp() * 1000), event.get_body())

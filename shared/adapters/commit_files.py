@@ -1,0 +1,161 @@
+"""Commits and predictions as Parquet: what they hold, and how a commit is read back as the batch it was."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from shared.core.commit import FORMAT, Commit
+from shared.core.events import Batch, End
+from shared.core.outcome import Outcome
+from shared.core.scenario import Scenario
+from shared.core.scoring import categories
+from shared.core.state import ROLES
+from shared.errors import ContractBroken
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+KEY = b"airloop"
+HOUR_MS = 3_600_000
+
+
+class ParquetFiles:
+    """Commits and predictions of one scenario.
+
+    Args:
+        scenario: Its channels and categories.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+
+    def encode_commit(self, commit: Commit, outcome: Outcome) -> bytes:
+        """A commit as Parquet; the same batch always gives the same bytes."""
+        import pyarrow as pa
+
+        batch = outcome.batch
+        columns: dict[str, Any] = {
+            "sequence_number": pa.array(batch.sequence),
+            "source": pa.DictionaryArray.from_arrays(pa.array(batch.source), pa.array(batch.sources, pa.string())),
+            "position": pa.array(batch.position),
+            "device_id": pa.DictionaryArray.from_arrays(pa.array(batch.device), pa.array(batch.devices, pa.string())),
+            "minute": pa.array(batch.minute),
+            "disposition": pa.array(outcome.disposition),
+        }
+        for place, name in enumerate(self.scenario.channel_names):
+            columns[name] = pa.array(batch.values[:, place])
+        return _write(pa.table(columns).replace_schema_metadata({KEY: msgspec.json.encode(commit)}))
+
+    def decode_commit(self, raw: bytes) -> tuple[Commit, Batch]:
+        """A commit's metadata and its batch.
+
+        Raises:
+            ContractBroken: Not a commit, damaged, or of another format.
+        """
+        table = _read(raw, "commit")
+        try:
+            commit = msgspec.json.decode((table.schema.metadata or {})[KEY], type=Commit)
+        except (KeyError, msgspec.DecodeError) as error:
+            raise ContractBroken(f"not a commit: {error}") from error
+        if commit.format != FORMAT:
+            raise ContractBroken(f"commit is of format {commit.format}, not {FORMAT}")
+        devices, device = _dictionary(table, "device_id")
+        names, source = _dictionary(table, "source")
+        renumber = np.array([commit.sources.index(name) for name in names], np.int32)
+        missing = [name for name in self.scenario.channel_names if name not in table.column_names]
+        if missing:
+            raise ContractBroken(f"commit lacks the channels {', '.join(missing)}")
+        values = [_numpy(table, name).astype(np.float32) for name in self.scenario.channel_names]
+        batch = Batch(
+            commit.partition,
+            commit.epoch,
+            commit.first,
+            commit.next,
+            commit.enqueued_ms,
+            tuple(commit.sources),
+            tuple(devices),
+            renumber[source] if len(source) else source,
+            device,
+            _numpy(table, "minute").astype(np.int32),
+            _numpy(table, "position").astype(np.int64),
+            _numpy(table, "sequence_number").astype(np.int64),
+            np.stack(values, axis=1),
+            tuple(End(place, position) for place, position in commit.ends),
+        )
+        return commit, batch
+
+    def dispositions(self, raw: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """What became of each reading of a commit, uint8."""
+        return _numpy(_read(raw, "commit"), "disposition").astype(np.uint8)
+
+    def encode_predictions(self, outcome: Outcome) -> bytes:
+        """A batch's predictions as Parquet; the same batch always gives the same bytes."""
+        import pyarrow as pa
+
+        found, batch = outcome.predictions, outcome.batch
+        count = len(found)
+        when = pa.timestamp("ms", tz="UTC")
+        columns: dict[str, Any] = {
+            "device_id": pa.array(found.device, pa.string()).dictionary_encode(),
+            "as_of": pa.array(found.as_of * HOUR_MS).cast(when),
+            "target_time": pa.array((found.as_of + self.scenario.horizon) * HOUR_MS).cast(when),
+            "value": pa.array(found.value),
+            "lower": pa.array(found.lower),
+            "upper": pa.array(found.upper),
+            "category": pa.array(categories(self.scenario, found.value), pa.string()).dictionary_encode(),
+            "model_version": pa.array(found.model, pa.string()).dictionary_encode(),
+            "role": pa.array([ROLES[role] for role in found.role], pa.string()).dictionary_encode(),
+            "served": pa.array(found.served),
+            "revision": pa.array(found.revision.astype(np.int32)),
+            "scored_at": pa.array(np.full(count, batch.enqueued_ms, np.int64)).cast(when),
+            "partition": pa.array(np.full(count, batch.partition, np.int32)),
+            "sequence_number": pa.array(found.sequence),
+        }
+        return _write(pa.table(columns))
+
+    def read_predictions(self, raw: bytes) -> dict[str, Any]:
+        """Predictions as columns: numpy arrays of numbers, `as_of` in hours since 1970, lists of texts.
+
+        Raises:
+            ContractBroken: Damaged.
+        """
+        table = _read(raw, "predictions")
+        texts = ("device_id", "category", "model_version", "role")
+        out: dict[str, Any] = {name: table[name].to_pylist() for name in texts}
+        for name in ("as_of", "target_time"):
+            out[name] = table[name].cast("int64").to_numpy() // HOUR_MS
+        for name in ("value", "lower", "upper", "revision", "sequence_number"):
+            out[name] = table[name].to_numpy()
+        out["served"] = table["served"].to_numpy(zero_copy_only=False)
+        return out
+
+
+def _dictionary(table: pa.Table, name: str) -> tuple[list[str], np.ndarray[Any, np.dtype[np.int32]]]:
+    encoded = table[name].unify_dictionaries().combine_chunks()
+    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32)
+
+
+def _numpy(table: pa.Table, name: str) -> np.ndarray[Any, np.dtype[Any]]:
+    return np.asarray(table[name].to_numpy())
+
+
+def _write(table: pa.Table) -> bytes:
+    import pyarrow.parquet as pq
+
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd", version="2.6")
+    return sink.getvalue()
+
+
+def _read(raw: bytes, what: str) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(io.BytesIO(raw))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ContractBroken(f"{what} of {len(raw)} bytes cannot be read: {error}") from error

@@ -1,0 +1,142 @@
+"""The hub "readings" in Azure Event Hubs, or behind the local endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from shared.core.events import Event
+from shared.errors import TransientFailure
+
+if TYPE_CHECKING:
+    from azure.eventhub import EventHubProducerClient
+
+SEND_BYTES = 800_000
+IDLE_S = 5.0
+
+
+class EventHubStream:
+    """A hub reached by a connection string (local), or by its namespace and the app's own identity.
+
+    Args:
+        hub: Name of the hub.
+        connection: Connection string, None in Azure.
+        namespace: Fully qualified namespace, None locally.
+    """
+
+    def __init__(self, hub: str, connection: str | None, namespace: str | None) -> None:
+        self._hub, self._connection, self._namespace = hub, connection, namespace
+        self._lock = threading.Lock()
+        self._producer: EventHubProducerClient | None = None
+        self._partitions = 0
+
+    def partitions(self) -> int:
+        """Number of partitions; asked once, it never changes in a hub's life."""
+        with self._lock, _translated(self._hub):
+            if not self._partitions:
+                self._partitions = len(self._client().get_partition_ids())
+            return self._partitions
+
+    def send(self, partition: int, bodies: Sequence[bytes]) -> None:
+        """Append events to a partition, in order; returns once they are accepted."""
+        from azure.eventhub import EventData
+
+        with self._lock, _translated(self._hub):
+            for group in _groups(bodies):
+                self._client().send_batch([EventData(body) for body in group], partition_id=str(partition))
+
+    def read(self, partition: int, first: int, end: int) -> Iterator[Event]:
+        """Events `first` to `end - 1` that the hub still has, in order."""
+        with _translated(self._hub):
+            events = asyncio.run(self._read(partition, first, end))
+        yield from events
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            if self._producer is not None:
+                self._producer.close()
+                self._producer = None
+
+    def _client(self) -> EventHubProducerClient:
+        if self._producer is None:
+            from azure.eventhub import EventHubProducerClient
+
+            if self._connection:
+                self._producer = EventHubProducerClient.from_connection_string(
+                    self._connection, eventhub_name=self._hub
+                )
+            else:
+                from azure.identity import DefaultAzureCredential
+
+                self._producer = EventHubProducerClient(str(self._namespace), self._hub, DefaultAzureCredential())
+        return self._producer
+
+    def _consumer(self) -> Any:
+        from azure.eventhub.aio import EventHubConsumerClient
+
+        if self._connection:
+            return EventHubConsumerClient.from_connection_string(self._connection, "$Default", eventhub_name=self._hub)
+        from azure.identity.aio import DefaultAzureCredential
+
+        return EventHubConsumerClient(str(self._namespace), self._hub, "$Default", DefaultAzureCredential())
+
+    async def _read(self, partition: int, first: int, end: int) -> list[Event]:
+        consumer = self._consumer()
+        found: list[Event] = []
+        done = asyncio.Event()
+
+        async def take(_context: object, events: list[Any]) -> None:
+            for event in events:
+                if event.sequence_number < end:
+                    enqueued = int(event.enqueued_time.timestamp() * 1000)
+                    found.append(Event(event.sequence_number, enqueued, b"".join(event.body)))
+                if event.sequence_number >= end - 1:
+                    done.set()
+            if not events:
+                done.set()
+
+        async with consumer:
+            known = await consumer.get_partition_properties(str(partition))
+            if known["is_empty"] or known["last_enqueued_sequence_number"] < first:
+                return []
+            receiving = asyncio.ensure_future(
+                consumer.receive_batch(
+                    take,
+                    partition_id=str(partition),
+                    starting_position=first,
+                    starting_position_inclusive=True,
+                    max_wait_time=IDLE_S,
+                )
+            )
+            await asyncio.wait([receiving, asyncio.ensure_future(done.wait())], return_when=asyncio.FIRST_COMPLETED)
+            receiving.cancel()
+            await asyncio.gather(receiving, return_exceptions=True)
+        return [event for event in found if event.sequence >= first]
+
+
+def _groups(bodies: Sequence[bytes]) -> Iterator[list[bytes]]:
+    group: list[bytes] = []
+    size = 0
+    for body in bodies:
+        if group and size + len(body) > SEND_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(body)
+        size += len(body)
+    if group:
+        yield group
+
+
+@contextmanager
+def _translated(hub: str) -> Iterator[None]:
+    from azure.core.exceptions import AzureError
+    from azure.eventhub.exceptions import EventHubError
+
+    try:
+        yield
+    except (EventHubError, AzureError, OSError) as error:
+        raise TransientFailure(f"hub {hub}: {type(error).__name__}") from error

@@ -1,0 +1,85 @@
+"""Blobs in memory, for tests and benchmarks."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import BinaryIO
+
+from shared.errors import StateConflict
+from shared.ports import BlobInfo
+
+
+class MemoryBlobs:
+    """A dictionary of containers; `writes` counts what a test wants to bound."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._blobs: dict[tuple[str, str], tuple[bytes, BlobInfo]] = {}
+        self._version = 0
+        self.writes: list[tuple[str, str]] = []
+
+    def read(self, container: str, name: str) -> bytes | None:
+        """A blob's content, None when there is none."""
+        found = self._blobs.get((container, name))
+        return None if found is None else found[0]
+
+    def read_changed(self, container: str, name: str, etag: str | None) -> tuple[bytes, str] | None:
+        """Content and ETag, None when the blob is missing or still has `etag`."""
+        found = self._blobs.get((container, name))
+        return None if found is None or found[1].etag == etag else (found[0], found[1].etag)
+
+    def write(self, container: str, name: str, data: bytes, metadata: Mapping[str, str] | None = None) -> None:
+        """Write a blob, replacing what was there."""
+        with self._lock:
+            self._store(container, name, data, metadata or {})
+
+    def create(self, container: str, name: str, data: bytes) -> bool:
+        """Write a blob that must not exist yet; False when it does."""
+        with self._lock:
+            if (container, name) in self._blobs:
+                return False
+            self._store(container, name, data, {})
+            return True
+
+    def replace(self, container: str, name: str, data: bytes, etag: str | None) -> str:
+        """Write a blob only if it still has `etag` (None: only if there is none); returns the new ETag."""
+        with self._lock:
+            found = self._blobs.get((container, name))
+            if (None if found is None else found[1].etag) != etag:
+                raise StateConflict(f"{container}/{name} was changed by somebody else")
+            return self._store(container, name, data, {})
+
+    def names(self, container: str, prefix: str = "") -> list[str]:
+        """Names that begin with `prefix`, sorted."""
+        with self._lock:
+            return sorted(name for where, name in self._blobs if where == container and name.startswith(prefix))
+
+    def delete(self, container: str, name: str) -> None:
+        """Remove a blob; nothing happens when there is none."""
+        with self._lock:
+            self._blobs.pop((container, name), None)
+
+    def info(self, container: str, name: str) -> BlobInfo | None:
+        """A blob's properties, None when there is none."""
+        found = self._blobs.get((container, name))
+        return None if found is None else found[1]
+
+    @contextmanager
+    def open(self, container: str, name: str, etag: str) -> Iterator[BinaryIO]:
+        """A blob's content as a stream."""
+        found = self._blobs.get((container, name))
+        if found is None or found[1].etag != etag:
+            raise StateConflict(f"{container}/{name} no longer has ETag {etag}")
+        yield io.BytesIO(found[0])
+
+    def _store(self, container: str, name: str, data: bytes, metadata: Mapping[str, str]) -> str:
+        self._version += 1
+        self.writes.append((container, name))
+        etag = f"{self._version:08x}-{hashlib.sha256(data).hexdigest()[:8]}"
+        self._blobs[container, name] = (bytes(data), BlobInfo(etag, len(data), time.time_ns() // 1_000_000, metadata))
+        return etag

@@ -1,0 +1,68 @@
+"""Copies of a partition's state, so that recovery need not begin with the first commit."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from shared.core import snapshot
+from shared.core.scenario import Scenario
+from shared.core.state import State
+from shared.errors import ContractBroken, PipelineError
+from shared.ports import Blobs
+
+log = logging.getLogger(__name__)
+KEPT = 3
+CONTAINER = "state"
+
+
+@dataclass
+class Snapshots:
+    """Takes a copy every so many commits and uploads it beside the work.
+
+    Args:
+        scenario: What the states belong to.
+        blobs: Where snapshots are kept.
+        every: Commits of a partition between two snapshots.
+        beside: Runs a job off the critical path; a test may run it at once.
+    """
+
+    scenario: Scenario
+    blobs: Blobs
+    every: int
+    beside: Callable[[Callable[[], None]], object]
+    _commits: dict[int, int] = field(default_factory=dict)
+
+    def consider(self, state: State) -> None:
+        """Count a commit; every so often copy the state, and upload the copy beside the work."""
+        count = self._commits.get(state.partition, 0) + 1
+        self._commits[state.partition] = count % self.every
+        if count >= self.every:
+            body = snapshot.copied(self.scenario, state)
+            self.beside(lambda: self.upload(body))
+
+    def upload(self, body: snapshot.Body) -> None:
+        """Write a copy, read it back to verify it, and drop all but the newest ones."""
+        folder = f"partition={body.partition:02d}/"
+        name = f"{folder}{body.epoch:05d}-{body.next:020d}.state"
+        raw = snapshot.pack(body)
+        try:
+            self.blobs.write(CONTAINER, name, raw)
+            if self.blobs.read(CONTAINER, name) != raw:
+                self.blobs.delete(CONTAINER, name)
+                log.error("%s/%s did not read back as written and was removed", CONTAINER, name)
+                return
+            for old in self.blobs.names(CONTAINER, folder)[:-KEPT]:
+                self.blobs.delete(CONTAINER, old)
+        except PipelineError as error:
+            log.warning("snapshot %s was not stored, the next one will be: %s", name, error)
+
+    def newest(self, partition: int) -> State | None:
+        """The newest snapshot that is whole, None when there is none."""
+        for name in reversed(self.blobs.names(CONTAINER, f"partition={partition:02d}/")):
+            try:
+                return snapshot.decode(self.scenario, self.blobs.read(CONTAINER, name) or b"")
+            except ContractBroken as error:
+                log.error("%s/%s is not used: %s", CONTAINER, name, error)
+        return None

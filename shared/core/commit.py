@@ -1,0 +1,52 @@
+"""What a commit says beside its readings, and where commits and their blobs are named."""
+
+from __future__ import annotations
+
+import msgspec
+
+FORMAT = 1
+
+
+class Commit(msgspec.Struct, frozen=True, kw_only=True):
+    """A commit's metadata: every input of the step that is not a reading.
+
+    Args:
+        follows: Sequence number expected before this batch; less than `first` where events had expired.
+        champion: Version that served, None without one; likewise `challenger`.
+        quarantine: Devices that were not scored.
+        predictions: Name of the batch's predictions, None when there are none.
+        dead_letters: Name of the batch's dead letters, None when there are none.
+        counts: Readings by what became of them, `undecodable` events and `predictions`.
+    """
+
+    format: int = FORMAT
+    partition: int
+    epoch: int
+    first: int
+    next: int
+    follows: int
+    enqueued_ms: int
+    sources: list[str]
+    ends: list[tuple[int, int]]
+    champion: str | None
+    challenger: str | None
+    quarantine: list[str]
+    predictions: str | None
+    dead_letters: str | None
+    counts: dict[str, int]
+
+
+def folder(partition: int, epoch: int) -> str:
+    """Prefix of the names of one partition's blobs in one epoch."""
+    return f"partition={partition:02d}/epoch={epoch:05d}/"
+
+
+def commit_name(partition: int, epoch: int, first: int) -> str:
+    """Name of the commit of the batch that begins at `first`: nothing else decides it, so it fences."""
+    return f"{folder(partition, epoch)}{first:020d}.parquet"
+
+
+def place_of(name: str) -> tuple[int, int]:
+    """Epoch and first sequence number in a commit's name."""
+    _, epoch, first = name.split("/")
+    return int(epoch.removeprefix("epoch=")), int(first.removesuffix(".parquet"))

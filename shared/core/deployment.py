@@ -1,0 +1,45 @@
+"""The one control document that serving reads: `models/deployment.json`."""
+
+from __future__ import annotations
+
+import msgspec
+
+from shared.errors import ContractBroken
+
+CONTAINER = "models"
+NAME = "deployment.json"
+
+
+class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who serves.
+
+    Args:
+        champion: Version that answers users, None before the first deployment.
+        challenger: Version scored beside it, None without one.
+        share: Share of devices that the challenger answers, 0 in shadow.
+        salt: Makes the choice of these devices differ between rollouts.
+        quarantine: Devices that are stored but not scored.
+    """
+
+    champion: str | None = None
+    challenger: str | None = None
+    share: float = 0.0
+    salt: str = ""
+    quarantine: list[str] = []
+
+
+def decode(raw: bytes) -> Deployment:
+    """Read the document.
+
+    Raises:
+        ContractBroken: It is not one.
+    """
+    try:
+        return msgspec.json.decode(raw, type=Deployment)
+    except msgspec.DecodeError as error:
+        raise ContractBroken(f"{CONTAINER}/{NAME}: {error}") from error
+
+
+def encode(deployment: Deployment) -> bytes:
+    """Write the document as indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(deployment), indent=2)

@@ -1,0 +1,132 @@
+"""A partition's state as bytes: header, raw arrays, checksum; what is damaged or of another format is refused."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+import numpy as np
+
+from shared.core.scenario import Scenario
+from shared.core.state import State, Tally
+from shared.errors import ContractBroken
+
+FORMAT = 1
+MAGIC = b"AIRLOOP-STATE\n"
+DIGEST_BYTES = 32
+
+
+class Source(msgspec.Struct, frozen=True, array_like=True):
+    """A tally on disk."""
+
+    name: str
+    position: int
+    touched: int
+    totals: list[int]
+    daily: dict[int, list[int]]
+    first_hour: int
+    last_hour: int
+
+
+class Body(msgspec.Struct, frozen=True):
+    """Everything of a state; arrays are (type, shape, bytes)."""
+
+    format: int
+    scenario: str
+    columns: list[str]
+    partition: int
+    epoch: int
+    next: int
+    enqueued_ms: int
+    expired: int
+    devices: list[str]
+    models: list[str]
+    sources: list[Source]
+    errors: list[tuple[int, int, int, list[int]]]
+    arrays: dict[str, tuple[str, list[int], bytes]]
+
+
+def encode(scenario: Scenario, state: State) -> bytes:
+    """A state as bytes."""
+    return pack(copied(scenario, state))
+
+
+def pack(body: Body) -> bytes:
+    """A copy as bytes, with its checksum."""
+    packed = msgspec.msgpack.encode(body)
+    return MAGIC + hashlib.sha256(packed).digest() + packed
+
+
+def copied(scenario: Scenario, state: State) -> Body:
+    """A consistent copy of a state, which may go on changing afterwards."""
+    count = len(state.devices)
+    arrays = {name: array[:, :, :count] for name, array in state.columns.arrays().items()}
+    arrays["head"] = state.columns.ring.head[:count]
+    return Body(
+        FORMAT,
+        scenario.name,
+        list(scenario.stored),
+        state.partition,
+        state.epoch,
+        state.next,
+        state.enqueued_ms,
+        state.expired,
+        list(state.devices),
+        list(state.models),
+        [
+            Source(
+                name,
+                tally.position,
+                tally.touched,
+                tally.totals.tolist(),
+                {day: sums.tolist() for day, sums in tally.daily.items()},
+                tally.first_hour,
+                tally.last_hour,
+            )
+            for name, tally in state.sources.items()
+        ],
+        [(*key, sums.tolist()) for key, sums in state.errors.items()],
+        {name: (array.dtype.str, list(array.shape), array.tobytes()) for name, array in arrays.items()},
+    )
+
+
+def decode(scenario: Scenario, raw: bytes) -> State:
+    """The state that `encode` wrote.
+
+    Raises:
+        ContractBroken: Not a snapshot, damaged, of another format, or of a scenario with other columns.
+    """
+    start = len(MAGIC) + DIGEST_BYTES
+    if raw[: len(MAGIC)] != MAGIC:
+        raise ContractBroken("not a snapshot")
+    if hashlib.sha256(raw[start:]).digest() != raw[len(MAGIC) : start]:
+        raise ContractBroken(f"snapshot of {len(raw)} bytes is damaged: its checksum differs")
+    try:
+        if msgspec.msgpack.decode(raw[start:], type=dict[str, msgspec.Raw])["format"] != msgspec.msgpack.encode(FORMAT):
+            raise ContractBroken(f"snapshot is not of format {FORMAT}")
+        body = msgspec.msgpack.decode(raw[start:], type=Body)
+    except (msgspec.DecodeError, KeyError) as error:
+        raise ContractBroken(f"snapshot cannot be read: {error}") from error
+    if body.scenario != scenario.name or body.columns != list(scenario.stored):
+        raise ContractBroken(f"snapshot belongs to scenario {body.scenario!r} with columns {body.columns}")
+    return _state(scenario, body)
+
+
+def _state(scenario: Scenario, body: Body) -> State:
+    state = State.empty(scenario, body.partition)
+    state.epoch, state.next, state.enqueued_ms, state.expired = body.epoch, body.next, body.enqueued_ms, body.expired
+    state.devices, state.models = list(body.devices), list(body.models)
+    state.index = {name: place for place, name in enumerate(state.devices)}
+    for item in body.sources:
+        daily = {day: np.array(sums, np.int64) for day, sums in item.daily.items()}
+        totals = np.array(item.totals, np.int64)
+        state.sources[item.name] = Tally(item.position, item.touched, totals, daily, item.first_hour, item.last_hour)
+    state.errors = {(day, role, model): np.array(sums, np.int64) for day, role, model, sums in body.errors}
+    state.columns.grow(len(state.devices))
+    arrays = {**state.columns.arrays(), "head": state.columns.ring.head}
+    for name, array in arrays.items():
+        kind, shape, data = body.arrays[name]
+        if list(array.shape) != shape or array.dtype.str != kind:
+            raise ContractBroken(f"snapshot's {name} is {kind}{shape}, not {array.dtype.str}{list(array.shape)}")
+        array[...] = np.frombuffer(data, array.dtype).reshape(array.shape)
+    return state

@@ -1,0 +1,185 @@
+"""The composition root: which adapters stand behind the ports."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from shared.adapters import onnx_model, scenario_files
+from shared.adapters.azure_blobs import AzureBlobs
+from shared.adapters.clock import WallClock
+from shared.adapters.commit_files import ParquetFiles
+from shared.adapters.event_hub import EventHubStream
+from shared.adapters.tables import open_table
+from shared.app.filing import Filing
+from shared.app.partition import Partition, Tools
+from shared.app.route import RouteFile
+from shared.app.serving import Serving
+from shared.app.snapshots import Snapshots
+from shared.core.events import Event
+from shared.core.features import Featurizer
+from shared.core.step import Machine
+from shared.errors import ConfigError
+from shared.ports import Blobs, Clock, Stream
+from shared.settings import Settings, from_env
+
+CONTAINERS = (
+    "incoming",
+    "commits",
+    "predictions",
+    "state",
+    "dead-letter",
+    "progress",
+    "receipts",
+    "profiles",
+    "models",
+    "lake",
+    "reports",
+    "ledger",
+)
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The use cases, wired.
+
+    Args:
+        machine: Scenario and features.
+        tools: What the partitions share.
+        filing: Books of dropped files.
+        route_file: Routes a dropped file.
+    """
+
+    machine: Machine
+    tools: Tools
+    filing: Filing
+    route_file: RouteFile
+    partitions: dict[int, Partition] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def score(self, partition: int, events: Sequence[Event]) -> None:
+        """Fold a batch of readings into its partition and forecast what becomes due."""
+        with self._lock:
+            found = self.partitions.setdefault(partition, Partition(partition, self.tools))
+        found.take(events)
+
+    def sweep(self) -> None:
+        """Finish files whose last receipt could not finish them, and send end markers again that got lost."""
+        for key in self.filing.unfinished():
+            self.filing.finish(key)
+
+    def health(self) -> dict[str, Any]:
+        """What a person asks first: who serves, what was refused, how far each partition is."""
+        answering = self.tools.serving.current()
+        partitions = {
+            number: {"epoch": found.state.epoch, "next": found.state.next, "devices": len(found.state.devices)}
+            for number, found in sorted(self.partitions.items())
+            if found.state is not None
+        }
+        return {
+            "scenario": self.machine.scenario.name,
+            "champion": answering.control.champion,
+            "refused": dict(self.tools.serving.problems),
+            "partitions": partitions,
+        }
+
+
+def assemble(
+    settings: Settings,
+    blobs: Blobs,
+    stream: Stream,
+    clock: Clock,
+    beside: Callable[[Callable[[], None]], object],
+) -> Pipeline:
+    """Wire the use cases to given stores.
+
+    Raises:
+        ConfigError: The scenario is not usable.
+    """
+    scenario = scenario_files.load(settings.scenario)
+    machine = Machine(scenario, Featurizer(scenario))
+    load = partial(onnx_model.load, featurizer_features=machine.featurizer.features)
+    serving = Serving(scenario, blobs, load, clock, settings.model_refresh_s)
+    filing = Filing(scenario, blobs, clock)
+    tools = Tools(
+        machine=machine,
+        blobs=blobs,
+        files=ParquetFiles(scenario),
+        stream=stream,
+        serving=serving,
+        snapshots=Snapshots(scenario, blobs, settings.snapshot_commits, beside),
+        ended=filing.ended,
+        batch_rows=settings.batch_rows,
+    )
+    route_file = RouteFile(
+        machine=machine,
+        blobs=blobs,
+        stream=stream,
+        serving=serving,
+        filing=filing,
+        open_table=open_table,
+        clock=clock,
+        chunk_rows=settings.chunk_rows,
+    )
+    return Pipeline(machine, tools, filing, route_file)
+
+
+class Application:
+    """The pipeline, made when the first trigger needs it; a wrong setting fails every trigger, not the import.
+
+    Args:
+        env: The environment.
+    """
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._env = env
+        self._lock = threading.Lock()
+        self._pipeline: Pipeline | None = None
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The wired use cases.
+
+        Raises:
+            ConfigError: Settings or scenario are wrong; the message lists every problem.
+        """
+        with self._lock:
+            if self._pipeline is None:
+                self._pipeline = _connect(from_env(self._env))
+            return self._pipeline
+
+    def score(self, partition: int, events: Sequence[Event]) -> None:
+        """Fold a batch of readings into its partition and forecast what becomes due."""
+        self.pipeline.score(partition, events)
+
+    def route_file(self, name: str) -> None:
+        """Route a dropped file."""
+        self.pipeline.route_file(name)
+
+    def sweep(self) -> None:
+        """Finish what was left half done."""
+        self.pipeline.sweep()
+
+    def health(self) -> tuple[bool, dict[str, Any]]:
+        """Whether the app can work, and what a person asks first."""
+        try:
+            return True, self.pipeline.health()
+        except ConfigError as error:
+            return False, {"error": str(error)}
+
+
+def _connect(settings: Settings) -> Pipeline:
+    blobs = AzureBlobs.connect(settings.storage, settings.storage_url)
+    stream = EventHubStream(settings.readings_hub, settings.readings, settings.readings_namespace)
+    beside = ThreadPoolExecutor(1, "snapshots").submit
+    return assemble(settings, blobs, stream, WallClock(), beside)
+
+
+def build(env: Mapping[str, str] | None = None) -> Application:
+    """The application; touches no network and loads no model."""
+    return Application(os.environ if env is None else env)

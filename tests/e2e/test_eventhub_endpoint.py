@@ -1,0 +1,506 @@
+"""The unmodified azure-eventhub client, sync and aio, against the local endpoint."""
+
+import asyncio
+import datetime as dt
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Any
+
+import pytest
+from azure.eventhub import CheckpointStore as SyncCheckpointStore
+from azure.eventhub import EventData, EventHubConsumerClient, EventHubProducerClient
+from azure.eventhub.aio import CheckpointStore
+from azure.eventhub.aio import EventHubConsumerClient as AioConsumer
+from azure.eventhub.aio import EventHubProducerClient as AioProducer
+from azure.eventhub.amqp import AmqpAnnotatedMessage
+from azure.eventhub.exceptions import ConnectError, EventHubError
+
+from local import amqp
+from local.event_log import hub_info, log_path, read
+from tests.e2e.eventhub_process import Endpoint, until
+
+DEADLINE_S = 20
+HUBS = ("sync", "aio", "keys", "positions", "epochs", "iot", "big", "buffered", "checkpoints", "tracking", "forward")
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    hubs = [f"--hub={name}:4" for name in HUBS]
+    endpoint = Endpoint(tmp_path_factory.mktemp("endpoint"), *hubs, "--group=second")
+    yield endpoint
+    code, errors = endpoint.stop()
+    assert code == 0
+    assert "Traceback" not in errors
+
+
+def producer(connection: str) -> EventHubProducerClient:
+    return EventHubProducerClient.from_connection_string(connection, retry_total=0)
+
+
+def send(connection: str, bodies: Iterable[bytes], **where: str) -> None:
+    with producer(connection) as client:
+        client.send_batch([EventData(body) for body in bodies], **where)
+
+
+Got = list[tuple[str, EventData]]
+
+
+async def collect(connection: str, count: int, *, group: str = "$Default", **options: Any) -> Got:
+    """The first events that an aio consumer gets, with their partitions."""
+    got: Got = []
+    done = asyncio.Event()
+
+    async def on_event(context: Any, event: EventData | None) -> None:
+        if event is not None:
+            got.append((context.partition_id, event))
+        if len(got) >= count:
+            done.set()
+
+    client = AioConsumer.from_connection_string(connection, consumer_group=group)
+    async with client:
+        task = asyncio.create_task(client.receive(on_event, **{"starting_position": "-1", **options}))
+        await asyncio.wait_for(done.wait(), DEADLINE_S)
+    await task
+    return got
+
+
+def bodies(got: Got) -> list[bytes]:
+    return [b"".join(event.body) for _, event in got]
+
+
+def log_bodies(endpoint: Endpoint, hub: str, partition: int) -> list[bytes]:
+    return [amqp.read_message(record.message).body for record in read(log_path(endpoint.data, hub, partition))]
+
+
+def test_the_sync_client_reads_back_what_it_sent_and_sees_the_properties(endpoint: Endpoint) -> None:
+    connection = endpoint.connection("sync")
+    event = EventData(b"\x00\xff body")
+    event.properties = {"text": "é", "number": 7, "flag": True, "half": 0.5}
+    event.content_type = "application/x-test"
+    event.correlation_id = "c-1"
+    event.message_id = "m-1"
+    before = dt.datetime.now(dt.timezone.utc)
+    with producer(connection) as client:
+        info = client.get_eventhub_properties()
+        assert (info["eventhub_name"], info["partition_ids"]) == ("sync", ["0", "1", "2", "3"])
+        stored = hub_info(endpoint.data, "sync")
+        assert stored is not None
+        assert int(info["created_at"].timestamp() * 1000) == stored.created_at_ms
+        assert client.get_partition_properties("2")["is_empty"]
+        batch = client.create_batch(partition_id="2")
+        batch.add(EventData("first"))
+        batch.add(event)
+        client.send_batch(batch)
+        partition = client.get_partition_properties("2")
+    assert partition["beginning_sequence_number"] == 0
+    assert partition["last_enqueued_sequence_number"] == 1
+    assert not partition["is_empty"]
+    assert before - dt.timedelta(seconds=1) < partition["last_enqueued_time_utc"] <= dt.datetime.now(dt.timezone.utc)
+
+    got: Got = []
+    consumer = EventHubConsumerClient.from_connection_string(connection, consumer_group="$Default")
+
+    def on_event(context: Any, event: EventData) -> None:
+        got.append((context.partition_id, event))
+
+    thread = threading.Thread(target=consumer.receive, args=(on_event,), kwargs={"starting_position": "-1"})
+    thread.start()
+    until(lambda: len(got) >= 2, "two events came")
+    consumer.close()
+    thread.join(DEADLINE_S)
+    assert not thread.is_alive()
+
+    (where, first), (_, second) = got
+    assert (where, first.sequence_number, second.sequence_number) == ("2", 0, 1)
+    assert bodies(got) == [b"first", b"\x00\xff body"]
+    assert second.properties == {b"text": "é".encode(), b"number": 7, b"flag": True, b"half": 0.5}
+    assert (second.content_type, second.correlation_id, second.message_id) == ("application/x-test", "c-1", "m-1")
+    assert second.offset == partition["last_enqueued_offset"]
+    assert second.enqueued_time == partition["last_enqueued_time_utc"]
+    assert second.partition_key is None
+
+
+def test_the_aio_client_sends_to_and_receives_from_all_partitions(endpoint: Endpoint) -> None:
+    connection = endpoint.connection("aio")
+
+    async def run() -> tuple[Got, Got]:
+        async with AioProducer.from_connection_string(connection) as client:
+            for partition in await client.get_partition_ids():
+                await client.send_batch([EventData(f"to {partition}")], partition_id=partition)
+            for _ in range(4):
+                await client.send_event(EventData("in turn"))
+        return await asyncio.gather(collect(connection, 8), collect(connection, 8, group="second"))
+
+    for got in asyncio.run(run()):
+        assert sorted(bodies(got)) == [b"in turn"] * 4 + [b"to 0", b"to 1", b"to 2", b"to 3"]
+        assert sorted(partition for partition, _ in got) == sorted("00112233")
+        assert {f"to {partition}".encode() for partition in "0123"} <= set(bodies(got))
+
+
+def test_a_partition_key_keeps_its_events_together_and_in_order_and_is_shown(endpoint: Endpoint) -> None:
+    connection = endpoint.connection("keys")
+    keys = [f"device-{number}" for number in range(10)]
+    with producer(connection) as client:
+        for turn in range(2):
+            for key in keys:
+                client.send_batch([EventData(f"{key} {turn} {part}") for part in "ab"], partition_key=key)
+    got = asyncio.run(collect(connection, 40))
+    assert len({partition for partition, _ in got}) > 1
+    for key in keys:
+        own = [(partition, event) for partition, event in got if event.partition_key == key.encode()]
+        assert len({partition for partition, _ in own}) == 1
+        assert bodies(own) == [f"{key} {turn} {part}".encode() for turn in range(2) for part in "ab"]
+
+
+def test_a_consumer_starts_where_it_is_told(endpoint: Endpoint) -> None:
+    connection = endpoint.connection("positions")
+    with producer(connection) as client:
+        for number in range(3):
+            last = client.get_partition_properties("1")["last_enqueued_time_utc"]
+            client.send_batch([EventData(str(number))], partition_id="1")
+            # the next event has to be of a later millisecond
+            until(
+                lambda last=last: dt.datetime.now(dt.timezone.utc) > last + dt.timedelta(milliseconds=5), "time passed"
+            )
+    events = list(read(log_path(endpoint.data, "positions", 1)))
+    middle = amqp.read_message(events[1].message).annotations["x-opt-offset"]
+    times = [dt.datetime.fromtimestamp(event.enqueued_ms / 1000, dt.timezone.utc) for event in events]
+    table: list[tuple[Any, bool, list[bytes]]] = [
+        ("-1", False, [b"0", b"1", b"2"]),
+        (middle, False, [b"2"]),
+        (middle, True, [b"1", b"2"]),
+        (0, False, [b"1", b"2"]),
+        (0, True, [b"0", b"1", b"2"]),
+        (2, True, [b"2"]),
+        (times[1], False, [b"2"]),
+        (times[1], True, [b"1", b"2"]),
+        (times[0] - dt.timedelta(days=400), False, [b"0", b"1", b"2"]),
+    ]
+
+    async def run() -> list[Got]:
+        waits = [
+            collect(
+                connection,
+                len(expected),
+                group="second" if number % 2 else "$Default",  # five readers of one group are the limit
+                partition_id="1",
+                starting_position=position,
+                starting_position_inclusive=inclusive,
+            )
+            for number, (position, inclusive, expected) in enumerate(table)
+        ]
+        return list(await asyncio.gather(*waits))
+
+    assert [bodies(got) for got in asyncio.run(run())] == [expected for _, _, expected in table]
+
+
+def test_latest_gives_what_comes_after_the_consumer(endpoint: Endpoint) -> None:
+    connection = endpoint.connection("positions")
+    got: Got = []
+
+    async def run() -> None:
+        async def on_event(context: Any, event: EventData | None) -> None:
+            if event is not None:
+                got.append((context.partition_id, event))
+
+        consumer = AioConsumer.from_connection_string(connection, consumer_group="$Default")
+        sender = AioProducer.from_connection_string(connection)
+        await sender.send_batch([EventData("before")], partition_id="3")
+        async with consumer, sender:
+            task = asyncio.create_task(consumer.receive(on_event, partition_id="3", starting_position="@latest"))
+            for number in range(200):  # until one is sent after the consumer has attached
+                await sender.send_batch([EventData(f"after {number}")], partition_id="3")
+                await asyncio.sleep(0.05)
+                if got:
+                    break
+        await task
+
+    asyncio.run(run())
+    assert got
+    assert b"before" not in bodies(got)
+
+
+def test_a_higher_owner_level_takes_over_and_a_lower_one_is_refused(endpoint: Endpoint) -> None:
+    connection = endpoint.connection("epochs")
+    send(connection, [b"x"], partition_id="0")
+
+    async def receive(level: int, started: asyncio.Event, errors: list[Exception]) -> None:
+        async def on_event(_context: Any, _event: EventData | None) -> None:
+            started.set()
+
+        async def on_error(_context: Any, error: Exception) -> None:
+            errors.append(error)
+            await client.close()
+
+        client = AioConsumer.from_connection_string(connection, consumer_group="$Default", retry_total=0)
+        async with client:
+            await client.receive(
+                on_event, on_error=on_error, partition_id="0", owner_level=level, starting_position="-1"
+            )
+
+    async def run() -> tuple[list[Exception], list[Exception], list[Exception]]:
+        old, new, low = [], [], []  # type: tuple[list[Exception], list[Exception], list[Exception]]
+        has = [asyncio.Event() for _ in range(3)]
+        first = asyncio.create_task(receive(1, has[0], old))
+        await asyncio.wait_for(has[0].wait(), DEADLINE_S)
+        second = asyncio.create_task(receive(2, has[1], new))
+        await asyncio.wait_for(has[1].wait(), DEADLINE_S)
+        await asyncio.wait_for(first, DEADLINE_S)
+        await asyncio.wait_for(receive(1, has[2], low), DEADLINE_S)
+        assert not second.done()
+        second.cancel()
+        await asyncio.wait([second])
+        return old, new, low
+
+    old, new, low = asyncio.run(run())
+    assert new == []
+    for errors in (old, low):
+        assert [getattr(error, "error", None) for error in errors] == ["link:stolen"]
+
+
+def test_annotations_as_of_iot_hub_come_out_as_system_properties(endpoint: Endpoint) -> None:
+    connection = endpoint.connection("iot")
+    annotations = {
+        "iothub-connection-device-id": "dev/1'ü",
+        "iothub-connection-auth-generation-id": "637",
+        "iothub-message-source": "Telemetry",
+        "iothub-enqueuedtime": dt.datetime(2026, 11, 20, 8, 30, tzinfo=dt.timezone.utc),
+    }
+    message = AmqpAnnotatedMessage(data_body=b"{}", annotations=annotations, application_properties={"alert": "no"})
+    with producer(connection) as client:
+        batch = client.create_batch(partition_id="0")
+        batch.add(message)
+        client.send_batch(batch)
+        client.send_batch([message], partition_key="dev")
+    for _, event in asyncio.run(collect(connection, 2)):
+        system = event.system_properties
+        assert system[b"iothub-connection-device-id"] == "dev/1'ü".encode()
+        assert system[b"iothub-message-source"] == b"Telemetry"
+        assert system[b"iothub-enqueuedtime"] == 1_795_163_400_000
+        assert event.properties == {b"alert": b"no"}
+        assert isinstance(event.sequence_number, int)
+
+
+def test_an_event_that_is_sent_on_gets_a_place_of_its_own(endpoint: Endpoint) -> None:
+    connection = endpoint.connection("forward")
+    send(connection, [b"x", b"y"], partition_id="0")
+    (_, _), (_, event) = asyncio.run(collect(connection, 2))
+    message = event.raw_amqp_message
+    message.annotations[b"x-opt-enqueued-time"] = event.enqueued_time  # the client cannot encode the number it got
+    with producer(connection) as client:
+        client.send_batch([message], partition_id="3")
+    ((_, again),) = asyncio.run(collect(connection, 1, partition_id="3"))
+    assert again.sequence_number == 0
+    assert again.enqueued_time is not None
+    assert event.enqueued_time is not None
+    assert again.enqueued_time > event.enqueued_time
+    assert bodies([("3", again)]) == [b"y"]
+
+
+@pytest.mark.parametrize("size", [70_000, 1024 * 1024 - 64])
+def test_large_events_come_back_whole(endpoint: Endpoint, size: int) -> None:
+    connection = endpoint.connection("big")
+    partition = "0" if size < 100_000 else "1"
+    sent = [bytes([number]) * size for number in range(1, 5)]
+    with producer(connection) as client:
+        for body in sent:
+            client.send_batch([EventData(body)], partition_id=partition)
+    assert bodies(asyncio.run(collect(connection, 4, partition_id=partition))) == sent
+
+
+def test_the_buffered_producer_delivers_everything_once_and_in_order_per_partition(endpoint: Endpoint) -> None:
+    connection = endpoint.connection("buffered")
+    failures: list[Exception] = []
+
+    def on_success(_events: Any, _partition: str | None) -> None:
+        """Nothing to do: the log is looked at."""
+
+    client = EventHubProducerClient.from_connection_string(
+        connection,
+        buffered_mode=True,
+        on_success=on_success,
+        on_error=lambda _events, _partition, error: failures.append(error),
+        max_wait_time=0.2,
+    )
+    with client:
+        for number in range(400):
+            client.send_event(EventData(str(number)), partition_id=str(number % 4))
+        client.flush()
+    assert failures == []
+    for partition in range(4):
+        assert log_bodies(endpoint, "buffered", partition) == [str(n).encode() for n in range(partition, 400, 4)]
+
+
+class Memory(CheckpointStore):
+    """A checkpoint store in memory: enough for one consumer at a time."""
+
+    def __init__(self) -> None:
+        self.owned: dict[str, dict[str, Any]] = {}
+        self.checkpoints: dict[str, dict[str, Any]] = {}
+
+    async def list_ownership(self, *_where: Any, **_options: Any) -> list[dict[str, Any]]:
+        return list(self.owned.values())
+
+    async def claim_ownership(self, ownership_list: Iterable[dict[str, Any]], **_options: Any) -> list[dict[str, Any]]:
+        claimed = [
+            {**item, "etag": "e", "last_modified_time": dt.datetime.now().timestamp()} for item in ownership_list
+        ]  # noqa: DTZ005, E501
+        self.owned |= {item["partition_id"]: item for item in claimed}
+        return claimed
+
+    async def update_checkpoint(self, checkpoint: dict[str, Any], **_options: Any) -> None:
+        self.checkpoints[checkpoint["partition_id"]] = checkpoint
+
+    async def list_checkpoints(self, *_where: Any, **_options: Any) -> list[dict[str, Any]]:
+        return list(self.checkpoints.values())
+
+
+def test_a_consumer_with_a_checkpoint_store_goes_on_where_it_was(endpoint: Endpoint) -> None:
+    connection = endpoint.connection("checkpoints")
+    store = Memory()
+
+    async def receive(count: int) -> list[bytes]:
+        got: list[bytes] = []
+        done = asyncio.Event()
+
+        async def on_batch(context: Any, events: list[EventData]) -> None:
+            got.extend(b"".join(event.body) for event in events)
+            await context.update_checkpoint()
+            if len(got) >= count:
+                done.set()
+
+        client = AioConsumer.from_connection_string(
+            connection,
+            consumer_group="$Default",
+            checkpoint_store=store,
+            load_balancing_interval=0.5,
+            partition_ownership_expiration_interval=3,
+        )
+        async with client:
+            task = asyncio.create_task(client.receive_batch(on_batch, starting_position="-1"))
+            await asyncio.wait_for(done.wait(), DEADLINE_S)
+        await task
+        store.owned.clear()
+        return got
+
+    send(connection, [b"1", b"2", b"3"], partition_id="0")
+    assert asyncio.run(receive(3)) == [b"1", b"2", b"3"]
+    send(connection, [b"4", b"5"], partition_id="0")
+    assert asyncio.run(receive(2)) == [b"4", b"5"]
+
+
+def test_a_checkpoint_that_outlived_its_hub_is_refused_and_not_skipped_over(endpoint: Endpoint) -> None:
+    errors: list[Exception] = []
+
+    async def run() -> None:
+        client = AioConsumer.from_connection_string(
+            endpoint.connection("checkpoints"), consumer_group="$Default", retry_total=0
+        )
+
+        async def on_event(_context: Any, _event: EventData | None) -> None:
+            raise AssertionError("no event is expected")
+
+        async def on_error(_context: Any, error: Exception) -> None:
+            errors.append(error)
+            await client.close()
+
+        async with client:
+            receiving = client.receive(on_event, on_error=on_error, partition_id="3", starting_position="123456")
+            await asyncio.wait_for(receiving, DEADLINE_S)
+
+    asyncio.run(run())
+    assert "The supplied offset '123456' is invalid. The last offset in the system is '-1'" in str(errors[0])
+
+
+def test_a_consumer_can_follow_the_end_of_the_partition(endpoint: Endpoint) -> None:
+    connection = endpoint.connection("tracking")
+    send(connection, [b"1", b"2", b"3"], partition_id="0")
+    got = asyncio.run(collect(connection, 3, partition_id="0", track_last_enqueued_event_properties=True))
+    last = log_path(endpoint.data, "tracking", 0)
+    newest = amqp.read_message(list(read(last))[-1].message).annotations
+    seen = got[0][1]._last_enqueued_event_properties or _tracked(got[0][1])
+    assert seen["sequence_number"] == 2
+    assert seen["offset"] == newest["x-opt-offset"]
+
+
+def _tracked(event: EventData) -> dict[str, Any]:
+    annotations = event.raw_amqp_message.delivery_annotations or {}
+    return {
+        "sequence_number": annotations[b"last_enqueued_sequence_number"],
+        "offset": annotations[b"last_enqueued_offset"].decode(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("act", "word"),
+    [
+        (lambda client: client.send_batch([EventData(b"x")], partition_id="9"), "should be between 0 and 3"),
+        (lambda client: client.get_partition_properties("9"), "has no partition '9'"),
+    ],
+    ids=["send", "properties"],
+)
+def test_an_unknown_partition_is_named(
+    endpoint: Endpoint, act: Callable[[EventHubProducerClient], object], word: str
+) -> None:
+    with producer(endpoint.connection("sync")) as client, pytest.raises(EventHubError, match=word):
+        act(client)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda client: client.send_batch([EventData(b"x")]),
+        lambda client: client.get_eventhub_properties(),
+    ],
+    ids=["send", "properties"],
+)
+def test_an_unknown_hub_is_named(endpoint: Endpoint, act: Callable[[EventHubProducerClient], object]) -> None:
+    with producer(endpoint.connection("nobody")) as client, pytest.raises(ConnectError, match="'nobody' could not be"):
+        act(client)
+
+
+def test_an_unknown_consumer_group_is_named(endpoint: Endpoint) -> None:
+    errors: list[Exception] = []
+
+    async def run() -> None:
+        client = AioConsumer.from_connection_string(endpoint.connection("sync"), consumer_group="nobody", retry_total=0)
+
+        async def on_event(_context: Any, _event: EventData | None) -> None:
+            raise AssertionError("no event is expected")
+
+        async def on_error(_context: Any, error: Exception) -> None:
+            errors.append(error)
+            await client.close()
+
+        async with client:
+            await asyncio.wait_for(client.receive(on_event, on_error=on_error, partition_id="0"), DEADLINE_S)
+
+    asyncio.run(run())
+    assert "sync/ConsumerGroups/nobody/Partitions/0" in str(errors[0])
+
+
+def test_only_the_newest_events_are_served_when_retention_is_asked_for(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    endpoint = Endpoint(tmp_path_factory.mktemp("retain"), "--hub=short:1", "--retain-events=3")
+    connection = endpoint.connection("short")
+    send(connection, [str(number).encode() for number in range(10)], partition_id="0")
+    with producer(connection) as client:
+        assert client.get_partition_properties("0")["beginning_sequence_number"] == 7
+    for position in ("-1", 2):
+        assert bodies(asyncio.run(collect(connection, 3, starting_position=position))) == [b"7", b"8", b"9"]
+    assert len(log_bodies(endpoint, "short", 0)) == 10  # the books can still be made up
+    assert endpoint.stop()[0] == 0
+
+
+def test_a_client_finds_the_endpoint_again_after_a_restart(tmp_path_factory: pytest.TempPathFactory) -> None:
+    data = tmp_path_factory.mktemp("restart")
+    endpoint = Endpoint(data, "--hub=again:1")
+    connection = endpoint.connection("again")
+    with EventHubProducerClient.from_connection_string(connection, retry_backoff_factor=0.1) as client:
+        client.send_batch([EventData(b"one")])
+        assert endpoint.stop()[0] == 0
+        endpoint = Endpoint(data, "--hub=again:1", port=endpoint.port)
+        client.send_batch([EventData(b"two")])
+    assert log_bodies(endpoint, "again", 0) == [b"one", b"two"]
+    assert endpoint.stop()[0] == 0

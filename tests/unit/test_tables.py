@@ -1,0 +1,767 @@
+"""Dropped files of every form against independent readers, and hostile ones."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import math
+import random
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from shared.adapters import tables_source
+from shared.adapters.tables import LongTable, WideChunk, WideTable, open_table
+from shared.core.readings import REASONS, Rejection
+from shared.core.scenario import Scenario, parse, with_overrides
+from shared.errors import BadEvent
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[2]
+BEIJING = ROOT.parent / "shared" / "data" / "beijing_4_stations_hourly.csv.gz"
+AIR = parse(tomllib.loads((ROOT / "scenarios" / "air_quality.toml").read_text(encoding="utf-8")))
+NOW = int(np.datetime64("2026-11-20T16:00", "m").astype(np.int64))
+HEADER = "site,ts,pm25,temp"
+
+
+@dataclass
+class Read:
+    """A long table read to its end."""
+
+    table: LongTable
+    devices: list[str] = field(default_factory=list)
+    minutes: list[int] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
+    values: list[bytes] = field(default_factory=list)
+    rejected: list[Rejection] = field(default_factory=list)
+
+    @property
+    def reasons(self) -> list[tuple[int, str]]:
+        return [(rejection.position, rejection.reason) for rejection in self.rejected]
+
+    def column(self, channel: str) -> list[float]:
+        c = AIR.channel_names.index(channel)
+        return [float(np.frombuffer(row, np.float32)[c]) for row in self.values]
+
+    @property
+    def rows(self) -> list[tuple[str, int, bytes]]:
+        return list(zip(self.devices, self.minutes, self.values, strict=True))
+
+
+def read(
+    data: bytes, name: str = "a.csv", *, zone: str | None = None, scenario: Scenario = AIR, chunk_rows: int = 50_000
+) -> Read:
+    table = open_table(name, io.BytesIO(data), scenario, zone=zone, not_after_minute=NOW, chunk_rows=chunk_rows)
+    assert isinstance(table, LongTable)
+    found = Read(table)
+    for part in table:
+        readings = part.readings
+        assert len(readings) + len(part.rejected) <= chunk_rows
+        found.devices += [readings.devices[d] for d in readings.device.tolist()]
+        found.minutes += readings.minute.tolist()
+        found.positions += readings.position.tolist()
+        found.values += [row.tobytes() for row in readings.values]
+        found.rejected += part.rejected
+    places = found.positions + [rejection.position for rejection in found.rejected]
+    assert len(set(places)) == len(places) == table.rows
+    assert found.positions == sorted(found.positions)
+    assert {rejection.reason for rejection in found.rejected} <= REASONS.keys()
+    return found
+
+
+def lines(*rows: str, header: str = HEADER) -> bytes:
+    return "".join(row + "\n" for row in (header, *rows)).encode()
+
+
+GOOD = "a,2026-11-20T15:00:00Z,30,12.5"
+
+
+# the same rows in every form
+
+
+def sample(n: int = 500) -> list[dict[str, Any]]:
+    source = random.Random(5)  # noqa: S311 - a reproducible test, no secret
+    start = datetime(2026, 3, 28, tzinfo=timezone.utc)
+    return [
+        {
+            "site": source.choice(["a/b", "Köln 'x'", "🌡️", "Dongsi"]),
+            "ts": (start + timedelta(hours=i)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "pm25": source.choice([None, round(source.uniform(0, 900), 1)]),
+            "temp": source.choice([None, round(source.uniform(-70, 60), 2)]),
+            "pressure": source.choice([None, round(source.uniform(870, 1030), 1), 87.5]),
+            "dewp": 1.0,
+        }
+        for i in range(n)
+    ]
+
+
+def as_csv(rows: list[dict[str, Any]], delimiter: str = ",", end: str = "\n") -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0].keys(), delimiter=delimiter, lineterminator=end)
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def as_parquet(rows: list[dict[str, Any]], **types: pa.DataType) -> bytes:
+    table = pa.Table.from_pylist(rows)
+    for name, kind in types.items():
+        column = table[name]
+        if pa.types.is_timestamp(kind):
+            column = pa.array([datetime.fromisoformat(str(v).replace("Z", "+00:00")) for v in column.to_pylist()])
+        if pa.types.is_dictionary(kind):
+            column = column.cast(pa.string()).combine_chunks().dictionary_encode()
+        table = table.set_column(table.schema.get_field_index(name), name, column.cast(kind))
+    sink = io.BytesIO()
+    parquet.write_table(table, sink, row_group_size=130)
+    return sink.getvalue()
+
+
+FORMS = {
+    "comma.csv": as_csv,
+    "semicolon.csv": lambda rows: as_csv(rows, ";"),
+    "tab.txt": lambda rows: as_csv(rows, "\t"),
+    "crlf.csv": lambda rows: as_csv(rows, end="\r\n"),
+    "no_end.csv": lambda rows: as_csv(rows).removesuffix(b"\n"),
+    "bom.csv": lambda rows: b"\xef\xbb\xbf" + as_csv(rows),
+    "quoted.csv": lambda rows: pd.DataFrame(rows).to_csv(index=False, quoting=csv.QUOTE_ALL).encode(),
+    "named_otherwise.parquet.csv": as_csv,
+    "text.parquet": as_parquet,
+    "typed.parquet": lambda rows: as_parquet(rows, ts=pa.timestamp("ms", "Asia/Shanghai"), site=pa.large_string()),
+    "nanoseconds.parquet": lambda rows: as_parquet(rows, ts=pa.timestamp("ns", "UTC"), pm25=pa.float32()),
+    "dictionary.parquet": lambda rows: as_parquet(rows, site=pa.dictionary(pa.int8(), pa.string())),
+    "texts.pq": lambda rows: as_parquet(rows, pm25=pa.string(), temp=pa.dictionary(pa.int16(), pa.string())),
+    "binary.parquet": lambda rows: as_parquet(rows, site=pa.binary(), ts=pa.large_binary()),
+    "lines.jsonl": lambda rows: "".join(json.dumps(row) + "\n" for row in rows).encode(),
+    "no_suffix": lambda rows: "\n".join(json.dumps(row, ensure_ascii=False) for row in rows).encode(),
+}
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("name", FORMS)
+def test_the_same_rows_in_any_form_give_the_same_readings(name: str, zipped: bool) -> None:
+    rows = sample()
+    expected = read(as_csv(rows))
+    assert len(expected.rejected) > 50
+    data = FORMS[name](rows)
+    found = read(gzip.compress(data) if zipped else data, name, chunk_rows=200)
+    if "float32" not in name and name != "nanoseconds.parquet":
+        assert found.rows == expected.rows
+    assert found.positions == expected.positions
+    assert found.reasons == expected.reasons
+    assert found.table.ignored == ("dewp",)
+    assert found.table.converted == {"atmos_press": "kPa"}
+    assert (found.table.problem, found.table.rows) == (None, len(rows))
+    assert found.table.bytes_read == len(gzip.compress(data) if zipped else data)
+
+
+def test_clean_rows_agree_with_pandas() -> None:
+    rows = [row for row in sample(3000) if row["temp"] is None or row["temp"] >= -60]
+    rows = [row for row in rows if any(row[key] is not None for key in ("pm25", "temp", "pressure"))]
+    frame = pd.read_csv(io.BytesIO(as_csv(rows)))
+    found = read(as_csv(rows), chunk_rows=1000)
+    assert found.rejected == []
+    assert found.devices == frame["site"].tolist()
+    stamps = pd.to_datetime(frame["ts"], utc=True).dt.tz_localize(None).to_numpy()
+    assert found.minutes == (stamps.astype("datetime64[m]").astype(np.int64)).tolist()
+    pressure = frame["pressure"].where(frame["pressure"] > 200, frame["pressure"] * 10).astype(np.float32)
+    np.testing.assert_array_equal(found.column("pm25"), frame["pm25"].astype(np.float32))
+    np.testing.assert_array_equal(found.column("temp"), frame["temp"].astype(np.float32))
+    np.testing.assert_array_equal(found.column("atmos_press"), pressure)
+
+
+@pytest.mark.skipif(not BEIJING.exists(), reason="the real data is not beside the repository")
+def test_real_data_agrees_with_pandas_to_the_last_row() -> None:
+    frame = pd.read_csv(BEIJING)
+    found = read(BEIJING.read_bytes(), BEIJING.name)
+    empty = frame[list(AIR.channel_names)].isna().all(axis=1)
+    assert found.reasons == [(int(i) + 1, "no_values") for i in np.flatnonzero(empty)]
+    kept = frame[~empty]
+    assert found.devices == kept["site"].tolist()
+    stamps = pd.to_datetime(kept["ts"]).to_numpy().astype("datetime64[m]").astype(np.int64) - 480
+    assert found.minutes == stamps.tolist()
+    values = np.frombuffer(b"".join(found.values), np.float32).reshape(-1, len(AIR.channels))
+    np.testing.assert_array_equal(values, kept[list(AIR.channel_names)].to_numpy(np.float32))
+    assert found.table.ignored == ("dewp",)
+
+
+# zones of times without one
+
+
+@pytest.mark.parametrize(
+    ("header", "device", "zone", "ahead"),
+    [
+        ("site,ts,pm25", "x", None, 0),
+        ("site,ts,pm25", "Dongsi", None, 480),
+        ("site,ts,pm25", "Dongsi", "+02:00", 120),
+        ("site,ts,pm25", "x", "Europe/Berlin", 60),
+        ("site,utc,pm25", "Dongsi", "+02:00", 0),
+        ("site,time (+01:00),pm25", "Dongsi", "+02:00", 60),
+    ],
+)
+def test_a_zone_comes_from_the_header_then_the_file_then_the_station_then_the_scenario(
+    header: str, device: str, zone: str | None, ahead: int
+) -> None:
+    found = read(lines(f"{device},2026-11-20 10:00,1", header=header), zone=zone)
+    assert found.minutes == [NOW - 360 - ahead]
+    typed = as_parquet([dict(zip(header.split(","), (device, "2026-11-20T10:00:00", 1.0), strict=True))])
+    assert read(typed, zone=zone).minutes == [NOW - 360 - ahead]
+
+
+def test_typed_timestamps_without_zone_take_the_declared_one() -> None:
+    rows = [{"site": "x", "ts": "2026-11-20T10:00:00", "pm25": 1.0}]
+    assert read(as_parquet(rows, ts=pa.timestamp("us")), zone="+02:00").minutes == [NOW - 480]
+
+
+def test_epochs_in_columns_of_numbers_are_read() -> None:
+    rows: list[dict[str, Any]] = [{"site": 12, "ts": NOW * 60, "pm25": 1}, {"site": 13, "ts": NOW * 60_000, "pm25": 2}]
+    rows.append({"site": None, "ts": None, "pm25": None})
+    for data in (as_parquet(rows), as_parquet(rows, ts=pa.float64(), site=pa.float64()), as_csv(rows)):
+        found = read(data)
+        assert (found.devices, found.minutes) == (["12", "13"], [NOW, NOW])
+        assert found.reasons == [(3, "missing_device")]
+
+
+# rows that are not clean
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("a,2026-11-20T15:00Z", "columns"),
+        (GOOD + ",1", "columns"),
+        ("garbage", "columns"),
+        ("  ", "columns"),
+        ('a,2026-11-20T15:00Z,30,"12', "columns"),
+        ('"a,2026-11-20T15:00Z,30,12', "columns"),
+        ('a,2026-11-20T15:00Z,"3"0",12', "columns"),
+        ("a\r,2026-11-20T15:00Z,30,12", "columns"),
+        ('\r"\rx', "columns"),
+        (HEADER, "duplicate_header"),
+        (",2026-11-20T15:00Z,30,12", "missing_device"),
+        ("a\x00,2026-11-20T15:00Z,30,12", "device_id"),
+        ("x" * 200 + ",2026-11-20T15:00Z,30,12", "device_id"),
+        ("a,,30,12", "missing_time"),
+        ("a,NaT,30,12", "missing_time"),
+        ("a,20/11/2026,30,12", "bad_time"),
+        ("a,2099-01-01T00:00Z,30,12", "future"),
+        ("a,1970-01-01T00:00Z,30,12", "ancient"),
+        ("a,2026-11-20T15:00Z,abc,12", "bad_value"),
+        ("a,2026-11-20T15:00Z,inf,12", "bad_value"),
+        ("a,2026-11-20T15:00Z,1e999,12", "bad_value"),
+        ('a,2026-11-20T15:00Z,"3,5",12', "bad_value"),
+        ("a,2026-11-20T15:00Z,True,12", "bad_value"),
+        ("a,2026-11-20T15:00Z,\x00,12", "bad_value"),
+        ("a,2026-11-20T15:00Z,30,61", "out_of_range"),
+        ("a,2026-11-20T15:00Z,-1,12", "out_of_range"),
+        ("a,2026-11-20T15:00Z,,", "no_values"),
+        ("a,2026-11-20T15:00Z,NaN,None", "no_values"),
+    ],
+)
+def test_each_kind_of_bad_row_has_its_reason_and_keeps_its_bytes(row: str, reason: str) -> None:
+    found = read(lines(GOOD, row, GOOD))
+    assert found.positions == [1, 3]
+    assert found.reasons == [(2, reason)]
+    assert found.rejected[0].raw == row.encode()
+    assert found.rejected[0].detail.isprintable()
+    assert found.column("temp") == [12.5, 12.5]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        '"a",2026-11-20T15:00:00Z,30,12.5',
+        'a,"2026-11-20T15:00:00Z","30","12.5"',
+        " a , 2026-11-20T15:00:00Z , 30 , 12.5 ",
+        "a,2026-11-20T15:00:00Z,+30,1.25e1",
+        'a,2026-11-20T15:00:00Z,30,"12"".5"'.replace('"".', "."),
+        "a,2026-11-20T15:00:00Z,30,12.5\r",
+        '"a",2026-11-20T15:00:00Z,30,"12.5"\r',
+    ],
+)
+def test_cells_may_be_quoted_or_padded(row: str) -> None:
+    found = read(lines(row, GOOD))
+    assert found.rejected == []
+    assert found.rows[0] == found.rows[1]
+
+
+@pytest.mark.parametrize(("cell", "name"), [('"a,""b"""', 'a,"b"'), ('a"b', 'a"b'), ('"a\rb"', None), ("'a'", "'a'")])
+def test_quotes_and_delimiters_in_an_id_are_kept(cell: str, name: str | None) -> None:
+    found = read(lines(GOOD, f"{cell},2026-11-20T15:00Z,1,1", GOOD))
+    assert found.devices == (["a", name, "a"] if name else ["a", "a"])
+    assert found.reasons == ([] if name else [(2, "device_id")])
+
+
+def test_a_quote_that_never_ends_swallows_no_other_row() -> None:
+    bad = 'x"y,"2026-11-20T15:00Z,1,1'
+    found = read(lines(GOOD, bad, *[GOOD] * 5))
+    assert found.positions == [1, 3, 4, 5, 6, 7]
+    assert found.reasons == [(2, "columns")]
+
+
+def test_a_line_that_is_not_utf8_is_refused_alone() -> None:
+    found = read(lines(GOOD, "ü,2026-11-20T15:00Z,1,1") + b"\xfc,2026-11-20T15:00Z,1,1\n" + GOOD.encode())
+    assert found.devices == ["a", "ü", "a"]
+    assert found.reasons == [(3, "encoding")]
+    assert found.rejected[0].raw == b"\xfc,2026-11-20T15:00Z,1,1"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_blank_lines_are_no_rows_but_keep_the_numbering(end: str) -> None:
+    data = end.join(["", "", HEADER, "", GOOD, "", "", GOOD, "bad", ""]).encode()
+    found = read(data)
+    assert (found.positions, found.reasons, found.table.rows) == ([2, 5], [(6, "columns")], 3)
+
+
+@pytest.mark.parametrize("length", [tables_source.LONGEST_LINE + 5, 3 * tables_source.LONGEST_LINE, 9_000_000])
+def test_a_line_without_end_is_refused_alone_and_only_its_beginning_is_kept(length: int) -> None:
+    for name, good in (("a.csv", GOOD.encode()), ("a.jsonl", b'{"site":"a","ts":"2026-11-20T15:00Z","temp":12.5}')):
+        head = HEADER.encode() + b"\n" if name == "a.csv" else b""
+        found = read(head + good + b"\n" + b"x" * length + b"\n" + good + b"\n", name)
+        assert found.column("temp") == [12.5, 12.5]
+        assert found.reasons == [(2, "too_large")]
+        assert len(found.rejected[0].raw) == 16 * 1024
+
+
+def test_a_bad_value_in_one_row_leaves_every_other_row_of_its_block_bit_for_bit() -> None:
+    clean = lines(*[f"s{i % 7},2026-11-{1 + i % 19:02}T15:00Z,{i % 900}.{i % 10},{i % 50}.25" for i in range(2000)])
+    dirty = clean + b"a,2026-11-20T15:00Z,abc,1\n"
+    assert read(dirty).rows == read(clean).rows
+
+
+def test_a_file_of_bad_rows_only_is_read_to_its_end() -> None:
+    found = read(lines(*["a,2026-11-20T15:00Z,abc,1"] * 1000, *["x"] * 1000))
+    assert found.rows == []
+    assert Counter(rejection.reason for rejection in found.rejected) == {"bad_value": 1000, "columns": 1000}
+
+
+def test_a_rejected_row_of_parquet_keeps_its_values_as_json() -> None:
+    found = read(as_parquet([{"site": "a", "ts": datetime(2026, 11, 20, 15), "temp": 99.0, "x": 1}]))  # noqa: DTZ001
+    assert found.reasons == [(1, "out_of_range")]
+    assert json.loads(found.rejected[0].raw) == {"site": "a", "ts": "2026-11-20T15:00:00", "temp": 99.0}
+
+
+# files that cannot be used as a whole
+
+ROW = b"a,2026-11-20T15:00Z,1,1\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("a.csv", b"", "empty_file"),
+        ("a.csv", b" \r\n\n", "empty_file"),
+        ("a.csv", b"\xef\xbb\xbf", "empty_file"),
+        ("a.csv", HEADER.encode(), "empty_file"),
+        ("a.csv", HEADER.encode() + b"\n\n", "empty_file"),
+        ("a.csv.gz", gzip.compress(b""), "empty_file"),
+        ("a.csv.gz", gzip.compress(b"x" * 1000)[:12], "truncated"),
+        ("a.csv.gz", gzip.compress(HEADER.encode() + b"\n")[:-4], "truncated"),
+        ("a.csv.gz", b"\x1f\x8b", "truncated"),
+        ("a.csv.gz", b"\x1f\x8b" + b"x" * 100, "truncated"),
+        ("a.csv", b"ts,pm25\n2026-11-20T15:00Z,1\n", "header"),
+        ("a.csv", b"site,pm25\na,1\n", "header"),
+        ("a.csv", b"site,ts,note\na,2026-11-20T15:00Z,1\n", "header"),
+        ("a.csv", ROW, "header"),
+        ("a.csv", b'"site,ts,pm25\n' + ROW, "header"),
+        ("a.csv", b"x" * (2 << 20), "header"),
+        ("a.csv", bytes(range(14, 120)) * 5, "header"),
+        ("a.csv", b"site,ts,temp,temp\n" + ROW, "duplicate_header"),
+        ("a.csv", b"site;ts;pm25;PM2.5\n" + ROW, "duplicate_header"),
+        ("a.csv", b"site,ts,temp (F),pm25\n" + ROW, "unit"),
+        ("a.csv", b"site,ts,temp (\xb0C)\n" + ROW, "encoding"),
+        ("a.csv", HEADER.encode("utf-16"), "format"),
+        ("a.csv", b"site,ts,pm25,temp\ra,2026-11-20T15:00Z,1,1\r", "format"),
+        ("a.xlsx", b"PK\x03\x04" + b"\x00" * 50, "format"),
+        ("a.json", b'[{"site":"a"}]', "format"),
+        ("a.parquet", lines(GOOD), "format"),
+        ("a.parquet", b"PAR1" + b"x" * 100, "format"),
+        ("a.parquet", b"PAR1", "format"),
+        ("a.parquet", as_parquet(sample(5))[:-20], "format"),
+        ("a.parquet.gz", gzip.compress(as_parquet(sample(500)))[:-20], "truncated"),
+        ("a.parquet", as_parquet([{"site": "a", "ts": "x", "note": 1}]), "header"),
+        ("a.parquet", as_parquet([{"site": "a", "ts": "x", "pm25": True}]), "format"),
+        ("a.parquet", as_parquet([{"site": True, "ts": "x", "pm25": 1}]), "format"),
+        ("a.parquet", as_parquet([{"site": "a", "ts": False, "pm25": 1}]), "format"),
+        ("a.parquet", as_parquet([{"site": ["a"], "ts": "x", "pm25": 1}]), "format"),
+    ],
+)
+def test_a_file_that_cannot_be_used_says_why(name: str, data: bytes, reason: str) -> None:
+    with pytest.raises(BadEvent) as refused:
+        read(data, name)
+    assert refused.value.reason == reason
+    assert reason in REASONS
+    assert refused.value.detail.isprintable()
+
+
+def test_a_header_without_a_needed_column_names_what_was_expected_and_what_was_found() -> None:
+    with pytest.raises(BadEvent, match=r"one of device_id, device, .*; not known: 'when', 'p'"):
+        read(b"when,p,pm25\n1,2,3\n")
+
+
+def test_a_parquet_file_without_rows_is_empty() -> None:
+    with pytest.raises(BadEvent, match="empty_file"):
+        read(
+            as_parquet([{"site": "a", "ts": "x", "pm25": 1.0}]).__class__(
+                parquet_of(pa.table({"site": pa.array([], pa.string())}))
+            )
+        )
+
+
+def parquet_of(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    parquet.write_table(table, sink)
+    return sink.getvalue()
+
+
+def test_a_wrong_zone_refuses_the_file() -> None:
+    with pytest.raises(BadEvent, match="zone: 'Mars/Base'"):
+        read(lines(GOOD), zone="Mars/Base")
+
+
+def test_unlisted_stations_are_refused_row_by_row_where_the_scenario_says_so() -> None:
+    found = read(lines(GOOD, GOOD.replace("a,", "Dongsi,")), scenario=with_overrides(AIR, unlisted_stations="reject"))
+    assert (found.devices, found.reasons) == (["Dongsi"], [(1, "unknown_station")])
+
+
+# gzip
+
+
+def many(n: int) -> bytes:
+    source = random.Random(1)  # noqa: S311 - a reproducible test, no secret
+    return lines(*[f"s{i % 9},2026-11-{1 + i % 19:02}T15:00Z,{source.uniform(0, 900):.6f},1" for i in range(n)])
+
+
+def test_a_truncated_gzip_delivers_the_rows_before_the_cut_and_says_so() -> None:
+    data = many(20_000)
+    whole = read(data)
+    packed = gzip.compress(data)
+    found = read(packed[: len(packed) // 2], "a.csv.gz")
+    assert 0 < found.table.rows < 20_000
+    assert found.table.problem == f"truncated: the gzip stream ends early; {found.table.rows} rows were read"
+    assert found.reasons == [(found.table.rows, "truncated")]
+    assert found.rows == whole.rows[: found.table.rows - 1]
+
+
+def test_a_damaged_gzip_delivers_the_rows_before_the_damage() -> None:
+    data = bytearray(gzip.compress(many(20_000)))
+    data[len(data) // 2 : len(data) // 2 + 100] = b"\xff" * 100
+    found = read(bytes(data), "a.csv.gz")
+    assert found.table.problem is not None
+    assert found.table.problem.startswith("truncated: the gzip stream is damaged")
+    assert 0 < found.table.rows < 20_000
+
+
+def test_several_gzip_members_padding_and_a_tail_are_read_as_far_as_they_go() -> None:
+    first, second = many(500), lines(GOOD).partition(b"\n")[2]
+    both = gzip.compress(first) + gzip.compress(second) + b"\0" * 700_000
+    assert (read(both).table.rows, read(both).table.problem) == (501, None)
+    tail = read(both + b"tail")
+    assert tail.table.rows == 501
+    assert tail.table.problem == "truncated: something that is not gzip follows the gzip stream; 501 rows were read"
+
+
+def test_a_truncated_gzip_of_json_lines_refuses_its_last_line_only() -> None:
+    data = "".join(json.dumps(row) + "\n" for row in sample(3000)).encode()
+    found = read(gzip.compress(data)[:-9], "a.jsonl.gz")
+    assert found.reasons[-1][1] in {"truncated", "out_of_range", "no_values"}
+    assert found.table.problem is not None
+    cut = read(gzip.compress(data)[:20_000], "a.jsonl.gz")
+    assert cut.reasons[-1] == (cut.table.rows, "truncated")
+
+
+class Trickle(io.RawIOBase):
+    """A stream that gives a few bytes at a time, as sockets do."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def read(self, size: int = -1) -> bytes:
+        part, self._data = self._data[: min(size, 7)], self._data[min(size, 7) :]
+        return part
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_stream_that_trickles_is_read_whole(zipped: bool) -> None:
+    data = gzip.compress(many(300)) if zipped else many(300)
+    table = open_table("a", Trickle(data), AIR, zone=None, not_after_minute=NOW)  # type: ignore[arg-type]
+    assert isinstance(table, LongTable)
+    assert sum(len(part.readings) for part in table) == 300
+
+
+def test_the_cut_into_blocks_and_stretches_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = many(2000) + b"bad\n\n" + GOOD.encode()
+    whole = read(data)
+    for size in (100, 1000, 4096):
+        monkeypatch.setattr(tables_source.blocks, "__defaults__", (size,))
+        found = read(data, chunk_rows=17)
+        assert (found.rows, found.positions, found.rejected) == (whole.rows, whole.positions, whole.rejected)
+
+
+def test_memory_does_not_grow_with_the_length_of_the_file() -> None:
+    code = """
+import io, resource, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from tests.unit.test_tables import AIR, NOW, many
+from shared.adapters.tables import open_table
+header, _, rows = many(20_000).partition(b"\\n")
+class Long(io.RawIOBase):
+    def __init__(self, times): self.parts = [header + b"\\n"] + [rows] * times
+    def read(self, size=-1):
+        if not self.parts: return b""
+        part = self.parts.pop(0)
+        if len(part) > size: self.parts.insert(0, part[size:])
+        return part[:size]
+def run(times):
+    table = open_table("a.csv", Long(times), AIR, zone=None, not_after_minute=NOW)
+    assert sum(len(part.readings) for part in table) == times * 20_000
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(run(20), run(120))
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(ROOT)], capture_output=True, text=True, check=True)
+    short, long = map(int, done.stdout.split())
+    assert long - short < 40_000  # kilobytes, for 70 MB more
+
+
+def test_opening_the_module_loads_no_heavy_package() -> None:
+    code = "import sys, shared.adapters.tables; print({'pyarrow', 'pandas'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "set()"
+
+
+# the wide form
+
+HOURS = AIR.history
+WIDE = ("temp", "precip", "rel_humidity", "wind_dir", "wind_spd", "atmos_press")
+
+
+def window(source: np.random.Generator, channel: str) -> list[str]:
+    low, high = {"atmos_press": (87.0, 90.0), "wind_dir": (0.0, 360.0), "precip": (0.0, 5.0)}.get(channel, (1.0, 40.0))
+    return ["nan" if source.random() < 0.1 else f"{v:.3f}" for v in source.uniform(low, high, HOURS)]
+
+
+def wide_rows(n: int = 8, **changes: str) -> list[dict[str, str]]:
+    source = np.random.default_rng(3)
+    rows = [
+        {
+            "ID": f"ID_{i}",
+            "location": "ABCDE"[i % 5],
+            **{channel: ",".join(window(source, channel)) for channel in WIDE},
+            "target": f"{source.uniform(5, 200):.2f}",
+        }
+        for i in range(n)
+    ]
+    rows[1].update(changes)
+    return rows
+
+
+def read_wide(data: bytes, name: str = "Train.csv", chunk_rows: int = 50_000) -> tuple[WideTable, list[WideChunk]]:
+    table = open_table(name, io.BytesIO(data), AIR, zone=None, not_after_minute=NOW, chunk_rows=chunk_rows)
+    assert isinstance(table, WideTable)
+    chunks = list(table)
+    assert table.rows == sum(len(chunk.ids) + len(chunk.rejected) for chunk in chunks)
+    for chunk in chunks:
+        n = len(chunk.ids)
+        assert chunk.window.shape == (HOURS, len(AIR.stored), n)
+        assert (chunk.window.dtype, chunk.window.flags["C_CONTIGUOUS"]) == (np.float32, True)
+        assert len(chunk.position) == len(chunk.target) == len(chunk.group) == n
+    return table, chunks
+
+
+def test_a_wide_file_becomes_windows_in_the_columns_of_the_ring() -> None:
+    rows = wide_rows()
+    table, (chunk,) = read_wide(as_csv(rows))
+    assert (table.rows, table.problem, table.has_target, table.has_groups) == (8, None, True, True)
+    assert (table.ignored, table.converted) == ((), {"atmos_press": "kPa"})
+    assert chunk.ids == tuple(row["ID"] for row in rows)
+    assert chunk.group == tuple("ABCDEABC")
+    assert chunk.position.tolist() == list(range(1, 9))
+    np.testing.assert_array_equal(chunk.target, np.array([float(row["target"]) for row in rows], np.float32))
+    for i, row in enumerate(rows):
+        cells = {channel: np.array([float(v) for v in row[channel].split(",")]) for channel in WIDE}
+        radians = np.deg2rad(cells["wind_dir"])
+        expected = {
+            **cells,
+            "wind_dir_u": np.sin(radians),
+            "wind_dir_v": np.cos(radians),
+            "atmos_press": cells["atmos_press"] * 10,
+            "pm25": np.full(HOURS, math.nan),
+        }
+        for k, name in enumerate(AIR.stored):
+            np.testing.assert_allclose(chunk.window[:, k, i], expected[name], rtol=1e-6, atol=1e-6)
+
+
+def test_a_wide_file_without_target_or_location_is_read_too() -> None:
+    rows = [{k: v for k, v in row.items() if k not in ("target", "location")} for row in wide_rows()]
+    table, (chunk,) = read_wide(as_csv(rows, ";"), chunk_rows=50)
+    assert (table.has_target, table.has_groups, chunk.group) == (False, False, ("",) * 8)
+    assert np.isnan(chunk.target).all()
+
+
+FULL = ",".join(["1"] * HOURS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "detail"),
+    [
+        ({"temp": "1,2,3"}, "window", "temp: 3 numbers, 121 are needed"),
+        ({"temp": ""}, "window", "temp: 1 numbers, 121 are needed"),
+        ({"temp": FULL + ",1"}, "window", "temp: 122 numbers, 121 are needed"),
+        ({"temp": FULL[:-1] + "x"}, "bad_value", "hour 120: temp: 'x' is not a finite number"),
+        ({"temp": "inf" + FULL[1:]}, "bad_value", "hour 0: temp: 'inf' is not a finite number"),
+        ({"temp": "99" + FULL[1:]}, "out_of_range", "hour 0: temp: '99' is outside -60 to 60 degC"),
+        ({"ID": ""}, "missing_id", "no row id"),
+        ({"ID": "ID_0"}, "duplicate_id", "the row id 'ID_0' stood in the file before"),
+        ({"ID": "a\x00"}, "device_id", "the row id 'a\\x00' holds a control character"),
+        ({"target": "abc"}, "bad_value", "target: pm25: 'abc' is not a finite number"),
+        ({"target": "1001"}, "out_of_range", "target: pm25: '1001' is outside 0 to 1000 ug/m3"),
+        ({channel: ",".join(["nan"] * HOURS) for channel in WIDE}, "no_values", "no channel has a value"),
+    ],
+)
+def test_each_kind_of_bad_window_has_its_reason(changes: dict[str, str], reason: str, detail: str) -> None:
+    data = as_csv(wide_rows(**changes))
+    _, (chunk,) = read_wide(data)
+    (rejection,) = chunk.rejected
+    assert (rejection.position, rejection.reason, rejection.detail) == (2, reason, detail)
+    assert rejection.raw == data.split(b"\n")[2]
+    assert chunk.position.tolist() == [1, 3, 4, 5, 6, 7, 8]
+    _, (clean,) = read_wide(as_csv(wide_rows()))
+    np.testing.assert_array_equal(chunk.window, np.delete(clean.window, 1, axis=2))
+
+
+def test_missing_hours_may_be_empty_or_padded_and_a_row_may_lack_its_target() -> None:
+    _, (chunk,) = read_wide(as_csv(wide_rows(temp=" , NA,nan," + ", ".join(["1"] * (HOURS - 3)), target="")))
+    assert chunk.rejected == []
+    np.testing.assert_array_equal(chunk.window[:, 0, 1], [math.nan] * 3 + [1.0] * (HOURS - 3))
+    assert np.isnan(chunk.target[1])
+
+
+def test_the_same_windows_as_texts_or_lists_in_parquet_give_the_same_chunk() -> None:
+    rows = wide_rows()
+    _, (expected,) = read_wide(as_csv(rows))
+    lists = [
+        {**row, **{c: [float(v) for v in row[c].split(",")] for c in WIDE}, "target": float(row["target"])}
+        for row in rows
+    ]
+    for data in (as_parquet(rows), as_parquet(lists)):
+        table, (chunk,) = read_wide(data, "Train.parquet")
+        np.testing.assert_array_equal(chunk.window, expected.window)
+        np.testing.assert_array_equal(chunk.target, expected.target)
+        assert (chunk.ids, chunk.group, table.rows) == (expected.ids, expected.group, 8)
+    _, (bad,) = read_wide(as_parquet(wide_rows(temp="1")), "Train.parquet")
+    assert [json.loads(r.raw)["ID"] for r in bad.rejected] == ["ID_1"]
+
+
+def test_a_cut_wide_file_gives_the_windows_before_the_cut() -> None:
+    data = gzip.compress(as_csv(wide_rows(200)))
+    table, chunks = read_wide(data[: len(data) // 2], "Train.csv.gz")
+    assert table.problem is not None
+    assert chunks[-1].rejected[-1].reason == "truncated"
+    assert 0 < sum(len(chunk.ids) for chunk in chunks) < 200
+
+
+def test_a_file_with_an_id_but_neither_time_nor_windows_is_no_wide_file() -> None:
+    for data in (b"ID,temp,pm25\n1,2,3\n", b'ID,temp\n1,"2\n', as_parquet([{"ID": "1", "temp": 1.0}])):
+        with pytest.raises(BadEvent, match="header"):
+            read(data)
+
+
+# anything at all
+
+
+def mutated(source: random.Random, data: bytes) -> bytes:
+    found = bytearray(data)
+    snippets = [
+        b'"',
+        b"\n",
+        b"\r",
+        b"\r\n",
+        b",",
+        b",,",
+        b'""',
+        b"\x00",
+        b"\xff",
+        b"nan",
+        b"\xc3\xa4",
+        b"1e999",
+        b" ",
+        b"x",
+    ]
+    for _ in range(source.choice((0, 1, 2, 5, 20))):
+        at = source.randrange(len(found) + 1)
+        kind = source.randrange(4)
+        if kind == 0:
+            found[at:at] = source.choice(snippets)
+        elif kind == 1:
+            del found[at : at + source.randrange(1, 9)]
+        elif kind == 2:
+            found[at : at + 1] = source.choice(snippets)
+        else:
+            found[at : at + 1] = bytes([source.randrange(256)])
+    return bytes(found)
+
+
+def by_hand(data: bytes) -> int:
+    """Rows of a mutated body by the plainest rule: lines that hold something."""
+    return sum(1 for line in data.split(b"\n") if line.removesuffix(b"\r"))
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_thousands_of_mutated_files_lose_no_row_and_raise_nothing_but_a_reason(wide: bool) -> None:
+    source = random.Random(20261120)  # noqa: S311 - a reproducible test, no secret
+    quoted = '"a,""b""",2026-11-20T15:00:00Z,"1",2'
+    base = as_csv(wide_rows(3)) if wide else lines(GOOD, quoted, *[GOOD.replace("a,", "ü,")] * 6)
+    header, _, body = base.partition(b"\n")
+    reasons: Counter[str] = Counter()
+    for _ in range(300 if wide else 3000):
+        changed = mutated(source, body)
+        try:
+            table = open_table("a.csv", io.BytesIO(header + b"\n" + changed), AIR, zone=None, not_after_minute=NOW)
+        except BadEvent as error:
+            reasons[error.reason] += 1
+            continue
+        accepted = 0
+        for part in table:
+            accepted += len(part.ids) if isinstance(part, WideChunk) else len(part.readings)
+            reasons.update(rejection.reason for rejection in part.rejected)
+            accepted += len(part.rejected)
+        assert accepted == table.rows == by_hand(changed)
+    assert reasons.keys() <= REASONS.keys()
+    assert len(reasons) > (4 if wide else 8)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=6), min_size=4, max_size=4),
+        max_size=8,
+    )
+)
+def test_cells_are_split_as_the_standard_library_splits_them(rows: list[list[str]]) -> None:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    found = read(lines(GOOD) + text.getvalue().encode())
+    expected = [i + 2 for i, row in enumerate(rows) if row[0].strip() and row[0].strip() not in ("null", "none", "nan")]
+    assert found.table.rows == 1 + len(rows)
+    assert not {p for p, reason in found.reasons if reason == "columns"}
+    refused = {p: reason for p, reason in found.reasons}
+    assert all(refused.get(p) != "missing_device" for p in expected)

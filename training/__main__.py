@@ -1,0 +1,132 @@
+"""`python -m training`: the command line of the training job."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from rich.console import Console
+
+from shared.adapters import scenario_files
+from shared.core.scenario import Scenario, with_overrides
+from shared.errors import ConfigError, PipelineError
+
+if TYPE_CHECKING:
+    from training.prepare import Options
+
+HOUR_S = 3600
+REFUSED, USAGE, INTERRUPTED = 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train; returns 0, or 1 when data or model were refused, 2 when the command is wrong, 130 when interrupted."""
+    given = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite stop closes the MLflow run, as Ctrl-C does
+    try:
+        options = _options(given, os.environ)
+        from training import job  # late: a wrong command need not wait for CatBoost
+        from training.progress import Screen
+
+        job.run(options, Screen(Console()))
+    except ConfigError as error:
+        return _fail(str(error), USAGE)
+    except PipelineError as error:
+        return _fail(str(error), REFUSED)
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED)
+    return 0
+
+
+def _fail(message: str, code: int) -> int:
+    sys.stderr.write(f"training: {message}\n")
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training", description="Train a model and write its package.")
+    parser.add_argument("--scenario", required=True, help="name of a scenario, or path of its file")
+    parser.add_argument(
+        "--readings", required=True, nargs="+", type=Path, metavar="PATH", help="files, or folders of files"
+    )
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help="folder of the package: new, or one to replace"
+    )
+    parser.add_argument("--trials", type=int, metavar="N", help="trials of the search (default: the scenario's)")
+    parser.add_argument(
+        "--tracking-uri", metavar="URI", help="MLflow (default: MLFLOW_TRACKING_URI, or mlflow.db beside DIR)"
+    )
+    parser.add_argument("--test-from", metavar="DATE", help="keep out all from this time on, and report on it once")
+    parser.add_argument("--zone", help="zone of timestamps without one, and of --test-from (default: the station's)")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of every random choice (default: the scenario's)")
+    return parser
+
+
+def _options(given: argparse.Namespace, environment: Mapping[str, str]) -> Options:
+    scenario = _scenario(given)
+    test_from = None if given.test_from is None else _hour(given.test_from, given.zone or scenario.zone)
+    from training.prepare import Options
+
+    default_uri = f"sqlite:///{given.out.absolute().parent / 'mlflow.db'}"
+    return Options(
+        scenario=scenario,
+        readings=given.readings,
+        out=given.out.absolute(),
+        tracking_uri=given.tracking_uri or environment.get("MLFLOW_TRACKING_URI") or default_uri,
+        now=datetime.now(timezone.utc),
+        code_version=_code_version(),
+        test_from=test_from,
+        zone=given.zone,
+        run_id=environment.get("MLFLOW_RUN_ID"),
+    )
+
+
+def _scenario(given: argparse.Namespace) -> Scenario:
+    scenario = scenario_files.load(given.scenario)
+    changes = {name: getattr(given, name) for name in ("trials", "seed") if getattr(given, name) is not None}
+    _zone(given.zone or scenario.zone)
+    return with_overrides(scenario, search=replace(scenario.search, **changes)) if changes else scenario
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ConfigError(f"--zone: {name!r} is not a known time zone") from error
+
+
+def _hour(text: str, zone: str) -> int:
+    """First whole hour (since 1970 UTC) at or after a time."""
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError as error:
+        raise ConfigError(f"--test-from: {text!r} is not an ISO 8601 date or time") from error
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=_zone(zone))
+    return -int(-aware.timestamp() // HOUR_S)
+
+
+def _code_version() -> str:
+    """Commit of this code, `unknown` where there is no repository."""
+    git = shutil.which("git")
+    if git is None:
+        return "unknown"
+    command = [git, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    here = Path(__file__).parent
+    try:
+        found = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 - fixed words
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return found.stdout.strip() or "unknown" if found.returncode == 0 else "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
