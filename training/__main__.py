@@ -54,7 +54,7 @@ def _fail(message: str, code: int) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training", description="Train a model and write its package.")
-    parser.add_argument("--scenario", required=True, help="name of a scenario, or path of its file")
+    parser.add_argument("--scenario", required=True, help="name of a scenario in scenarios/")
     parser.add_argument(
         "--readings", required=True, nargs="+", type=Path, metavar="PATH", help="files, or folders of files"
     )

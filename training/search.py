@@ -93,11 +93,11 @@ def _study(seed: int) -> optuna.Study:
 def suggest(trial: optuna.Trial) -> Params:
     """Draw a candidate from the space around the known recipe."""
     return {
-        "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.06, log=True),
-        "depth": trial.suggest_int("depth", 4, 7),
+        "learning_rate": trial.suggest_float("learning_rate", 0.025, 0.08, log=True),
+        "depth": trial.suggest_int("depth", 4, 6),
         "l2_leaf_reg": trial.suggest_float("l2_leaf_reg", 5.0, 200.0, log=True),
-        "subsample": trial.suggest_float("subsample", 0.1, 0.6, log=True),
-        "rsm": trial.suggest_float("rsm", 0.05, 0.3, log=True),
+        "subsample": trial.suggest_float("subsample", 0.1, 0.4, log=True),
+        "rsm": trial.suggest_float("rsm", 0.05, 0.2, log=True),
         "random_strength": trial.suggest_float("random_strength", 1.0, 12.0, log=True),
     }
 

@@ -7,12 +7,12 @@ from typing import BinaryIO
 
 from shared.adapters import tables_csv, tables_json, tables_parquet, tables_wide
 from shared.adapters.tables_lines import split
-from shared.core.tables import LongTable, Progress, WideChunk, WideTable
 from shared.adapters.tables_source import LONGEST_LINE, Source
 from shared.core.acceptance import Zoning
 from shared.core.columns import DEVICE, TIME, Columns, Layout
 from shared.core.readings import shown
 from shared.core.scenario import Scenario
+from shared.core.tables import LongTable, Progress, WideChunk, WideTable
 from shared.errors import BadEvent
 
 __all__ = ["LongTable", "WideChunk", "WideTable", "open_table"]

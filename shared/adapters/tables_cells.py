@@ -90,14 +90,14 @@ def doubles(column: pa.Array, name: str) -> tuple[Doubles, Longs]:
     return np.asarray(numeric.to_numpy(zero_copy_only=False), dtype=np.float64), np.zeros(0, np.int64)
 
 
-def _devices(column: pa.Array | None) -> tuple[list[str], Ints]:
+def _devices(column: pa.Array) -> tuple[list[str], Ints]:
     """Distinct device ids and each record's index among them, -1 where it has none."""
     import pyarrow as pa
 
-    if column is None:
-        raise BadEvent("header", "no column for the device")
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if not any(fits(kind) for fits in (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_floating)):
+    if not any(
+        fits(kind) for fits in (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_floating)
+    ):
         raise BadEvent("format", f"the device column holds {kind}, not texts")
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     names = [_name(value) for value in encoded.dictionary.to_pylist()]
@@ -111,11 +111,9 @@ def _name(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _stamps(column: pa.Array | None) -> Stamps:
+def _stamps(column: pa.Array) -> Stamps:
     import pyarrow as pa
 
-    if column is None:
-        raise BadEvent("header", "no column for the time")
     kind = column.type
     if pa.types.is_dictionary(kind):
         column, kind = column.dictionary_decode(), kind.value_type

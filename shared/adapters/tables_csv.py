@@ -12,13 +12,13 @@ import numpy as np
 
 from shared.adapters.tables_cells import sheet
 from shared.adapters.tables_lines import Lines, Rows, original, rows_of, split
-from shared.core.tables import Progress
 from shared.adapters.tables_source import Source, blocks
 from shared.core.acceptance import Acceptance, Zoning
 from shared.core.columns import FIRST_CHANNEL, Columns, Layout
 from shared.core.quantities import MISSING
 from shared.core.readings import Longs, Parsed, Rejection
 from shared.core.scenario import Scenario
+from shared.core.tables import Progress
 from shared.errors import BadEvent
 
 if TYPE_CHECKING:

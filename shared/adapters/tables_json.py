@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shared.adapters.tables_lines import Lines, original
-from shared.core.tables import Progress
 from shared.adapters.tables_source import LONGEST_LINE, Source, blocks
 from shared.core.messages import Decoder
 from shared.core.readings import Parsed, Rejection
 from shared.core.scenario import Scenario
+from shared.core.tables import Progress
 
 _BOM = b"\xef\xbb\xbf"
 

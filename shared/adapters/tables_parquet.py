@@ -10,12 +10,12 @@ import msgspec
 import numpy as np
 
 from shared.adapters.tables_cells import sheet
-from shared.core.tables import Progress
 from shared.adapters.tables_source import BLOCK, Source
 from shared.core.acceptance import Acceptance, Sheet, Zoning
 from shared.core.columns import Layout
 from shared.core.readings import Parsed
 from shared.core.scenario import Scenario
+from shared.core.tables import Progress
 from shared.errors import BadEvent
 
 if TYPE_CHECKING:
@@ -31,13 +31,12 @@ class ParquetSource:
     """
 
     def __init__(self, source: Source) -> None:
-        import pyarrow as pa
         from pyarrow import parquet
 
         try:
             self._parquet: parquet.ParquetFile = parquet.ParquetFile(_on_disk(source))
             self._schema: pa.Schema = self._parquet.schema_arrow
-        except (pa.ArrowException, OSError) as error:
+        except _damage() as error:
             raise BadEvent("format", f"a damaged Parquet file: {_first_line(error)}") from error
         self.names: tuple[str, ...] = tuple(self._schema.names)
         self.rows: int = self._parquet.metadata.num_rows
@@ -50,15 +49,13 @@ class ParquetSource:
 
     def batches(self, picks: Sequence[int], chunk_rows: int, progress: Progress) -> Iterator[list[pa.Array | None]]:
         """Columns by slot, a stretch of rows at a time; damage behind the first rows ends them with a problem."""
-        import pyarrow as pa
-
         names = [self.names[pick] for pick in picks if pick >= 0]
         try:
             for batch in self._parquet.iter_batches(chunk_rows, columns=names, use_threads=False):
                 columns = {name: _usable(batch.column(batch.schema.get_field_index(name))) for name in names}
                 progress.rows += batch.num_rows
                 yield [columns[self.names[pick]] if pick >= 0 else None for pick in picks]
-        except (pa.ArrowException, OSError) as error:
+        except _damage() as error:
             if not progress.rows:
                 raise BadEvent("format", f"a damaged Parquet file: {_first_line(error)}") from error
             progress.problem = f"truncated: {_first_line(error)}; {progress.rows} rows were read"
@@ -94,14 +91,37 @@ def records_of(
 
     def cell(i: int, slot: int) -> object:
         column = columns[slot]
-        value = None if column is None else column[i].as_py()
+        value = None if column is None else value_of(column, i)
         return value if value is None or isinstance(value, str | int | float) else str(value)
 
     def raw(i: int) -> bytes:
-        return msgspec.json.encode({name: column[i].as_py() for name, column in present}, enc_hook=str)
+        return as_json({name: value_of(column, i) for name, column in present})
 
     position = np.arange(progress.rows - n + 1, progress.rows + 1)
     return sheet(scenario, layout, columns, position, cell, raw, progress.converted)
+
+
+def value_of(column: pa.Array, i: int) -> object:
+    """One cell as a plain value; an instant as text, since not every instant is a datetime."""
+    import pyarrow as pa
+
+    if not pa.types.is_timestamp(column.type):
+        return column[i].as_py()
+    ticks = column[i].value
+    zone = "" if column.type.tz is None else "Z"
+    return None if ticks is None else f"{np.datetime64(ticks, column.type.unit)}{zone}"
+
+
+def as_json(row: dict[str, object]) -> bytes:
+    """A row for its dead letter."""
+    return msgspec.json.encode(row, enc_hook=str)
+
+
+def _damage() -> tuple[type[Exception], ...]:
+    """What pyarrow raises for a damaged file."""
+    import pyarrow as pa
+
+    return pa.ArrowException, OSError, ValueError, LookupError, OverflowError
 
 
 def _usable(column: pa.Array) -> pa.Array:

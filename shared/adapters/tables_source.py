@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -70,11 +71,12 @@ class Source:
         if not data:
             self._end("the gzip stream ends early")
             return b""
+        spare = engine.copy()
         try:
             return engine.decompress(data, size)
         except zlib.error as error:
             self._end(f"the gzip stream is damaged ({str(error).split(': ')[-1]})")
-            return b""
+            return _until_damage(spare, data, size)
 
     def _next_member(self, rest: bytes) -> None:
         """Go on behind a finished member: the next member, padding, the end, or something that is none of these."""
@@ -91,6 +93,15 @@ class Source:
     def _end(self, problem: str) -> None:
         self._ended = True
         self.problem = problem
+
+
+def _until_damage(engine: zlib._Decompress, data: bytes, size: int) -> bytes:
+    """What can be inflated before the error, which zlib keeps to itself when it meets it."""
+    found = bytearray()
+    with contextlib.suppress(zlib.error):
+        for i in range(len(data)):
+            found += engine.decompress(data[i : i + 1], size)
+    return bytes(found)
 
 
 def blocks(source: Source, size: int = BLOCK) -> Iterator[bytes]:

@@ -6,18 +6,17 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 
 from shared.adapters.tables_cells import doubles
 from shared.adapters.tables_csv import Header, Reader
-from shared.adapters.tables_parquet import ParquetSource
-from shared.core.tables import Progress, WideChunk, WideTable
+from shared.adapters.tables_parquet import ParquetSource, as_json, value_of
 from shared.adapters.tables_source import Source
 from shared.core.columns import DEVICE, FIRST_CHANNEL, Layout, plain
 from shared.core.quantities import FINE, missing, normalise, value_problem
 from shared.core.readings import Codes, Doubles, Floats, Longs, Mask, Rejection, id_problem, shown
 from shared.core.scenario import Channel, Scenario
+from shared.core.tables import Progress, WideChunk, WideTable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -181,8 +180,8 @@ def _table(parts: Callable[[Progress], Iterator[WideChunk]], progress: Progress,
 
 
 def _row(names: Sequence[str], columns: Sequence[pa.Array | None], i: int) -> bytes:
-    present = {name: column[i].as_py() for name, column in zip(names, columns, strict=True) if column is not None}
-    return msgspec.json.encode(present, enc_hook=str)
+    pairs = zip(names, columns, strict=True)
+    return as_json({name: value_of(column, i) for name, column in pairs if column is not None})
 
 
 def _texts(column: pa.Array | None) -> list[str]:

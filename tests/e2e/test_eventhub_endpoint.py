@@ -3,11 +3,11 @@
 import asyncio
 import datetime as dt
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
-from azure.eventhub import CheckpointStore as SyncCheckpointStore
 from azure.eventhub import EventData, EventHubConsumerClient, EventHubProducerClient
 from azure.eventhub.aio import CheckpointStore
 from azure.eventhub.aio import EventHubConsumerClient as AioConsumer
@@ -37,9 +37,14 @@ def producer(connection: str) -> EventHubProducerClient:
     return EventHubProducerClient.from_connection_string(connection, retry_total=0)
 
 
-def send(connection: str, bodies: Iterable[bytes], **where: str) -> None:
+def aio_consumer(connection: str, group: str = "$Default", **options: Any) -> AioConsumer:
+    quick = {"load_balancing_interval": 0.3, "retry_total": 0}  # its default of 30 s delays the end of receive()
+    return AioConsumer.from_connection_string(connection, consumer_group=group, **{**quick, **options})
+
+
+def send(connection: str, contents: Iterable[bytes], partition_id: str) -> None:
     with producer(connection) as client:
-        client.send_batch([EventData(body) for body in bodies], **where)
+        client.send_batch([EventData(content) for content in contents], partition_id=partition_id)
 
 
 Got = list[tuple[str, EventData]]
@@ -56,7 +61,7 @@ async def collect(connection: str, count: int, *, group: str = "$Default", **opt
         if len(got) >= count:
             done.set()
 
-    client = AioConsumer.from_connection_string(connection, consumer_group=group)
+    client = aio_consumer(connection, group)
     async with client:
         task = asyncio.create_task(client.receive(on_event, **{"starting_position": "-1", **options}))
         await asyncio.wait_for(done.wait(), DEADLINE_S)
@@ -65,7 +70,11 @@ async def collect(connection: str, count: int, *, group: str = "$Default", **opt
 
 
 def bodies(got: Got) -> list[bytes]:
-    return [b"".join(event.body) for _, event in got]
+    return [body_of(event) for _, event in got]
+
+
+def body_of(event: EventData) -> bytes:
+    return bytes(event.__message_content__()["content"])
 
 
 def log_bodies(endpoint: Endpoint, hub: str, partition: int) -> list[bytes]:
@@ -98,7 +107,9 @@ def test_the_sync_client_reads_back_what_it_sent_and_sees_the_properties(endpoin
     assert before - dt.timedelta(seconds=1) < partition["last_enqueued_time_utc"] <= dt.datetime.now(dt.timezone.utc)
 
     got: Got = []
-    consumer = EventHubConsumerClient.from_connection_string(connection, consumer_group="$Default")
+    consumer = EventHubConsumerClient.from_connection_string(
+        connection, consumer_group="$Default", load_balancing_interval=0.3
+    )
 
     def on_event(context: Any, event: EventData) -> None:
         got.append((context.partition_id, event))
@@ -156,12 +167,9 @@ def test_a_consumer_starts_where_it_is_told(endpoint: Endpoint) -> None:
     connection = endpoint.connection("positions")
     with producer(connection) as client:
         for number in range(3):
-            last = client.get_partition_properties("1")["last_enqueued_time_utc"]
             client.send_batch([EventData(str(number))], partition_id="1")
-            # the next event has to be of a later millisecond
-            until(
-                lambda last=last: dt.datetime.now(dt.timezone.utc) > last + dt.timedelta(milliseconds=5), "time passed"
-            )
+            sent_s = time.time()
+            until(lambda sent_s=sent_s: time.time() > sent_s + 0.005, "a later millisecond")  # type: ignore[misc]
     events = list(read(log_path(endpoint.data, "positions", 1)))
     middle = amqp.read_message(events[1].message).annotations["x-opt-offset"]
     times = [dt.datetime.fromtimestamp(event.enqueued_ms / 1000, dt.timezone.utc) for event in events]
@@ -203,7 +211,7 @@ def test_latest_gives_what_comes_after_the_consumer(endpoint: Endpoint) -> None:
             if event is not None:
                 got.append((context.partition_id, event))
 
-        consumer = AioConsumer.from_connection_string(connection, consumer_group="$Default")
+        consumer = aio_consumer(connection)
         sender = AioProducer.from_connection_string(connection)
         await sender.send_batch([EventData("before")], partition_id="3")
         async with consumer, sender:
@@ -232,7 +240,7 @@ def test_a_higher_owner_level_takes_over_and_a_lower_one_is_refused(endpoint: En
             errors.append(error)
             await client.close()
 
-        client = AioConsumer.from_connection_string(connection, consumer_group="$Default", retry_total=0)
+        client = aio_consumer(connection)
         async with client:
             await client.receive(
                 on_event, on_error=on_error, partition_id="0", owner_level=level, starting_position="-1"
@@ -286,6 +294,7 @@ def test_an_event_that_is_sent_on_gets_a_place_of_its_own(endpoint: Endpoint) ->
     send(connection, [b"x", b"y"], partition_id="0")
     (_, _), (_, event) = asyncio.run(collect(connection, 2))
     message = event.raw_amqp_message
+    assert message.annotations is not None
     message.annotations[b"x-opt-enqueued-time"] = event.enqueued_time  # the client cannot encode the number it got
     with producer(connection) as client:
         client.send_batch([message], partition_id="3")
@@ -342,9 +351,8 @@ class Memory(CheckpointStore):
         return list(self.owned.values())
 
     async def claim_ownership(self, ownership_list: Iterable[dict[str, Any]], **_options: Any) -> list[dict[str, Any]]:
-        claimed = [
-            {**item, "etag": "e", "last_modified_time": dt.datetime.now().timestamp()} for item in ownership_list
-        ]  # noqa: DTZ005, E501
+        now = dt.datetime.now(dt.timezone.utc).timestamp()
+        claimed = [{**item, "etag": "e", "last_modified_time": now} for item in ownership_list]
         self.owned |= {item["partition_id"]: item for item in claimed}
         return claimed
 
@@ -364,18 +372,12 @@ def test_a_consumer_with_a_checkpoint_store_goes_on_where_it_was(endpoint: Endpo
         done = asyncio.Event()
 
         async def on_batch(context: Any, events: list[EventData]) -> None:
-            got.extend(b"".join(event.body) for event in events)
+            got.extend(map(body_of, events))
             await context.update_checkpoint()
             if len(got) >= count:
                 done.set()
 
-        client = AioConsumer.from_connection_string(
-            connection,
-            consumer_group="$Default",
-            checkpoint_store=store,
-            load_balancing_interval=0.5,
-            partition_ownership_expiration_interval=3,
-        )
+        client = aio_consumer(connection, checkpoint_store=store, partition_ownership_expiration_interval=3)
         async with client:
             task = asyncio.create_task(client.receive_batch(on_batch, starting_position="-1"))
             await asyncio.wait_for(done.wait(), DEADLINE_S)
@@ -393,9 +395,7 @@ def test_a_checkpoint_that_outlived_its_hub_is_refused_and_not_skipped_over(endp
     errors: list[Exception] = []
 
     async def run() -> None:
-        client = AioConsumer.from_connection_string(
-            endpoint.connection("checkpoints"), consumer_group="$Default", retry_total=0
-        )
+        client = aio_consumer(endpoint.connection("checkpoints"))
 
         async def on_event(_context: Any, _event: EventData | None) -> None:
             raise AssertionError("no event is expected")
@@ -463,7 +463,7 @@ def test_an_unknown_consumer_group_is_named(endpoint: Endpoint) -> None:
     errors: list[Exception] = []
 
     async def run() -> None:
-        client = AioConsumer.from_connection_string(endpoint.connection("sync"), consumer_group="nobody", retry_total=0)
+        client = aio_consumer(endpoint.connection("sync"), "nobody")
 
         async def on_event(_context: Any, _event: EventData | None) -> None:
             raise AssertionError("no event is expected")

@@ -1,0 +1,53 @@
+"""`python -m local`: the local stack from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from local.stack_process import StackError
+from shared.errors import BadEvent, PipelineError
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns 0, 1 when it failed (one line says why), 2 for wrong usage, 130 when interrupted."""
+    given = _parser().parse_args(arguments)
+    try:
+        from local import commands  # late: `--help` need not wait for the clients
+
+        return int(getattr(commands, given.command)(given))
+    except (StackError, BadEvent, PipelineError) as error:
+        sys.stderr.write(f"{error}\n")
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m local", description="AirLoop on one machine, without a cloud.")
+    parser.add_argument("--root", type=Path, help="folder of the stack (default: .airloop)")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("up", help="start Azurite, the Event Hubs endpoint and the trigger host, until Ctrl-C")
+    drop = commands.add_parser("drop", help="drop a file into incoming/ and show what became of it")
+    drop.add_argument("file", type=Path, metavar="FILE")
+    drop.add_argument("--zone", help="zone of timestamps without one, such as Asia/Shanghai or +08:00")
+    drop.add_argument("--name", help="name in incoming/ (default: the file's)")
+    deploy = commands.add_parser("deploy", help="let a model package serve")
+    deploy.add_argument("package", type=Path, metavar="DIR")
+    commands.add_parser("status", help="what runs, who serves, how far it is, what became of dropped files")
+    books = commands.add_parser("books", help="recount everything and name what does not balance")
+    books.add_argument("--json", action="store_true", help="for a machine")
+    demo = commands.add_parser("demo", help="the loop from a file of history to forecasts, on a stack of its own")
+    demo.add_argument("--data", type=Path, help="CSV or JSON lines of readings (default: the built-in generator)")
+    demo.add_argument("--zone", help="zone of timestamps without one")
+    demo.add_argument("--trials", type=int, help="trials of the training's search (default: 3)", default=3)
+    demo.add_argument("--out", type=Path, help="folder of summary.json and report.html (default: build/demo)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

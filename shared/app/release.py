@@ -1,0 +1,59 @@
+"""Making a model package the one that serves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from shared.core import deployment, package
+from shared.core.deployment import Deployment
+from shared.errors import ContractBroken
+from shared.ports import Blobs, LoadModel
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Puts packages beside the control document and changes it by compare-and-swap.
+
+    Args:
+        blobs: Where packages and the control document stand.
+        load: Checks a package as serving will.
+    """
+
+    blobs: Blobs
+    load: LoadModel
+
+    def publish(self, files: Mapping[str, bytes]) -> str:
+        """Store a package after checking it as serving will; returns its version.
+
+        Raises:
+            ContractBroken: Serving would refuse it, or another package has its version already.
+        """
+        version = self.load(files).manifest.version
+        for name in (*package.FILES, "manifest.json"):  # the manifest last: without it there is no package
+            if not self.blobs.create(deployment.CONTAINER, f"{version}/{name}", files[name]):
+                self._same(f"{version}/{name}", files[name])
+        return version
+
+    def deploy(self, version: str) -> Deployment:
+        """Let a published package serve; workers notice within their refresh interval.
+
+        Raises:
+            ContractBroken: There is no such package.
+            StateConflict: Somebody else changed the document at the same time.
+        """
+        if self.blobs.info(deployment.CONTAINER, f"{version}/manifest.json") is None:
+            raise ContractBroken(f"there is no package {version} to deploy")
+        found = self.blobs.read_changed(deployment.CONTAINER, deployment.NAME, None)
+        now = deployment.decode(found[0]) if found else Deployment()
+        wanted = msgspec.structs.replace(now, champion=version)
+        self.blobs.replace(
+            deployment.CONTAINER, deployment.NAME, deployment.encode(wanted), found[1] if found else None
+        )
+        return wanted
+
+    def _same(self, name: str, data: bytes) -> None:
+        if self.blobs.read(deployment.CONTAINER, name) != data:
+            raise ContractBroken(f"{deployment.CONTAINER}/{name} exists with other content")
