@@ -50,7 +50,7 @@ def csv(rows: int, dirty: float = 0.0) -> bytes:
     """CSV, a share of whose rows holds garbage."""
     table = columns(rows)
     body = [",".join(map(str, row)) for row in zip(*table.values(), strict=True)]
-    for i in range(0, rows, int(1 / dirty) if dirty else rows + 1):
+    for i in range(0, rows if dirty else 0, int(1 / dirty) if dirty else 1):
         body[i] = body[i].rpartition(",")[0] + ",garbage"
     return "\n".join([",".join(table), *body]).encode()
 
@@ -95,8 +95,8 @@ def read_file(name: str, rows: int, path: Path) -> str:
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     assert table.rows == rows
     return (
-        f"{name:32}{path.stat().st_size / 1e6:7.1f} MB {rows / took / 1e3:6.0f} k rows/s {used / rows * 1e6:6.2f} us CPU"
-        f" a row {rejected:8} rejected {grown:6.1f} MB more memory"
+        f"{name:32}{path.stat().st_size / 1e6:7.1f} MB {rows / took / 1e3:6.0f} k rows/s"
+        f"{used / rows * 1e6:6.2f} us CPU a row {rejected:8} rejected {grown:6.1f} MB more memory"
     )
 
 

@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     drop.add_argument("file", type=Path, metavar="FILE")
     drop.add_argument("--zone", help="zone of timestamps without one, such as Asia/Shanghai or +08:00")
     drop.add_argument("--name", help="name in incoming/ (default: the file's)")
+    commands.add_parser("func", help="the same app under Azure Functions Core Tools (`func start`), until Ctrl-C")
     deploy = commands.add_parser("deploy", help="let a model package serve")
     deploy.add_argument("package", type=Path, metavar="DIR")
     commands.add_parser("status", help="what runs, who serves, how far it is, what became of dropped files")

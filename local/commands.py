@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import signal
+import subprocess
 import threading
 import time
 import urllib.error
@@ -16,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from local import books as bookkeeping
-from local.stack import Stack
+from local.stack import Ports, Stack
 from local.stack_process import StackError
 from local.workspace import FOLDER, PROJECT, READINGS, TEMPLATE, Workspace
 from shared.adapters import package_files
@@ -47,6 +49,23 @@ def up(given: argparse.Namespace) -> int:
         stack.wait(stop)
         console.print("stopping ...")
     return 0
+
+
+def func(given: argparse.Namespace) -> int:
+    """Run Azurite and the endpoint on their usual ports, and the app under `func start` beside them."""
+    if shutil.which("func") is None:
+        raise StackError(
+            "`func` was not found: install Azure Functions Core Tools 4, or use `make up`"
+        )
+    settings = PROJECT / "local.settings.json"
+    if not settings.exists():
+        settings.write_text(TEMPLATE.read_text("utf-8"), "utf-8")
+    with Stack(given.root or FOLDER, app_dir=None, containers=CONTAINERS) as stack:
+        usual = Ports()
+        for name, port in (("azurite", usual.azurite), ("eventhub", usual.eventhub)):
+            if stack.processes[name].port != port:
+                raise StackError(f"port {port} is taken, but local.settings.json tells `func` to find {name} there")
+        return subprocess.run(["func", "start"], cwd=PROJECT, check=False).returncode  # noqa: S607 - the user's own
 
 
 def drop(given: argparse.Namespace) -> int:
@@ -84,11 +103,8 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
     else:
         console.print(line, markup=False)
     rejected = ", ".join(f"{count:,} {reason}" for reason, count in summary.get("rejected", {}).items())
-    console.print(
-        f"  {summary['rows_in']:,} rows in, {summary['rows_accepted']:,} accepted, {summary['rows_rejected']:,} rejected"
-        + (f" ({rejected})" if rejected else ""),
-        markup=False,
-    )
+    rows = ", ".join(f"{summary[f'rows_{what}']:,} {what}" for what in ("in", "accepted", "rejected"))
+    console.print(f"  rows: {rows}" + (f" ({rejected})" if rejected else ""), markup=False)
     counted = ("applied", "duplicates", "stored_late", "conflicts", "redelivered", "forecasts")
     parts = [f"{summary[name]:,} {name.replace('_', ' ')}" for name in counted if summary.get(name)]
     if parts:

@@ -32,9 +32,9 @@ from local.stack_process import StackError
 from local.workspace import FOLDER, PROJECT, READINGS, Workspace
 from shared.adapters import package_files, scenario_files
 from shared.core.package import Manifest, decode_manifest
+from shared.core.scenario import Scenario
 
 HISTORY = 0.8
-SHOWN = ("stations", "hours")
 
 
 @dataclass
@@ -148,7 +148,7 @@ def _loop(
         evaluation = evaluate(space.blobs, space.files, manifest.damped, since)
         books = bookkeeping.recount(space.blobs, space.files, space.logs, READINGS)
         detail.extend(f"does not balance: {problem}" for problem in books.problems)
-        detail.append(f"books: {books.totals()}")
+        detail.append(", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in books.totals().items()))
     rows = {name: first[name] + second[name] for name in ("rows_in", "rows_accepted", "rows_rejected")}
     summary = {
         **rows,
@@ -189,46 +189,44 @@ def _await_champion(stack: Stack, version: str, timeout_s: float = 60.0) -> None
 
 
 def _conclude(story: Story, out: Path, summary: dict[str, Any], evaluation: Evaluation, manifest: Manifest) -> int:
-    console, scenario = story.console, scenario_files.load(manifest.scenario)
+    """Write summary and report, show the table; 0 only if the whole story happened."""
+    scenario = scenario_files.load(manifest.scenario)
     summary["elapsed_seconds"] = round(time.monotonic() - story.began, 2)
-    gain = 1 - summary["rmse"] / summary["rmse_damped"]
-    summary["gain_over_damped"] = gain
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    unit = scenario.target_channel.unit
+    summary["gain_over_damped"] = 1 - summary["rmse"] / summary["rmse_damped"]
     page = demo_report(
         summary,
         evaluation.outcomes,
         phases=story.phases,
         title=scenario.title,
-        unit=unit,
+        unit=scenario.target_channel.unit,
         nominal=scenario.interval,
     )
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     (out / "report.html").write_text(page, encoding="utf-8")
-    console.rule(
-        f"[bold]{scenario.title}: {summary['rows']:,} forecasts with known truth, from the blobs", align="left"
-    )
+    _show(story.console, summary, scenario)
+    story.console.print(f"{_shown(out / 'summary.json')}, {_shown(out / 'report.html')}", soft_wrap=True)
+    happened = summary["books_balance"] and summary["predictions"] > 0 and summary["gain_over_damped"] > 0
+    if not happened:
+        story.console.print("the story did not happen as it should: see above", style="red")
+    return 0 if happened else 1
+
+
+def _show(console: Console, summary: dict[str, Any], scenario: Scenario) -> None:
+    unit, gain = scenario.target_channel.unit, summary["gain_over_damped"]
+    console.rule(f"[bold]{scenario.title}: {summary['rows']:,} forecasts and what came, from the blobs", align="left")
     table = Table("", f"RMSE {unit}", f"MAE {unit}", box=None)
     for name, key in (("model", ""), ("damped persistence", "_damped"), ("persistence", "_persistence")):
         table.add_row(name, f"{summary['rmse' + key]:.2f}", f"{summary['mae' + key]:.2f}")
     console.print(table)
-    console.print(
-        f"model against damped persistence: {gain:+.1%} RMSE"
-        if gain < 0
-        else f"{gain:.1%} less RMSE than damped persistence"
-    )
-    console.print(f"truth inside the {scenario.interval:.0%} interval: {summary['interval_coverage']:.1%}")
+    console.print(f"the model's RMSE is {abs(gain):.1%} {'below' if gain > 0 else 'ABOVE'} that of damped persistence")
+    console.print(f"{summary['interval_coverage']:.1%} of the truths lie inside the {scenario.interval:.0%} intervals")
     left = summary["excluded_no_truth"], summary["excluded_no_latest"]
-    console.print(f"left out on all three: {left[0]:,} without a known truth, {left[1]:,} without a value as of then")
+    console.print(f"left out of all three: {left[0]:,} without a known truth, {left[1]:,} without a value as of then")
+    console.print(f"{summary['score_rows_per_second']:,.0f} forecasts per second, from the drop to the file's summary")
     console.print(
-        f"{summary['score_rows_per_second']:,.0f} forecasts per second, drop to summary; whole demo {summary['elapsed_seconds']:.0f} s"
+        f"{summary['elapsed_seconds']:.0f} s in all; the books {'' if summary['books_balance'] else 'DO NOT '}balance"
     )
-    console.print(f"the books {'balance' if summary['books_balance'] else 'DO NOT BALANCE'}")
-    console.print(f"{_shown(out / 'summary.json')}, {_shown(out / 'report.html')}", soft_wrap=True)
-    happened = summary["books_balance"] and summary["predictions"] > 0 and gain > 0
-    if not happened:
-        console.print("the story did not happen as it should: see above", style="red")
-    return 0 if happened else 1
 
 
 def _shown(path: Path) -> str:

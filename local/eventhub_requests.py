@@ -56,6 +56,7 @@ def answer(broker: Broker, node: str, request: Request) -> bytes:
     reply = _token(request) if node == CBS else _read(broker, request)
     fields = [None, None, None, None, None, request.message_id]
     status = {"status-code": reply.status, "status-description": reply.description}
+    status |= {"statusDescription": reply.description}  # where the Python client looks for it
     return b"\x00\x53\x73" + encode(fields) + b"\x00\x53\x74" + encode(status) + b"\x00\x53\x77" + encode(reply.value)
 
 

@@ -76,7 +76,7 @@ def fit_folds(
     trees = common_trees(curves, [len(fold.valid) for fold in folds])
     forecast = np.full(len(rows), np.nan, dtype=np.float32)
     for model, fold in zip(models, folds, strict=True):
-        forecast[fold.valid] = model.predict(rows.matrix[fold.valid], ntree_end=trees)
+        forecast[fold.valid] = model.predict(_chosen(rows.matrix, fold.valid), ntree_end=trees)
     squared = [np.mean((forecast[fold.valid] - rows.target[fold.valid]) ** 2, dtype=np.float64) for fold in folds]
     score = np.average(squared, weights=[len(fold.valid) for fold in folds])
     return Fitted(params, trees, tuple(float(np.sqrt(s)) for s in squared), float(np.sqrt(score)), forecast)
@@ -107,9 +107,13 @@ def refit(rows: TrainingSet, folds: Sequence[Fold], fitted: Fitted, *, seed: int
 
 
 def _pool(rows: TrainingSet, index: Longs) -> Pool:
-    # All rows without a copy: numpy would copy what an index of every row selects.
-    whole = len(index) == len(rows)
-    return Pool(rows.matrix if whole else rows.matrix[index], rows.target if whole else rows.target[index])
+    return Pool(_chosen(rows.matrix, index), _chosen(rows.target, index))
+
+
+def _chosen(values: Floats, index: Longs) -> Floats:
+    """Rows of an array; rows that follow each other, as those of a span of time do, without a copy."""
+    span = slice(int(index[0]), int(index[-1]) + 1)
+    return values[span] if span.stop - span.start == len(index) else values[index]
 
 
 def _regressor(params: Params, trees: int, seed: int, **more: object) -> CatBoostRegressor:

@@ -56,7 +56,8 @@ class Prepared:
         folds: Rows to train on and to validate on.
         dataset: Name of the training data by content.
         sources: What each file gave.
-        warnings: Of the validation.
+        warnings: Of the validation of the training data; the package tells them too.
+        file_warnings: About files as wholes, where the test span cannot be told apart.
         history: Every device's hours, the test span included.
     """
 
@@ -65,6 +66,7 @@ class Prepared:
     dataset: str
     sources: tuple[Source, ...]
     warnings: tuple[str, ...]
+    file_warnings: tuple[str, ...]
     history: dict[str, Hourly]
 
 
@@ -84,7 +86,7 @@ def prepare(options: Options, screen: Screen) -> Prepared:
         )
         windows = sum(len(chunk.ids) for chunk in inputs.windows)
         step.note = f"{len(inputs.readings):,} readings, {windows:,} windows from {len(inputs.sources)} file(s)"
-    warnings = _judge(validate.check_sources(inputs.sources, options.limits), screen)
+    file_warnings = _judge(validate.check_sources(inputs.sources, options.limits), screen)
     if windows and len(inputs.readings):
         raise DataRefused("readings: long files and wide files cannot be trained on together")
     found = _from_windows(options, inputs, screen) if windows else _from_readings(options, inputs, screen)
@@ -93,7 +95,8 @@ def prepare(options: Options, screen: Screen) -> Prepared:
         folds=found.folds,
         dataset=found.dataset,
         sources=inputs.sources,
-        warnings=(*warnings, *found.warnings),
+        warnings=tuple(found.warnings),
+        file_warnings=tuple(file_warnings),
         history=found.history,
     )
 

@@ -88,7 +88,7 @@ def gather(scenario: Scenario, prepared: Prepared, trained: Trained, tested: Tes
         folds=[
             _fold_line(prepared, fold, rmse) for fold, rmse in zip(prepared.folds, trained.fitted.rmse, strict=True)
         ],
-        warnings=list(prepared.warnings),
+        warnings=[*prepared.file_warnings, *prepared.warnings],
         sources=[asdict(source) for source in prepared.sources],
         importance=[(rows.features[index].name, float(shares[index])) for index in top],
         span=_span(scenario, prepared),
@@ -129,7 +129,7 @@ def model_card(options: Options, prepared: Prepared, trained: Trained, found: Re
             rows=len(prepared.rows),
             devices=len(prepared.rows.devices),
             excluded=found.excluded,
-            warnings=found.warnings,
+            warnings=prepared.warnings,
             params=found.params,
             trees=int(found.metrics["trees"]),
             folds=found.folds,

@@ -67,8 +67,8 @@ class Tracker:
         self.text(f"tables/{name}.csv", out.getvalue())
 
     def files(self, folder: Path) -> None:
-        """Keep the files of a folder as artifacts of the parent run."""
-        self.client.log_artifacts(self.run_id, str(folder), folder.name)
+        """Keep the files of the package as artifacts of the parent run."""
+        self.client.log_artifacts(self.run_id, str(folder), "package")
 
     def _log(
         self,

@@ -162,7 +162,9 @@ def check_rows(rows: TrainingSet, folds: Sequence[Fold], limits: Limits) -> Iter
     if len(rows) < limits.rows:
         excluded = "".join(f"; {reason} {count}" for reason, count in rows.excluded.items())
         yield Finding("error", "training rows", f"{len(rows)} are fewer than {limits.rows}{excluded}")
-    elif rows.target.min() == rows.target.max():
-        yield Finding("error", "training rows", f"the truth is {rows.target[0]:g} in all {len(rows)} rows")
+    for number, fold in enumerate(folds, 1):
+        truth = rows.target[fold.train]
+        if truth.min() == truth.max():
+            yield Finding("error", f"fold {number}", f"the truth is {truth[0]:g} in all {len(truth)} rows to train on")
     if len(folds) < limits.folds:
         yield Finding("error", "folds", f"{len(folds)} are possible, {limits.folds} are needed: the time is too short")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,6 +22,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 KEY = b"airloop"
+SEAL = b"airloop-sha256="
+BLANK = b"0" * 64
+COMMIT_COLUMNS = ("sequence_number", "source", "position", "device_id", "minute", "disposition")
+TEXTS = ("device_id", "category", "model_version", "role")
+TIMES = ("as_of", "target_time")
+NUMBERS = ("value", "lower", "upper", "revision", "sequence_number")
 HOUR_MS = 3_600_000
 
 
@@ -63,12 +71,10 @@ class ParquetFiles:
             raise ContractBroken(f"not a commit: {error}") from error
         if commit.format != FORMAT:
             raise ContractBroken(f"commit is of format {commit.format}, not {FORMAT}")
+        _need(table, (*COMMIT_COLUMNS, *self.scenario.channel_names), "commit")
         devices, device = _dictionary(table, "device_id")
         names, source = _dictionary(table, "source")
         renumber = np.array([commit.sources.index(name) for name in names], np.int32)
-        missing = [name for name in self.scenario.channel_names if name not in table.column_names]
-        if missing:
-            raise ContractBroken(f"commit lacks the channels {', '.join(missing)}")
         values = [_numpy(table, name).astype(np.float32) for name in self.scenario.channel_names]
         batch = Batch(
             commit.partition,
@@ -121,14 +127,14 @@ class ParquetFiles:
         """Predictions as columns: numpy arrays of numbers, `as_of` in hours since 1970, lists of texts.
 
         Raises:
-            ContractBroken: Damaged.
+            ContractBroken: Not predictions, or damaged.
         """
         table = _read(raw, "predictions")
-        texts = ("device_id", "category", "model_version", "role")
-        out: dict[str, Any] = {name: table[name].to_pylist() for name in texts}
-        for name in ("as_of", "target_time"):
+        _need(table, (*TEXTS, *TIMES, *NUMBERS, "served"), "predictions")
+        out: dict[str, Any] = {name: table[name].to_pylist() for name in TEXTS}
+        for name in TIMES:
             out[name] = table[name].cast("int64").to_numpy() // HOUR_MS
-        for name in ("value", "lower", "upper", "revision", "sequence_number"):
+        for name in NUMBERS:
             out[name] = table[name].to_numpy()
         out["served"] = table["served"].to_numpy(zero_copy_only=False)
         return out
@@ -143,18 +149,33 @@ def _numpy(table: pa.Table, name: str) -> np.ndarray[Any, np.dtype[Any]]:
     return np.asarray(table[name].to_numpy())
 
 
+def _need(table: pa.Table, names: Iterable[str], what: str) -> None:
+    missing = [name for name in names if name not in table.column_names]
+    if missing:
+        raise ContractBroken(f"{what} without the columns {', '.join(missing)}")
+
+
 def _write(table: pa.Table) -> bytes:
+    """A table as Parquet that carries its own checksum, without which most flipped bits would read as other values."""
     import pyarrow.parquet as pq
 
     sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd", version="2.6")
-    return sink.getvalue()
+    with pq.ParquetWriter(sink, table.schema, compression="zstd", version="2.6") as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({"checksum": (SEAL + BLANK).decode()})
+    raw = sink.getvalue()
+    place = raw.rindex(SEAL + BLANK) + len(SEAL)  # metadata added last stands last, behind all that is hostile
+    return raw[:place] + hashlib.sha256(raw).hexdigest().encode() + raw[place + len(BLANK) :]
 
 
 def _read(raw: bytes, what: str) -> pa.Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    place = raw.rfind(SEAL) + len(SEAL)
+    digest = hashlib.sha256(raw[:place] + BLANK + raw[place + len(BLANK) :]).hexdigest()
+    if raw[place : place + len(BLANK)] != digest.encode():
+        raise ContractBroken(f"{what} of {len(raw)} bytes is damaged: its checksum differs")
     try:
         return pq.read_table(io.BytesIO(raw))
     except (pa.ArrowException, OSError, ValueError) as error:

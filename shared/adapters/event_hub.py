@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SEND_BYTES = 800_000
 IDLE_S = 5.0
+READ_BYTES = 64 * 1024 * 1024
 
 
 class EventHubStream:
@@ -49,7 +50,7 @@ class EventHubStream:
                 self._client().send_batch([EventData(body) for body in group], partition_id=str(partition))
 
     def read(self, partition: int, first: int, end: int) -> Iterator[Event]:
-        """Events `first` to `end - 1` that the hub still has, in order."""
+        """Events `first` to `end - 1` that the hub still has, in order; of very many only the first."""
         with _translated(self._hub):
             events = asyncio.run(self._read(partition, first, end))
         yield from events
@@ -85,37 +86,51 @@ class EventHubStream:
         return EventHubConsumerClient(str(self._namespace), self._hub, "$Default", DefaultAzureCredential())
 
     async def _read(self, partition: int, first: int, end: int) -> list[Event]:
-        consumer = self._consumer()
-        found: list[Event] = []
-        done = asyncio.Event()
-
-        async def take(_context: object, events: list[Any]) -> None:
-            for event in events:
-                if event.sequence_number < end:
-                    enqueued = int(event.enqueued_time.timestamp() * 1000)
-                    found.append(Event(event.sequence_number, enqueued, b"".join(event.body)))
-                if event.sequence_number >= end - 1:
-                    done.set()
-            if not events:
-                done.set()
-
-        async with consumer:
+        async with self._consumer() as consumer:
             known = await consumer.get_partition_properties(str(partition))
-            if known["is_empty"] or known["last_enqueued_sequence_number"] < first:
+            if known["is_empty"]:
                 return []
-            receiving = asyncio.ensure_future(
-                consumer.receive_batch(
-                    take,
-                    partition_id=str(partition),
-                    starting_position=first,
-                    starting_position_inclusive=True,
-                    max_wait_time=IDLE_S,
-                )
-            )
-            await asyncio.wait([receiving, asyncio.ensure_future(done.wait())], return_when=asyncio.FIRST_COMPLETED)
-            receiving.cancel()
-            await asyncio.gather(receiving, return_exceptions=True)
-        return [event for event in found if event.sequence >= first]
+            first = max(first, known["beginning_sequence_number"])
+            end = min(end, known["last_enqueued_sequence_number"] + 1)
+            return await _received(consumer, partition, first, end) if first < end else []
+
+
+async def _received(consumer: Any, partition: int, first: int, end: int) -> list[Event]:
+    """Events that the hub says it has: all of `first` to `end - 1`, or the first `READ_BYTES` of them.
+
+    Raises:
+        TransientFailure: It did not give them; they must not be taken for expired.
+    """
+    found: list[Event] = []
+    problems: list[Exception] = []
+    done = asyncio.Event()
+    size = 0
+
+    async def take(_context: object, events: list[Any]) -> None:
+        nonlocal size
+        for event in events:
+            if first <= event.sequence_number < end:
+                enqueued = int(event.enqueued_time.timestamp() * 1000)
+                found.append(Event(event.sequence_number, enqueued, b"".join(event.body)))
+                size += len(found[-1].body)
+        if not events or events[-1].sequence_number >= end - 1 or size > READ_BYTES:
+            done.set()
+
+    async def fail(_context: object, error: Exception) -> None:
+        problems.append(error)
+        done.set()
+
+    position = {"starting_position": first, "starting_position_inclusive": True}
+    options = {"partition_id": str(partition), "max_wait_time": IDLE_S, "on_error": fail, **position}
+    receiving = asyncio.ensure_future(consumer.receive_batch(take, **options))
+    receiving.add_done_callback(lambda _: done.set())
+    await done.wait()
+    receiving.cancel()
+    problems += [p for p in await asyncio.gather(receiving, return_exceptions=True) if isinstance(p, Exception)]
+    if [event.sequence for event in found] != list(range(first, first + len(found))) or not found:
+        why = type(problems[0]).__name__ if problems else f"nothing came for {IDLE_S:g} s"
+        raise TransientFailure(f"hub: events {first} to {end - 1} of partition {partition} were not read: {why}")
+    return found
 
 
 def _groups(bodies: Sequence[bytes]) -> Iterator[list[bytes]]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 DELIMITERS = ",;\t"
+MOST_COLUMNS = 2000
 _BOM = b"\xef\xbb\xbf"
 _MISSING = sorted({form for word in MISSING for form in (word, word.upper(), word.title(), "NaN", "NaT", " ")})
 
@@ -54,7 +55,7 @@ def read_header(line: bytes, columns: Columns) -> Header:
     for delimiter in DELIMITERS:
         try:
             names = tuple(split(text, delimiter))
-            layout = columns.layout(names)
+            layout = columns.layout(names[:MOST_COLUMNS])
         except csv.Error as error:
             problem = problem or BadEvent("header", f"cannot be split into columns: {error}")
             continue
@@ -66,6 +67,8 @@ def read_header(line: bytes, columns: Columns) -> Header:
             best = (known, len(names)), Header(line.removeprefix(_BOM), delimiter, names, layout)
     if best is None or (problem is not None and best[0][0] <= 1):
         raise problem or BadEvent("header", "cannot be split into columns")
+    if len(best[1].names) > MOST_COLUMNS:
+        raise BadEvent("header", f"{len(best[1].names)} columns are more than {MOST_COLUMNS}")
     return best[1]
 
 
@@ -123,7 +126,11 @@ class Reader:
 
     def cell(self, stretch: Stretch, i: int, slot: int) -> str:
         """The original text of one cell."""
-        return split(stretch.raw(i).decode(), self._header.delimiter)[self._picks[slot]]
+        line = stretch.raw(i).decode()
+        try:
+            return split(line, self._header.delimiter)[self._picks[slot]]
+        except csv.Error:  # a NUL or a very long cell, which Arrow reads and the csv module does not
+            return line.split(self._header.delimiter)[self._picks[slot]]
 
     def _stretch(self, lines: Lines, *, cut: bool) -> Stretch:
         rows = rows_of(lines, self._header.delimiter, self._header.line, cut=cut)

@@ -23,7 +23,7 @@ from shared.core.readings import Rejection
 from shared.core.scoring import Control
 from shared.core.state import State
 from shared.core.step import Machine, step
-from shared.errors import BadEvent, ContractBroken
+from shared.errors import BadEvent, ContractBroken, StateConflict
 from shared.ports import Blobs, Files, Stream
 
 log = logging.getLogger(__name__)
@@ -145,18 +145,26 @@ class Partition:
         if raw is None:
             raise ContractBroken(f"commits/{name} was listed but is gone")
         commit, batch = self.tools.files.decode_commit(raw)
-        if commit.follows > state.next:
-            missing = self._read_back(state.next, commit.follows)
-            while missing and missing[0].sequence == state.next:
-                run = _run(missing, self.tools)
-                if not self._commit(state, run, state.next):
-                    raise ContractBroken(f"partition {self.number}: another worker fills the same gap")
-                missing = missing[len(run) :]
+        while commit.follows > state.next and self._refill(state, commit.follows):
+            pass
         if first > state.next:
             self._expire(state, first)
         outcome = step(self.tools.machine, state, batch, control_of(commit), self._stored(commit))
         outcome.put(state)
         self._receipts(state, batch)
+
+    def _refill(self, state: State, end: int) -> bool:
+        """Commit again what a lost commit held; False when the hub no longer has it."""
+        missing = self._read_back(state.next, end)
+        found = bool(missing)
+        while missing:
+            if missing[0].sequence > state.next:
+                return False
+            run = _run(missing, self.tools)
+            if not self._commit(state, run, state.next):
+                raise StateConflict(f"partition {self.number}: another worker fills the gap before event {end}")
+            missing = missing[len(run) :]
+        return found
 
     def _stored(self, commit: Commit) -> Stored:
         if commit.predictions is None:

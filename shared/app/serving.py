@@ -93,6 +93,7 @@ class Serving:
         except ContractBroken as error:
             self._refuse("deployment", error)
         else:
+            self.problems.clear()  # they are of the document before
             self._now = Answering(self.scenario, *self._serve(wanted))
         self._etag = etag
 
@@ -103,7 +104,6 @@ class Serving:
         elif champion is None or champion.manifest.version != wanted.champion:
             try:
                 champion = self._loaded(wanted.champion)
-                self.problems.clear()
                 log.info("model %s serves from now on", wanted.champion)
             except ContractBroken as error:
                 self._refuse(wanted.champion, error)

@@ -36,7 +36,7 @@ def decode(raw: bytes) -> Deployment:
     """
     try:
         return msgspec.json.decode(raw, type=Deployment)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ContractBroken(f"{CONTAINER}/{NAME}: {error}") from error
 
 

@@ -79,7 +79,7 @@ def decode_manifest(raw: bytes) -> Manifest:
     """
     try:
         manifest = msgspec.json.decode(raw, type=Manifest)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ContractBroken(f"manifest.json: {error}") from error
     if manifest.format != FORMAT:
         raise ContractBroken(f"manifest.json: format {manifest.format} is not {FORMAT}")

@@ -28,6 +28,12 @@ class Source(msgspec.Struct, frozen=True, array_like=True):
     last_hour: int
 
 
+class Head(msgspec.Struct, frozen=True):
+    """What every format of a snapshot says of itself."""
+
+    format: int
+
+
 class Body(msgspec.Struct, frozen=True):
     """Everything of a state; arrays are (type, shape, bytes)."""
 
@@ -102,10 +108,11 @@ def decode(scenario: Scenario, raw: bytes) -> State:
     if hashlib.sha256(raw[start:]).digest() != raw[len(MAGIC) : start]:
         raise ContractBroken(f"snapshot of {len(raw)} bytes is damaged: its checksum differs")
     try:
-        if msgspec.msgpack.decode(raw[start:], type=dict[str, msgspec.Raw])["format"] != msgspec.msgpack.encode(FORMAT):
-            raise ContractBroken(f"snapshot is not of format {FORMAT}")
+        found = msgspec.msgpack.decode(raw[start:], type=Head).format
+        if found != FORMAT:
+            raise ContractBroken(f"snapshot is of format {found}, not {FORMAT}")
         body = msgspec.msgpack.decode(raw[start:], type=Body)
-    except (msgspec.DecodeError, KeyError) as error:
+    except msgspec.DecodeError as error:
         raise ContractBroken(f"snapshot cannot be read: {error}") from error
     if body.scenario != scenario.name or body.columns != list(scenario.stored):
         raise ContractBroken(f"snapshot belongs to scenario {body.scenario!r} with columns {body.columns}")

@@ -5,6 +5,7 @@ import datetime as dt
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -13,24 +14,38 @@ from azure.eventhub.aio import CheckpointStore
 from azure.eventhub.aio import EventHubConsumerClient as AioConsumer
 from azure.eventhub.aio import EventHubProducerClient as AioProducer
 from azure.eventhub.amqp import AmqpAnnotatedMessage
-from azure.eventhub.exceptions import ConnectError, EventHubError
+from azure.eventhub.exceptions import ConnectError
 
 from local import amqp
 from local.event_log import hub_info, log_path, read
 from tests.e2e.eventhub_process import Endpoint, until
+from tests.e2e.eventhub_raw import Peer
+from tests.e2e.eventhub_raw import event as event_of
 
 DEADLINE_S = 20
-HUBS = ("sync", "aio", "keys", "positions", "epochs", "iot", "big", "buffered", "checkpoints", "tracking", "forward")
+HUBS = (
+    "sync",
+    "aio",
+    "keys",
+    "positions",
+    "latest",
+    "epochs",
+    "iot",
+    "big",
+    "buffered",
+    "checkpoints",
+    "tracking",
+    "forward",
+)
 
 
-@pytest.fixture(scope="module")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    hubs = [f"--hub={name}:4" for name in HUBS]
-    endpoint = Endpoint(tmp_path_factory.mktemp("endpoint"), *hubs, "--group=second")
-    yield endpoint
-    code, errors = endpoint.stop()
-    assert code == 0
-    assert "Traceback" not in errors
+CONVERSATIONS: list[Callable[[Endpoint], None]] = []
+
+
+def conversation(hold: Callable[[Endpoint], None]) -> Callable[[Endpoint], None]:
+    """The clients sleep most of their time, so all conversations are held at once, each with hubs of its own."""
+    CONVERSATIONS.append(hold)
+    return hold
 
 
 def producer(connection: str) -> EventHubProducerClient:
@@ -42,9 +57,16 @@ def aio_consumer(connection: str, group: str = "$Default", **options: Any) -> Ai
     return AioConsumer.from_connection_string(connection, consumer_group=group, **{**quick, **options})
 
 
-def send(connection: str, contents: Iterable[bytes], partition_id: str) -> None:
-    with producer(connection) as client:
-        client.send_batch([EventData(content) for content in contents], partition_id=partition_id)
+def publish(endpoint: Endpoint, hub: str, partition: int, *contents: bytes) -> None:
+    """Put events into a partition, where sending is not what is tested."""
+    peer = Peer(endpoint.port)
+    peer.producer(f"{hub}/Partitions/{partition}")
+    peer.publish(*map(event_of, contents))
+    done = 0
+    while done < len(contents):
+        outcome = peer.outcome()
+        done = (outcome.first if outcome.last is None else outcome.last) + 1
+    peer.socket.close()
 
 
 Got = list[tuple[str, EventData]]
@@ -81,7 +103,8 @@ def log_bodies(endpoint: Endpoint, hub: str, partition: int) -> list[bytes]:
     return [amqp.read_message(record.message).body for record in read(log_path(endpoint.data, hub, partition))]
 
 
-def test_the_sync_client_reads_back_what_it_sent_and_sees_the_properties(endpoint: Endpoint) -> None:
+@conversation
+def the_sync_client_reads_back_what_it_sent_and_sees_the_properties(endpoint: Endpoint) -> None:
     connection = endpoint.connection("sync")
     event = EventData(b"\x00\xff body")
     event.properties = {"text": "é", "number": 7, "flag": True, "half": 0.5}
@@ -131,7 +154,8 @@ def test_the_sync_client_reads_back_what_it_sent_and_sees_the_properties(endpoin
     assert second.partition_key is None
 
 
-def test_the_aio_client_sends_to_and_receives_from_all_partitions(endpoint: Endpoint) -> None:
+@conversation
+def the_aio_client_sends_to_and_receives_from_all_partitions(endpoint: Endpoint) -> None:
     connection = endpoint.connection("aio")
 
     async def run() -> tuple[Got, Got]:
@@ -148,7 +172,8 @@ def test_the_aio_client_sends_to_and_receives_from_all_partitions(endpoint: Endp
         assert {f"to {partition}".encode() for partition in "0123"} <= set(bodies(got))
 
 
-def test_a_partition_key_keeps_its_events_together_and_in_order_and_is_shown(endpoint: Endpoint) -> None:
+@conversation
+def a_partition_key_keeps_its_events_together_and_in_order_and_is_shown(endpoint: Endpoint) -> None:
     connection = endpoint.connection("keys")
     keys = [f"device-{number}" for number in range(10)]
     with producer(connection) as client:
@@ -163,13 +188,13 @@ def test_a_partition_key_keeps_its_events_together_and_in_order_and_is_shown(end
         assert bodies(own) == [f"{key} {turn} {part}".encode() for turn in range(2) for part in "ab"]
 
 
-def test_a_consumer_starts_where_it_is_told(endpoint: Endpoint) -> None:
+@conversation
+def a_consumer_starts_where_it_is_told(endpoint: Endpoint) -> None:
     connection = endpoint.connection("positions")
-    with producer(connection) as client:
-        for number in range(3):
-            client.send_batch([EventData(str(number))], partition_id="1")
-            sent_s = time.time()
-            until(lambda sent_s=sent_s: time.time() > sent_s + 0.005, "a later millisecond")  # type: ignore[misc]
+    for number in range(3):
+        publish(endpoint, "positions", 1, str(number).encode())
+        sent_s = time.time()
+        until(lambda sent_s=sent_s: time.time() > sent_s + 0.005, "a later millisecond")  # type: ignore[misc]
     events = list(read(log_path(endpoint.data, "positions", 1)))
     middle = amqp.read_message(events[1].message).annotations["x-opt-offset"]
     times = [dt.datetime.fromtimestamp(event.enqueued_ms / 1000, dt.timezone.utc) for event in events]
@@ -202,8 +227,9 @@ def test_a_consumer_starts_where_it_is_told(endpoint: Endpoint) -> None:
     assert [bodies(got) for got in asyncio.run(run())] == [expected for _, _, expected in table]
 
 
-def test_latest_gives_what_comes_after_the_consumer(endpoint: Endpoint) -> None:
-    connection = endpoint.connection("positions")
+@conversation
+def latest_gives_what_comes_after_the_consumer(endpoint: Endpoint) -> None:
+    connection = endpoint.connection("latest")
     got: Got = []
 
     async def run() -> None:
@@ -228,9 +254,10 @@ def test_latest_gives_what_comes_after_the_consumer(endpoint: Endpoint) -> None:
     assert b"before" not in bodies(got)
 
 
-def test_a_higher_owner_level_takes_over_and_a_lower_one_is_refused(endpoint: Endpoint) -> None:
+@conversation
+def a_higher_owner_level_takes_over_and_a_lower_one_is_refused(endpoint: Endpoint) -> None:
     connection = endpoint.connection("epochs")
-    send(connection, [b"x"], partition_id="0")
+    publish(endpoint, "epochs", 0, b"x")
 
     async def receive(level: int, started: asyncio.Event, errors: list[Exception]) -> None:
         async def on_event(_context: Any, _event: EventData | None) -> None:
@@ -266,7 +293,8 @@ def test_a_higher_owner_level_takes_over_and_a_lower_one_is_refused(endpoint: En
         assert [getattr(error, "error", None) for error in errors] == ["link:stolen"]
 
 
-def test_annotations_as_of_iot_hub_come_out_as_system_properties(endpoint: Endpoint) -> None:
+@conversation
+def annotations_as_of_iot_hub_come_out_as_system_properties(endpoint: Endpoint) -> None:
     connection = endpoint.connection("iot")
     annotations = {
         "iothub-connection-device-id": "dev/1'ü",
@@ -289,35 +317,41 @@ def test_annotations_as_of_iot_hub_come_out_as_system_properties(endpoint: Endpo
         assert isinstance(event.sequence_number, int)
 
 
-def test_an_event_that_is_sent_on_gets_a_place_of_its_own(endpoint: Endpoint) -> None:
+@conversation
+def an_event_that_is_sent_on_gets_a_place_of_its_own(endpoint: Endpoint) -> None:
     connection = endpoint.connection("forward")
-    send(connection, [b"x", b"y"], partition_id="0")
+    publish(endpoint, "forward", 0, b"x", b"y")
     (_, _), (_, event) = asyncio.run(collect(connection, 2))
-    message = event.raw_amqp_message
+    before, message = event.enqueued_time, event.raw_amqp_message
     assert message.annotations is not None
-    message.annotations[b"x-opt-enqueued-time"] = event.enqueued_time  # the client cannot encode the number it got
+    message.annotations[b"x-opt-enqueued-time"] = before  # the client cannot encode the number it got
     with producer(connection) as client:
         client.send_batch([message], partition_id="3")
     ((_, again),) = asyncio.run(collect(connection, 1, partition_id="3"))
     assert again.sequence_number == 0
     assert again.enqueued_time is not None
-    assert event.enqueued_time is not None
-    assert again.enqueued_time > event.enqueued_time
+    assert before is not None
+    assert again.enqueued_time > before
     assert bodies([("3", again)]) == [b"y"]
 
 
-@pytest.mark.parametrize("size", [70_000, 1024 * 1024 - 64])
-def test_large_events_come_back_whole(endpoint: Endpoint, size: int) -> None:
+@conversation
+def large_events_come_back_whole(endpoint: Endpoint) -> None:
     connection = endpoint.connection("big")
-    partition = "0" if size < 100_000 else "1"
-    sent = [bytes([number]) * size for number in range(1, 5)]
+    sent = [[bytes([number]) * size for number in range(1, 5)] for size in (70_000, 1024 * 1024 - 64)]
     with producer(connection) as client:
-        for body in sent:
-            client.send_batch([EventData(body)], partition_id=partition)
-    assert bodies(asyncio.run(collect(connection, 4, partition_id=partition))) == sent
+        for partition, contents in enumerate(sent):
+            for content in contents:
+                client.send_batch([EventData(content)], partition_id=str(partition))
+
+    async def run() -> list[Got]:
+        return await asyncio.gather(*[collect(connection, 4, partition_id=partition) for partition in "01"])
+
+    assert [bodies(got) for got in asyncio.run(run())] == sent
 
 
-def test_the_buffered_producer_delivers_everything_once_and_in_order_per_partition(endpoint: Endpoint) -> None:
+@conversation
+def the_buffered_producer_delivers_everything_once_and_in_order_per_partition(endpoint: Endpoint) -> None:
     connection = endpoint.connection("buffered")
     failures: list[Exception] = []
 
@@ -363,7 +397,8 @@ class Memory(CheckpointStore):
         return list(self.checkpoints.values())
 
 
-def test_a_consumer_with_a_checkpoint_store_goes_on_where_it_was(endpoint: Endpoint) -> None:
+@conversation
+def a_consumer_with_a_checkpoint_store_goes_on_where_it_was(endpoint: Endpoint) -> None:
     connection = endpoint.connection("checkpoints")
     store = Memory()
 
@@ -385,13 +420,14 @@ def test_a_consumer_with_a_checkpoint_store_goes_on_where_it_was(endpoint: Endpo
         store.owned.clear()
         return got
 
-    send(connection, [b"1", b"2", b"3"], partition_id="0")
+    publish(endpoint, "checkpoints", 0, b"1", b"2", b"3")
     assert asyncio.run(receive(3)) == [b"1", b"2", b"3"]
-    send(connection, [b"4", b"5"], partition_id="0")
+    publish(endpoint, "checkpoints", 0, b"4", b"5")
     assert asyncio.run(receive(2)) == [b"4", b"5"]
 
 
-def test_a_checkpoint_that_outlived_its_hub_is_refused_and_not_skipped_over(endpoint: Endpoint) -> None:
+@conversation
+def a_checkpoint_that_outlived_its_hub_is_refused_and_not_skipped_over(endpoint: Endpoint) -> None:
     errors: list[Exception] = []
 
     async def run() -> None:
@@ -412,9 +448,10 @@ def test_a_checkpoint_that_outlived_its_hub_is_refused_and_not_skipped_over(endp
     assert "The supplied offset '123456' is invalid. The last offset in the system is '-1'" in str(errors[0])
 
 
-def test_a_consumer_can_follow_the_end_of_the_partition(endpoint: Endpoint) -> None:
+@conversation
+def a_consumer_can_follow_the_end_of_the_partition(endpoint: Endpoint) -> None:
     connection = endpoint.connection("tracking")
-    send(connection, [b"1", b"2", b"3"], partition_id="0")
+    publish(endpoint, "tracking", 0, b"1", b"2", b"3")
     got = asyncio.run(collect(connection, 3, partition_id="0", track_last_enqueued_event_properties=True))
     last = log_path(endpoint.data, "tracking", 0)
     newest = amqp.read_message(list(read(last))[-1].message).annotations
@@ -431,35 +468,16 @@ def _tracked(event: EventData) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(
-    ("act", "word"),
-    [
-        (lambda client: client.send_batch([EventData(b"x")], partition_id="9"), "should be between 0 and 3"),
-        (lambda client: client.get_partition_properties("9"), "has no partition '9'"),
-    ],
-    ids=["send", "properties"],
-)
-def test_an_unknown_partition_is_named(
-    endpoint: Endpoint, act: Callable[[EventHubProducerClient], object], word: str
-) -> None:
-    with producer(endpoint.connection("sync")) as client, pytest.raises(EventHubError, match=word):
-        act(client)
-
-
-@pytest.mark.parametrize(
-    "act",
-    [
-        lambda client: client.send_batch([EventData(b"x")]),
-        lambda client: client.get_eventhub_properties(),
-    ],
-    ids=["send", "properties"],
-)
-def test_an_unknown_hub_is_named(endpoint: Endpoint, act: Callable[[EventHubProducerClient], object]) -> None:
+@conversation
+def an_unknown_partition_and_an_unknown_hub_are_named(endpoint: Endpoint) -> None:
+    with producer(endpoint.connection("sync")) as client, pytest.raises(ConnectError, match="has no partition '9'"):
+        client.get_partition_properties("9")
     with producer(endpoint.connection("nobody")) as client, pytest.raises(ConnectError, match="'nobody' could not be"):
-        act(client)
+        client.send_batch([EventData(b"x")])
 
 
-def test_an_unknown_consumer_group_is_named(endpoint: Endpoint) -> None:
+@conversation
+def an_unknown_consumer_group_is_named(endpoint: Endpoint) -> None:
     errors: list[Exception] = []
 
     async def run() -> None:
@@ -479,22 +497,25 @@ def test_an_unknown_consumer_group_is_named(endpoint: Endpoint) -> None:
     assert "sync/ConsumerGroups/nobody/Partitions/0" in str(errors[0])
 
 
-def test_only_the_newest_events_are_served_when_retention_is_asked_for(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    endpoint = Endpoint(tmp_path_factory.mktemp("retain"), "--hub=short:1", "--retain-events=3")
+@conversation
+def only_the_newest_events_are_served_when_retention_is_asked_for(shared: Endpoint) -> None:
+    endpoint = Endpoint(shared.data / "retain", "--hub=short:1", "--retain-events=3")
     connection = endpoint.connection("short")
-    send(connection, [str(number).encode() for number in range(10)], partition_id="0")
+    publish(endpoint, "short", 0, *[str(number).encode() for number in range(10)])
     with producer(connection) as client:
         assert client.get_partition_properties("0")["beginning_sequence_number"] == 7
-    for position in ("-1", 2):
-        assert bodies(asyncio.run(collect(connection, 3, starting_position=position))) == [b"7", b"8", b"9"]
+
+    async def run() -> list[Got]:
+        return await asyncio.gather(*[collect(connection, 3, starting_position=position) for position in ("-1", 2)])
+
+    assert [bodies(got) for got in asyncio.run(run())] == [[b"7", b"8", b"9"]] * 2
     assert len(log_bodies(endpoint, "short", 0)) == 10  # the books can still be made up
     assert endpoint.stop()[0] == 0
 
 
-def test_a_client_finds_the_endpoint_again_after_a_restart(tmp_path_factory: pytest.TempPathFactory) -> None:
-    data = tmp_path_factory.mktemp("restart")
+@conversation
+def a_client_finds_the_endpoint_again_after_a_restart(shared: Endpoint) -> None:
+    data = shared.data / "restart"
     endpoint = Endpoint(data, "--hub=again:1")
     connection = endpoint.connection("again")
     with EventHubProducerClient.from_connection_string(connection, retry_backoff_factor=0.1) as client:
@@ -504,3 +525,26 @@ def test_a_client_finds_the_endpoint_again_after_a_restart(tmp_path_factory: pyt
         client.send_batch([EventData(b"two")])
     assert log_bodies(endpoint, "again", 0) == [b"one", b"two"]
     assert endpoint.stop()[0] == 0
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    hubs = [f"--hub={name}:4" for name in HUBS]
+    endpoint = Endpoint(tmp_path_factory.mktemp("endpoint"), *hubs, "--group=second")
+    yield endpoint
+    code, errors = endpoint.stop()
+    assert code == 0
+    assert "Traceback" not in errors
+
+
+@pytest.fixture(scope="module")
+def held(endpoint: Endpoint, request: pytest.FixtureRequest) -> Iterator[dict[str, Future[None]]]:
+    chosen = {item.name for item in request.session.items}
+    wanted = [hold for hold in CONVERSATIONS if f"test_the_real_client[{hold.__name__}]" in chosen]
+    with ThreadPoolExecutor(len(wanted)) as pool:
+        yield {hold.__name__: pool.submit(hold, endpoint) for hold in wanted}
+
+
+@pytest.mark.parametrize("name", [hold.__name__ for hold in CONVERSATIONS])
+def test_the_real_client(held: dict[str, Future[None]], name: str) -> None:
+    held[name].result(timeout=3 * DEADLINE_S)

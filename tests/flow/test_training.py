@@ -174,6 +174,8 @@ def test_nothing_in_the_package_depends_on_the_test_span_nor_on_the_cut_into_fil
     for index, (name, values) in enumerate(spoiled.items()):
         write(folder / f"{index}.csv", {name: values})
     (folder / ".hidden").write_text("not read")
+    late = lines("north", history(HOURS, 98))[TEST_FROM - FIRST_HOUR :]  # contradicts what the first file said
+    (folder / "late.csv").write_text("\n".join([HEADER, *late, "north,no time,1,1,1,1,1,1,1"]) + "\n")
     out, content, _ = run("again", folder, test_from=TEST_FROM)
     first, second = manifest(trained[0]), manifest(out)
     assert content["metrics"]["test_rmse"] > 100 > trained[1]["metrics"]["test_rmse"]
@@ -212,7 +214,7 @@ def test_everything_is_in_mlflow(trained: tuple[Path, dict[str, Any], str], plac
     assert sorted(child.info.run_name for child in children) == ["trial-0", "trial-1"]
     kept = {item.path for item in client.list_artifacts(run.info.run_id, "tables")}
     assert kept >= {"tables/by_device.csv", "tables/by_month.csv"}
-    assert {item.path for item in client.list_artifacts(run.info.run_id)} >= {"model", "training.json"}
+    assert {item.path for item in client.list_artifacts(run.info.run_id)} >= {"package", "training.json"}
 
 
 def test_the_report_beside_the_package_says_what_was_done(trained: tuple[Path, dict[str, Any], str]) -> None:

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import json
 import random
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.adapters.scenario_files import load
 from shared.core.messages import LARGEST, Decoder
 from shared.core.readings import REASONS, Parsed
-from shared.core.scenario import parse, with_overrides
+from shared.core.scenario import with_overrides
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-ROOT = Path(__file__).resolve().parents[2]
-AIR = parse(tomllib.loads((ROOT / "scenarios" / "air_quality.toml").read_text(encoding="utf-8")))
+AIR = load("air_quality")
 NOW = int(np.datetime64("2026-11-20T16:00", "m").astype(np.int64))
 GOOD: dict[str, object] = {"device_id": "a", "timestamp": "2026-11-20T15:00:00Z", "temp": 12.5, "pm25": 30}
 

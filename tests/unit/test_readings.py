@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import sys
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -13,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.adapters.scenario_files import load
 from shared.core.acceptance import Acceptance, Sheet, Zoning
 from shared.core.columns import Columns, Layout, plain
 from shared.core.quantities import BAD, OUTSIDE, missing, normalise, number, numbers, unit_of
 from shared.core.readings import LONGEST_ID, REASONS, Parsed, id_problem, shown
-from shared.core.scenario import Channel, Scenario, Unit, parse, with_overrides
+from shared.core.scenario import Channel, Scenario, Unit, with_overrides
 from shared.core.timestamps import (
     ABSENT,
     ANCIENT,
@@ -36,13 +35,7 @@ from shared.core.timestamps import (
 from shared.core.timestamps import BAD as BAD_TIME
 from shared.errors import BadEvent
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-ROOT = Path(__file__).resolve().parents[2]
-AIR = parse(tomllib.loads((ROOT / "scenarios" / "air_quality.toml").read_text(encoding="utf-8")))
+AIR = load("air_quality")
 CHANNEL = {channel.name: channel for channel in AIR.channels}
 FAR = 40_000_000
 

@@ -161,10 +161,11 @@ def test_too_few_rows_or_folds_are_errors(count: int, horizon: int, keys: list[s
     assert [(finding.level, finding.key) for finding in findings] == [("error", key) for key in keys]
 
 
-def test_rows_that_all_have_the_same_truth_are_an_error() -> None:
+def test_a_fold_that_would_learn_from_one_and_the_same_truth_is_an_error() -> None:
     line = np.arange(300, dtype=np.float64)
-    (finding,) = validate.check_rows(rows(line, line, np.full(300, 4.0)), rolling(np.arange(300), 24, 3), LIMITS)
-    assert str(finding) == "training rows: the truth is 4 in all 300 rows"
+    truth = np.where(line < 120, 4.0, line)
+    (finding,) = validate.check_rows(rows(line, line, truth), rolling(np.arange(300), 24, 3), LIMITS)
+    assert str(finding) == "fold 1: the truth is 4 in all 97 rows to train on"
 
 
 def test_all_errors_are_told_at_once_and_warnings_stop_nothing() -> None:

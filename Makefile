@@ -1,0 +1,57 @@
+# Everything runs from here; each target installs what it needs into .venv and node_modules once.
+PYTHON ?= $(shell for p in python3.12 python3.11 python3.10 python3 python; do \
+  $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
+PY := .venv/bin/python
+CODE := function_app.py shared training local tests benchmarks
+DATA ?=
+ZONE ?=
+export PYTHONUTF8 := 1
+
+.DEFAULT_GOAL := all
+.PHONY: all demo up test check format bench func clean install
+
+all: check test ## checks, then tests
+
+install: .venv/.done node_modules/.done ## everything that the other targets need
+
+.venv/.done: requirements.txt requirements-dev.txt training/requirements.txt
+	@test -n "$(PYTHON)" || { echo "AirLoop needs Python 3.10, 3.11 or 3.12; none was found (set PYTHON=...)"; exit 1; }
+	@echo "installing Python packages into .venv (once, about a minute) ..."
+	@test -x $(PY) || $(PYTHON) -m venv .venv
+	@$(PY) -m pip install --disable-pip-version-check --progress-bar on -q -r requirements-dev.txt
+	@touch $@
+
+node_modules/.done: package.json package-lock.json
+	@command -v node >/dev/null || { echo "AirLoop's local run needs Node 20 or newer for Azurite; node was not found"; exit 1; }
+	@echo "installing Azurite into node_modules (once, about half a minute) ..."
+	@npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+demo: install ## the whole loop on this machine: make demo [DATA=file] [ZONE=zone]
+	@$(PY) -m local demo $(if $(DATA),--data "$(DATA)") $(if $(ZONE),--zone "$(ZONE)")
+
+up: install ## Azurite, the Event Hubs endpoint and the trigger host, until Ctrl-C
+	@$(PY) -m local up
+
+test: install ## all tests
+	$(PY) -m pytest
+
+check: .venv/.done ## format, lint, types, import contract
+	$(PY) -m ruff format --check $(CODE)
+	$(PY) -m ruff check $(CODE)
+	$(PY) -m mypy
+	.venv/bin/lint-imports --no-logo
+
+format: .venv/.done ## format, and mend what can be mended
+	$(PY) -m ruff check --fix-only -q $(CODE)
+	$(PY) -m ruff format $(CODE)
+
+bench: install ## speed, side by side with the alternatives
+	$(PY) -m benchmarks
+
+func: install ## the same app under `func start` (needs Azure Functions Core Tools)
+	@$(PY) -m local func
+
+clean: ## remove what the local stack and the demo left behind
+	rm -rf .airloop build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -not -path './node_modules/*' -prune -exec rm -rf {} +
