@@ -27,6 +27,23 @@ def route_file(blob: func.InputStream) -> None:
     application.route_file(str(blob.name).partition("/")[2])
 
 
+@app.function_name("route_events")
+@app.event_hub_message_trigger(
+    arg_name="events",
+    connection="TELEMETRY",
+    event_hub_name="%TELEMETRY_HUB%",
+    consumer_group="%TELEMETRY_GROUP%",
+    cardinality="many",
+    data_type="binary",
+)
+@app.retry(
+    strategy="exponential_backoff", max_retry_count="-1", minimum_interval="00:00:02", maximum_interval="00:01:00"
+)
+def route_events(events: List[func.EventHubEvent]) -> None:
+    """Check the devices' messages and send their readings to the partitions that own them."""
+    application.route_events(*unwrap(events))
+
+
 @app.function_name("score_readings")
 @app.event_hub_message_trigger(
     arg_name="events",
@@ -58,6 +75,15 @@ def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - the bi
     return func.HttpResponse(json.dumps(body), status_code=200 if well else 503, mimetype="application/json")
 
 
+@app.function_name("replay")
+@app.route(route="replay", methods=["POST"], auth_level=func.AuthLevel.ADMIN)
+def replay(req: func.HttpRequest) -> func.HttpResponse:
+    """Feed dead letters back after a fix: ?prefix=... names blobs, ?reason=a,b picks letters."""
+    reasons = [reason for reason in req.params.get("reason", "").split(",") if reason]
+    done = application.resubmit(req.params.get("prefix", ""), reasons)
+    return func.HttpResponse(json.dumps(done), mimetype="application/json")
+
+
 def unwrap(events: List[func.EventHubEvent]) -> tuple[int, list[Event]]:
     """Partition and events of a trigger's batch.
 
@@ -66,9 +92,7 @@ def unwrap(events: List[func.EventHubEvent]) -> tuple[int, list[Event]]:
     """
     context = (events[0].metadata or {}).get("PartitionContext")
     if context is None:
-        raise ContractBroken(
-            "score_readings takes events of the hub only; these come from no partition"
-        )
+        raise ContractBroken("score_readings takes events of the hub only; these come from no partition")
     return int(context["PartitionId"]), [_plain(event) for event in events]
 
 
@@ -76,4 +100,5 @@ def _plain(event: func.EventHubEvent) -> Event:
     if event.sequence_number is None or event.enqueued_time is None:
         raise ContractBroken("an event without sequence number or enqueued time")
     enqueued = event.enqueued_time.replace(tzinfo=timezone.utc)  # the worker gives UTC without a zone
-    return Event(int(event.sequence_number), int(enqueued.timestamp() * 1000), event.get_body())
+    identity = (event.iothub_metadata or {}).get("connection-device-id")
+    return Event(int(event.sequence_number), int(enqueued.timestamp() * 1000), event.get_body(), identity)

@@ -167,17 +167,19 @@ class Connection(asyncio.Protocol):
         self.peer_max_frame = min(performative.max_frame_size, MAX_FRAME)
         self._emit_open()
         if performative.idle_timeout:
-            self._heartbeat(max(performative.idle_timeout / 2000, 0.1))
+            self._beat_after(max(performative.idle_timeout / 2000, 0.1))
 
     def _emit_open(self) -> None:
         self._opened = True
         self.emit(0, Open("airloop-eventhub", max_frame_size=MAX_FRAME, channel_max=MAX_CHANNEL))
 
-    def _heartbeat(self, interval_s: float) -> None:
-        if self._closing:
-            return
-        self.write(EMPTY_FRAME)
+    def _beat_after(self, interval_s: float) -> None:
         self._timers = [self._loop.call_later(interval_s, self._heartbeat, interval_s)]
+
+    def _heartbeat(self, interval_s: float) -> None:
+        if not self._closing:
+            self.write(EMPTY_FRAME)
+            self._beat_after(interval_s)
 
     def _begin(self, channel: int, begin: Begin) -> None:
         if channel in self._sessions or channel > MAX_CHANNEL:

@@ -72,7 +72,7 @@ def _read(broker: Broker, request: Request) -> Reply:
         return Reply(400, "Only READ of a hub or a partition is supported.", {})
     hub = broker.hub(str(name))
     if hub is None:
-        return Reply(404, f"The messaging entity '{str(name)[:256]}' could not be found.", {})
+        return _not_found(str(name))
     return _hub(hub) if kind == HUB_TYPE else _partition(hub, str(request.arguments.get("partition")))
 
 
@@ -90,7 +90,7 @@ def _hub(hub: Hub) -> Reply:
 def _partition(hub: Hub, name: str) -> Reply:
     partition = hub.partition(name)
     if partition is None:
-        return Reply(404, f"The hub '{hub.name}' has no partition '{name[:256]}'.", {})
+        return _not_found(f"{hub.name}/Partitions/{name}")
     log = partition.log
     value = {
         "name": hub.name,
@@ -103,3 +103,9 @@ def _partition(hub: Hub, name: str) -> Reply:
         "is_partition_empty": partition.begin == log.end,
     }
     return Reply(200, "OK", value)
+
+
+def _not_found(entity: str) -> Reply:
+    return Reply(
+        404, f"The messaging entity '{entity[:256]}' could not be found.", {}
+    )  # the Node client knows it by it

@@ -75,7 +75,7 @@ class Stream(Protocol):
         """Append events to a partition, in order; returns once they are accepted."""
 
     def read(self, partition: int, first: int, end: int) -> Iterator[Event]:
-        """Events `first` to `end - 1` that the hub still has, in order; of very many only the first, but never none."""
+        """Events `first` to `end - 1` that the hub still has, in order and without gaps."""
 
 
 class Model(Protocol):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 
 from shared.errors import ConfigError
 
 HUB = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,255}")
+HUB_PARTS = {"endpoint", "sharedaccesskeyname", "sharedaccesskey"}
 SOURCES = ("EventGrid", "LogsAndContainerScan")
+NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*(\.[A-Za-z0-9-]+)+")
+ADDRESS = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9]*)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +26,10 @@ class Settings:
         readings: Connection string of the hub "readings"; local only.
         readings_namespace: Fully qualified namespace of the hub, reached with the app's identity.
         readings_hub: Name of the hub.
+        telemetry: Connection string of the devices' hub; for IoT Hub's built-in endpoint a Key Vault reference.
+        telemetry_namespace: Fully qualified namespace of the devices' hub, reached with the app's identity.
+        telemetry_hub: Name of the devices' hub (IoT Hub: its Event Hub-compatible name).
+        telemetry_group: Consumer group under which the app reads it.
         incoming_source: How dropped files are noticed, one of `SOURCES`.
         model_refresh_s: Seconds between two looks at the control document.
         snapshot_commits: Commits of a partition between two snapshots.
@@ -36,6 +43,10 @@ class Settings:
     readings: str | None = None
     readings_namespace: str | None = None
     readings_hub: str = "readings"
+    telemetry: str | None = None
+    telemetry_namespace: str | None = None
+    telemetry_hub: str = "telemetry"
+    telemetry_group: str = "$Default"
     incoming_source: str = "EventGrid"
     model_refresh_s: float = 10.0
     snapshot_commits: int = 64
@@ -50,6 +61,10 @@ VARIABLES = {
     "readings": "READINGS",
     "readings_namespace": "READINGS__fullyQualifiedNamespace",
     "readings_hub": "READINGS_HUB",
+    "telemetry": "TELEMETRY",
+    "telemetry_namespace": "TELEMETRY__fullyQualifiedNamespace",
+    "telemetry_hub": "TELEMETRY_HUB",
+    "telemetry_group": "TELEMETRY_GROUP",
     "incoming_source": "INCOMING_SOURCE",
     "model_refresh_s": "MODEL_REFRESH_S",
     "snapshot_commits": "SNAPSHOT_COMMITS",
@@ -64,8 +79,12 @@ LIMITS = {
 }
 
 
-def from_env(env: Mapping[str, str]) -> Settings:
+def from_env(env: Mapping[str, str], scenarios: Collection[str]) -> Settings:
     """Settings from an environment.
+
+    Args:
+        env: The environment.
+        scenarios: Names of the scenarios there are.
 
     Raises:
         ConfigError: Something is missing or out of its limits; the message lists every bad key.
@@ -77,6 +96,8 @@ def from_env(env: Mapping[str, str]) -> Settings:
         if raw:
             values[field.name] = _number(field.name, raw, problems) if field.name in LIMITS else raw
     found = Settings(**values)  # type: ignore[arg-type]
+    if found.scenario not in scenarios:
+        problems.append(f"SCENARIO: {found.scenario[:80]!r} is not one of {', '.join(sorted(scenarios))}")
     problems.extend(_problems(found))
     if problems:
         raise ConfigError("settings: " + "; ".join(problems))
@@ -103,13 +124,44 @@ def _number(name: str, raw: str, problems: list[str]) -> float | int:
 
 
 def _problems(found: Settings) -> list[str]:
-    problems = []
-    if not (found.storage or found.storage_url):
-        problems.append("STORAGE__blobServiceUri (in Azure) or STORAGE (local) is missing")
-    if not (found.readings or found.readings_namespace):
-        problems.append("READINGS__fullyQualifiedNamespace (in Azure) or READINGS (local) is missing")
-    if not HUB.fullmatch(found.readings_hub):
-        problems.append(f"READINGS_HUB: {found.readings_hub[:80]!r} is not the name of a hub")
-    if found.incoming_source not in SOURCES:
-        problems.append(f"INCOMING_SOURCE: {found.incoming_source[:40]!r} is not one of {', '.join(SOURCES)}")
-    return problems
+    storage = _parts(found.storage) & {"accountname", "blobendpoint", "usedevelopmentstorage"}
+    readings, telemetry = _parts(found.readings) >= HUB_PARTS, _parts(found.telemetry) >= HUB_PARTS
+    broken = {
+        "STORAGE__blobServiceUri (in Azure) or STORAGE (local) is missing": not (found.storage or found.storage_url),
+        "STORAGE: is not the connection string of a storage account": found.storage and not storage,
+        f"STORAGE__blobServiceUri: {_shown(found.storage_url)} is not an address": _unlike(ADDRESS, found.storage_url),
+        "READINGS__fullyQualifiedNamespace (in Azure) or READINGS (local) is missing": not (
+            found.readings or found.readings_namespace
+        ),
+        "READINGS: is not the connection string of a namespace": found.readings and not readings,
+        f"READINGS__fullyQualifiedNamespace: {_shown(found.readings_namespace)} is not of the form name.domain": (
+            _unlike(NAMESPACE, found.readings_namespace)
+        ),
+        f"READINGS_HUB: {_shown(found.readings_hub)} is not the name of a hub": _unlike(HUB, found.readings_hub),
+        "TELEMETRY: is not the connection string of a namespace": found.telemetry and not telemetry,
+        f"TELEMETRY__fullyQualifiedNamespace: {_shown(found.telemetry_namespace)} is not of the form name.domain": (
+            _unlike(NAMESPACE, found.telemetry_namespace)
+        ),
+        f"TELEMETRY_HUB: {_shown(found.telemetry_hub)} is not the name of a hub": _unlike(HUB, found.telemetry_hub),
+        f"TELEMETRY_GROUP: {_shown(found.telemetry_group)} is not the name of a consumer group": (
+            found.telemetry_group != "$Default" and _unlike(HUB, found.telemetry_group)
+        ),
+        f"INCOMING_SOURCE: {_shown(found.incoming_source)} is not one of {', '.join(SOURCES)}": (
+            found.incoming_source not in SOURCES
+        ),
+    }
+    return [problem for problem, holds in broken.items() if holds]
+
+
+def _shown(value: str | None) -> str:
+    return repr((value or "")[:80])
+
+
+def _unlike(pattern: re.Pattern[str], value: str | None) -> bool:
+    return value is not None and not pattern.fullmatch(value)
+
+
+def _parts(connection: str | None) -> set[str]:
+    """What a connection string names; its values, a key among them, are never shown."""
+    parts = [part.partition("=") for part in (connection or "").split(";") if part.strip()]
+    return {name.strip().casefold() for name, _, value in parts if value}

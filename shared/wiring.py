@@ -18,13 +18,15 @@ from shared.adapters.event_hub import EventHubStream
 from shared.adapters.tables import open_table
 from shared.app.filing import Filing
 from shared.app.partition import Partition, Tools
+from shared.app.resubmit import Resubmit
 from shared.app.route import RouteFile
+from shared.app.route_events import Road, RoutePartition
 from shared.app.serving import Serving
 from shared.app.snapshots import Snapshots
 from shared.core.events import Event
 from shared.core.features import Featurizer
 from shared.core.step import Machine
-from shared.errors import ConfigError
+from shared.errors import ConfigError, PipelineError
 from shared.ports import Blobs, Clock, Stream
 from shared.settings import Settings, from_env
 
@@ -52,13 +54,18 @@ class Pipeline:
         machine: Scenario and features.
         tools: What the partitions share.
         filing: Books of dropped files.
+        road: What the routing of the devices' partitions shares, None without a devices' hub.
         route_file: Routes a dropped file.
+        resubmit: Feeds dead letters back.
     """
 
     machine: Machine
     tools: Tools
     filing: Filing
     route_file: RouteFile
+    resubmit: Resubmit
+    road: Road | None = None
+    routes: dict[int, RoutePartition] = field(default_factory=dict)
     partitions: dict[int, Partition] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -68,18 +75,31 @@ class Pipeline:
             found = self.partitions.setdefault(partition, Partition(partition, self.tools))
         found.take(events)
 
+    def route_events(self, partition: int, events: Sequence[Event]) -> None:
+        """Route messages of devices.
+
+        Raises:
+            ConfigError: No devices' hub is configured.
+        """
+        if self.road is None:
+            raise ConfigError("settings: TELEMETRY__fullyQualifiedNamespace (in Azure) or TELEMETRY (local) is missing")
+        with self._lock:
+            found = self.routes.setdefault(partition, RoutePartition(partition, self.road))
+        found.take(events)
+
     def sweep(self) -> None:
         """Finish files whose last receipt could not finish them, and send end markers again that got lost."""
         for key in self.filing.unfinished():
-            self.filing.finish(key)
+            if not self.filing.finish(key):
+                self.route_file.end_again(key)
 
     def health(self) -> dict[str, Any]:
         """What a person asks first: who serves, what was refused, how far each partition is."""
         answering = self.tools.serving.current()
         partitions = {
-            number: {"epoch": found.state.epoch, "next": found.state.next, "devices": len(found.state.devices)}
+            number: {"epoch": state.epoch, "next": state.next, "devices": len(state.devices)}
             for number, found in sorted(self.partitions.items())
-            if found.state is not None
+            if (state := found.state) is not None
         }
         return {
             "scenario": self.machine.scenario.name,
@@ -95,6 +115,7 @@ def assemble(
     stream: Stream,
     clock: Clock,
     beside: Callable[[Callable[[], None]], object],
+    devices: Stream | None = None,
 ) -> Pipeline:
     """Wire the use cases to given stores.
 
@@ -126,7 +147,9 @@ def assemble(
         clock=clock,
         chunk_rows=settings.chunk_rows,
     )
-    return Pipeline(machine, tools, filing, route_file)
+    resubmit = Resubmit(scenario=scenario, blobs=blobs, readings=stream, open_table=open_table, clock=clock)
+    road = Road(scenario=scenario, blobs=blobs, devices=devices, readings=stream) if devices else None
+    return Pipeline(machine, tools, filing, route_file, resubmit, road)
 
 
 class Application:
@@ -150,7 +173,7 @@ class Application:
         """
         with self._lock:
             if self._pipeline is None:
-                self._pipeline = _connect(from_env(self._env))
+                self._pipeline = _connect(from_env(self._env, scenario_files.names()))
             return self._pipeline
 
     def score(self, partition: int, events: Sequence[Event]) -> None:
@@ -161,6 +184,14 @@ class Application:
         """Route a dropped file."""
         self.pipeline.route_file(name)
 
+    def route_events(self, partition: int, events: Sequence[Event]) -> None:
+        """Route messages of devices."""
+        self.pipeline.route_events(partition, events)
+
+    def resubmit(self, prefix: str, reasons: Sequence[str]) -> dict[str, int]:
+        """Feed dead letters back; returns records tried, accepted and kept."""
+        return self.pipeline.resubmit(prefix, reasons)
+
     def sweep(self) -> None:
         """Finish what was left half done."""
         self.pipeline.sweep()
@@ -169,7 +200,7 @@ class Application:
         """Whether the app can work, and what a person asks first."""
         try:
             return True, self.pipeline.health()
-        except ConfigError as error:
+        except PipelineError as error:
             return False, {"error": str(error)}
 
 
@@ -177,7 +208,10 @@ def _connect(settings: Settings) -> Pipeline:
     blobs = AzureBlobs.connect(settings.storage, settings.storage_url)
     stream = EventHubStream(settings.readings_hub, settings.readings, settings.readings_namespace)
     beside = ThreadPoolExecutor(1, "snapshots").submit
-    return assemble(settings, blobs, stream, WallClock(), beside)
+    devices = None
+    if settings.telemetry or settings.telemetry_namespace:
+        devices = EventHubStream(settings.telemetry_hub, settings.telemetry, settings.telemetry_namespace)
+    return assemble(settings, blobs, stream, WallClock(), beside, devices)
 
 
 def build(env: Mapping[str, str] | None = None) -> Application:

@@ -9,9 +9,9 @@ from shared.core.package import Manifest
 from shared.errors import ConfigError
 from training import baseline, package, report
 from training.fit import Trained, judge_unseen, train
-from training.prepare import Options, Prepared, prepare, test_rows
+from training.prepare import Options, Prepared, held_out_rows, prepare
 from training.progress import Screen
-from training.report import Report, Tested
+from training.report import HeldOut, Report
 from training.tracking import Tracker, track
 
 
@@ -51,12 +51,12 @@ def _check_out(options: Options) -> None:
         )
 
 
-def _test(options: Options, prepared: Prepared, trained: Trained, screen: Screen) -> Tested:
+def _test(options: Options, prepared: Prepared, trained: Trained, screen: Screen) -> HeldOut:
     with screen.step("test span") as step:
-        rows = test_rows(options, prepared)
+        rows = held_out_rows(options, prepared)
         judged = judge_unseen(options.scenario, trained, rows)
         step.note = f"{len(rows):,} rows that nothing has looked at before"
-    return Tested(judged, rows.excluded)
+    return HeldOut(judged, rows.excluded)
 
 
 def _write(options: Options, prepared: Prepared, trained: Trained, found: Report, tracker: Tracker) -> Manifest:

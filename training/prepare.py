@@ -101,7 +101,7 @@ def prepare(options: Options, screen: Screen) -> Prepared:
     )
 
 
-def test_rows(options: Options, prepared: Prepared) -> TrainingSet:
+def held_out_rows(options: Options, prepared: Prepared) -> TrainingSet:
     """Rows of the test span: the as-of hours from its first hour on whose truth has come."""
     return data.from_history(options.scenario, Featurizer(options.scenario), prepared.history, since=options.test_from)
 

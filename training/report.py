@@ -54,14 +54,14 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class HeldOut:
     """The test span, looked at once."""
 
     judged: Judged
     excluded: dict[str, int] = field(default_factory=dict)
 
 
-def gather(scenario: Scenario, prepared: Prepared, trained: Trained, tested: Tested | None) -> Report:
+def gather(scenario: Scenario, prepared: Prepared, trained: Trained, tested: HeldOut | None) -> Report:
     """Collect all numbers of a run."""
     rows = prepared.rows
     metrics = {

@@ -7,17 +7,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from shared.errors import StateConflict, TransientFailure
+from shared.errors import ConfigError, StateConflict, TransientFailure
 from shared.ports import BlobInfo
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobServiceClient, StorageStreamDownloader
 
 CHUNK_BYTES = 4 * 1024 * 1024
+SHORTHAND = "UseDevelopmentStorage=true"
+# what every other Azure SDK makes of the shorthand; not a secret: the account and key that every Azurite has
+DEVELOPMENT = (
+    "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;"
+    "AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==;"
+    "BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1;"
+)
 
 
 class AzureBlobs:
-    """Blobs of one storage account; containers are made on first use when `make_containers` says so.
+    """Blobs of one storage account; its containers are there already, or made with `make_container`.
 
     Args:
         service: The account's client.
@@ -28,13 +35,21 @@ class AzureBlobs:
 
     @classmethod
     def connect(cls, connection: str | None, account_url: str | None) -> AzureBlobs:
-        """Blobs behind a connection string (local), or behind an account's address and the app's own identity."""
+        """Blobs behind a connection string (local), or behind an account's address and the app's own identity.
+
+        Raises:
+            ConfigError: The connection string is not one.
+        """
         from azure.storage.blob import BlobServiceClient
 
         sizes: dict[str, Any] = {"max_single_put_size": 8 * CHUNK_BYTES, "max_chunk_get_size": CHUNK_BYTES}
         sizes["max_single_get_size"] = CHUNK_BYTES
         if connection:
-            return cls(BlobServiceClient.from_connection_string(connection, **sizes))
+            full = DEVELOPMENT if connection.strip("; ") == SHORTHAND else connection
+            try:
+                return cls(BlobServiceClient.from_connection_string(full, **sizes))
+            except ValueError as error:
+                raise ConfigError(f"STORAGE: {error}") from error
         from azure.identity import DefaultAzureCredential
 
         return cls(BlobServiceClient(str(account_url), credential=DefaultAzureCredential(), **sizes))

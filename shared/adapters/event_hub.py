@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from azure.eventhub import EventHubProducerClient
 
 SEND_BYTES = 800_000
+IDENTITY = b"iothub-connection-device-id"
 IDLE_S = 5.0
-READ_BYTES = 64 * 1024 * 1024
 
 
 class EventHubStream:
@@ -50,7 +50,7 @@ class EventHubStream:
                 self._client().send_batch([EventData(body) for body in group], partition_id=str(partition))
 
     def read(self, partition: int, first: int, end: int) -> Iterator[Event]:
-        """Events `first` to `end - 1` that the hub still has, in order; of very many only the first."""
+        """Events `first` to `end - 1` that the hub still has, in order and without gaps."""
         with _translated(self._hub):
             events = asyncio.run(self._read(partition, first, end))
         yield from events
@@ -96,7 +96,7 @@ class EventHubStream:
 
 
 async def _received(consumer: Any, partition: int, first: int, end: int) -> list[Event]:
-    """Events that the hub says it has: all of `first` to `end - 1`, or the first `READ_BYTES` of them.
+    """Events `first` to `end - 1`, all of which the hub says it has.
 
     Raises:
         TransientFailure: It did not give them; they must not be taken for expired.
@@ -104,16 +104,15 @@ async def _received(consumer: Any, partition: int, first: int, end: int) -> list
     found: list[Event] = []
     problems: list[Exception] = []
     done = asyncio.Event()
-    size = 0
 
     async def take(_context: object, events: list[Any]) -> None:
-        nonlocal size
         for event in events:
             if first <= event.sequence_number < end:
                 enqueued = int(event.enqueued_time.timestamp() * 1000)
-                found.append(Event(event.sequence_number, enqueued, b"".join(event.body)))
-                size += len(found[-1].body)
-        if not events or events[-1].sequence_number >= end - 1 or size > READ_BYTES:
+                identity = event.system_properties.get(IDENTITY)
+                sender = identity.decode() if isinstance(identity, bytes) else identity
+                found.append(Event(event.sequence_number, enqueued, b"".join(event.body), sender))
+        if not events or events[-1].sequence_number >= end - 1:
             done.set()
 
     async def fail(_context: object, error: Exception) -> None:
@@ -127,7 +126,7 @@ async def _received(consumer: Any, partition: int, first: int, end: int) -> list
     await done.wait()
     receiving.cancel()
     problems += [p for p in await asyncio.gather(receiving, return_exceptions=True) if isinstance(p, Exception)]
-    if [event.sequence for event in found] != list(range(first, first + len(found))) or not found:
+    if [event.sequence for event in found] != list(range(first, end)):
         why = type(problems[0]).__name__ if problems else f"nothing came for {IDLE_S:g} s"
         raise TransientFailure(f"hub: events {first} to {end - 1} of partition {partition} were not read: {why}")
     return found

@@ -96,7 +96,7 @@ def _csv(
         return tables_wide.wide_csv(scenario, header, source, chunk_rows)
     return LongTable(
         lambda progress: tables_csv.long_parts(scenario, header, source, zoning, not_after, chunk_rows, progress),
-        Progress(),
+        Progress(header=header.line.decode()),
     )
 
 

@@ -63,6 +63,11 @@ def folder_of(file: str, source: str) -> str:
     return f"files/{plain}-{key_of(source)[:8]}"
 
 
+def receipt_name(partition: int) -> str:
+    """Name of a partition's receipt in the file's folder."""
+    return f"partition={partition:02d}.json"
+
+
 @dataclass(frozen=True, slots=True)
 class Filing:
     """Writes receipts, and the summary once all are there.
@@ -77,9 +82,9 @@ class Filing:
     blobs: Blobs
     clock: Clock
 
-    def route_of(self, source: str) -> Routed | None:
+    def route_of(self, key: str) -> Routed | None:
         """What route said of a file, None before it has read all of it."""
-        raw = self.blobs.read(RECEIPTS, f"{key_of(source)}/route.json")
+        raw = self.blobs.read(RECEIPTS, f"{key}/route.json")
         return None if raw is None else msgspec.json.decode(raw, type=Routed)
 
     def routed(self, routed: Routed) -> None:
@@ -100,7 +105,7 @@ class Filing:
             last_hour=tally.last_hour,
             model=state.models[-1] if state.models else None,
         )
-        name = f"{key_of(source)}/partition={state.partition:02d}.json"
+        name = f"{key_of(source)}/{receipt_name(state.partition)}"
         self.blobs.write(RECEIPTS, name, msgspec.json.encode(receipt))
         self.finish(key_of(source))
 
@@ -131,6 +136,11 @@ class Filing:
         body = msgspec.json.format(msgspec.json.encode(summary), indent=2)
         self.blobs.write(REPORTS, f"{folder}/summary.json", body)
         self.blobs.write(RECEIPTS, f"{key_of(source)}/done", folder.encode())
+
+    def waiting_for(self, key: str, routed: Routed) -> list[int]:
+        """Partitions that have not answered for a file."""
+        names = self.blobs.names(RECEIPTS, f"{key}/partition=")
+        return [number for number in range(routed.partitions) if f"{key}/{receipt_name(number)}" not in names]
 
     def unfinished(self) -> list[str]:
         """Keys of files that are not done."""

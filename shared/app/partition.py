@@ -28,6 +28,7 @@ from shared.ports import Blobs, Files, Stream
 
 log = logging.getLogger(__name__)
 READING_BYTES = 14
+READ_BACK = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,9 +87,10 @@ class Partition:
     def recovered(self) -> State:
         """The state as the commits tell it, read from them unless it is in memory."""
         if self.state is None:
-            state = self.tools.snapshots.newest(self.number)
-            self.state = State.empty(self.tools.machine.scenario, self.number) if state is None else state
-            self._catch_up(self.state)
+            found = self.tools.snapshots.newest(self.number)
+            state = State.empty(self.tools.machine.scenario, self.number) if found is None else found
+            self._catch_up(state)
+            self.state = state
         return self.state
 
     def _take(self, events: list[Event]) -> None:
@@ -108,20 +110,22 @@ class Partition:
     def _process(self, state: State, events: list[Event]) -> list[Event]:
         """Commit a first run of events; returns what remains to be done."""
         follows = state.next
-        if events[0].sequence > state.next:
-            found = self._read_back(state.next, events[0].sequence)
-            if found:
-                return [*found, *events]
-            self._expire(state, events[0].sequence)
+        while events[0].sequence > state.next:
+            events = [*self._missing(state, events[0].sequence), *events]
         run = _run(events, self.tools)
         if self._commit(state, run, follows):
             return events[len(run) :]
         self.state = None  # another worker committed this place: catch up, then go on with what remains
         return events
 
-    def _read_back(self, first: int, end: int) -> list[Event]:
-        found = list(self.tools.stream.read(self.number, first, end))
-        log.warning("partition %d: %d of events %d to %d read back", self.number, len(found), first, end - 1)
+    def _missing(self, state: State, end: int) -> list[Event]:
+        """Skipped events from the hub, so many as memory may hold; what it no longer has is counted as expired."""
+        end = min(end, state.next + READ_BACK)
+        found = list(self.tools.stream.read(self.number, state.next, end))
+        log.warning("partition %d: %d of events %d to %d read back", self.number, len(found), state.next, end - 1)
+        begin = found[0].sequence if found else end
+        if begin > state.next:
+            self._expire(state, begin)
         return found
 
     def _expire(self, state: State, until: int) -> None:
@@ -145,26 +149,22 @@ class Partition:
         if raw is None:
             raise ContractBroken(f"commits/{name} was listed but is gone")
         commit, batch = self.tools.files.decode_commit(raw)
-        while commit.follows > state.next and self._refill(state, commit.follows):
-            pass
+        while commit.follows > state.next:
+            self._refill(state, commit.follows)
         if first > state.next:
             self._expire(state, first)
         outcome = step(self.tools.machine, state, batch, control_of(commit), self._stored(commit))
         outcome.put(state)
         self._receipts(state, batch)
 
-    def _refill(self, state: State, end: int) -> bool:
-        """Commit again what a lost commit held; False when the hub no longer has it."""
-        missing = self._read_back(state.next, end)
-        found = bool(missing)
+    def _refill(self, state: State, end: int) -> None:
+        """Commit again what a lost commit held."""
+        follows, missing = state.next, self._missing(state, end)
         while missing:
-            if missing[0].sequence > state.next:
-                return False
             run = _run(missing, self.tools)
-            if not self._commit(state, run, state.next):
+            if not self._commit(state, run, follows):
                 raise StateConflict(f"partition {self.number}: another worker fills the gap before event {end}")
-            missing = missing[len(run) :]
-        return found
+            follows, missing = state.next, missing[len(run) :]
 
     def _stored(self, commit: Commit) -> Stored:
         if commit.predictions is None:

@@ -10,13 +10,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from shared.app.filing import REPORTS, Filing, Routed, folder_of, key_of
 from shared.app.serving import Serving
 from shared.core import dead_letters
 from shared.core.events import FILE_PREFIX, pack, pack_end, split
-from shared.core.readings import Parsed, Rejection
+from shared.core.readings import Rejection
 from shared.core.step import Machine
 from shared.core.tables import LongTable, WideChunk, WideTable
 from shared.errors import BadEvent
@@ -35,7 +36,6 @@ class _Count:
     accepted: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     devices: set[str] = field(default_factory=set)
-    parts: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,10 +76,9 @@ class RouteFile:
             log.warning("%s/%s is gone; nothing to route", INCOMING, name[:200])
             return
         source = f"{FILE_PREFIX}{name}@{info.etag.strip(chr(34))}"
-        routed = self.filing.route_of(source)
-        if routed is not None:
+        if self.filing.route_of(key_of(source)) is not None:
             if not self.filing.finish(key_of(source)):
-                self._end(source, routed.rows_in)
+                self.end_again(key_of(source))
             return
         started = self.clock.now_ms()
         try:
@@ -96,12 +95,18 @@ class RouteFile:
         except BadEvent as error:
             self._refuse(name, source, info, error, started)
 
+    def end_again(self, key: str) -> None:
+        """Send the end markers of a file that was read, to the partitions that have not answered yet."""
+        routed = self.filing.route_of(key)
+        if routed is not None:
+            self._end(routed.source, routed.rows_in, self.filing.waiting_for(key, routed))
+
     def _route(self, table: LongTable | WideTable, name: str, source: str, info: BlobInfo, started: int) -> None:
         count = _Count()
         if isinstance(table, WideTable):
             self._answer(table, name, source, info, started, count)
             return
-        self._send(table, source, count)
+        self._send(table, source, info, count)
         routed = Routed(
             source=source,
             file=name,
@@ -117,24 +122,34 @@ class RouteFile:
             problem=table.problem,
         )
         self.filing.routed(routed)
-        self._end(source, table.rows)
+        self._end(source, table.rows, range(routed.partitions))
 
-    def _send(self, parts: Iterable[Parsed], source: str, count: _Count) -> None:
+    def _send(self, table: LongTable, source: str, info: BlobInfo, count: _Count) -> None:
         partitions, channels = self.stream.partitions(), self.machine.scenario.channel_names
-        for parsed in parts:
+        for parsed in table:
             for partition, readings in split(parsed.readings, partitions):
                 self.stream.send(partition, list(pack(source, channels, readings)))
             count.accepted += len(parsed.readings)
             count.devices.update(parsed.readings.devices)
-            self._bury(source, parsed.rejected, count)
+            self._bury(source, parsed.rejected, count, table.header, info)
 
-    def _end(self, source: str, rows: int) -> None:
-        for partition in range(self.stream.partitions()):
+    def _end(self, source: str, rows: int, partitions: Iterable[int]) -> None:
+        for partition in partitions:
             self.stream.send(partition, [pack_end(source, rows + 1)])
 
-    def _bury(self, source: str, rejected: Iterable[Rejection], count: _Count) -> None:
+    def _bury(
+        self, source: str, rejected: Iterable[Rejection], count: _Count, header: str | None, info: BlobInfo
+    ) -> None:
         """Write rejected rows to the dead-letter; the name follows from file and place, so a repetition overwrites."""
-        letters = [dead_letters.letter(source, rejection) for rejection in rejected]
+        letters = [
+            msgspec.structs.replace(
+                dead_letters.letter(source, rejection),
+                header=header,
+                zone=info.metadata.get(ZONE),
+                not_after_minute=info.modified_ms // MINUTE_MS,
+            )
+            for rejection in rejected
+        ]
         if letters:
             name = f"file={key_of(source)}/{letters[0].position:012d}.jsonl"
             self.blobs.write("dead-letter", name, dead_letters.encode(letters))
@@ -154,7 +169,7 @@ class RouteFile:
             out.writerows((i, f"{v:.4f}") for i, v in zip(chunk.ids, value.tolist(), strict=True))
             errors.append((value.astype(np.float64) - chunk.target)[~np.isnan(chunk.target)])
             count.accepted += len(chunk.ids)
-            self._bury(source, chunk.rejected, count)
+            self._bury(source, chunk.rejected, count, table.header, info)
         folder = folder_of(name, source)
         self.blobs.write(REPORTS, f"{folder}/answer.csv", text.getvalue().encode())
         off = np.concatenate([np.empty(0), *errors])

@@ -26,7 +26,7 @@ def build(kind: type[T], raw: object, where: str, problems: list[str]) -> T | No
     hints = typing.get_type_hints(kind)
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     known = ", ".join(sorted(fields))
-    problems.extend(f"{_join(where, key)}: unknown key; known are {known}" for key in raw.keys() - fields.keys())
+    problems.extend(f"{_join(where, key)}: unknown key; known are {known}" for key in raw if key not in fields)
     before = len(problems)
     values: dict[str, Any] = {}
     for name, field in fields.items():
@@ -81,9 +81,13 @@ def _table(hint: Any, item: object, where: str, problems: list[str]) -> dict[str
 
 def _plain(kind: type, item: object, where: str, problems: list[str]) -> Any:
     if kind is float and isinstance(item, int | float) and not isinstance(item, bool):
-        if not math.isfinite(item):
+        try:
+            number = float(item)
+        except OverflowError:  # a whole number of more than 308 digits
+            number = math.inf
+        if not math.isfinite(number):
             problems.append(f"{where}: {item!r} is not a finite number")
-        return float(item)
+        return number
     if type(item) is not kind:
         problems.append(f"{where}: {item!r} is not {_NAMES.get(kind, kind.__name__)}")
     return item

@@ -8,10 +8,25 @@ from collections.abc import Iterable
 import msgspec
 
 from shared.core.readings import Rejection
+from shared.errors import ContractBroken
 
 
 class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One record on disk; `raw` is text, or base64 when `encoded` is true."""
+    """One record on disk, with all that is needed to try it again.
+
+    Args:
+        reason: Reason code.
+        detail: What was found.
+        source: Where it came from.
+        position: Its position there.
+        raw: Its bytes as text, or in base64 when `encoded` is true.
+        encoded: Whether `raw` is base64.
+        attempt: How often it was tried.
+        identity: Device that the hub authenticated.
+        not_after_minute: Newest minute its timestamp may have had.
+        header: Header line of the file it stood in.
+        zone: Zone declared for the file.
+    """
 
     reason: str
     detail: str
@@ -20,19 +35,23 @@ class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
     raw: str
     encoded: bool = False
     attempt: int = 1
+    identity: str | None = None
+    not_after_minute: int | None = None
+    header: str | None = None
+    zone: str | None = None
 
     def original(self) -> bytes:
         """The record's original bytes."""
         return base64.b64decode(self.raw) if self.encoded else self.raw.encode()
 
 
-def letter(source: str, rejection: Rejection, attempt: int = 1) -> DeadLetter:
-    """A dead letter of one rejected record."""
+def letter(source: str, rejection: Rejection) -> DeadLetter:
+    """A dead letter of one rejected record, tried once."""
     try:
         raw, encoded = rejection.raw.decode(), False
     except UnicodeDecodeError:
         raw, encoded = base64.b64encode(rejection.raw).decode(), True
-    return DeadLetter(rejection.reason, rejection.detail, source, rejection.position, raw, encoded, attempt)
+    return DeadLetter(rejection.reason, rejection.detail, source, rejection.position, raw, encoded)
 
 
 def encode(letters: Iterable[DeadLetter]) -> bytes:
@@ -41,5 +60,12 @@ def encode(letters: Iterable[DeadLetter]) -> bytes:
 
 
 def decode(raw: bytes) -> list[DeadLetter]:
-    """Dead letters of one blob."""
-    return [msgspec.json.decode(line, type=DeadLetter) for line in raw.splitlines() if line]
+    """Dead letters of one blob.
+
+    Raises:
+        ContractBroken: A line is not a dead letter.
+    """
+    try:
+        return [msgspec.json.decode(line, type=DeadLetter) for line in raw.splitlines() if line]
+    except msgspec.DecodeError as error:
+        raise ContractBroken(f"dead letters of {len(raw)} bytes cannot be read: {error}") from error

@@ -21,8 +21,10 @@ from shared.errors import BadEvent
 N = TypeVar("N", bound=np.generic)
 VERSION = 1
 EVENT_BYTES = 200_000
-MAX_DEVICES = 65_535
+MAX_POSITION = 2**63 - 1
 FILE_PREFIX = "file/"
+HUB_PREFIX = "hub/"
+REPLAY_PREFIX = "replay/"
 
 
 class Packed(msgspec.Struct, frozen=True, array_like=True):
@@ -30,7 +32,7 @@ class Packed(msgspec.Struct, frozen=True, array_like=True):
 
     Args:
         version: Version of this form.
-        source: Where the readings came from: "file/<name>@<etag>", "hub/<partition>", "replay/<name>".
+        source: Where the readings came from: "file/<name>@<etag>", "hub/<partition>.<epoch>", "replay/<digest>".
         channels: Names of the value columns.
         devices: Distinct device ids.
         device: Index into `devices`, uint16.
@@ -129,11 +131,12 @@ def pack_end(source: str, end: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event of "readings" as the trigger delivers it."""
+    """One event of a hub as the trigger delivers it; `identity` is the device that the hub authenticated, if it did."""
 
     sequence: int
     enqueued_ms: int
     body: bytes
+    identity: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,12 +205,14 @@ def unpack(body: bytes, channels: Sequence[str]) -> tuple[Packed, Readings]:
         minute = np.frombuffer(packed.minute, "<i4").astype(np.int32)
         position = np.frombuffer(packed.position, "<i8").astype(np.int64)
         raw = np.frombuffer(packed.values, "<f4").reshape(len(device), len(packed.channels))
-    except (msgspec.DecodeError, ValueError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise BadEvent("format", f"not a readings event of {len(body)} bytes: {error}") from error
     if not len(device) == len(minute) == len(position):
         raise BadEvent("format", f"columns of {len(device)}, {len(minute)} and {len(position)} rows")
     if len(device) and (int(device.max()) >= len(packed.devices) or (np.diff(position) <= 0).any()):
         raise BadEvent("format", "a device index is out of range, or positions do not rise")
+    if min(minute.min(initial=0), position.min(initial=0)) < 0 or not 0 <= (packed.end or 0) <= MAX_POSITION:
+        raise BadEvent("format", "a minute or a position is negative, or beyond 63 bits")
     values = raw.astype(np.float32)
     if list(channels) != packed.channels:
         values = _arrange(raw, packed.channels, channels)

@@ -89,6 +89,7 @@ def hour_values(layout: Layout, sums: Floats, counts: npt.NDArray[np.uint8]) -> 
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         values = np.divide(sums, counts, dtype=np.float32)
+    values[counts == 0] = np.nan  # 0 / 0 gives a NaN of another sign, and bits are compared
     for column in np.flatnonzero(layout.summed):
         whole = counts[:, column] >= layout.samples_per_hour
         values[:, column] = np.where(whole, sums[:, column], np.float32(np.nan))

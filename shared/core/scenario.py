@@ -221,8 +221,8 @@ def _limits(scenario: Scenario) -> Iterable[str]:
     for key, (value, low, high) in bounds.items():
         if not low <= value <= high:
             yield f"{key}: {value!r} is outside {low} to {high}"
-    if not scenario.history >= scenario.horizon + scenario.lateness:
-        yield f"history: {scenario.history} is less than horizon + lateness {scenario.horizon + scenario.lateness}"
+    if not scenario.history > scenario.horizon + scenario.lateness:
+        yield f"history: {scenario.history} is not above horizon + lateness {scenario.horizon + scenario.lateness}"
     if not NAME.fullmatch(scenario.name):
         yield f"name: {scenario.name!r} is not lower-case letters, digits and underscores"
 

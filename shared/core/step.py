@@ -164,15 +164,14 @@ class _Work:
         ends = np.r_[starts[1:], len(rows.device)]
         device, old = rows.device[starts], self.ring.head[rows.device[starts]]
         first, new = rows.after[starts], rows.after[ends - 1]
-        source = self.batch.source[rows.place[ends - 1]]
         known = old != NO_HOUR
-        self._mature(device[known], old[known], np.minimum(first, old + self.wait)[known], source[known])
+        self._mature(rows, device[known], old[known], np.minimum(first, old + self.wait)[known])
         counted = self._in_order(rows, device, old)
         self.columns.waiting.advance(device, old, new)
         self.ring.advance(device, new)
         self.ring.fold(rows.device, rows.minute, rows.columns, rows.prints)
         self._forecast(rows, *self._due(rows, counted))
-        self._mature(device, np.maximum(first, old), new, source)
+        self._mature(rows, device, np.maximum(first, old), new)
 
     @property
     def wait(self) -> int:
@@ -234,23 +233,24 @@ class _Work:
 
         last = np.zeros(len(self.touched), np.int64)
         last[rows.device] = rows.place  # grouped and in order of arrival: the last one stays
+        # One count for all roles: a challenger that joins late would otherwise repeat revisions users have seen.
+        revision = self.columns.waiting.revision[as_of % self.columns.waiting.slots, :, device].max(axis=1)
         for scored in self.scorer(Ask([self.names[place] for place in device], as_of, matrix)):
-            self._wait_for_truth(device, as_of, scored, last[device])
+            self._wait_for_truth(device, as_of, scored, last[device], revision.astype(np.int64))
 
-    def _wait_for_truth(self, device: Longs, as_of: Longs, scored: Scored, place: Longs) -> None:
+    def _wait_for_truth(self, device: Longs, as_of: Longs, scored: Scored, place: Longs, revision: Longs) -> None:
         if scored.model not in self.models:
             self.models.append(scored.model)
         waiting = self.columns.waiting
         spot = (as_of % waiting.slots, scored.role, device)
-        revision = waiting.revision[spot].astype(np.int64)
         waiting.value[spot], waiting.lower[spot], waiting.upper[spot] = scored.value, scored.lower, scored.upper
         waiting.revision[spot] = revision + 1
         waiting.model[spot] = self.models.index(scored.model)
         self.answers.append(Answered(device, as_of, revision, self.batch.sequence[place], scored))
         self.sums.forecast(self.batch.source[place], as_of, scored.role)
 
-    def _mature(self, device: Longs, old: Longs, new: Longs, source: npt.NDArray[np.int32]) -> None:
-        """Count forecasts whose target hour became final while heads moved from `old` to `new`."""
+    def _mature(self, rows: _Rows, device: Longs, old: Longs, new: Longs) -> None:
+        """Count forecasts whose target hour became final while the rows moved heads from `old` to `new`."""
         low, high = old - self.wait, new - self.wait
         span = np.minimum(high - low, self.columns.waiting.slots)
         owner = np.repeat(np.arange(len(span)), np.maximum(span, 0))
@@ -258,7 +258,10 @@ class _Work:
         waiting = self.columns.waiting
         issued = waiting.revision[as_of % waiting.slots, :, who]
         held = issued.any(axis=1)
-        who, as_of, owner = who[held], as_of[held], owner[held]
+        who, as_of = who[held], as_of[held]
+        # Heads never fall, so the rows' keys rise: the first not below an hour is the reading that made it final.
+        closer = np.searchsorted(rows.device << 32 | rows.after, who << 32 | (as_of + self.wait))
+        source = self.batch.source[rows.place[closer]]
         column = self.scenario.target_column
         truth = self.ring.value_at(who, as_of + self.scenario.horizon, column)
         latest = self.ring.value_at(who, as_of, column)
@@ -275,7 +278,7 @@ class _Work:
                 waiting.upper[cells],
                 waiting.model[cells],
             )
-            self.sums.mature(source[owner[have]], role, found)
+            self.sums.mature(source[have], role, found)
 
     def outcome(self) -> Outcome:
         """The finished change."""
@@ -302,9 +305,12 @@ def _heads(state: State, touched: Longs) -> Longs:
 
 
 def _extra(scenario: Scenario, devices: int, span: int) -> int:
-    """Hours of room that let one stretch hold many as-of hours of few devices, but never too many windows at once."""
+    """Hours of room that let one stretch hold many as-of hours of few devices, but never too many windows at once.
+
+    An hour that the next one closes late may lie a horizon back, more than the lateness: that much room there must be.
+    """
     room = STRETCH_WINDOWS // max(devices, 1)
-    return int(np.clip(span - scenario.lateness, 0, max(room, scenario.lateness)))
+    return int(np.clip(span - scenario.lateness, 0, max(room, scenario.horizon)))
 
 
 def matrix_of(machine: Machine, values: Floats, device: Longs, as_of: Longs) -> Floats:

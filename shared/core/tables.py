@@ -18,6 +18,7 @@ class Progress:
         converted: Channels that came in another unit, and its name.
         problem: What cut the file short (reason code, then words), None when it was read to its end.
         bytes_read: Of the file as it is stored.
+        header: Header line under which a CSV file's rows stand, None for other forms.
     """
 
     rows: int = 0
@@ -25,6 +26,7 @@ class Progress:
     converted: dict[str, str] = field(default_factory=dict)
     problem: str | None = None
     bytes_read: int = 0
+    header: str | None = None
 
 
 class LongTable:
@@ -61,6 +63,11 @@ class LongTable:
     def bytes_read(self) -> int:
         """Bytes of the file as it is stored."""
         return self._progress.bytes_read
+
+    @property
+    def header(self) -> str | None:
+        """Header line under which a CSV file's rows stand, None for other forms."""
+        return self._progress.header
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,3 +134,8 @@ class WideTable:
     def bytes_read(self) -> int:
         """Bytes of the file as it is stored."""
         return self._progress.bytes_read
+
+    @property
+    def header(self) -> str | None:
+        """Header line under which a CSV file's rows stand, None for other forms."""
+        return self._progress.header

@@ -94,19 +94,23 @@ def bodies(data: Path, partition: int) -> list[bytes]:
     return [amqp.read_message(record.message).body for record in records(data, partition)]
 
 
+def start_and_wait(*senders: ClientSender | EagerSender, events: int) -> None:
+    """Let senders run until each has as many acknowledged events; then they go on."""
+    for sender in senders:
+        sender.start()
+    until(lambda: all(len(sender.acknowledged) > events for sender in senders), "enough was acknowledged")
+
+
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # the client drops sockets that were cut
 def test_what_was_acknowledged_survives_the_kill_once_and_in_order(data: Path) -> None:
     acknowledged: list[list[bytes]] = [[] for _ in range(PARTITIONS)]
     for life in range(LIVES):
         endpoint = Endpoint(data, f"--hub=crash:{PARTITIONS}")
-        senders: list[ClientSender | EagerSender] = [
-            ClientSender(endpoint.connection("crash"), partition, life) for partition in range(2)
-        ]
-        senders.append(EagerSender(endpoint.port, life))
-        for sender in senders:
-            sender.start()
-        enough = 50 + 37 * life
-        until(lambda s=senders, n=enough: all(len(x.acknowledged) > n for x in s), "enough was sent")  # type: ignore[misc]
+        clients = [ClientSender(endpoint.connection("crash"), partition, life) for partition in range(2)]
+        eager = EagerSender(endpoint.port, life)
+        senders: list[ClientSender | EagerSender] = [*clients, eager]
+        start_and_wait(*clients, events=40 + 37 * life)
+        start_and_wait(eager, events=300 + 111 * life)
         endpoint.process.kill()
         endpoint.finish()
         for partition, sender in enumerate(senders):

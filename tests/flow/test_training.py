@@ -114,9 +114,7 @@ def test_serving_accepts_the_package_and_its_forecasts_are_close_to_the_truth(
 
 def test_the_refitted_model_is_saved_not_that_of_a_fold(trained: tuple[Path, dict[str, Any], str], data: Path) -> None:
     out, content, _ = trained
-    options = Options(
-        scenario=SCENARIO, readings=[data], out=out, tracking_uri="", now=NOW, test_from=TEST_FROM
-    )  # fmt: skip
+    options = Options(scenario=SCENARIO, readings=[data], out=out, tracking_uri="", now=NOW, test_from=TEST_FROM)
     prepared = prepare(options, Screen(Console(file=StringIO())))
     golden = decode_arrays("golden.npz", (out / "golden.npz").read_bytes())
     trees = int(content["metrics"]["trees"])
