@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import threading
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from shared.core.deployment import Deployment
 from shared.core.readings import Floats
 from shared.core.scenario import Scenario
 from shared.core.scoring import Ask, Control, Scored, bounds, clip
-from shared.core.state import CHAMPION
+from shared.core.state import CHALLENGER, CHAMPION
 from shared.errors import ContractBroken
 from shared.ports import Blobs, Clock, LoadModel, Model
 
@@ -23,30 +24,68 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    """Control and scorer of one moment; a batch uses one of these from beginning to end."""
+    """Control and scorer of one moment; a batch uses one of these from beginning to end.
+
+    Args:
+        scenario: Limits of the forecast.
+        control: What the control document says, as far as its packages are usable.
+        champion: Serves, None before the first deployment.
+        challenger: Scored beside it on the same features, None without one.
+        share: Share of the devices that the challenger answers instead; 0 is shadow.
+        salt: Makes the choice of these devices differ between rollouts.
+    """
 
     scenario: Scenario
     control: Control
     champion: Model | None
+    challenger: Model | None = None
+    share: float = 0.0
+    salt: str = ""
 
     def __call__(self, ask: Ask) -> Sequence[Scored]:
-        """Forecasts of the champion, none before the first deployment."""
+        """Forecasts of the champion, none before the first deployment, and of the challenger beside it."""
         if self.champion is None:
             return []
-        value, lower, upper = self.forecast(ask.matrix())
-        served = np.ones(len(value), bool)
-        return [Scored(CHAMPION, self.champion.manifest.version, value, lower, upper, served)]
+        matrix = ask.matrix()
+        value, lower, upper = self.forecast(matrix)
+        beside = self._beside(ask, matrix)
+        served = np.ones(len(value), bool) if beside is None else ~beside.served
+        scored = Scored(CHAMPION, self.champion.manifest.version, value, lower, upper, served)
+        return [scored] if beside is None else [scored, beside]
 
     def forecast(self, matrix: Floats) -> tuple[Floats, Floats, Floats]:
-        """Values, lower and upper ends of features, each of shape (n,).
+        """The champion's values, lower and upper ends, each of shape (n,).
 
         Raises:
             ContractBroken: There is no model, or it gave something that is not a number.
         """
         if self.champion is None:
             raise ContractBroken("no model is deployed")
-        value = clip(self.scenario, self.champion.predict(matrix))
-        return value, *bounds(self.scenario, self.champion.manifest.interval, value)
+        return self._of(self.champion, matrix)
+
+    def _of(self, model: Model, matrix: Floats) -> tuple[Floats, Floats, Floats]:
+        value = clip(self.scenario, model.predict(matrix))
+        return value, *bounds(self.scenario, model.manifest.interval, value)
+
+    def _beside(self, ask: Ask, matrix: Floats) -> Scored | None:
+        """The challenger's answers; one that fails is left out of the batch and never stops it."""
+        if self.challenger is None:
+            return None
+        version = self.challenger.manifest.version
+        try:
+            value, lower, upper = self._of(self.challenger, matrix)
+        except ContractBroken as error:
+            log.error("challenger %s is left out of a batch: %s", version, error)
+            return None
+        chosen = {device: chance(self.salt, device) < self.share for device in set(ask.device)}
+        served = np.array([chosen[device] for device in ask.device], bool)
+        return Scored(CHALLENGER, version, value, lower, upper, served)
+
+
+def chance(salt: str, device: str) -> float:
+    """A device's fixed place between 0 and 1 in a rollout: those below the share belong to the canary."""
+    digest = hashlib.blake2b(f"{salt}/{device}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
 
 
 @dataclass
@@ -94,21 +133,33 @@ class Serving:
             self._refuse("deployment", error)
         else:
             self.problems.clear()  # they are of the document before
-            self._now = Answering(self.scenario, *self._serve(wanted))
+            self._now = self._serve(wanted)
         self._etag = etag
 
-    def _serve(self, wanted: Deployment) -> tuple[Control, Model | None]:
-        champion = self._now.champion if self._now else None
-        if wanted.champion is None:
-            champion = None
-        elif champion is None or champion.manifest.version != wanted.champion:
-            try:
-                champion = self._loaded(wanted.champion)
-                log.info("model %s serves from now on", wanted.champion)
-            except ContractBroken as error:
-                self._refuse(wanted.champion, error)
-        version = champion.manifest.version if champion else None
-        return Control(version, None, frozenset(wanted.quarantine)), champion
+    def _serve(self, wanted: Deployment) -> Answering:
+        """What can be served of what is wanted: a broken champion leaves the old one, a broken challenger none."""
+        now = self._now
+        champion = self._model(wanted.champion, now.champion if now else None)
+        challenger = self._model(wanted.challenger, None) if champion else None
+        versions = [model.manifest.version if model else None for model in (champion, challenger)]
+        control = Control(*versions, frozenset(wanted.quarantine))
+        return Answering(self.scenario, control, champion, challenger, wanted.share, wanted.salt)
+
+    def _model(self, version: str | None, otherwise: Model | None) -> Model | None:
+        """The model of a version, loaded unless it is in use already; `otherwise` when its package is refused."""
+        if version is None:
+            return None
+        now = self._now
+        for model in (now.champion, now.challenger) if now else ():
+            if model is not None and model.manifest.version == version:
+                return model
+        try:
+            model = self._loaded(version)
+        except ContractBroken as error:
+            self._refuse(version, error)
+            return otherwise
+        log.info("model %s is loaded", version)
+        return model
 
     def _loaded(self, version: str) -> Model:
         files: dict[str, bytes] = {}

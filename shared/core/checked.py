@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-_MISSING = object()
 
 
 def build(kind: type[T], raw: object, where: str, problems: list[str]) -> T | None:
@@ -20,22 +19,38 @@ def build(kind: type[T], raw: object, where: str, problems: list[str]) -> T | No
         where: Path of the mapping in the file, for the messages.
         problems: Receives one line per problem: key, value, what is allowed.
     """
+    before = len(problems)
+    values, _ = read(kind, raw, where, problems)
+    return kind(**values) if len(problems) == before else None
+
+
+def read(kind: type, raw: object, where: str, problems: list[str]) -> tuple[dict[str, Any], set[str]]:
+    """Read a mapping's values as far as they are what `kind` wants; arguments as for `build`.
+
+    Returns:
+        Values by field (of a list or table with wrong entries the right ones), and the names of the fields that are
+        missing or not wholly right.
+    """
+    fields = {field.name: field for field in dataclasses.fields(kind)}
     if not isinstance(raw, Mapping):
         problems.append(f"{where}: {raw!r} is not a table")
-        return None
-    hints = typing.get_type_hints(kind)
-    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+        return {}, set(fields)
     known = ", ".join(sorted(fields))
     problems.extend(f"{_join(where, key)}: unknown key; known are {known}" for key in raw if key not in fields)
-    before = len(problems)
+    hints = typing.get_type_hints(kind)
     values: dict[str, Any] = {}
+    wrong: set[str] = set()
     for name, field in fields.items():
-        item = raw.get(name, _MISSING)
-        if item is not _MISSING:
-            values[name] = _value(hints[name], item, _join(where, name), problems)
+        before = len(problems)
+        if name in raw:
+            value = _value(hints[name], raw[name], _join(where, name), problems)
+            if len(problems) == before or isinstance(value, tuple | dict):
+                values[name] = value
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             problems.append(f"{_join(where, name)}: missing")
-    return kind(**values) if len(problems) == before else None
+        if len(problems) > before:
+            wrong.add(name)
+    return values, wrong
 
 
 def _join(where: str, key: object) -> str:
@@ -69,14 +84,27 @@ def _sequence(args: tuple[Any, ...], item: object, where: str, problems: list[st
         return ()
     if args[-1] is not Ellipsis and len(item) != len(args):
         problems.append(f"{where}: has {len(item)} entries, needs {len(args)}")
-    return tuple(_value(args[0], entry, f"{where}[{i}]", problems) for i, entry in enumerate(item))
+    return tuple(_right(args[0], {f"{where}[{i}]": entry for i, entry in enumerate(item)}, problems).values())
 
 
 def _table(hint: Any, item: object, where: str, problems: list[str]) -> dict[str, Any]:
     if not isinstance(item, Mapping):
         problems.append(f"{where}: {item!r} is not a table")
         return {}
-    return {str(key): _value(hint, entry, _join(where, key), problems) for key, entry in item.items()}
+    names = {_join(where, key): str(key) for key in item}
+    right = _right(hint, {place: item[key] for place, key in zip(names, item, strict=True)}, problems)
+    return {names[place]: value for place, value in right.items()}
+
+
+def _right(hint: Any, entries: Mapping[str, object], problems: list[str]) -> dict[str, Any]:
+    """Values of the entries (by their place in the file) that are as wanted."""
+    values: dict[str, Any] = {}
+    for place, entry in entries.items():
+        before = len(problems)
+        value = _value(hint, entry, place, problems)
+        if len(problems) == before:
+            values[place] = value
+    return values
 
 
 def _plain(kind: type, item: object, where: str, problems: list[str]) -> Any:

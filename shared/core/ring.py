@@ -21,6 +21,7 @@ Bools: TypeAlias = npt.NDArray[np.bool_]
 NO_HOUR = -1
 MINUTES = 60
 _LANES = 16
+CELLS_AT_ONCE = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,10 +243,15 @@ def windows(values: Floats, device: Longs, as_of: Longs, history: int) -> Floats
         Contiguous float32, shape (history, columns, n).
     """
     slots, width, devices = values.shape
-    hour = as_of[None, :] + np.arange(1 - history, 1)[:, None]
-    cell = (hour % slots) * (width * devices) + device[None, :]
-    index = cell[:, None, :] + (np.arange(width) * devices)[None, :, None]
-    cut: Floats = values.reshape(-1).take(index)
+    hour = width * devices  # cells from one hour to the next
+    hours = min(history, max(1, CELLS_AT_ONCE // (width * max(len(as_of), 1))))
+    cell = (as_of + 1 - history) % slots * hour + device
+    index = cell + (np.arange(hours) * hour)[:, None, None] + (np.arange(width) * devices)[:, None]
+    cut: Floats = np.empty((history, width, len(as_of)), np.float32)
+    for start in range(0, history, hours):  # an index of all hours at once would not fit into the processor's cache
+        part = cut[start : start + hours]
+        values.reshape(-1).take(index[: len(part)], out=part, mode="wrap")  # the slot after the last is the first
+        index += hours * hour
     return cut
 
 

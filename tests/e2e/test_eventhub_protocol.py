@@ -1,6 +1,7 @@
 """The endpoint against a bare AMQP peer: bad frames, windows, drains, big messages, slow readers, restarts."""
 
 import json
+import random
 import signal
 import socket
 import struct
@@ -29,6 +30,7 @@ from local.amqp_performatives import (
 )
 from local.amqp_types import Described, Symbol, ULong, encode
 from local.event_log import log_path, read
+from local.eventhub_messages import BATCH_FORMAT
 from tests.e2e.eventhub_process import Endpoint, until
 from tests.e2e.eventhub_raw import Peer, error_of, event
 
@@ -178,6 +180,37 @@ def test_a_peer_that_wants_heartbeats_gets_them(endpoint: Endpoint) -> None:
     peer.expect(Open)
     assert [peer.frame().body for _ in range(3)] == [b"", b"", b""]
     peer.socket.close()
+
+
+def test_two_hundred_damaged_conversations_leave_the_endpoint_as_it_was(endpoint: Endpoint, peer: Peer) -> None:
+    source = random.Random(20_261_120)  # noqa: S311 - noise, not a secret
+    terminus = Described(ULong(0x29), ["bad"]), Described(ULong(0x28), [address("bad")])
+    good = [
+        AMQP_HEADER,
+        build(0, Open("noise", max_frame_size=600)),
+        build(1, Begin(None, 0, 100, 100)),
+        build(1, Attach("p", 0, False, source=terminus[1], target=terminus[0], initial_delivery_count=0)),
+        build(1, Attach("c", 1, True, source=terminus[1], target=terminus[0])),
+        build(1, Flow(0, 100, 0, 100, 1, 0, 50)),
+        build(1, Transfer(0, 0, b"t", 0), event(b"x")),
+        build(1, Transfer(0, 1, b"t", BATCH_FORMAT), b"\x00\x53\x75" + encode(event(b"x"))),
+        build(1, Detach(1, closed=True)),
+        build(1, End()),
+    ]
+    for _ in range(200):
+        stream = bytearray(b"".join(good))
+        for _ in range(source.randint(1, 6)):
+            stream[source.randrange(8, len(stream))] = source.randrange(256)
+        noise = Peer(endpoint.port, open_it=False)
+        noise.raw(bytes(stream))
+        noise.socket.shutdown(socket.SHUT_WR)
+        with pytest.raises((EOFError, ConnectionResetError)):
+            while True:
+                noise.frame()
+        noise.socket.close()
+    peer.producer("bad")
+    peer.publish(event(b"still served"))
+    assert peer.outcome().state == ACCEPTED  # and the fixture sees that nothing was traced
 
 
 # -- what ends a session or a link only
