@@ -141,8 +141,8 @@ class Serving:
         now = self._now
         champion = self._model(wanted.champion, now.champion if now else None)
         challenger = self._model(wanted.challenger, None) if champion else None
-        versions = [model.manifest.version if model else None for model in (champion, challenger)]
-        control = Control(*versions, frozenset(wanted.quarantine))
+        first, second = (model.manifest.version if model else None for model in (champion, challenger))
+        control = Control(first, second, frozenset(wanted.quarantine))
         return Answering(self.scenario, control, champion, challenger, wanted.share, wanted.salt)
 
     def _model(self, version: str | None, otherwise: Model | None) -> Model | None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+_WRONG = object()
 
 
 def build(kind: type[T], raw: object, where: str, problems: list[str]) -> T | None:
@@ -44,7 +45,7 @@ def read(kind: type, raw: object, where: str, problems: list[str]) -> tuple[dict
         before = len(problems)
         if name in raw:
             value = _value(hints[name], raw[name], _join(where, name), problems)
-            if len(problems) == before or isinstance(value, tuple | dict):
+            if len(problems) == before or typing.get_origin(hints[name]) in (tuple, dict):
                 values[name] = value
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             problems.append(f"{_join(where, name)}: missing")
@@ -84,27 +85,22 @@ def _sequence(args: tuple[Any, ...], item: object, where: str, problems: list[st
         return ()
     if args[-1] is not Ellipsis and len(item) != len(args):
         problems.append(f"{where}: has {len(item)} entries, needs {len(args)}")
-    return tuple(_right(args[0], {f"{where}[{i}]": entry for i, entry in enumerate(item)}, problems).values())
+    values = [_entry(args[0], entry, f"{where}[{i}]", problems) for i, entry in enumerate(item)]
+    return tuple(value for value in values if value is not _WRONG)
 
 
 def _table(hint: Any, item: object, where: str, problems: list[str]) -> dict[str, Any]:
     if not isinstance(item, Mapping):
         problems.append(f"{where}: {item!r} is not a table")
         return {}
-    names = {_join(where, key): str(key) for key in item}
-    right = _right(hint, {place: item[key] for place, key in zip(names, item, strict=True)}, problems)
-    return {names[place]: value for place, value in right.items()}
+    values = {str(key): _entry(hint, entry, _join(where, key), problems) for key, entry in item.items()}
+    return {key: value for key, value in values.items() if value is not _WRONG}
 
 
-def _right(hint: Any, entries: Mapping[str, object], problems: list[str]) -> dict[str, Any]:
-    """Values of the entries (by their place in the file) that are as wanted."""
-    values: dict[str, Any] = {}
-    for place, entry in entries.items():
-        before = len(problems)
-        value = _value(hint, entry, place, problems)
-        if len(problems) == before:
-            values[place] = value
-    return values
+def _entry(hint: Any, item: object, where: str, problems: list[str]) -> Any:
+    before = len(problems)
+    value = _value(hint, item, where, problems)
+    return value if len(problems) == before else _WRONG
 
 
 def _plain(kind: type, item: object, where: str, problems: list[str]) -> Any:

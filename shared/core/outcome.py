@@ -60,6 +60,7 @@ class Outcome:
         predictions: Forecasts that became due.
         touched: Global indices of the touched devices, rising, int64.
         columns: Their columns after the batch.
+        hours: How many of a device's newest hours the batch may have changed.
         devices: Ids of devices heard of for the first time.
         sources: Tallies of the batch's sources after it.
         models: Model versions used for the first time.
@@ -71,6 +72,7 @@ class Outcome:
     predictions: Predictions
     touched: Longs
     columns: Columns
+    hours: int
     devices: list[str]
     sources: dict[str, Tally]
     models: list[str]
@@ -87,7 +89,7 @@ class Outcome:
         for device in self.devices:
             state.index[device] = len(state.devices)
             state.devices.append(device)
-        state.columns.put(self.touched, self.columns)
+        state.columns.put(self.touched, self.columns, self.hours)
         state.models.extend(self.models)
         state.sources.update(self.sources)
         tallies.add_errors(state.errors, self.errors)

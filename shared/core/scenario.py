@@ -9,13 +9,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from shared.core.checked import build
+from shared.core.checked import read
 from shared.errors import ConfigError
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+Problem: TypeAlias = tuple[tuple[str, ...], str]  # the fields that a rule rests on, and what is wrong
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +184,12 @@ class Scenario(_Fields):
         return self.stored.index(self.target)
 
 
+# What the rules see in place of a field without a default that cannot be read; no rule that rests on it is reported.
+_STAND_IN: dict[str, Any] = {
+    "name": "", "title": "", "task": "regression", "key": "", "target": "", "featurizer": "", "channels": (),
+}  # fmt: skip
+
+
 def parse(raw: Mapping[str, object]) -> Scenario:
     """Check a scenario file's content.
 
@@ -190,29 +197,30 @@ def parse(raw: Mapping[str, object]) -> Scenario:
         ConfigError: Something is wrong; the message lists every problem, one a line.
     """
     problems: list[str] = []
-    scenario = build(Scenario, raw, "", problems)
-    if scenario is not None:
-        problems.extend(_problems(scenario))
-    if scenario is None or problems:
+    values, wrong = read(Scenario, raw, "", problems)
+    scenario = Scenario(**{**_STAND_IN, **values})
+    problems.extend(line for fields, line in _problems(scenario) if wrong.isdisjoint(fields))
+    if problems:
         lines = "\n".join(f"  {problem}" for problem in problems)
         raise ConfigError(f"scenario {raw.get('name', '')!r} has {len(problems)} problem(s):\n{lines}")
     return scenario
 
 
-def _problems(scenario: Scenario) -> Iterable[str]:
+def _problems(scenario: Scenario) -> Iterable[Problem]:
     yield from _limits(scenario)
-    yield from _channels(scenario)
+    yield from _names(scenario)
+    for channel in scenario.channels:
+        yield from (((), line) for line in _channel(channel))
     yield from _zones(scenario)
     yield from _categories(scenario)
 
 
-def _limits(scenario: Scenario) -> Iterable[str]:
+def _limits(scenario: Scenario) -> Iterable[Problem]:
     bounds = {
         "cadence_s": (scenario.cadence_s, 3600, 3600),
         "samples_per_hour": (scenario.samples_per_hour, 1, 60),
         "history": (scenario.history, 2, 2000),
         "horizon": (scenario.horizon, 1, 168),
-        "lateness": (scenario.lateness, 0, scenario.horizon),
         "interval": (scenario.interval, 0.5, 0.99),
         "search.trials": (scenario.search.trials, 1, 200),
         "search.folds": (scenario.search.folds, 2, 10),
@@ -220,25 +228,30 @@ def _limits(scenario: Scenario) -> Iterable[str]:
     }
     for key, (value, low, high) in bounds.items():
         if not low <= value <= high:
-            yield f"{key}: {value!r} is outside {low} to {high}"
+            yield (key.partition(".")[0],), f"{key}: {value!r} is outside {low} to {high}"
+    if not 0 <= scenario.lateness <= scenario.horizon:
+        yield ("lateness", "horizon"), f"lateness: {scenario.lateness} is outside 0 to horizon {scenario.horizon}"
     if not scenario.history > scenario.horizon + scenario.lateness:
-        yield f"history: {scenario.history} is not above horizon + lateness {scenario.horizon + scenario.lateness}"
+        needed = scenario.horizon + scenario.lateness
+        yield (
+            ("history", "horizon", "lateness"),
+            f"history: {scenario.history} is not above horizon + lateness {needed}",
+        )
+
+
+def _names(scenario: Scenario) -> Iterable[Problem]:
     if not NAME.fullmatch(scenario.name):
-        yield f"name: {scenario.name!r} is not lower-case letters, digits and underscores"
-
-
-def _channels(scenario: Scenario) -> Iterable[str]:
+        yield ("name",), f"name: {scenario.name!r} is not lower-case letters, digits and underscores"
+    known, fields = ", ".join(scenario.channel_names), ("target", "channels")
     if scenario.target not in scenario.channel_names:
-        yield f"target: {scenario.target!r} is not a channel; channels are {', '.join(scenario.channel_names)}"
+        yield fields, f"target: {scenario.target!r} is not a channel; channels are {known}"
     elif scenario.target_channel.aggregate == "circular":
-        yield f"target: {scenario.target!r} is circular; a forecast needs a mean or a sum"
-    known = [name.casefold() for c in scenario.channels for name in {c.name, *c.aliases}]
-    known += [name.casefold() for name in {*scenario.names.device, *scenario.names.time}]
-    for name, count in Counter(known).items():
+        yield fields, f"target: {scenario.target!r} is circular; a forecast needs a mean or a sum"
+    found = [name.casefold() for c in scenario.channels for name in {c.name, *c.aliases}]
+    found += [name.casefold() for name in {*scenario.names.device, *scenario.names.time}]
+    for name, count in Counter(found).items():
         if count > 1:
-            yield f"channels: the name {name!r} stands for {count} things"
-    for channel in scenario.channels:
-        yield from _channel(channel)
+            yield (), f"channels: the name {name!r} stands for {count} things"
 
 
 def _channel(channel: Channel) -> Iterable[str]:
@@ -258,28 +271,27 @@ def _apart(channel: Channel, detect: tuple[float, float]) -> bool:
     return detect[0] < detect[1] and (detect[1] < channel.minimum or detect[0] > channel.maximum)
 
 
-def _zones(scenario: Scenario) -> Iterable[str]:
-    for where, zone in [
-        ("zone", scenario.zone),
-        *((f"stations.{k}.zone", s.zone) for k, s in scenario.stations.items()),
-    ]:
+def _zones(scenario: Scenario) -> Iterable[Problem]:
+    stations = {f"stations.{name}.zone": station.zone for name, station in scenario.stations.items()}
+    for where, zone in {"zone": scenario.zone, **stations}.items():
         try:
             ZoneInfo(zone)
         except (ZoneInfoNotFoundError, ValueError, OSError):
-            yield f"{where}: {zone!r} is not a known time zone"
+            yield (), f"{where}: {zone!r} is not a known time zone"
 
 
-def _categories(scenario: Scenario) -> Iterable[str]:
+def _categories(scenario: Scenario) -> Iterable[Problem]:
     uppers = [category.upper for category in scenario.categories]
     if uppers != sorted(set(uppers)):
-        yield f"categories: upper bounds {uppers} do not rise"
-    if (
-        uppers
-        and scenario.target in scenario.channel_names
-        and not math.isclose(uppers[-1], scenario.target_channel.maximum)
-    ):
-        maximum = scenario.target_channel.maximum
-        yield f"categories: the last upper bound {uppers[-1]} is not the target's maximum {maximum}"
+        yield (), f"categories: upper bounds {uppers} do not rise"
+    if not uppers or scenario.target not in scenario.channel_names:
+        return
+    maximum = scenario.target_channel.maximum
+    if not math.isclose(uppers[-1], maximum):
+        yield (
+            ("categories", "target", "channels"),
+            f"categories: the last upper bound {uppers[-1]} is not the target's maximum {maximum}",
+        )
 
 
 def with_overrides(scenario: Scenario, **changes: object) -> Scenario:
@@ -289,7 +301,7 @@ def with_overrides(scenario: Scenario, **changes: object) -> Scenario:
         ConfigError: The result breaks a rule.
     """
     changed = dataclasses.replace(scenario, **changes)  # type: ignore[arg-type]
-    problems = list(_problems(changed))
+    problems = [line for _, line in _problems(changed)]
     if problems:
         raise ConfigError("\n".join(problems))
     return changed

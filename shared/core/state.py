@@ -140,22 +140,36 @@ class Columns:
             device: Rising device indices, shape (n,).
             extra: Hours of room added to the slots.
         """
-        out = Columns.empty(self.ring.layout, self.waiting.slots, len(device), extra)
         known = int(np.searchsorted(device, len(self.ring.head)))
+        if known == len(device) and not extra:
+            return self._copies(device)
+        out = Columns.empty(self.ring.layout, self.waiting.slots, len(device), extra)
         out.ring.head[:known] = self.ring.head[device[:known]]
+        places, slots = np.arange(known), self.ring.slots
         for name, array in out.arrays().items():
-            move(self.arrays()[name], device[:known], array, np.arange(known), out.ring.head[:known])
+            move(self.arrays()[name], device[:known], array, places, out.ring.head[:known], slots)
         return out
 
-    def put(self, device: Longs, source: Columns) -> None:
-        """Write columns back that `take` gave, growing for devices not yet here."""
+    def _copies(self, device: Longs) -> Columns:
+        ring = {name: array.take(device, axis=2) for name, array in self.ring.arrays().items()}
+        waiting = {name: array.take(device, axis=2) for name, array in self.waiting.arrays().items()}
+        return Columns(Ring(self.ring.layout, self.ring.head[device], **ring), Waiting(**waiting))
+
+    def put(self, device: Longs, source: Columns, hours: int) -> None:
+        """Write columns back that `take` gave, growing for devices not yet here.
+
+        Args:
+            device: Their indices.
+            source: The columns.
+            hours: How many of each device's newest hours may have changed; older ones are left alone.
+        """
         missing = int(device[-1]) + 1 - len(self.ring.head) if len(device) else 0
         if missing > 0:
             self.grow(max(missing, len(self.ring.head) // 2))
         self.ring.head[device] = source.ring.head
         every = np.arange(len(device))
         for name, array in self.arrays().items():
-            move(source.arrays()[name], every, array, device, source.ring.head)
+            move(source.arrays()[name], every, array, device, source.ring.head, hours)
 
     def grow(self, devices: int) -> None:
         """Add empty devices."""
@@ -175,12 +189,12 @@ def _pairs(one: dict[str, Array], other: dict[str, Array]) -> list[tuple[Array, 
     return [(one[name], other[name]) for name in one]
 
 
-def move(source: Array, columns: Longs, target: Array, places: Longs, head: Longs) -> None:
-    """Copy slotted columns, hour by hour when the two arrays have different numbers of slots."""
-    if len(source) == len(target):
+def move(source: Array, columns: Longs, target: Array, places: Longs, head: Longs, hours: int) -> None:
+    """Copy the newest hours of slotted columns; the two arrays may have different numbers of slots."""
+    held = min(len(source), len(target), hours)
+    if held == len(source) == len(target):
         target[:, :, places] = source[:, :, columns]
         return
-    held = min(len(source), len(target))
     hour = head[None, :] - np.arange(held)[:, None]
     target[hour % len(target), :, places[None, :]] = source[hour % len(source), :, columns[None, :]]
 

@@ -137,6 +137,7 @@ class _Work:
         rows = rows.at(~late)
         rows = rows.at(self._first_of_minute(rows))
         by = groups(rows.device, rows.hour, rows.before, rows.after, self.scenario.horizon)
+        self.hours = by.hours
         extra = _extra(self.scenario, len(self.touched), by.span)
         rules = Rules(self.scenario.horizon, self.scenario.lateness + extra)
         return rows, cut(by, rows.hour, rows.before, rows.after, rules), extra
@@ -290,6 +291,7 @@ class _Work:
             predictions(self.answers, self.names.__getitem__),
             self.touched,
             self.columns,
+            self.hours,
             self.new_devices,
             self.sums.sources,
             self.models[len(self.state.models) :],

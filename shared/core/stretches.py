@@ -53,12 +53,14 @@ class Groups:
         starts: First row of each device.
         ends: Row after its last.
         oldest: Oldest as-of hour its readings may touch.
+        changed: Oldest hour they may change: its head before the batch, or the hour of an older reading.
         newest: Its head after the batch.
     """
 
     starts: Longs
     ends: Longs
     oldest: Longs
+    changed: Longs
     newest: Longs
 
     @property
@@ -66,15 +68,21 @@ class Groups:
         """Hours from the oldest touched as-of hour to the head, the largest of all devices."""
         return int((self.newest - self.oldest).max(initial=0))
 
+    @property
+    def hours(self) -> int:
+        """Hours from the oldest changed one to the head, both counted, the largest of all devices."""
+        return int((self.newest - self.changed).max(initial=-1)) + 1
+
 
 def groups(device: Longs, hour: Longs, before: Longs, after: Longs, horizon: int) -> Groups:
     """Find the devices' rows; arguments as for `cut`."""
     if not len(device):
-        return Groups(*(np.empty(0, np.int64) for _ in range(4)))
+        return Groups(*(np.empty(0, np.int64) for _ in range(5)))
     starts = np.flatnonzero(np.r_[True, device[1:] != device[:-1]])
     ends = np.r_[starts[1:], len(device)]
-    oldest = np.minimum(_oldest(hour[starts], before[starts], horizon), np.minimum.reduceat(hour, starts))
-    return Groups(starts, ends, oldest, after[ends - 1])
+    lowest = np.minimum.reduceat(hour, starts)
+    oldest = np.minimum(_oldest(hour[starts], before[starts], horizon), lowest)
+    return Groups(starts, ends, oldest, np.minimum(before[starts], lowest), after[ends - 1])
 
 
 def cut(grouped: Groups, hour: Longs, before: Longs, after: Longs, rules: Rules) -> Longs:

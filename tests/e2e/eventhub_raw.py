@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from local.amqp_frames import AMQP_HEADER, SASL_HEADER, Frame, FrameReader
@@ -63,6 +64,13 @@ class Peer:
                 raise EOFError
             self._frames += self._reader.feed(data)
         return self._frames.pop(0)
+
+    def until_gone(self) -> None:
+        """Read until the endpoint closes the connection."""
+        with suppress(EOFError, ConnectionResetError):
+            while True:
+                self.frame()
+        self.socket.close()
 
     def next(self) -> tuple[Performative, bytes]:
         """The next frame with a performative."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +24,7 @@ from shared.core.features import Feature
 from shared.core.package import FILES, Damped, Interval, Manifest, decode_manifest, encode_manifest
 from shared.core.readings import Floats, Longs, Readings
 from shared.core.scenario import Scenario, parse
-from shared.core.state import Columns, State
+from shared.core.state import State
 from shared.core.step import Machine
 from shared.errors import TransientFailure
 
@@ -266,11 +265,3 @@ def _plain(value: Any) -> Any:
     assert isinstance(value, (int, float, str, list, tuple, type(None))), type(value)
     return list(value) if isinstance(value, (list, tuple)) else value
 
-
-def columns_fields() -> set[str]:
-    """Fields of the columns that `picture` looks at; a new one must be added there."""
-    return {f.name for f in dataclasses.fields(Columns)}
-
-
-assert columns_fields() == {"ring", "waiting"}
-assert math.isfinite(SCENARIO.horizon)

@@ -10,12 +10,37 @@ from typing import TypeAlias
 
 import numpy as np
 
-from shared.core.scenario import Scenario
+from shared.core.scenario import Scenario, parse
 from shared.core.state import quantum
 
 Values: TypeAlias = tuple[float | None, ...]
 Guess: TypeAlias = Callable[[Sequence[float]], float]
 HALF_WIDTH = 5.0
+
+CHANNELS = [
+    {"name": "pm", "unit": "ug/m3", "minimum": 0, "maximum": 1000},
+    {"name": "rain", "unit": "mm", "minimum": 0, "maximum": 300, "aggregate": "sum"},
+    {"name": "wind", "unit": "deg", "minimum": 0, "maximum": 360, "aggregate": "circular"},
+]
+
+
+def small(samples_per_hour: int = 1, horizon: int = 3, lateness: int = 3, history: int = 7) -> Scenario:
+    """A scenario with every kind of aggregation and short windows."""
+    return parse(
+        {
+            "name": "small",
+            "title": "small",
+            "task": "regression",
+            "key": "device_id",
+            "target": "pm",
+            "featurizer": "hourly",
+            "channels": CHANNELS,
+            "samples_per_hour": samples_per_hour,
+            "horizon": horizon,
+            "lateness": lateness,
+            "history": history,
+        }
+    )
 
 
 @dataclass(frozen=True)

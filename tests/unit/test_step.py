@@ -22,39 +22,14 @@ from shared.core.events import Batch, Event, gather, pack, pack_end
 from shared.core.features import Feature
 from shared.core.outcome import Outcome
 from shared.core.readings import Floats, Longs, Readings
-from shared.core.scenario import Scenario, parse
+from shared.core.scenario import Scenario
 from shared.core.scoring import Ask, Control, Scored, Scorer
 from shared.core.state import CHAMPION, DAILY, ERRORS, ROLES, TOTALS, State
 from shared.core.step import Machine, step
-from tests.unit.plain_model import HALF_WIDTH, Ended, Guess, Models, Plain, Reading, Values
+from tests.unit.plain_model import HALF_WIDTH, Ended, Guess, Models, Plain, Reading, Values, small
 
 Item: TypeAlias = Reading | Ended | Models
 Batches: TypeAlias = list[tuple[Models, Batch]]
-
-CHANNELS = [
-    {"name": "pm", "unit": "ug/m3", "minimum": 0, "maximum": 1000},
-    {"name": "rain", "unit": "mm", "minimum": 0, "maximum": 300, "aggregate": "sum"},
-    {"name": "wind", "unit": "deg", "minimum": 0, "maximum": 360, "aggregate": "circular"},
-]
-
-
-def small(samples_per_hour: int = 1, horizon: int = 3, lateness: int = 3, history: int = 7) -> Scenario:
-    return parse(
-        {
-            "name": "small",
-            "title": "small",
-            "task": "regression",
-            "key": "device_id",
-            "target": "pm",
-            "featurizer": "hourly",
-            "channels": CHANNELS,
-            "samples_per_hour": samples_per_hour,
-            "horizon": horizon,
-            "lateness": lateness,
-            "history": history,
-        }
-    )
-
 
 SHAPES = [
     small(),
