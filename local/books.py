@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
-from local import event_log
+from local import books_sources, event_log
 from local.amqp import read_message
+from local.books_account import Account
 from shared.adapters.commit_files import ParquetFiles
-from shared.app.filing import Routed
 from shared.core import dead_letters
 from shared.core.commit import Commit, place_of
 from shared.core.events import unpack
@@ -22,44 +21,23 @@ from shared.core.outcome import CONFLICT, DISPOSITIONS
 from shared.errors import BadEvent
 from shared.ports import Blobs
 
-ARRIVED = ("applied", "stored_late", "duplicates", "conflicts")
-
-
-@dataclass
-class Account:
-    """Readings of one partition, or of one file.
-
-    Args:
-        name: Of the partition or file.
-        logged: Readings in the hub's log (partitions), or rows that route accepted (files).
-        counts: Readings in commits by what became of them, `undecodable` events, `predictions`.
-        waiting: Readings in the log that no commit covers yet.
-        problems: What does not balance.
-    """
-
-    name: str
-    logged: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
-    waiting: int = 0
-    problems: list[str] = field(default_factory=list)
-
-    @property
-    def arrived(self) -> int:
-        """Readings that arrived and were not redelivered, one for each undecodable event."""
-        return sum(self.counts[name] for name in ARRIVED) + self.counts["undecodable"]
-
 
 @dataclass
 class Books:
-    """All accounts."""
+    """All accounts: what the partitions committed, and what became of each source."""
 
     partitions: list[Account]
-    files: list[Account]
+    sources: list[Account]
 
     @property
     def problems(self) -> list[str]:
         """Everything that does not balance."""
-        return [f"{a.name}: {problem}" for a in (*self.partitions, *self.files) for problem in a.problems]
+        found = [f"{a.name}: {problem}" for a in (*self.partitions, *self.sources) for problem in a.problems]
+        sums = self.totals()
+        parts = sums["applied"] + sums["stored_late"] + sums["duplicates"] + sums["dead_lettered"]
+        if sums["arrived"] != parts and not sums["waiting"]:
+            found.append(f"{sums['arrived']} records arrived, {parts} are accounted for")
+        return found
 
     @property
     def balance(self) -> bool:
@@ -67,17 +45,19 @@ class Books:
         return not self.problems
 
     def totals(self) -> dict[str, int]:
-        """Sums over the partitions."""
-        sums: Counter[str] = Counter()
+        """Records over all: `arrived` from the sources, everything else from commits and dead letters."""
+        sums: Counter[str] = Counter(dict.fromkeys(DISPOSITIONS, 0))
         for account in self.partitions:
             sums.update(account.counts)
-            sums["logged"] += account.logged
             sums["waiting"] += account.waiting
-            sums["arrived"] += account.arrived
+        sums["arrived"] = sum(account.logged for account in self.sources) + sums["undecodable"]
+        rejected = sum(account.dead for account in self.sources)
+        sums["dead_lettered"] = rejected + sums.pop("conflicts") + sums.pop("undecodable")
+        sums["expired"] += sum(account.counts["expired"] for account in self.sources)
         return dict(sums)
 
 
-def recount(blobs: Blobs, files: ParquetFiles, logs: Path, hub: str) -> Books:
+def recount(blobs: Blobs, files: ParquetFiles, logs: Path, hub: str, devices: str) -> Books:
     """Count everything again.
 
     Args:
@@ -85,12 +65,13 @@ def recount(blobs: Blobs, files: ParquetFiles, logs: Path, hub: str) -> Books:
         files: Reads commits.
         logs: The endpoint's data folder.
         hub: Name of the hub "readings".
+        devices: Name of the devices' hub.
     """
     info = event_log.hub_info(logs, hub)
     partitions = range(info.partitions if info else 0)
     by_source: dict[str, Counter[str]] = {}
     accounts = [_partition(blobs, files, logs, hub, number, by_source) for number in partitions]
-    return Books(accounts, [_file(blobs, name, by_source) for name in _routes(blobs)])
+    return Books(accounts, books_sources.accounts(blobs, files.scenario, logs, devices, by_source))
 
 
 def _partition(
@@ -99,8 +80,9 @@ def _partition(
     account = Account(f"partition {number}")
     next_event = 0
     for commit, raw in _commits(blobs, files, number):
-        if commit.first != next_event:
+        if commit.first != next_event and not commit.follows == next_event < commit.first:
             account.problems.append(f"events {next_event} to {commit.first - 1} are in no commit")
+        account.counts["expired"] += max(0, commit.first - commit.follows)
         next_event = commit.next
         _count_commit(blobs, files, commit, raw, account, by_source)
     for record in event_log.read(event_log.log_path(logs, hub, number)):
@@ -168,27 +150,6 @@ def _rows(message: bytes, files: ParquetFiles) -> int:
         return len(unpack(read_message(message).body, files.scenario.channel_names)[1])
     except BadEvent:
         return 1
-
-
-def _routes(blobs: Blobs) -> list[str]:
-    return [name for name in blobs.names("receipts") if name.endswith("/route.json")]
-
-
-def _file(blobs: Blobs, name: str, by_source: dict[str, Counter[str]]) -> Account:
-    routed = msgspec.json.decode(blobs.read("receipts", name) or b"", type=Routed)
-    account = Account(f"file {routed.file!r}", routed.rows_accepted)
-    account.counts.update(by_source.get(routed.source, Counter()))
-    rejected = sum(routed.rejected.values())
-    buried = 0
-    for letter in blobs.names("dead-letter", f"file={name.split('/')[0]}/"):
-        buried += len(dead_letters.decode(blobs.read("dead-letter", letter) or b""))
-    if routed.rows_in != routed.rows_accepted + rejected:
-        account.problems.append(f"{routed.rows_in} rows in, {routed.rows_accepted} accepted, {rejected} rejected")
-    if buried != rejected:
-        account.problems.append(f"{rejected} rows rejected, {buried} in the dead-letter")
-    if account.arrived != routed.rows_accepted:
-        account.problems.append(f"{routed.rows_accepted} rows accepted, {account.arrived} in commits")
-    return account
 
 
 def as_json(books: Books) -> dict[str, Any]:

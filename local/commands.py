@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from rich.table import Table
 from local import books as bookkeeping
 from local.stack import Ports, Stack
 from local.stack_process import StackError
-from local.workspace import FOLDER, PROJECT, READINGS, TEMPLATE, Workspace
+from local.workspace import DEVICES, FOLDER, PROJECT, READINGS, TEMPLATE, Workspace
 from shared.adapters import package_files
 from shared.wiring import CONTAINERS
 
@@ -54,9 +55,7 @@ def up(given: argparse.Namespace) -> int:
 def func(given: argparse.Namespace) -> int:
     """Run Azurite and the endpoint on their usual ports, and the app under `func start` beside them."""
     if shutil.which("func") is None:
-        raise StackError(
-            "`func` was not found: install Azure Functions Core Tools 4, or use `make up`"
-        )
+        raise StackError("`func` was not found: install Azure Functions Core Tools 4, or use `make up`")
     settings = PROJECT / "local.settings.json"
     if not settings.exists():
         settings.write_text(TEMPLATE.read_text("utf-8"), "utf-8")
@@ -129,10 +128,11 @@ def deploy(given: argparse.Namespace) -> int:
     return 0
 
 
-def get(url: str) -> dict[str, Any]:
+def get(url: str, method: str = "GET") -> dict[str, Any]:
     """A JSON page of the host."""
+    request = urllib.request.Request(url, method=method)  # noqa: S310 - the host's own loopback address
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - the host's own loopback address
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - likewise
             found: dict[str, Any] = json.load(answer)
     except urllib.error.HTTPError as error:
         found = json.load(error)
@@ -167,10 +167,21 @@ def status(given: argparse.Namespace) -> int:
     return 0
 
 
+def replay(given: argparse.Namespace) -> int:
+    """Feed dead letters back through the app's admin route."""
+    space, console = Workspace.of(given.root or FOLDER), Console(highlight=False)
+    query = urllib.parse.urlencode({"prefix": given.prefix, "reason": ",".join(given.reason or [])})
+    done = get(f"{space.host_url}/api/replay?{query}", method="POST")
+    console.print(
+        f"{done['tried']:,} dead letters tried, {done['accepted']:,} accepted, {done['kept']:,} refused again"
+    )
+    return 0
+
+
 def books(given: argparse.Namespace) -> int:
     """Recount; 1 when something does not balance."""
     space, console = Workspace.of(given.root or FOLDER), Console(highlight=False)
-    found = bookkeeping.recount(space.blobs, space.files, space.logs, READINGS)
+    found = bookkeeping.recount(space.blobs, space.files, space.logs, READINGS, DEVICES)
     if given.json:
         console.print_json(json.dumps(bookkeeping.as_json(found)))
     else:
@@ -180,16 +191,20 @@ def books(given: argparse.Namespace) -> int:
 
 def show_books(console: Console, found: bookkeeping.Books) -> None:
     """The books as a table, and what does not balance."""
-    names = ("applied", "stored_late", "duplicates", "conflicts", "undecodable", "redelivered", "predictions")
-    table = Table("", "arrived", *(name.replace("_", " ") for name in names), box=None)
-    for account in (*found.partitions, *found.files):
+    names = ("applied", "stored_late", "duplicates", "conflicts", "redelivered", "predictions")
+    table = Table("", "records", *(name.replace("_", " ") for name in names), "dead letters", box=None)
+    for account in (*found.partitions, *found.sources):
         counts = (f"{account.counts[name]:,}" for name in names)
-        table.add_row(account.name, f"{account.arrived:,}", *counts)
+        table.add_row(account.name, f"{account.logged:,}", *counts, f"{account.dead:,}")
     console.print(table)
     for problem in found.problems:
         console.print(f"does not balance: {problem}", style="red", markup=False)
     if found.balance:
-        console.print("the books balance: arrived = applied + stored late + duplicates + conflicts + undecodable")
+        sums = found.totals()
+        shares = ("applied", "stored_late", "duplicates", "dead_lettered")
+        parts = " + ".join(f"{sums[name]:,} {name.replace('_', ' ')}" for name in shares)
+        console.print(f"the books balance: {sums['arrived']:,} arrived = {parts}")
+        console.print(f"beside it: {sums['redelivered']:,} redelivered, {sums['expired']:,} expired")
 
 
 def demo(given: argparse.Namespace) -> int:

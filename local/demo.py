@@ -29,7 +29,7 @@ from local.evaluate import Evaluation, evaluate
 from local.fleet import Fleet
 from local.stack import Stack
 from local.stack_process import StackError
-from local.workspace import FOLDER, PROJECT, READINGS, Workspace
+from local.workspace import DEVICES, FOLDER, PROJECT, READINGS, Workspace
 from shared.adapters import package_files, scenario_files
 from shared.core.package import Manifest, decode_manifest
 from shared.core.scenario import Scenario
@@ -146,7 +146,7 @@ def _loop(
         detail.append(f"{second['rows_in'] / score_seconds:,.0f} rows per second from the drop to the summary")
     with story.phase("compare forecasts with what came, and recount the books") as detail:
         evaluation = evaluate(space.blobs, space.files, manifest.damped, since)
-        books = bookkeeping.recount(space.blobs, space.files, space.logs, READINGS)
+        books = bookkeeping.recount(space.blobs, space.files, space.logs, READINGS, DEVICES)
         detail.extend(f"does not balance: {problem}" for problem in books.problems)
         detail.append(", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in books.totals().items()))
     rows = {name: first[name] + second[name] for name in ("rows_in", "rows_accepted", "rows_rejected")}

@@ -188,16 +188,20 @@ class OutgoingLink:
 
     def pump(self) -> None:
         """Send what credit, session and connection allow; one share only, then ask for another turn."""
-        if self.credit > 0 and self.wire.writable:
-            messages = self.take()
-            for message in messages:
-                self.wire.send(self.handle, message)
-            self.credit -= len(messages)
-            self._delivery_count = (self._delivery_count + len(messages)) & _UINT
-            if messages:
-                self.wire.want(self)
-            elif self._draining:
-                self._drained()
+        if self.credit <= 0 or not self.wire.writable:
+            return
+        messages = self.take()
+        for sent, message in enumerate(messages):
+            if not self.wire.writable:  # the window closed half way
+                self.give_back(messages[sent:])
+                return
+            self.wire.send(self.handle, message)
+            self.credit -= 1
+            self._delivery_count = (self._delivery_count + 1) & _UINT
+        if messages:
+            self.wire.want(self)
+        elif self._draining:
+            self._drained()
 
     def _drained(self) -> None:
         self._delivery_count = (self._delivery_count + self.credit) & _UINT
@@ -211,6 +215,10 @@ class OutgoingLink:
 
     def take(self) -> list[bytes]:
         """The next messages, at most `credit` of them."""
+        raise NotImplementedError
+
+    def give_back(self, messages: list[bytes]) -> None:
+        """The last of those taken could not be sent."""
         raise NotImplementedError
 
 
@@ -251,6 +259,10 @@ class ConsumerLink(OutgoingLink):
         metric = runtime_metric(log.end - 1, self._partition.last_offset, log.last_enqueued_ms, now_ms)
         return [metric + message for message in messages]
 
+    def give_back(self, messages: list[bytes]) -> None:
+        """Read them again later."""
+        self._position -= len(messages)
+
 
 class ReplyLink(OutgoingLink):
     """Gives the replies of a node back."""
@@ -269,6 +281,10 @@ class ReplyLink(OutgoingLink):
     def take(self) -> list[bytes]:
         """The replies that credit allows."""
         return [self._queue.popleft() for _ in range(min(self.credit, len(self._queue)))]
+
+    def give_back(self, messages: list[bytes]) -> None:
+        """Keep them for later."""
+        self._queue.extendleft(reversed(messages))
 
 
 Link = IncomingLink | OutgoingLink

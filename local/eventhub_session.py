@@ -67,7 +67,7 @@ class Session:
         self._links: dict[int, Link] = {}
         self._detaching: set[int] = set()  # handles whose detach the peer has not answered yet
         self._outcomes: list[tuple[int, Raw]] = []
-        self._blocked: deque[tuple[int, bytes, bytes | memoryview]] = deque()  # frames that wait for the window
+        self._blocked: deque[tuple[int, bytes, bytes | memoryview]] = deque()  # of one message, until the window opens
 
     # -- frames from the peer
 

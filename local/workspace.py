@@ -22,7 +22,7 @@ from shared.core.scenario import Scenario
 PROJECT = stack.PROJECT
 FOLDER = PROJECT / ".airloop"
 TEMPLATE = PROJECT / "local.settings.json.template"
-READINGS = "readings"
+READINGS, DEVICES = "readings", "telemetry"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from shared.adapters.commit_files import ParquetFiles
 from shared.adapters.event_hub import EventHubStream
 from shared.adapters.tables import open_table
 from shared.app.filing import Filing
+from shared.app.latencies import Latencies
 from shared.app.partition import Partition, Tools
 from shared.app.resubmit import Resubmit
 from shared.app.route import RouteFile
@@ -106,6 +107,7 @@ class Pipeline:
             "champion": answering.control.champion,
             "refused": dict(self.tools.serving.problems),
             "partitions": partitions,
+            "latency": self.tools.latencies.summary(),
         }
 
 
@@ -136,6 +138,8 @@ def assemble(
         snapshots=Snapshots(scenario, blobs, settings.snapshot_commits, beside),
         ended=filing.ended,
         batch_rows=settings.batch_rows,
+        clock=clock,
+        latencies=Latencies(),
     )
     route_file = RouteFile(
         machine=machine,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
+from shared.app.latencies import Latencies
 from shared.app.replay import Stored, control_of
 from shared.app.serving import Serving
 from shared.app.snapshots import Snapshots
@@ -24,7 +25,7 @@ from shared.core.scoring import Control
 from shared.core.state import State
 from shared.core.step import Machine, step
 from shared.errors import BadEvent, ContractBroken, StateConflict
-from shared.ports import Blobs, Files, Stream
+from shared.ports import Blobs, Clock, Files, Stream
 
 log = logging.getLogger(__name__)
 READING_BYTES = 14
@@ -44,6 +45,8 @@ class Tools:
         snapshots: Where recovery begins.
         ended: Called with the state and the source after a source's end marker was committed.
         batch_rows: Most readings in one commit, about.
+        clock: Says how long a forecast took.
+        latencies: How long recent ones took, for the health route.
     """
 
     machine: Machine
@@ -54,6 +57,8 @@ class Tools:
     snapshots: Snapshots
     ended: Callable[[State, str], None]
     batch_rows: int
+    clock: Clock
+    latencies: Latencies
 
 
 @dataclass
@@ -187,6 +192,7 @@ class Partition:
             log.warning("partition %d: another worker committed event %d first", self.number, batch.first)
             return False
         outcome.put(state)
+        tools.latencies.add(tools.clock.now_ms(), batch.born_ms)
         self._receipts(state, batch)
         tools.snapshots.consider(state)
         return True

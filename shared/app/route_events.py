@@ -103,8 +103,9 @@ class RoutePartition:
         parsed = self._parsed(events)
         source = f"{HUB_PREFIX}{self.number}.{at.epoch}"
         channels = self.road.scenario.channel_names
+        born_ms = min(event.enqueued_ms for event in events)
         for partition, readings in split(parsed.readings, self.road.readings.partitions()):
-            self.road.readings.send(partition, list(pack(source, channels, readings)))
+            self.road.readings.send(partition, list(pack(source, channels, readings, born_ms)))
         self._bury(source, events, parsed.rejected)
         self._advance(at, etag, events, parsed, expired)
 

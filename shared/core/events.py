@@ -40,6 +40,7 @@ class Packed(msgspec.Struct, frozen=True, array_like=True):
         position: Positions in the source, rising, int64.
         values: float32, row by row.
         end: Position after the source's last record, when this is its end marker.
+        born_ms: When the oldest of its messages was enqueued at the devices' hub, -1 where that is not known.
     """
 
     version: int
@@ -51,6 +52,7 @@ class Packed(msgspec.Struct, frozen=True, array_like=True):
     position: bytes
     values: bytes
     end: int | None = None
+    born_ms: int = -1
 
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -83,28 +85,29 @@ def rows_of(readings: Readings, rows: Longs) -> Readings:
     )
 
 
-def pack(source: str, channels: Sequence[str], readings: Readings) -> Iterator[bytes]:
+def pack(source: str, channels: Sequence[str], readings: Readings, born_ms: int = -1) -> Iterator[bytes]:
     """Events of one partition, in order, each within the size limit.
 
     Args:
         source: Where the readings came from.
         channels: Names of the value columns.
         readings: Rows of one partition in the order of the source.
+        born_ms: When the oldest of their messages was enqueued at the devices' hub.
     """
     rows = len(readings)
     limit = max(1, (EVENT_BYTES - 2_000) // (14 + 4 * len(channels)))
     start = 0
     while start < rows:
         end = min(start + limit, rows)
-        body = _encode(source, channels, rows_of(readings, np.arange(start, end)))
+        body = _encode(source, channels, rows_of(readings, np.arange(start, end)), born_ms)
         while len(body) > EVENT_BYTES and end > start + 1:  # long device ids: halve until it fits
             end = start + (end - start) // 2
-            body = _encode(source, channels, rows_of(readings, np.arange(start, end)))
+            body = _encode(source, channels, rows_of(readings, np.arange(start, end)), born_ms)
         yield body
         start = end
 
 
-def _encode(source: str, channels: Sequence[str], rows: Readings) -> bytes:
+def _encode(source: str, channels: Sequence[str], rows: Readings, born_ms: int) -> bytes:
     return _ENCODER.encode(
         Packed(
             VERSION,
@@ -115,6 +118,7 @@ def _encode(source: str, channels: Sequence[str], rows: Readings) -> bytes:
             rows.minute.astype("<i4").tobytes(),
             rows.position.astype("<i8").tobytes(),
             rows.values.astype("<f4").tobytes(),
+            born_ms=born_ms,
         )
     )
 
@@ -166,6 +170,8 @@ class Batch:
         sequence: Sequence number of each reading's event, int64, shape (n,).
         values: Channel values, NaN where missing, float32, shape (n, channels).
         ends: End markers.
+        born_ms: When the oldest message of each event was enqueued at the devices' hub, where that is known; a
+            measurement, no input of the step.
     """
 
     partition: int
@@ -182,6 +188,7 @@ class Batch:
     sequence: Longs
     values: Floats
     ends: tuple[End, ...]
+    born_ms: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.minute)
@@ -245,6 +252,7 @@ def gather(
     devices: dict[str, int] = {}
     parts: list[tuple[Event, int, Readings]] = []
     ends: list[End] = []
+    born: list[int] = []
     bad: list[tuple[Event, BadEvent]] = []
     for event in events:
         try:
@@ -253,6 +261,7 @@ def gather(
             bad.append((event, error))
             continue
         source = sources.setdefault(packed.source, len(sources))
+        born += [packed.born_ms] if packed.born_ms >= 0 else []
         if packed.end is not None:
             ends.append(End(source, packed.end))
         if len(readings):
@@ -273,6 +282,7 @@ def gather(
         _joined([np.full(len(r), event.sequence, np.int64) for event, _, r in parts], np.int64),
         np.concatenate([r.values for _, _, r in parts] or [np.empty((0, width), np.float32)]),
         tuple(ends),
+        tuple(born),
     )
     return batch, bad
 

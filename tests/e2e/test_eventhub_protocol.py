@@ -40,7 +40,9 @@ ACCEPTED, REJECTED = Described(0x24, []), 0x25
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    hubs = [f"--hub={name}:1" for name in ("big", "bad", "window", "slow", "epoch", "drain", "order", "requests")]
+    hubs = [
+        f"--hub={name}:1" for name in ("big", "bad", "window", "slow", "epoch", "drain", "order", "requests", "stolen")
+    ]
     endpoint = Endpoint(tmp_path_factory.mktemp("endpoint"), *hubs, "--hub=two:2", "--group", "Second")
     yield endpoint
     code, errors = endpoint.stop()
@@ -399,6 +401,27 @@ def test_no_more_frames_are_sent_than_the_window_takes_even_within_a_message(end
     assert [peer.expect(Transfer).more for _ in range(2)] == [True, False]
     assert amqp.read_message(peer.message()).body == b"second"
     peer.socket.close()
+
+
+def test_a_stolen_link_says_no_more_even_if_half_a_message_waited_for_the_window(endpoint: Endpoint) -> None:
+    old, new = Peer(endpoint.port, max_frame=512, window=2), Peer(endpoint.port)
+    new.producer("stolen", handle=5)
+    new.publish(event(bytes(5000)), event(b"second"), handle=5)
+    new.outcome()
+    old.consumer(address("stolen"), epoch=1)
+    old.expect(Attach)
+    old.credit(10, window=2)
+    assert [old.expect(Transfer).delivery_id for _ in range(2)] == [0, 0]
+    new.consumer(address("stolen"), epoch=2)
+    new.expect(Attach)
+    assert old.detached()[0] == "amqp:link:stolen"
+    old.consumer(address("stolen", group="second"), handle=1)
+    old.expect(Attach)
+    old.send(Flow(2, 1000, 0, 100, handle=1, delivery_count=0, link_credit=2))
+    transfers = [old.expect(Transfer) for _ in range(12)]
+    assert {(transfer.handle, transfer.delivery_id) for transfer in transfers} == {(1, 1), (1, 2)}
+    for peer in (old, new):
+        peer.socket.close()
 
 
 def test_credit_is_counted_in_messages_and_drained_on_request(peer: Peer) -> None:
