@@ -13,6 +13,7 @@ from shared.adapters.commit_files import ParquetFiles
 from shared.adapters.memory_blobs import MemoryBlobs
 from shared.adapters.memory_stream import MemoryStream
 from shared.app.filing import Filing
+from shared.app.latencies import Latencies
 from shared.app.partition import Partition, Tools
 from shared.app.serving import Serving
 from shared.app.snapshots import Snapshots
@@ -188,6 +189,8 @@ class Bench:
             snapshots=Snapshots(SCENARIO, blobs, self.every, lambda job: job()),
             ended=Filing(SCENARIO, blobs, clock).ended,
             batch_rows=self.batch_rows,
+            clock=clock,
+            latencies=Latencies(),
         )
         return Partition(number, tools)
 
