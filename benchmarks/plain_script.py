@@ -6,6 +6,7 @@ of `bench_files`: `python -m benchmarks.plain_script train CSV MODEL` and `... p
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
@@ -13,7 +14,7 @@ import catboost
 import numpy as np
 import pandas as pd
 
-from benchmarks.timing import TREES, Took, say
+from benchmarks.timing import TREES, Took, Usage
 
 SCALARS = ["temp", "precip", "rel_humidity", "wind_spd", "atmos_press", "pm25"]
 WIND = ["wind_dir_u", "wind_dir_v"]
@@ -80,9 +81,9 @@ def main() -> None:
     if task == "train":
         train(*paths)
         return
-    start, cpu = time.perf_counter(), time.process_time()
+    start = time.perf_counter()
     forecasts = predict(*paths)
-    say(Took(time.perf_counter() - start, {"script": time.process_time() - cpu}, {}, forecasts))
+    Took(time.perf_counter() - start, forecasts, Usage.of(os.getpid())).say()
 
 
 if __name__ == "__main__":

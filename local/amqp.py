@@ -6,7 +6,8 @@ Source: OASIS AMQP 1.0, part 3 (messaging). Sections that nobody has to change a
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from local.amqp_types import Malformed, decode, skip
+from local.amqp_decode import decode, skip
+from local.amqp_types import Malformed
 
 HEADER, DELIVERY_ANNOTATIONS, MESSAGE_ANNOTATIONS, PROPERTIES, APPLICATION_PROPERTIES = range(0x70, 0x75)
 DATA, SEQUENCE, VALUE, FOOTER = range(0x75, 0x79)

@@ -1,25 +1,15 @@
 """AMQP 1.0 performatives: parse and build them, and the errors and outcomes they carry. Standard library only.
 
-Source: OASIS AMQP 1.0, part 2 (transport) and part 5 (SASL). Frames are built with every field, trailing nulls too:
-the azure-eventhub client reads fields by position.
+Source: OASIS AMQP 1.0, part 2 (transport) and part 5 (SASL). A field without a default is mandatory; null on the wire
+means the default. Frames are built with every field, trailing nulls too: the azure-eventhub client reads fields by
+position.
 """
 
 import struct
 from typing import Any, NamedTuple
 
-from local.amqp_types import (
-    Array,
-    Described,
-    Malformed,
-    Raw,
-    Symbol,
-    UByte,
-    UInt,
-    ULong,
-    UShort,
-    decode,
-    encode,
-)
+from local.amqp_decode import decode
+from local.amqp_types import Array, Described, Malformed, Raw, Symbol, UByte, UInt, ULong, UShort, encode
 from shared.errors import PipelineError
 
 AMQP_FRAME, SASL_FRAME = 0, 1
@@ -47,9 +37,6 @@ class LinkRefused(PipelineError):
     def __init__(self, condition: str, description: str) -> None:
         super().__init__(f"{condition}: {description}")
         self.error = AmqpError(condition, description)
-
-
-# -- performatives; a field without a default is mandatory, null means the default
 
 
 class Open(NamedTuple):

@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from local.amqp_decode import items, skip
 from local.amqp_frames import (
     AMQP_HEADER,
     EMPTY_FRAME,
@@ -34,7 +35,7 @@ from local.amqp_performatives import (
     parse,
     symbols,
 )
-from local.amqp_types import Malformed, Raw, items, skip
+from local.amqp_types import Malformed, Raw
 from local.eventhub_broker import Broker
 from local.eventhub_links import OutgoingLink
 from local.eventhub_session import MAX_HANDLE, WINDOW, Session
@@ -71,8 +72,6 @@ class Connection(asyncio.Protocol):
         self._timers: list[asyncio.TimerHandle] = []
         self._flush_due = self._paused = self._opened = self._closing = False
         self.peer_max_frame = MIN_MAX_FRAME
-
-    # -- asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there."""
@@ -118,8 +117,6 @@ class Connection(asyncio.Protocol):
         except Exception:  # a bug here, or a log that cannot be read: the other connections must live on
             logger.exception("connection fails")
             self._fail(AmqpError("amqp:internal-error", "The endpoint failed; its log says how."))
-
-    # -- what a connection goes through: header, SASL, header, open, frames
 
     def _header(self, frame: Frame) -> None:
         if frame.kind != PROTOCOL_HEADER or frame.body not in (AMQP_HEADER, SASL_HEADER):
@@ -211,8 +208,6 @@ class Connection(asyncio.Protocol):
             raise ProtocolViolation("amqp:not-allowed", f"channel {channel} has no session")
         return session
 
-    # -- to the peer
-
     @property
     def writable(self) -> bool:
         """Whether the peer reads what is sent."""
@@ -263,8 +258,6 @@ class Connection(asyncio.Protocol):
             data = b"".join(self._out)
             self._out.clear()
             self._transport.write(data)
-
-    # -- the end
 
     def shut_down(self) -> None:
         """The endpoint stops: tell the peer, and go."""

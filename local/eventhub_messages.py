@@ -18,7 +18,8 @@ from local.amqp import (
     binary,
     sections,
 )
-from local.amqp_types import Long, Malformed, Symbol, Timestamp, decode, encode, items
+from local.amqp_decode import decode, items
+from local.amqp_types import Long, Malformed, Symbol, Timestamp, encode
 
 BATCH_FORMAT = 0x80013700  # every data section of such a message holds one encoded event
 PARTITION_KEY = "x-opt-partition-key"

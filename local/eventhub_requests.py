@@ -3,7 +3,8 @@
 from typing import Any, NamedTuple
 
 from local.amqp import APPLICATION_PROPERTIES, PROPERTIES, sections
-from local.amqp_types import Array, Long, Malformed, Raw, Timestamp, decode, encode, items
+from local.amqp_decode import decode, items
+from local.amqp_types import Array, Long, Malformed, Raw, Timestamp, encode
 from local.eventhub_broker import Broker, Hub
 
 CBS, MANAGEMENT = "$cbs", "$management"

@@ -69,8 +69,6 @@ class Session:
         self._outcomes: list[tuple[int, Raw]] = []
         self._blocked: deque[tuple[int, bytes, bytes | memoryview]] = deque()  # of one message, until the window opens
 
-    # -- frames from the peer
-
     def handle(self, performative: Performative, payload: bytes) -> None:
         """A frame of this session that is no attach.
 
@@ -159,8 +157,6 @@ class Session:
         for link in self._links.values():
             link.released()
         self._links.clear()
-
-    # -- frames to the peer
 
     @property
     def writable(self) -> bool:

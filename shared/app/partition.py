@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -28,6 +29,7 @@ from shared.errors import BadEvent, ContractBroken, StateConflict
 from shared.ports import Blobs, Clock, Files, Stream
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 READING_BYTES = 14
 READ_BACK = 500
 
@@ -150,10 +152,7 @@ class Partition:
             self._replay(state, name, first)
 
     def _replay(self, state: State, name: str, first: int) -> None:
-        raw = self.tools.blobs.read("commits", name)
-        if raw is None:
-            raise ContractBroken(f"commits/{name} was listed but is gone")
-        commit, batch = self.tools.files.decode_commit(raw)
+        commit, batch = self._read("commits", name, self.tools.files.decode_commit)
         while commit.follows > state.next:
             self._refill(state, commit.follows)
         if first > state.next:
@@ -174,10 +173,16 @@ class Partition:
     def _stored(self, commit: Commit) -> Stored:
         if commit.predictions is None:
             return Stored(None)
-        raw = self.tools.blobs.read("predictions", commit.predictions)
+        return Stored(self._read("predictions", commit.predictions, self.tools.files.read_predictions))
+
+    def _read(self, container: str, name: str, decode: Callable[[bytes], T]) -> T:
+        raw = self.tools.blobs.read(container, name)
         if raw is None:
-            raise ContractBroken(f"predictions/{commit.predictions} is missing, but a commit names it")
-        return Stored(self.tools.files.read_predictions(raw))
+            raise ContractBroken(f"{container}/{name} is gone, but a list or a commit names it")
+        try:
+            return decode(raw)
+        except ContractBroken as error:
+            raise ContractBroken(f"{container}/{name}: {error}") from error
 
     def _commit(self, state: State, events: Sequence[Event], follows: int) -> bool:
         """Make one batch durable and put it into the state; False when somebody else was first."""

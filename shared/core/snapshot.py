@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from shared.core.scenario import Scenario
-from shared.core.state import State, Tally
+from shared.core.state import State, Tally, quantum
 from shared.errors import ContractBroken
 
 FORMAT = 1
@@ -35,11 +35,11 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class Body(msgspec.Struct, frozen=True):
-    """Everything of a state; arrays are (type, shape, bytes)."""
+    """Everything of a state; `rules` are what its scenario says of its meaning, arrays are (type, shape, bytes)."""
 
     format: int
     scenario: str
-    columns: list[str]
+    rules: list[str]
     partition: int
     epoch: int
     next: int
@@ -50,6 +50,13 @@ class Body(msgspec.Struct, frozen=True):
     sources: list[Source]
     errors: list[tuple[int, int, int, list[int]]]
     arrays: dict[str, tuple[str, list[int], bytes]]
+
+
+def rules_of(scenario: Scenario) -> list[str]:
+    """What the numbers in a state rest on: under other rules of the scenario they would mean something else."""
+    numbers = ("samples_per_hour", "history", "horizon", "lateness", "target")
+    channels = [f"{channel.name} ({channel.unit}, {channel.aggregate})" for channel in scenario.channels]
+    return [*channels, *(f"{name} {getattr(scenario, name)}" for name in numbers), f"quantum {quantum(scenario)}"]
 
 
 def encode(scenario: Scenario, state: State) -> bytes:
@@ -71,7 +78,7 @@ def copied(scenario: Scenario, state: State) -> Body:
     return Body(
         FORMAT,
         scenario.name,
-        list(scenario.stored),
+        rules_of(scenario),
         state.partition,
         state.epoch,
         state.next,
@@ -100,7 +107,7 @@ def decode(scenario: Scenario, raw: bytes) -> State:
     """The state that `encode` wrote.
 
     Raises:
-        ContractBroken: Not a snapshot, damaged, of another format, or of a scenario with other columns.
+        ContractBroken: Not a snapshot, damaged, of another format, or of a scenario with other rules.
     """
     start = len(MAGIC) + DIGEST_BYTES
     if raw[: len(MAGIC)] != MAGIC:
@@ -114,8 +121,8 @@ def decode(scenario: Scenario, raw: bytes) -> State:
         body = msgspec.msgpack.decode(raw[start:], type=Body)
     except msgspec.DecodeError as error:
         raise ContractBroken(f"snapshot cannot be read: {error}") from error
-    if body.scenario != scenario.name or body.columns != list(scenario.stored):
-        raise ContractBroken(f"snapshot belongs to scenario {body.scenario!r} with columns {body.columns}")
+    if body.scenario != scenario.name or body.rules != rules_of(scenario):
+        raise ContractBroken(f"snapshot belongs to scenario {body.scenario!r} with {', '.join(body.rules)}")
     return _state(scenario, body)
 
 

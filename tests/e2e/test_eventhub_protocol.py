@@ -61,8 +61,6 @@ def address(hub: str, partition: str = "0", group: str = "$Default") -> str:
     return f"{hub}/ConsumerGroups/{group}/Partitions/{partition}"
 
 
-# -- what closes a connection
-
 FRAME = struct.Struct(">IBBH")
 
 
@@ -212,9 +210,6 @@ def test_two_hundred_damaged_conversations_leave_the_endpoint_as_it_was(endpoint
     assert peer.outcome().state == ACCEPTED  # and the fixture sees that nothing was traced
 
 
-# -- what ends a session or a link only
-
-
 @pytest.mark.parametrize(
     "wrong",
     [Transfer(7, 0, b"t", 0), Detach(7, closed=True), Flow(0, 10, 0, 10, handle=7)],
@@ -303,9 +298,6 @@ def test_consumer_groups_are_known_by_name_in_any_case(peer: Peer) -> None:
     assert amqp.read_message(peer.message()).body == b"for all groups"
 
 
-# -- messages
-
-
 @pytest.mark.parametrize("frame_size", [400, 65_000])
 def test_a_message_of_a_megabyte_goes_through_in_frames_of_any_size(endpoint: Endpoint, frame_size: int) -> None:
     peer = Peer(endpoint.port, max_frame=512 if frame_size == 400 else 65_536)
@@ -379,9 +371,6 @@ def test_credit_does_not_run_out_for_a_producer_that_keeps_to_it(peer: Peer) -> 
         frames = [build(1, Transfer(0, number, b"t", 0, settled=True), event(b"")) for number in range(sent, allowed)]
         peer.raw(b"".join(frames))
         sent = allowed
-
-
-# -- windows, credit and speed
 
 
 def test_no_more_frames_are_sent_than_the_window_takes_even_within_a_message(endpoint: Endpoint) -> None:
@@ -466,9 +455,6 @@ def test_memory_stays_flat_while_a_file_passes_and_a_reader_sleeps(endpoint: End
         peer.socket.close()
 
 
-# -- epochs
-
-
 def test_a_higher_epoch_takes_the_partition_over_and_a_lower_one_is_refused(endpoint: Endpoint) -> None:
     first, second = Peer(endpoint.port), Peer(endpoint.port)
     first.consumer(address("epoch"), epoch=5)
@@ -513,9 +499,6 @@ def test_a_sixth_reader_without_epoch_is_one_too_many(peer: Peer) -> None:
     assert peer.detached()[0] == "amqp:resource-limit-exceeded"
 
 
-# -- requests
-
-
 def _request(reply_to: object, **arguments: str) -> bytes:
     properties = b"\x00\x53\x73" + encode([ULong(9), None, None, None, reply_to])
     return properties + b"\x00\x53\x74" + encode(arguments) + b"\x00\x53\x77" + encode("body")
@@ -550,9 +533,6 @@ def test_a_disposition_of_a_consumer_changes_nothing(peer: Peer) -> None:
     peer.send(Disposition(True, 0, 5, settled=True))
     peer.send(Flow(0, 10, 0, 10, echo=True))
     peer.expect(Flow)
-
-
-# -- the process
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

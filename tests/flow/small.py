@@ -14,6 +14,7 @@ from shared.adapters.memory_blobs import MemoryBlobs
 from shared.adapters.memory_stream import MemoryStream
 from shared.app.filing import Filing
 from shared.app.latencies import Latencies
+from shared.app.latencies import Latencies
 from shared.app.partition import Partition, Tools
 from shared.app.serving import Serving
 from shared.app.snapshots import Snapshots
@@ -114,14 +115,14 @@ class HandClock:
 
 
 class Faulty(MemoryBlobs):
-    """Blobs whose write number `fail_at` fails, before it is stored or after; `before` is called ahead of each write."""
+    """Blobs of which write number `fail_at` fails, before it is stored or after; each first calls `before`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.count = 0
         self.fail_at = -1
         self.stored_anyway = False
-        self.before: Callable[[int], None] = lambda number: None
+        self.before: Callable[[int], None] = lambda _: None
 
     def _turn(self) -> bool:
         number = self.count
@@ -267,4 +268,3 @@ def _plain(value: Any) -> Any:
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     assert isinstance(value, (int, float, str, list, tuple, type(None))), type(value)
     return list(value) if isinstance(value, (list, tuple)) else value
-

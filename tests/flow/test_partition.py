@@ -305,6 +305,7 @@ def test_two_owners_at_once_make_one_history(lead: int, undisturbed: Bench) -> N
         for part in batches[1:]:
             mine.take(part)
         interfered = bench.blobs.before is not interfere
+        bench.blobs.before = lambda _: None
         other.take(events)
         check_one_history(bench, len(events))
         assert picture(mine.recovered()) == picture(bench.worker().recovered())
@@ -516,8 +517,10 @@ def test_a_snapshot_that_does_not_read_back_as_written_is_removed(caplog: pytest
     assert "did not read back as written" in caplog.text
 
 
-@pytest.mark.parametrize("container", ["commits", "predictions"])
-@pytest.mark.parametrize("how", ["flipped", "truncated", "gone"])
+@pytest.mark.parametrize(
+    ("container", "how"),
+    [(c, how) for c in ("commits", "predictions") for how in ("flipped", "truncated")] + [("predictions", "gone")],
+)
 def test_a_damaged_blob_is_named_and_nothing_goes_on_without_it(container: str, how: str) -> None:
     bench = Bench(every=1000)
     deploy(bench.blobs, "v1")
@@ -526,8 +529,6 @@ def test_a_damaged_blob_is_named_and_nothing_goes_on_without_it(container: str, 
     raw = bytearray(bench.blobs.read(container, name) or b"")
     raw[len(raw) // 2] ^= 1
     if how == "gone":
-        if container == "commits":
-            pytest.skip("a commit that is gone is made again from the hub")
         bench.blobs.delete(container, name)
     else:
         bench.blobs.write(container, name, bytes(raw) if how == "flipped" else bytes(raw[:50]))

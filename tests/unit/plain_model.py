@@ -16,6 +16,7 @@ from shared.core.state import quantum
 Values: TypeAlias = tuple[float | None, ...]
 Guess: TypeAlias = Callable[[Sequence[float]], float]
 HALF_WIDTH = 5.0
+START = 420_000  # an hour of 2017
 
 CHANNELS = [
     {"name": "pm", "unit": "ug/m3", "minimum": 0, "maximum": 1000},

@@ -11,10 +11,11 @@ from azure.eventhub._pyamqp import _decode as theirs_decode
 from azure.eventhub._pyamqp import _encode as theirs_encode
 from azure.eventhub._pyamqp.message import Message as TheirMessage
 from azure.eventhub._pyamqp.message import Properties as TheirProperties
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local import amqp
+from local.amqp_decode import MAX_DEPTH, decode, items, skip
 from local.amqp_frames import AMQP_HEADER, PROTOCOL_HEADER, TRANSFER_OVERHEAD, Frame, FrameReader, transfer_frame
 from local.amqp_performatives import (
     AMQP_FRAME,
@@ -32,7 +33,6 @@ from local.amqp_performatives import (
     symbols,
 )
 from local.amqp_types import (
-    MAX_DEPTH,
     Array,
     Described,
     Long,
@@ -44,10 +44,7 @@ from local.amqp_types import (
     UInt,
     ULong,
     UShort,
-    decode,
     encode,
-    items,
-    skip,
 )
 from local.eventhub_messages import BATCH_FORMAT, stamp, unpack
 
@@ -85,6 +82,7 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_a_value_survives_encoding_and_decoding_at_any_place_of_a_buffer(value: Any) -> None:
     encoded = encode(value)
@@ -92,6 +90,7 @@ def test_a_value_survives_encoding_and_decoding_at_any_place_of_a_buffer(value: 
     assert skip(b"\x40" + encoded + b"\x41", 1) == 1 + len(encoded)
 
 
+@settings(deadline=None)
 @given(VALUES, st.data())
 def test_a_value_that_is_cut_short_is_malformed(value: Any, data: st.DataObject) -> None:
     encoded = encode(value)
@@ -113,11 +112,13 @@ def _read_in_every_way(raw: bytes) -> None:
         parse(raw)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_random_bytes_raise_nothing_but_the_codecs_own_errors(noise: bytes) -> None:
     _read_in_every_way(noise)
 
 
+@settings(deadline=None)
 @given(VALUES, st.data())
 def test_damaged_bytes_raise_nothing_but_the_codecs_own_errors(value: Any, data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from((amqp.MESSAGE_ANNOTATIONS, amqp.APPLICATION_PROPERTIES, amqp.VALUE, 0x12, 0x14)))
@@ -241,6 +242,7 @@ def _as_theirs(value: Any) -> Any:
 OUTCOME_CODES = range(0x23, 0x28)  # the client turns these descriptors into dictionaries
 
 
+@settings(deadline=None)
 @given(VALUES.filter(lambda value: not any(f"descriptor={code}," in repr(value) for code in OUTCOME_CODES)))
 def test_the_clients_decoder_reads_what_we_encode(value: Any) -> None:
     encoded = memoryview(encode(value))
@@ -248,6 +250,7 @@ def test_the_clients_decoder_reads_what_we_encode(value: Any) -> None:
     assert (decoded, len(rest)) == (_as_theirs(value), 0)
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.one_of(st.none(), st.booleans(), st.integers(-(1 << 31), (1 << 31) - 1), TEXT, st.binary(max_size=300)),
@@ -261,6 +264,7 @@ def test_we_decode_what_the_client_encodes(value: Any) -> None:
     assert decode(bytes(output)) == (value, len(output))
 
 
+@settings(deadline=None)
 @given(
     body=st.binary(max_size=400),
     annotations=st.dictionaries(st.text("abc-", min_size=1, max_size=9), TEXT, min_size=1, max_size=5),
@@ -291,9 +295,6 @@ def test_a_message_of_the_client_comes_out_of_the_broker_with_its_sections_untou
     assert theirs.data == [body]
     assert theirs.application_properties == _as_theirs(properties)
     assert theirs.message_annotations == _as_theirs(annotations | place)
-
-
-# -- messages
 
 
 def _section(code: int, value: object) -> bytes:
@@ -375,9 +376,7 @@ def test_what_no_consumer_could_read_does_not_get_into_a_log(message: bytes, in_
         unpack(*((_section(amqp.DATA, message), BATCH_FORMAT) if in_batch else (message, 0)))
 
 
-# -- frames
-
-
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=60), max_size=12), st.lists(st.integers(1, 50), max_size=40))
 def test_frames_come_out_the_same_however_the_stream_is_split(payloads: list[bytes], cuts: list[int]) -> None:
     stream = AMQP_HEADER + b"".join(build(3, Transfer(1, 0), payload) for payload in payloads)

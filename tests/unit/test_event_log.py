@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.event_log import MAGIC, EventLog, HubInfo, Record, create_hub, hub_info, log_path, read
@@ -56,6 +56,7 @@ def test_an_empty_log_says_so(path: Path) -> None:
     assert path.read_bytes() == MAGIC
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.one_of(

@@ -26,7 +26,7 @@ from shared.core.scenario import Scenario
 from shared.core.scoring import Ask, Control, Scored, Scorer
 from shared.core.state import CHAMPION, DAILY, ERRORS, ROLES, TOTALS, State
 from shared.core.step import Machine, step
-from tests.unit.plain_model import HALF_WIDTH, Ended, Guess, Models, Plain, Reading, Values, small
+from tests.unit.plain_model import HALF_WIDTH, START, Ended, Guess, Models, Plain, Reading, Values, small
 
 Item: TypeAlias = Reading | Ended | Models
 Batches: TypeAlias = list[tuple[Models, Batch]]
@@ -178,7 +178,6 @@ def fold(scenario: Scenario, batches: Batches) -> Folded:
     return folded
 
 
-START = 420_000  # an hour of 2017
 VALUES = (None, 0.0, 1.0, 12.25, 90.0)
 KINDS = ["next"] * 8 + ["same", "late", "late", "jump", "leap", "repeat", "resend", "ended"]
 BYTES = 5

@@ -1,0 +1,88 @@
+"""Workers are killed at every write and at any moment; what they leave is what an undisturbed one leaves, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.stack import ANY_PORTS, Stack
+from shared.adapters.memory_blobs import MemoryBlobs
+from tests.e2e import crash_world as world
+from tests.e2e.crash_world import Lives, Own, Run
+
+pytestmark = [pytest.mark.emulator, pytest.mark.slow]
+WRITTEN = ("commits", "predictions", "dead-letter", "receipts", "reports")
+
+
+@dataclass
+class Bench:
+    """One Azurite, one endpoint and one server of lives for all tests."""
+
+    stack: Stack
+    lives: Lives
+    folder: Path
+
+    def own(self, name: str) -> Own:
+        return world.space(self.stack.storage, name)
+
+    def score(self, name: str, story: str = "plain", seed: int = 1) -> Run:
+        order = {"role": "score", "story": story, "storage": self.stack.storage, "prefix": name}
+        return Run(self.lives, order, self.folder, seed)
+
+    def chain(self, name: str, hub: str, size: int = 40) -> Run:
+        order: dict[str, Any] = {"role": "chain", "storage": self.stack.storage, "prefix": name, "size": size}
+        place = {"hub": hub, "eventhub": self.stack.eventhub, "logs": str(self.stack.root / "eventhub")}
+        return Run(self.lives, order | place, self.folder)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    folder = tmp_path_factory.mktemp("crash")
+    with Stack(folder / "stack", app_dir=None, ports=ANY_PORTS, hubs=["chain:2"]) as stack:
+        lives = Lives(folder / "lives.log")
+        try:
+            yield Bench(stack, lives, folder)
+        finally:
+            lives.close()
+
+
+@pytest.fixture(scope="module")
+def quiet() -> MemoryBlobs:
+    return world.undisturbed(world.story("plain"))
+
+
+def test_killed_before_and_after_every_write_of_score_the_same_blobs_and_the_same_state_remain(
+    bench: Bench, quiet: MemoryBlobs
+) -> None:
+    own, story = bench.own("every"), world.story("plain")
+    run = bench.score("every")
+    run.order["every"] = 1  # no life is long enough for two commits
+    places = run.killed_at_every_write()
+    assert len(places) >= 50
+    for kind in ("predictions", "commits", "dead-letter", "receipts", "reports", "state"):
+        assert {place.split()[0] for place in places if f" {kind}/" in place} == {"before", "after"}
+    assert world.everything(own, *WRITTEN) == world.everything(quiet, *WRITTEN)
+    state = world.recovered(own, story.hub())
+    assert world.picture(state) == world.picture(world.recovered(quiet, story.hub()))
+    for name in own.names("state"):
+        own.delete("state", name)
+    assert world.picture(world.recovered(own, story.hub())) == world.picture(state)
+
+
+def test_killed_at_random_moments_and_delivered_in_other_batches_the_same_values_remain(
+    bench: Bench, quiet: MemoryBlobs
+) -> None:
+    own, story = bench.own("random"), world.story("plain")
+    assert bench.score("random").killed_at_random(12, longest_s=0.7) >= 5
+    same_values(own, quiet, story)
+
+
+def same_values(own: Own, quiet: MemoryBlobs, story: world.Story) -> None:
+    found, expected = world.recovered(own, story.hub()), world.recovered(quiet, story.hub())
+    assert world.essence(found) == world.essence(expected)
+    assert (found.epoch, found.next, found.enqueued_ms) == (expected.epoch, expected.next, expected.enqueued_ms)
+    assert world.newest(world.forecasts(own)) == world.newest(world.forecasts(quiet))
