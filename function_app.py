@@ -69,9 +69,9 @@ def sweep_files(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding
 
 @app.function_name("health")
 @app.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
-def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - the binding needs the parameter
-    """Whether the app can work, who serves, and how far each partition is."""
-    well, body = application.health()
+def health(req: func.HttpRequest) -> func.HttpResponse:
+    """Whether the app can work, who serves, how far each partition is; ?window=... seconds for latencies."""
+    well, body = application.health(req.params.get("window", ""))
     return func.HttpResponse(json.dumps(body), status_code=200 if well else 503, mimetype="application/json")
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from local import send_arguments
 from local.stack_process import StackError
 from shared.errors import BadEvent, PipelineError
 
@@ -40,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     deploy = commands.add_parser("deploy", help="let a model package serve")
     deploy.add_argument("package", type=Path, metavar="DIR")
     commands.add_parser("status", help="what runs, who serves, how far it is, what became of dropped files")
+    send_arguments.add(commands)
     replay = commands.add_parser("replay", help="feed dead letters through route again, after a fix")
     replay.add_argument("--prefix", default="", help="only blobs of dead letters whose name begins with this")
     replay.add_argument("--reason", action="append", help="only letters with this reason (default: all but conflict)")

@@ -212,3 +212,10 @@ def demo(given: argparse.Namespace) -> int:
     from local import demo as story
 
     return story.run(given)
+
+
+def send(given: argparse.Namespace) -> int:
+    """A fleet streams to a hub."""
+    from local import send as simulator
+
+    return simulator.run(given)

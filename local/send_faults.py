@@ -1,4 +1,4 @@
-"""Faults on demand: readings in event-time order become messages as a real fleet sends them, deterministic by a seed."""
+"""Faults on demand: readings in event-time order become messages as a real fleet sends them, the same for a seed."""
 
 from __future__ import annotations
 
@@ -205,7 +205,9 @@ class Plan:
     def _rubbish(self, row: Row) -> Message:
         spoilt = self._garbage[self._spoilt % len(self._garbage)]
         self._spoilt += 1
-        return self._refused("garbage", row, spoilt.body(row.device, row.minute), spoilt.reason, spoilt.name, spoilt.named)
+        return self._refused(
+            "garbage", row, spoilt.body(row.device, row.minute), spoilt.reason, spoilt.name, spoilt.named
+        )
 
     def _refused(self, kind: str, row: Row, body: bytes, reason: str, detail: str, named: bool = True) -> Message:
         self.record.count(reason, Fault(kind, row.device, row.minute, reason, detail))

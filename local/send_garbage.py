@@ -47,9 +47,7 @@ def _say(name: str, **changes: object) -> Callable[[str, int], bytes]:
 
 def _put(text: str) -> Callable[[str, int], bytes]:
     """A reading whose value or further keys are a text that json.dumps would not write."""
-    return lambda device, minute: (
-        f'{{"device_id":{json.dumps(device)},"timestamp":"{iso(minute)}",{text}}}'.encode()
-    )
+    return lambda device, minute: f'{{"device_id":{json.dumps(device)},"timestamp":"{iso(minute)}",{text}}}'.encode()
 
 
 def _texts(name: str) -> tuple[Spoilt, ...]:

@@ -78,7 +78,7 @@ class Walk:
         return minute // 60 < self._head.get(device, 0) - self._lateness
 
     def conflicts(self, device: str, minute: int) -> bool:
-        """Whether another value of the same minute would surely be told from the first: not in hours of many samples."""
+        """Whether another value of the minute would surely be told from the first: not in an hour of many samples."""
         return len(self._hours.get(device, {}).get(minute // 60, {})) <= self._samples
 
 

@@ -76,7 +76,9 @@ def fleet(devices: int, hours: int, *, seed: int, start: datetime = START) -> So
                 yield Row(minute, names[place], tuple(row))
 
     total = int((~np.isnan(values).all(axis=2)).sum())
-    return Source(f"{devices:,} made-up devices, {hours:,} hours from {start:%Y-%m-%d %H:%M}Z on", CHANNELS, total, rows)
+    return Source(
+        f"{devices:,} made-up devices, {hours:,} hours from {start:%Y-%m-%d %H:%M}Z on", CHANNELS, total, rows
+    )
 
 
 def _numbered(name: str, ahead: int) -> str:
@@ -104,19 +106,9 @@ def file(path: Path, scenario: Scenario, zone: str | None) -> Source:
         BadEvent: The file cannot be used, or has no times.
     """
     left_out: Counter[str] = Counter()
-    with path.open("rb") as stream:
-        table = open_table(path.name, stream, scenario, zone=zone, not_after_minute=int(time.time() // 60))
-        if not isinstance(table, LongTable):
-            raise BadEvent("format", f"{path.name} is a wide file without times; it cannot be streamed")
-        parts = []
-        for parsed in table:
-            left_out.update(rejection.reason for rejection in parsed.rejected)
-            parts.append(parsed.readings)
-    if table.problem is not None:
-        left_out[f"truncated: {table.problem}"] += 1
-    names, device, minute, values = _joined(parts, scenario)
+    names, device, minute, values = _joined(_read(path, scenario, zone, left_out), scenario)
     order = np.argsort(minute, kind="stable")
-    _, first = np.unique(device[order].astype(np.int64) << 32 | minute[order], return_index=True)
+    _, first = np.unique(device[order] << 32 | minute[order], return_index=True)
     if len(first) < len(order):
         left_out["repeats a minute"] = len(order) - len(first)
     order = order[np.sort(first)]
@@ -131,6 +123,20 @@ def file(path: Path, scenario: Scenario, zone: str | None) -> Source:
                 yield Row(when, names[who], row)
 
     return Source(path.name, scenario.channel_names, len(order), rows, left_out)
+
+
+def _read(path: Path, scenario: Scenario, zone: str | None, left_out: Counter[str]) -> list[Readings]:
+    with path.open("rb") as stream:
+        table = open_table(path.name, stream, scenario, zone=zone, not_after_minute=int(time.time() // 60))
+        if not isinstance(table, LongTable):
+            raise BadEvent("format", f"{path.name} is a wide file without times; it cannot be streamed")
+        parts = []
+        for parsed in table:
+            left_out.update(rejection.reason for rejection in parsed.rejected)
+            parts.append(parsed.readings)
+    if table.problem is not None:
+        left_out[f"truncated ({table.problem})"] += 1
+    return parts
 
 
 def _joined(parts: Sequence[Readings], scenario: Scenario) -> tuple[list[str], Longs, Longs, Floats]:
@@ -150,7 +156,7 @@ def decimal(values: Floats) -> Doubles:
     >>> decimal(np.array([[1013.2, 0.1, np.nan, 1 / 3]], np.float32)).tolist()
     [[1013.2, 0.1, nan, 0.33333334]]
     """
-    written = np.round(values.astype(np.float64), 3)
+    written = np.round(values.astype(np.float64), 3).astype(np.float64, copy=False)
     other = np.isfinite(values) & (written.astype(np.float32) != values)
     written[other] = [float(str(value)) for value in values[other]]
     return written

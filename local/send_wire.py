@@ -50,7 +50,7 @@ class Message(NamedTuple):
 class Sent(NamedTuple):
     """How many messages a hub acknowledged, and in how many seconds."""
 
-    count: int
+    messages: int
     seconds: float
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gzip
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -41,14 +42,14 @@ def times(path: Path, scenario: Scenario, zone: str | None) -> tuple[Array, Arra
     return np.concatenate(positions), np.concatenate(hours)
 
 
-def moment(hours: Array, share: float) -> int:
-    """The full day (its first hour, UTC) at which `share` of the file's time has passed."""
+def moments(hours: Array, shares: Sequence[float]) -> list[int]:
+    """The full days (first hours, UTC) at which these shares of the file's time have passed."""
     first, last = int(hours.min()), int(hours.max())
-    return round((first + share * (last - first)) / HOURS_A_DAY) * HOURS_A_DAY
+    return [round((first + share * (last - first)) / HOURS_A_DAY) * HOURS_A_DAY for share in shares]
 
 
-def cut(path: Path, scenario: Scenario, zone: str | None, share: float, before: Path, after: Path) -> int:
-    """Write the rows before and after a moment into two gzipped files; returns the moment, hours since 1970.
+def cut(path: Path, scenario: Scenario, zone: str | None, shares: Sequence[float], parts: Sequence[Path]) -> list[int]:
+    """Write the rows between moments into gzipped files; returns the moments, hours since 1970.
 
     A row that is not accepted goes where the row before it went.
 
@@ -56,46 +57,36 @@ def cut(path: Path, scenario: Scenario, zone: str | None, share: float, before: 
         path: CSV or JSON lines, gzipped or not.
         scenario: Names and limits.
         zone: Declared zone of timestamps without one.
-        share: Share of the file's time that comes before the moment.
-        before: First part, written.
-        after: Second part, written.
+        shares: Shares of the file's time at which it is cut, rising.
+        parts: The files to write, one more than there are shares.
 
     Raises:
         BadEvent: The file cannot be used or cut.
     """
     position, hour = times(path, scenario, zone)
-    at = moment(hour, share)
-    later = np.zeros(int(position.max()) + 1, np.int8)
-    later[position] = np.where(hour >= at, 2, 1)
-    with _lines(path) as lines, _writer(before) as first, _writer(after) as second:
+    at = moments(hour, shares)
+    part = np.full(int(position.max()) + 1, -1, np.int8)
+    part[position] = np.searchsorted(at, hour, side="right")
+    with _lines(path) as lines, ExitStack() as files:
+        outs = [files.enter_context(_writer(name)) for name in parts]
         start = next(lines, b"")
         if start.startswith(b"PAR1"):
             raise BadEvent("format", f"{path.name}: the demo cuts text files; give it CSV or JSON lines")
-        number = 0
-        target = first
         if start.lstrip(b"\xef\xbb\xbf \t").startswith(b"{"):
-            number, target = _put(start, 0, later, target, first, second)
+            _deal(chain([start], lines), part, outs)
         else:
-            first.write(start)
-            second.write(start)
-        for line in lines:
-            number, target = _put(line, number, later, target, first, second)
+            for out in outs:
+                out.write(start)
+            _deal(lines, part, outs)
     return at
 
 
-def _put(
-    line: bytes,
-    number: int,
-    later: Array,
-    target: BinaryIO,
-    first: BinaryIO,
-    second: BinaryIO,
-) -> tuple[int, BinaryIO]:
-    number += 1
-    if number < len(later) and later[number]:
-        target = second if later[number] == 2 else first
-    target.write(line if line.endswith(b"\n") else line + b"\n")
-    return number, target
+def _deal(lines: Iterable[bytes], part: Array, outs: Sequence[BinaryIO]) -> None:
+    target = outs[0]
+    for number, line in enumerate(lines, 1):
+        if number < len(part) and part[number] >= 0:
+            target = outs[part[number]]
+        target.write(line if line.endswith(b"\n") else line + b"\n")
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from shared.adapters.clock import WallClock
 from shared.adapters.commit_files import ParquetFiles
 from shared.adapters.event_hub import EventHubStream
 from shared.adapters.tables import open_table
+from shared.app import views
 from shared.app.filing import Filing
 from shared.app.latencies import Latencies
 from shared.app.partition import Partition, Tools
@@ -94,21 +95,11 @@ class Pipeline:
             if not self.filing.finish(key):
                 self.route_file.end_again(key)
 
-    def health(self) -> dict[str, Any]:
-        """What a person asks first: who serves, what was refused, how far each partition is."""
-        answering = self.tools.serving.current()
-        partitions = {
-            number: {"epoch": state.epoch, "next": state.next, "devices": len(state.devices)}
-            for number, found in sorted(self.partitions.items())
-            if (state := found.state) is not None
-        }
-        return {
-            "scenario": self.machine.scenario.name,
-            "champion": answering.control.champion,
-            "refused": dict(self.tools.serving.problems),
-            "partitions": partitions,
-            "latency": self.tools.latencies.summary(),
-        }
+    def health(self, window_s: float = views.WINDOW_S) -> dict[str, Any]:
+        """What a person asks first; see `views.health`."""
+        with self._lock:
+            partitions, routes = dict(self.partitions), dict(self.routes)
+        return views.health(self.tools, partitions, routes, window_s)
 
 
 def assemble(
@@ -200,12 +191,19 @@ class Application:
         """Finish what was left half done."""
         self.pipeline.sweep()
 
-    def health(self) -> tuple[bool, dict[str, Any]]:
-        """Whether the app can work, and what a person asks first."""
+    def health(self, window: str = "") -> tuple[bool, dict[str, Any]]:
+        """Whether the app can work, and what a person asks first; `window` is in seconds."""
         try:
-            return True, self.pipeline.health()
+            return True, self.pipeline.health(_seconds(window))
         except PipelineError as error:
             return False, {"error": str(error)}
+
+
+def _seconds(window: str) -> float:
+    try:
+        return min(max(float(window), 0.0), 86_400.0)
+    except ValueError:
+        return views.WINDOW_S
 
 
 def _connect(settings: Settings) -> Pipeline:

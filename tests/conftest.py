@@ -29,9 +29,9 @@ def environment() -> Iterator[dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def local_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Azurite with the application's containers and the endpoint with two hubs, on free ports."""
+    """Azurite with the application's containers and the endpoint with a hub, on free ports."""
     root = tmp_path_factory.mktemp("stack")
-    with Stack(root, app_dir=None, ports=ANY_PORTS, containers=CONTAINERS, hubs=["readings:3", "other:1"]) as stack:
+    with Stack(root, app_dir=None, ports=ANY_PORTS, containers=CONTAINERS, hubs=["readings:3"]) as stack:
         yield stack
 
 

@@ -74,6 +74,11 @@ class RoutePartition:
                 self._at = None  # what is durable is in the progress blob
                 raise
 
+    def told(self) -> dict[str, object]:
+        """How far this worker has routed the partition, empty when it does not know."""
+        at = self._at
+        return {} if at is None else msgspec.to_builtins(at[0])
+
     def _take(self, events: list[Event]) -> None:
         while events:
             at, etag = self._progress()

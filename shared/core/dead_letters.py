@@ -67,5 +67,5 @@ def decode(raw: bytes) -> list[DeadLetter]:
     """
     try:
         return [msgspec.json.decode(line, type=DeadLetter) for line in raw.splitlines() if line]
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ContractBroken(f"dead letters of {len(raw)} bytes cannot be read: {error}") from error

@@ -44,7 +44,7 @@ def decode(raw: bytes) -> Progress:
     """
     try:
         return msgspec.json.decode(raw, type=Progress)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ContractBroken(f"progress: {error}") from error
 
 

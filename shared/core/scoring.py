@@ -116,9 +116,10 @@ def bounds(scenario: Scenario, interval: Interval, value: Floats) -> tuple[Float
 
 
 def categories(scenario: Scenario, value: Floats) -> list[str]:
-    """Name of the band each forecast falls into, "" when the scenario has none."""
+    """Name of the band each forecast falls into, "" when the scenario has none and for NaN."""
     if not scenario.categories:
         return [""] * len(value)
     uppers = np.array([category.upper for category in scenario.categories[:-1]], np.float32)
-    names = [category.name for category in scenario.categories]
-    return [names[place] for place in np.searchsorted(uppers, value, side="left")]
+    names = [*(category.name for category in scenario.categories), ""]
+    band = np.where(np.isnan(value), len(uppers) + 1, np.searchsorted(uppers, value, side="left"))
+    return [names[place] for place in band.tolist()]

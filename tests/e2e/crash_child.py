@@ -6,6 +6,7 @@ JSON lines from its standard input and answers each with one line.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import random
@@ -27,6 +28,7 @@ from shared.core.events import Event, unpack
 from shared.ports import BlobInfo, Blobs, Stream
 from tests.e2e import crash_world as world
 
+SLOW = ("azure.eventhub.aio", "azure.storage.blob", "pandas", "pyarrow.compute", "pyarrow.parquet", "requests")
 DIGEST = re.compile(r"-[0-9a-f]{16}\.")
 
 
@@ -227,6 +229,8 @@ def answer(order: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Serve orders until the tests hang up."""
+    for name in SLOW:  # what a life would import on its way
+        importlib.import_module(name)
     world.models()
     for name in ("plain", "steady", "reborn"):
         world.story(name)

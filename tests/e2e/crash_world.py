@@ -134,7 +134,7 @@ class Story:
 
     events: list[Event]
     phases: list[tuple[int, Deployment]]
-    size: int = 32
+    size: int = 16
 
     def batches(
         self, first: int = 0, cuts: random.Random | None = None

@@ -55,22 +55,39 @@ def quiet() -> MemoryBlobs:
     return world.undisturbed(world.story("plain"))
 
 
+def both(places: list[str], what: str) -> bool:
+    """Whether lives ended before and after such a write."""
+    return {place.split()[0] for place in places if what in place} == {"before", "after"}
+
+
 def test_killed_before_and_after_every_write_of_score_the_same_blobs_and_the_same_state_remain(
     bench: Bench, quiet: MemoryBlobs
 ) -> None:
     own, story = bench.own("every"), world.story("plain")
-    run = bench.score("every")
-    run.order["every"] = 1  # no life is long enough for two commits
-    places = run.killed_at_every_write()
+    places = bench.score("every").killed_at_every_write()
     assert len(places) >= 50
-    for kind in ("predictions", "commits", "dead-letter", "receipts", "reports", "state"):
-        assert {place.split()[0] for place in places if f" {kind}/" in place} == {"before", "after"}
+    assert all(both(places, f" {kind}/") for kind in WRITTEN)
     assert world.everything(own, *WRITTEN) == world.everything(quiet, *WRITTEN)
     state = world.recovered(own, story.hub())
     assert world.picture(state) == world.picture(world.recovered(quiet, story.hub()))
-    for name in own.names("state"):
+
+
+def test_killed_before_and_after_every_write_of_a_snapshot_the_same_state_remains_with_and_without_snapshots(
+    bench: Bench, quiet: MemoryBlobs
+) -> None:
+    own, story = bench.own("copies"), world.story("plain")
+    run = bench.score("copies")
+    run.order["every"] = 2
+    places = run.killed_at_every_write(" state/")
+    assert both(places, "write state/")
+    assert both(places, "delete state/")
+    expected = world.picture(world.recovered(quiet, story.hub()))
+    kept = own.names("state")
+    assert 3 <= len(kept) <= 4  # a life that ends before the deletion leaves one more
+    assert world.picture(world.recovered(own, story.hub())) == expected
+    for name in kept:
         own.delete("state", name)
-    assert world.picture(world.recovered(own, story.hub())) == world.picture(state)
+    assert world.picture(world.recovered(own, story.hub())) == expected
 
 
 def test_killed_at_random_moments_and_delivered_in_other_batches_the_same_values_remain(
