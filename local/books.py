@@ -54,6 +54,7 @@ class Books:
         rejected = sum(account.dead for account in self.sources)
         sums["dead_lettered"] = rejected + sums.pop("conflicts") + sums.pop("undecodable")
         sums["expired"] += sum(account.counts["expired"] for account in self.sources)
+        sums.pop("predictions", None)
         return dict(sums)
 
 
@@ -154,4 +155,4 @@ def _rows(message: bytes, files: ParquetFiles) -> int:
 
 def as_json(books: Books) -> dict[str, Any]:
     """The books for a machine."""
-    return {"balance": books.balance, "problems": books.problems, **books.totals()}
+    return {"books_balance": books.balance, "problems": books.problems, **books.totals()}

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -22,19 +22,28 @@ from rich.console import Console
 from rich.table import Table
 
 from local import books as bookkeeping
-from local import splitting
+from local import send_sources, splitting
 from local.commands import SETTINGS, await_summary, get, new_stack, show_summary
 from local.demo_report import Phase, demo_report
 from local.evaluate import Evaluation, evaluate
 from local.fleet import Fleet
+from local.send_faults import Faults, Plan
+from local.send_record import Record
+from local.send_stream import Pace, stream
+from local.send_wire import Sender
 from local.stack import Stack
 from local.stack_process import StackError
+from local.watch import Watch
 from local.workspace import DEVICES, FOLDER, PROJECT, READINGS, Workspace
 from shared.adapters import package_files, scenario_files
 from shared.core.package import Manifest, decode_manifest
 from shared.core.scenario import Scenario
 
-HISTORY = 0.8
+SHARES = (0.8, 0.85, 0.985)
+PARTS = ("history", "next", "stream", "live")
+FAULTS = Faults(resend=0.005, garbage=0.002, late=0.01)
+LIVE_PER_S = 200.0
+SEED = 7
 
 
 @dataclass
@@ -70,15 +79,15 @@ def run(given: argparse.Namespace) -> int:
     _clear(root)
     shutil.rmtree(out, ignore_errors=True)
     story.console.print(f"settings that differ from production: {SETTINGS}")
-    history, rest = root / "data" / "history.csv.gz", root / "data" / "rest.csv.gz"
+    parts = {name: root / "data" / f"{name}.csv.gz" for name in PARTS}
     with story.phase("the data") as detail:
-        since = _data(given, history, rest, root, detail)
-    with story.phase("start Azurite, the Event Hubs endpoint and the trigger host") as detail:
+        since = _data(given, parts, root, detail)
+    with story.phase("start the local stack") as detail:
         stack = new_stack(root)
         stack.start()
-        detail.append(f"host at {stack.host_url()}, nothing leaves this machine")
+        detail.append("Azurite, the Event Hubs endpoint and the trigger host; nothing leaves this machine")
     try:
-        summary, evaluation, manifest = _loop(story, stack, given, history, rest, since)
+        summary, evaluation, manifest = _loop(story, stack, given, parts, since)
     finally:
         stack.stop()
     return _conclude(story, out, summary, evaluation, manifest)
@@ -100,55 +109,55 @@ def _running(root: Path) -> bool:
     return (Path("/proc") / str(found["pid"])).exists()
 
 
-def _data(given: argparse.Namespace, history: Path, rest: Path, root: Path, detail: list[str]) -> int:
-    """Write the two files; returns the first hour of the second."""
+def _data(given: argparse.Namespace, parts: dict[str, Path], root: Path, detail: list[str]) -> int:
+    """Write the parts; returns the first hour that the training does not see."""
     path: Path | None = given.data
     if path is None:
         path = root / "data" / "generated.csv.gz"
         path.parent.mkdir(parents=True)
         fleet = Fleet()
         rows = fleet.write_csv(path)
-        detail.append(f"{rows:,} rows of {len(fleet.names)} made-up stations from the built-in generator")
+        detail.append(f"{rows:,} rows of {len(fleet.names)} made-up stations")
     elif not path.is_file():
         raise StackError(f"--data {path}: there is no such file")
     scenario = scenario_files.load("air_quality")
-    since = splitting.cut(path, scenario, given.zone, HISTORY, history, rest)
-    moment = datetime.fromtimestamp(since * 3600, timezone.utc)
-    detail.append(f"{path.name}: history until {moment:%Y-%m-%d}, the last {1 - HISTORY:.0%} of time after it")
-    return since
+    at = splitting.cut(path, scenario, given.zone, SHARES, list(parts.values()))
+    days = [f"{datetime.fromtimestamp(hour * 3600, timezone.utc):%Y-%m-%d}" for hour in at]
+    detail.append(f"history until {days[0]}, dropped until {days[1]}, streamed until {days[2]}, then live")
+    return at[0]
 
 
 def _loop(
-    story: Story, stack: Stack, given: argparse.Namespace, history: Path, rest: Path, since: int
+    story: Story, stack: Stack, given: argparse.Namespace, parts: dict[str, Path], since: int
 ) -> tuple[dict[str, Any], Evaluation, Manifest]:
     space = Workspace.connect(stack.root, stack.storage, stack.host_url())
-    with story.phase("drop the history into incoming/"):
-        first = await_summary(space, space.drop(history, history.name, given.zone), stack)
+    with story.phase("drop the history") as detail:
+        first = await_summary(space, space.drop(parts["history"], parts["history"].name, given.zone), stack)
         show_summary(story.console, first)
+        detail.append(f"{first['rows_accepted']:,} readings folded into hourly state")
     with story.phase("train on the history") as detail:
-        package = stack.root / "packages" / "first"
         started = time.monotonic()
-        _train(given, stack.root, history, package)
+        files = _train(given, stack.root, parts["history"])
         train_seconds = time.monotonic() - started
-        files = package_files.read(package)
         manifest = decode_manifest(files["manifest.json"])
-        detail.append(f"package {manifest.version}: {len(manifest.features)} features, {manifest.size_bytes:,} bytes")
-    with story.phase("deploy the first model") as detail:
+        detail.append(f"{len(manifest.features)} features, {manifest.size_bytes / 1e3:,.0f} kB of ONNX")
+    with story.phase("deploy the model") as detail:
         release = space.release()
         release.deploy(release.publish(files))
         _await_champion(stack, manifest.version)
         detail.append(f"{manifest.version} serves")
-    with story.phase("drop the rest") as detail:
+    with story.phase("drop what came next") as detail:
         started = time.monotonic()
-        second = await_summary(space, space.drop(rest, rest.name, given.zone), stack)
+        second = await_summary(space, space.drop(parts["next"], parts["next"].name, given.zone), stack)
         score_seconds = time.monotonic() - started
         show_summary(story.console, second)
-        detail.append(f"{second['rows_in'] / score_seconds:,.0f} rows per second from the drop to the summary")
-    with story.phase("compare forecasts with what came, and recount the books") as detail:
+        detail.append(f"{second['rows_in'] / score_seconds:,.0f} rows/s from the drop to the summary")
+    streamed = _stream(story, space, stack, given, parts)
+    with story.phase("recount") as detail:
         evaluation = evaluate(space.blobs, space.files, manifest.damped, since)
         books = bookkeeping.recount(space.blobs, space.files, space.logs, READINGS, DEVICES)
-        detail.extend(f"does not balance: {problem}" for problem in books.problems)
-        detail.append(", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in books.totals().items()))
+        story.console.print(*(f"  does not balance: {problem}" for problem in books.problems), sep="\n", markup=False)
+        detail.append("forecasts against what came; every reading against log, commits and dead letters")
     rows = {name: first[name] + second[name] for name in ("rows_in", "rows_accepted", "rows_rejected")}
     summary = {
         **rows,
@@ -158,15 +167,64 @@ def _loop(
         "model_version": manifest.version,
         "features": len(manifest.features),
         "train_seconds": round(train_seconds, 2),
-        "score_rows_per_second": round(evaluation.predictions / score_seconds, 1),
-        "books": bookkeeping.as_json(books),
-        "books_balance": books.balance,
+        "score_rows_per_second": round(second["forecasts"] / score_seconds, 1),
+        **streamed,
+        **bookkeeping.as_json(books),
+        "faults_found": _faults_found(streamed["faults_expected"], books),
         "since": datetime.fromtimestamp(since * 3600, timezone.utc).isoformat(),
     }
     return summary, evaluation, manifest
 
 
-def _train(given: argparse.Namespace, root: Path, history: Path, package: Path) -> None:
+def _stream(
+    story: Story, space: Workspace, stack: Stack, given: argparse.Namespace, parts: dict[str, Path]
+) -> dict[str, Any]:
+    """Stream the rest: most of it as fast as the hub takes it, with faults, then a live end at a steady rate."""
+    watch = Watch(story.console, space, stack)
+
+    def send(part: str, faults: Faults, pace: Pace) -> Callable[[Callable[[Record], None]], Record]:
+        def work(note: Callable[[Record], None]) -> Record:
+            plan = Plan(send_sources.file(parts[part], space.scenario, given.zone), faults, SEED, space.scenario)
+            with Sender(stack.eventhub, DEVICES) as sender:
+                return stream(plan, sender, pace=pace, on_progress=note)
+
+        return work
+
+    with story.phase("stream the rest to the devices' hub") as detail:
+        started = time.monotonic()
+        fast = watch.during(send("stream", FAULTS, Pace()))
+        rate = fast.sent / (time.monotonic() - started)
+        detail.append(
+            f"{fast.sent:,} messages, {dict(fast.injected)} injected, {rate:,.0f} events/s to the last forecast"
+        )
+    with story.phase(f"live: {LIVE_PER_S:.0f} messages a second") as detail:
+        started = time.monotonic()
+        live = watch.during(send("live", Faults(), Pace(rate=LIVE_PER_S)))
+        window = time.monotonic() - started
+        latency = get(f"{stack.host_url()}/api/health?window={window:.1f}")["latency"]
+        detail.append(
+            f"from message to committed forecast: median {latency['p50_ms']} ms, 95 % in {latency['p95_ms']} ms"
+        )
+    return {
+        "events_sent": fast.sent + live.sent,
+        "events_per_second": round(rate, 1),
+        "forecast_latency_p50_ms": latency["p50_ms"],
+        "forecast_latency_p95_ms": latency["p95_ms"],
+        "faults_expected": fast.expected(),
+    }
+
+
+def _faults_found(expected: dict[str, Any], books: bookkeeping.Books) -> bool:
+    """Whether every injected fault ended where it had to."""
+    totals = books.totals()
+    rejected = sum(expected["rejected"].values())
+    same = all(totals[name] == expected[name] for name in ("stored_late", "duplicates"))
+    return same and totals["dead_lettered"] == rejected + expected["conflicts"]
+
+
+def _train(given: argparse.Namespace, root: Path, history: Path) -> dict[str, bytes]:
+    """Run the training job; returns its package."""
+    package = root / "packages" / "first"
     command = [sys.executable, "-m", "training", "--scenario", "air_quality", "--readings", str(history)]
     command += ["--out", str(package), "--trials", str(given.trials)]
     command += ["--tracking-uri", f"sqlite:///{root / 'mlflow.db'}"]
@@ -174,6 +232,7 @@ def _train(given: argparse.Namespace, root: Path, history: Path, package: Path) 
     done = subprocess.run(command, cwd=PROJECT, check=False)  # noqa: S603 - our own module
     if done.returncode:
         raise StackError(f"the training ended with exit code {done.returncode}; its message stands above")
+    return package_files.read(package)
 
 
 def _await_champion(stack: Stack, version: str, timeout_s: float = 60.0) -> None:
@@ -206,7 +265,7 @@ def _conclude(story: Story, out: Path, summary: dict[str, Any], evaluation: Eval
     (out / "report.html").write_text(page, encoding="utf-8")
     _show(story.console, summary, scenario)
     story.console.print(f"{_shown(out / 'summary.json')}, {_shown(out / 'report.html')}", soft_wrap=True)
-    happened = summary["books_balance"] and summary["predictions"] > 0 and summary["gain_over_damped"] > 0
+    happened = summary["books_balance"] and summary["faults_found"] and summary["gain_over_damped"] > 0
     if not happened:
         story.console.print("the story did not happen as it should: see above", style="red")
     return 0 if happened else 1

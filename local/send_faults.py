@@ -111,9 +111,9 @@ class Plan:
 
     def __iter__(self) -> Iterator[Message]:
         for row in self._source.rows():
+            self.record.minute = row.minute
             if self._held and self._held[0].due <= row.minute:
                 yield from self._due(row.minute)
-            self.record.minute = row.minute
             odd = self._device(row.device)
             if odd is None:
                 yield from self._ordinary(row)

@@ -64,8 +64,8 @@ class Walk:
         hours = self._hours[device]
         if hour > head:
             self._head[device] = hour
-            for old in [old for old in hours if old < hour - self._lateness]:
-                del hours[old]
+            if len(hours) > 2 * self._lateness + 8:
+                self._hours[device] = hours = {h: kept for h, kept in hours.items() if h >= hour - self._lateness}
         minutes, said = hours.setdefault(hour, {}), hash(body)
         known = minutes.get(minute)
         if known is None:

@@ -181,7 +181,8 @@ class Bodies:
         if begin is None:
             begin = self._begin[row.device] = f'{{"device_id":{json.dumps(row.device)},"timestamp":"'
         start, values = begin + iso(row.minute) + '"', row.values
-        if all(value == value for value in values):
+        total = sum(values)  # NaN if one is
+        if total == total:
             return (start + self._whole % values).encode()
         parts = [start]
         for place, (key, value) in enumerate(zip(self._keys, values, strict=True)):

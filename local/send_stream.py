@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from local import send_sources
 from local.send_faults import Faults, Plan
 from local.send_record import Record
-from local.send_wire import Sender
+from local.send_wire import Message, Sender
 from shared.adapters import scenario_files
 from shared.errors import PipelineError
 
@@ -42,9 +43,23 @@ class Pace:
 AT_ONCE = Pace()
 
 
+class Outlet(Protocol):
+    """Where messages go: `send_wire.Sender`, or a list."""
+
+    @property
+    def sent(self) -> int:
+        """Messages acknowledged."""
+
+    def put(self, message: Message) -> None:
+        """Take one message."""
+
+    def flush(self) -> None:
+        """Return when all are acknowledged."""
+
+
 def stream(
     plan: Plan,
-    sender: Sender,
+    sender: Outlet,
     *,
     pace: Pace = AT_ONCE,
     on_progress: OnProgress | None = None,
@@ -86,7 +101,7 @@ def stream(
 class _Run:
     """The clock of a run, and who wants to know."""
 
-    sender: Sender
+    sender: Outlet
     record: Record
     on_progress: OnProgress | None
     stop: threading.Event

@@ -14,7 +14,7 @@ import numpy as np
 
 from shared.app.latencies import Latencies
 from shared.app.replay import Stored, control_of
-from shared.app.serving import Serving
+from shared.app.serving import ChallengerFails, Serving
 from shared.app.snapshots import Snapshots
 from shared.core import dead_letters
 from shared.core.commit import Commit, commit_name, folder, place_of
@@ -160,6 +160,7 @@ class Partition:
         outcome = step(self.tools.machine, state, batch, control_of(commit), self._stored(commit))
         outcome.put(state)
         self._receipts(state, batch)
+        self.tools.snapshots.replayed(self.number)
 
     def _refill(self, state: State, end: int) -> None:
         """Commit again what a lost commit held."""
@@ -187,12 +188,10 @@ class Partition:
     def _commit(self, state: State, events: Sequence[Event], follows: int) -> bool:
         """Make one batch durable and put it into the state; False when somebody else was first."""
         tools = self.tools
-        answering = tools.serving.current()
-        channels = tools.machine.scenario.channel_names
-        batch, bad = gather(self.number, state.epoch, events, channels)
-        outcome = step(tools.machine, state, batch, answering.control, answering)
+        batch, bad = gather(self.number, state.epoch, events, tools.machine.scenario.channel_names)
+        control, outcome = self._scored(state, batch)
         name = commit_name(self.number, state.epoch, batch.first)
-        raw = self._write(outcome, answering.control, bad, follows)
+        raw = self._write(outcome, control, bad, follows)
         if not tools.blobs.create("commits", name, raw) and tools.blobs.read("commits", name) != raw:
             log.warning("partition %d: another worker committed event %d first", self.number, batch.first)
             return False
@@ -201,6 +200,16 @@ class Partition:
         self._receipts(state, batch)
         tools.snapshots.consider(state)
         return True
+
+    def _scored(self, state: State, batch: Batch) -> tuple[Control, Outcome]:
+        """The batch's change; a challenger that fails is left out of all of it, so that recovery finds one answer."""
+        answering = self.tools.serving.current()
+        try:
+            return answering.control, step(self.tools.machine, state, batch, answering.control, answering)
+        except ChallengerFails as error:
+            log.error("partition %d: left out of a batch: %s", self.number, error)
+        alone = answering.alone()
+        return alone.control, step(self.tools.machine, state, batch, alone.control, alone)
 
     def _write(self, outcome: Outcome, control: Control, bad: Sequence[tuple[Event, BadEvent]], follows: int) -> bytes:
         """Write what the commit refers to, and return the commit itself."""

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -20,6 +20,10 @@ from shared.errors import ContractBroken
 from shared.ports import Blobs, Clock, LoadModel, Model
 
 log = logging.getLogger(__name__)
+
+
+class ChallengerFails(ContractBroken):
+    """The challenger cannot answer a batch; the champion goes on alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,12 @@ class Answering:
     salt: str = ""
 
     def __call__(self, ask: Ask) -> Sequence[Scored]:
-        """Forecasts of the champion, none before the first deployment, and of the challenger beside it."""
+        """Forecasts of the champion, none before the first deployment, and of the challenger beside it.
+
+        Raises:
+            ContractBroken: The champion gave something that is not a number.
+            ChallengerFails: The challenger did: the whole batch is to be answered `alone`.
+        """
         if self.champion is None:
             return []
         matrix = ask.matrix()
@@ -52,6 +61,10 @@ class Answering:
         served = np.ones(len(value), bool) if beside is None else ~beside.served
         scored = Scored(CHAMPION, self.champion.manifest.version, value, lower, upper, served)
         return [scored] if beside is None else [scored, beside]
+
+    def alone(self) -> Answering:
+        """The champion without its challenger."""
+        return Answering(self.scenario, replace(self.control, challenger=None), self.champion)
 
     def forecast(self, matrix: Floats) -> tuple[Floats, Floats, Floats]:
         """The champion's values, lower and upper ends, each of shape (n,).
@@ -68,15 +81,13 @@ class Answering:
         return value, *bounds(self.scenario, model.manifest.interval, value)
 
     def _beside(self, ask: Ask, matrix: Floats) -> Scored | None:
-        """The challenger's answers; one that fails is left out of the batch and never stops it."""
         if self.challenger is None:
             return None
         version = self.challenger.manifest.version
         try:
             value, lower, upper = self._of(self.challenger, matrix)
         except ContractBroken as error:
-            log.error("challenger %s is left out of a batch: %s", version, error)
-            return None
+            raise ChallengerFails(f"challenger {version}: {error}") from error
         chosen = {device: chance(self.salt, device) < self.share for device in set(ask.device)}
         served = np.array([chosen[device] for device in ask.device], bool)
         return Scored(CHALLENGER, version, value, lower, upper, served)

@@ -34,11 +34,15 @@ class Snapshots:
     beside: Callable[[Callable[[], None]], object]
     _commits: dict[int, int] = field(default_factory=dict)
 
+    def replayed(self, partition: int) -> None:
+        """Count a commit that stands after the newest snapshot, whoever made it: workers may live for a few only."""
+        self._commits[partition] = self._commits.get(partition, 0) + 1
+
     def consider(self, state: State) -> None:
         """Count a commit; every so often copy the state, and upload the copy beside the work."""
-        count = self._commits.get(state.partition, 0) + 1
-        self._commits[state.partition] = count % self.every
-        if count >= self.every:
+        self.replayed(state.partition)
+        if self._commits[state.partition] >= self.every:
+            self._commits[state.partition] = 0
             body = snapshot.copied(self.scenario, state)
             self.beside(lambda: self.upload(body))
 
@@ -60,6 +64,7 @@ class Snapshots:
 
     def newest(self, partition: int) -> State | None:
         """The newest snapshot that is whole, None when there is none."""
+        self._commits[partition] = 0
         for name in reversed(self.blobs.names(CONTAINER, f"partition={partition:02d}/")):
             try:
                 return snapshot.decode(self.scenario, self.blobs.read(CONTAINER, name) or b"")

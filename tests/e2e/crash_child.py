@@ -37,12 +37,15 @@ class Fate:
 
     Args:
         order: `ledger`: a file of places at which a life ended already, it ends at the first one that is not in there;
-            `only`: places must contain this; `stop`: stand still instead of dying, once, at the place that contains it.
+            `only` and `odds`: it ends at places that contain this, with this chance;
+            `stop`: it stands still, once, at the place that contains this.
     """
 
     def __init__(self, order: dict[str, Any]) -> None:
         self._ledger = Path(order["ledger"]) if "ledger" in order else None
         self._only = str(order.get("only", ""))
+        self._odds = float(order.get("odds", 1.0))
+        self._random = random.Random(order.get("luck", 0))
         self._stop: str | None = order.get("stop")
         known = self._ledger.read_text("utf-8") if self._ledger and self._ledger.exists() else ""
         self._known = set(known.splitlines())
@@ -52,7 +55,9 @@ class Fate:
         if self._stop is not None and self._stop in place:
             self._stop = None
             os.kill(os.getpid(), signal.SIGSTOP)
-        if self._ledger is not None and self._only in place and place not in self._known:
+        if self._ledger is None or self._only not in place or place in self._known:
+            return
+        if self._random.random() < self._odds:
             with self._ledger.open("a", encoding="utf-8") as ledger:
                 ledger.write(place + "\n")
             os.kill(os.getpid(), signal.SIGKILL)

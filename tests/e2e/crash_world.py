@@ -40,7 +40,7 @@ from shared.settings import Settings
 from shared.wiring import CONTAINERS, Pipeline, assemble
 
 ROOT = Path(__file__).parents[2]
-CUT = 24  # most events of a delivery whose size is drawn
+CUT = 8  # most events of a delivery whose size is drawn
 MANY = 300  # more deaths than any run of ours has places for
 HOUR = 420_000  # an hour of 2017
 SCENARIO: Scenario = scenario_files.load("air_quality")
@@ -617,10 +617,16 @@ class Run:
         at = {name: self.random.randint(0, place) for name, place in known.items()}
         return {**self.order, "checkpoint": str(self.checkpoint), "at": at, **more}
 
-    def killed_at_every_write(self, only: str = "") -> list[str]:
-        """Lives end before and after every write they have not ended at yet; the places, in order."""
+    def killed_at_every_write(self, only: str = "", odds: float = 1.0) -> list[str]:
+        """Lives end before and after every write they have not ended at yet; the places, in order.
+
+        Args:
+            only: Lives end at places that contain this.
+            odds: And only with this chance.
+        """
         ledger = self.folder / f"{self.order['prefix']}.places"
-        while self.lives.live(self.next(ledger=str(ledger), only=only)) == "killed":
+        fate = {"ledger": str(ledger), "only": only, "odds": odds}
+        while self.lives.live(self.next(**fate, luck=self.random.random())) == "killed":
             assert len(ledger.read_text("utf-8").splitlines()) < MANY, "the lives come to no end"
         return ledger.read_text("utf-8").splitlines()
 

@@ -72,18 +72,18 @@ def test_killed_before_and_after_every_write_of_score_the_same_blobs_and_the_sam
     assert world.picture(state) == world.picture(world.recovered(quiet, story.hub()))
 
 
-def test_killed_before_and_after_every_write_of_a_snapshot_the_same_state_remains_with_and_without_snapshots(
-    bench: Bench, quiet: MemoryBlobs
+@pytest.mark.parametrize(("what", "odds"), [("write", 0.5), ("delete", 1.0)])
+def test_killed_while_snapshots_come_and_go_the_same_state_remains_with_and_without_them(
+    bench: Bench, quiet: MemoryBlobs, what: str, odds: float
 ) -> None:
-    own, story = bench.own("copies"), world.story("plain")
-    run = bench.score("copies")
-    run.order["every"] = 2
-    places = run.killed_at_every_write(" state/")
-    assert both(places, "write state/")
-    assert both(places, "delete state/")
+    own, story = bench.own(f"copies-{what}"), world.story("plain")
+    run = bench.score(f"copies-{what}")
+    run.order["every"] = 1
+    places = run.killed_at_every_write(f"{what} state/", odds)
+    assert both(places, "state/")
     expected = world.picture(world.recovered(quiet, story.hub()))
     kept = own.names("state")
-    assert 3 <= len(kept) <= 4  # a life that ends before the deletion leaves one more
+    assert len(kept) >= 3  # lives that ended before a deletion left more to the next snapshot
     assert world.picture(world.recovered(own, story.hub())) == expected
     for name in kept:
         own.delete("state", name)
@@ -94,7 +94,7 @@ def test_killed_at_random_moments_and_delivered_in_other_batches_the_same_values
     bench: Bench, quiet: MemoryBlobs
 ) -> None:
     own, story = bench.own("random"), world.story("plain")
-    assert bench.score("random").killed_at_random(12, longest_s=0.7) >= 5
+    assert bench.score("random").killed_at_random(12, longest_s=0.4) >= 3
     same_values(own, quiet, story)
 
 
@@ -103,3 +103,15 @@ def same_values(own: Own, quiet: MemoryBlobs, story: world.Story) -> None:
     assert world.essence(found) == world.essence(expected)
     assert (found.epoch, found.next, found.enqueued_ms) == (expected.epoch, expected.next, expected.enqueued_ms)
     assert world.newest(world.forecasts(own)) == world.newest(world.forecasts(quiet))
+
+
+def test_an_owner_that_was_away_until_the_hub_forgot_goes_on_from_what_the_other_committed(bench: Bench) -> None:
+    own, story = bench.own("away"), world.story("steady")
+    world.deploy(own, story.phases[0][1])
+    here, there = (world.pipeline(own, story.hub(kept=99)) for _ in range(2))
+    here.score(0, story.events[:20])
+    there.score(0, story.events[:50])
+    there.score(0, story.events[50:80])
+    here.score(0, story.events[70:])
+    assert world.recovering(here).expired == 0
+    same_values(own, world.undisturbed(story), story)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from shared.adapters.commit_files import ParquetFiles
@@ -23,7 +24,7 @@ from shared.core.commit import Commit
 from shared.core.deployment import Deployment
 from shared.core.events import Batch, Event, pack, pack_end
 from shared.core.features import Feature
-from shared.core.package import FILES, Damped, Interval, Manifest, decode_manifest, encode_manifest
+from shared.core.package import FILES, Damped, Interval, Manifest, encode_manifest
 from shared.core.readings import Floats, Longs, Readings
 from shared.core.scenario import Scenario, parse
 from shared.core.state import State
@@ -63,41 +64,56 @@ class Guess:
     manifest: Manifest
 
     def predict(self, matrix: Floats) -> Floats:
-        if self.manifest.version == "nan":
-            return np.full(len(matrix), np.nan, np.float32)
         weight = np.arange(matrix.shape[1]) % 11 + 1
-        known = np.where(np.isnan(matrix), 3.0, np.rint(matrix.astype(np.float64) * 4) % 17)
-        return np.asarray((known @ weight + sum(self.manifest.version.encode())) % 1000, np.float32)
+        known = np.where(np.isnan(matrix), 3.0, np.rint(matrix.astype(np.float64) * 4) % 17) @ weight
+        if self.manifest.version == "nan":
+            known[:] = np.nan
+        if self.manifest.version.startswith("nan-at-"):
+            known[(matrix == float(self.manifest.version[7:])).any(axis=1)] = np.nan
+        return np.asarray((known + sum(self.manifest.version.encode())) % 1000, np.float32)
 
 
 def load(files: Mapping[str, bytes]) -> Guess:
-    return Guess(decode_manifest(files["manifest.json"]))
+    return Guess(msgspec.json.decode(files["manifest.json"], type=Manifest))
 
 
-def deploy(blobs: MemoryBlobs, champion: str | None, quarantine: Sequence[str] = ()) -> None:
-    if champion is not None:
-        manifest = Manifest(
-            version=champion,
-            scenario=SCENARIO.name,
-            created="",
-            run_id="",
-            dataset="",
-            code_version="",
-            training_start="",
-            training_end="",
-            rows=0,
-            features=[],
-            interval=Interval(0.9, [100.0], [-5.0, -9.0], [5.0, 9.0]),
-            damped=Damped(0.0, 1.0, 0.0),
-            metrics={},
-            sha256={},
-            size_bytes=0,
-            latency_ms=0.0,
-        )
-        blobs.write("models", f"{champion}/manifest.json", encode_manifest(manifest))
-        for name in FILES:
-            blobs.write("models", f"{champion}/{name}", b"")
-    blobs.write("models", "deployment.json", deployment.encode(Deployment(champion=champion, quarantine=[*quarantine])))
+def publish(blobs: MemoryBlobs, version: str) -> None:
+    manifest = Manifest(
+        version=version,
+        scenario=SCENARIO.name,
+        created="",
+        run_id="",
+        dataset="",
+        code_version="",
+        training_start="",
+        training_end="",
+        rows=0,
+        features=[],
+        interval=Interval(0.9, [100.0], [-5.0, -9.0], [5.0, 9.0]),
+        damped=Damped(0.0, 1.0, 0.0),
+        metrics={},
+        sha256={},
+        size_bytes=0,
+        latency_ms=0.0,
+    )
+    blobs.write("models", f"{version}/manifest.json", encode_manifest(manifest))
+    for name in FILES:
+        blobs.write("models", f"{version}/{name}", b"")
+
+
+def deploy(
+    blobs: MemoryBlobs,
+    champion: str | None,
+    quarantine: Sequence[str] = (),
+    challenger: str | None = None,
+    share: float = 0.0,
+) -> None:
+    """Publish what is named, and tell serving."""
+    for version in (champion, challenger):
+        if version is not None:
+            publish(blobs, version)
+    wanted = Deployment(champion=champion, challenger=challenger, share=share, quarantine=[*quarantine])
+    blobs.write("models", "deployment.json", deployment.encode(wanted))
 
 
 class HandClock:
@@ -212,14 +228,16 @@ class Bench:
         names = self.blobs.names("commits")
         return [(name, *files.decode_commit(self.blobs.read("commits", name) or b"")) for name in names]
 
-    def forecasts(self) -> dict[tuple[str, int, int], tuple[float, str]]:
-        """Every forecast that a commit names, by device, as-of hour and revision; each exactly once."""
+    def forecasts(self, role: str = "champion") -> dict[tuple[str, int, int], tuple[float, str]]:
+        """Every forecast of a role that a commit names, by device, as-of hour and revision; each exactly once."""
         found: dict[tuple[str, int, int], tuple[float, str]] = {}
         for _, commit, _ in self.commits():
             if commit.predictions is None:
                 continue
             rows = ParquetFiles(SCENARIO).read_predictions(self.blobs.read("predictions", commit.predictions) or b"")
             for place, device in enumerate(rows["device_id"]):
+                if rows["role"][place] != role:
+                    continue
                 key = device, int(rows["as_of"][place]), int(rows["revision"][place])
                 assert key not in found, f"{key} stands in two named blobs"
                 found[key] = float(rows["value"][place]), rows["model_version"][place]

