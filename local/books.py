@@ -19,7 +19,9 @@ from shared.core.commit import Commit, place_of
 from shared.core.events import unpack
 from shared.core.outcome import CONFLICT, DISPOSITIONS
 from shared.errors import BadEvent
-from shared.ports import Blobs
+from shared.ports import BlobReader
+
+Counts = dict[str, Counter[str]]
 
 
 @dataclass
@@ -58,7 +60,7 @@ class Books:
         return dict(sums)
 
 
-def recount(blobs: Blobs, files: ParquetFiles, logs: Path, hub: str, devices: str) -> Books:
+def recount(blobs: BlobReader, files: ParquetFiles, logs: Path, hub: str, devices: str) -> Books:
     """Count everything again.
 
     Args:
@@ -70,14 +72,12 @@ def recount(blobs: Blobs, files: ParquetFiles, logs: Path, hub: str, devices: st
     """
     info = event_log.hub_info(logs, hub)
     partitions = range(info.partitions if info else 0)
-    by_source: dict[str, Counter[str]] = {}
+    by_source: Counts = {}
     accounts = [_partition(blobs, files, logs, hub, number, by_source) for number in partitions]
     return Books(accounts, books_sources.accounts(blobs, files.scenario, logs, devices, by_source))
 
 
-def _partition(
-    blobs: Blobs, files: ParquetFiles, logs: Path, hub: str, number: int, by_source: dict[str, Counter[str]]
-) -> Account:
+def _partition(blobs: BlobReader, files: ParquetFiles, logs: Path, hub: str, number: int, by_source: Counts) -> Account:
     account = Account(f"partition {number}")
     next_event = 0
     for commit, raw in _commits(blobs, files, number):
@@ -99,7 +99,7 @@ def _partition(
     return account
 
 
-def _commits(blobs: Blobs, files: ParquetFiles, number: int) -> Iterator[tuple[Commit, bytes]]:
+def _commits(blobs: BlobReader, files: ParquetFiles, number: int) -> Iterator[tuple[Commit, bytes]]:
     names = blobs.names("commits", f"partition={number:02d}/")
     for name in sorted(names, key=place_of):
         raw = blobs.read("commits", name) or b""
@@ -107,7 +107,12 @@ def _commits(blobs: Blobs, files: ParquetFiles, number: int) -> Iterator[tuple[C
 
 
 def _count_commit(
-    blobs: Blobs, files: ParquetFiles, commit: Commit, raw: bytes, account: Account, by_source: dict[str, Counter[str]]
+    blobs: BlobReader,
+    files: ParquetFiles,
+    commit: Commit,
+    raw: bytes,
+    account: Account,
+    by_source: Counts,
 ) -> None:
     _, batch = files.decode_commit(raw)
     became = files.dispositions(raw)
@@ -127,7 +132,7 @@ def _count_commit(
         account.problems.append(f"commit {commit.first} names {buried} dead letters, which is not what it lost")
 
 
-def _predictions(blobs: Blobs, files: ParquetFiles, commit: Commit, account: Account) -> int:
+def _predictions(blobs: BlobReader, files: ParquetFiles, commit: Commit, account: Account) -> int:
     if commit.predictions is None:
         return 0
     raw = blobs.read("predictions", commit.predictions)
@@ -140,7 +145,7 @@ def _predictions(blobs: Blobs, files: ParquetFiles, commit: Commit, account: Acc
     return found
 
 
-def _letters(blobs: Blobs, commit: Commit) -> int:
+def _letters(blobs: BlobReader, commit: Commit) -> int:
     if commit.dead_letters is None:
         return 0
     return len(dead_letters.decode(blobs.read("dead-letter", commit.dead_letters) or b""))

@@ -19,14 +19,14 @@ from shared.core import dead_letters, progress
 from shared.core.events import HUB_PREFIX, REPLAY_PREFIX
 from shared.core.messages import Decoder
 from shared.core.scenario import Scenario
-from shared.ports import Blobs
+from shared.ports import BlobReader
 
 IDENTITY = "iothub-connection-device-id"
 AT_ONCE = 1000
 Counts = Mapping[str, Counter[str]]
 
 
-def accounts(blobs: Blobs, scenario: Scenario, logs: Path, devices: str, by_source: Counts) -> list[Account]:
+def accounts(blobs: BlobReader, scenario: Scenario, logs: Path, devices: str, by_source: Counts) -> list[Account]:
     """One account a file, a partition of the devices' hub, and a blob of dead letters that was fed back.
 
     Args:
@@ -46,7 +46,7 @@ def accounts(blobs: Blobs, scenario: Scenario, logs: Path, devices: str, by_sour
     return [*found, *(_replay(replay, by_source) for replay in replays)]
 
 
-def _file(blobs: Blobs, name: str, by_source: Counts, replays: list[Replayed]) -> Account:
+def _file(blobs: BlobReader, name: str, by_source: Counts, replays: list[Replayed]) -> Account:
     routed = msgspec.json.decode(blobs.read("receipts", name) or b"", type=Routed)
     account = Account(f"file {routed.file!r}", routed.rows_in)
     account.counts.update(by_source.get(routed.source, Counter()))
@@ -55,7 +55,7 @@ def _file(blobs: Blobs, name: str, by_source: Counts, replays: list[Replayed]) -
 
 
 def _devices(
-    blobs: Blobs, scenario: Scenario, log: Path, number: int, by_source: Counts, replays: list[Replayed]
+    blobs: BlobReader, scenario: Scenario, log: Path, number: int, by_source: Counts, replays: list[Replayed]
 ) -> Account:
     """A partition of the devices' hub: its log is decoded again and held against progress, commits and dead letters."""
     at = progress.decode(blobs.read(progress.CONTAINER, progress.name_of(number)) or b"{}")
@@ -86,7 +86,9 @@ def _devices(
     return account
 
 
-def _check(account: Account, blobs: Blobs, folder: str, replays: list[Replayed], accepted: int, rejected: int) -> None:
+def _check(
+    account: Account, blobs: BlobReader, folder: str, replays: list[Replayed], accepted: int, rejected: int
+) -> None:
     """Hold what a source accepted and rejected against the commits and the dead letters."""
     for name in blobs.names("dead-letter", folder):
         account.dead += len(dead_letters.decode(blobs.read("dead-letter", name) or b""))
@@ -98,7 +100,7 @@ def _check(account: Account, blobs: Blobs, folder: str, replays: list[Replayed],
         account.problems.append(f"{accepted} readings accepted, {account.arrived} in commits")
 
 
-def _replays(blobs: Blobs) -> list[Replayed]:
+def _replays(blobs: BlobReader) -> list[Replayed]:
     return [
         msgspec.json.decode(blobs.read(progress.CONTAINER, name) or b"", type=Replayed)
         for name in blobs.names(progress.CONTAINER, REPLAY_PREFIX)

@@ -27,6 +27,7 @@ from local.commands import SETTINGS, await_summary, get, new_stack, show_summary
 from local.demo_report import Phase, demo_report
 from local.evaluate import Evaluation, evaluate
 from local.fleet import Fleet
+from local.read_once import ReadOnce
 from local.send_faults import Faults, Plan
 from local.send_record import Record
 from local.send_stream import Pace, stream
@@ -154,9 +155,10 @@ def _loop(
         detail.append(f"{second['rows_in'] / score_seconds:,.0f} rows/s from the drop to the summary")
     streamed = _stream(story, space, stack, given, parts)
     with story.phase("recount") as detail:
-        evaluation = evaluate(space.blobs, space.files, manifest.damped, since)
-        books = bookkeeping.recount(space.blobs, space.files, space.logs, READINGS, DEVICES)
-        story.console.print(*(f"  does not balance: {problem}" for problem in books.problems), sep="\n", markup=False)
+        blobs = ReadOnce(space.blobs)
+        evaluation = evaluate(blobs, space.files, manifest.damped, since)
+        books = bookkeeping.recount(blobs, space.files, space.logs, READINGS, DEVICES)
+        detail.extend(f"does not balance: {problem}" for problem in books.problems)
         detail.append("forecasts against what came; every reading against log, commits and dead letters")
     rows = {name: first[name] + second[name] for name in ("rows_in", "rows_accepted", "rows_rejected")}
     summary = {
@@ -282,10 +284,15 @@ def _show(console: Console, summary: dict[str, Any], scenario: Scenario) -> None
     console.print(f"{summary['interval_coverage']:.1%} of the truths lie inside the {scenario.interval:.0%} intervals")
     left = summary["excluded_no_truth"], summary["excluded_no_latest"]
     console.print(f"left out of all three: {left[0]:,} without a known truth, {left[1]:,} without a value as of then")
-    console.print(f"{summary['score_rows_per_second']:,.0f} forecasts per second, from the drop to the file's summary")
-    console.print(
-        f"{summary['elapsed_seconds']:.0f} s in all; the books {'' if summary['books_balance'] else 'DO NOT '}balance"
-    )
+    dropped, streamed = summary["score_rows_per_second"], summary["events_per_second"]
+    live = f"live, half of them within {summary['forecast_latency_p50_ms']} ms of the message"
+    console.print(f"{dropped:,.0f} forecasts/s from a file, {streamed:,.0f}/s streamed; {live}")
+    shares = ("applied", "stored_late", "duplicates", "dead_lettered")
+    parts = " + ".join(f"{summary[name]:,} {name.replace('_', ' ')}" for name in shares)
+    verdict = "the books balance" if summary["books_balance"] else "THE BOOKS DO NOT BALANCE"
+    console.print(f"{verdict}: {summary['arrived']:,} arrived = {parts}")
+    found = "every" if summary["faults_found"] else "NOT EVERY"
+    console.print(f"{found} injected fault ended where it had to; {summary['elapsed_seconds']:.0f} s in all")
 
 
 def _shown(path: Path) -> str:

@@ -14,7 +14,7 @@ from shared.core.package import Damped, damped
 from shared.core.readings import Readings
 from shared.core.ring import Array, Hourly, hourly
 from shared.core.scenario import Scenario
-from shared.ports import Blobs
+from shared.ports import BlobReader
 
 HOURS_A_DAY = 24
 
@@ -53,7 +53,7 @@ class Evaluation:
         return out
 
 
-def evaluate(blobs: Blobs, files: ParquetFiles, floor: Damped, since_hour: int) -> Evaluation:
+def evaluate(blobs: BlobReader, files: ParquetFiles, floor: Damped, since_hour: int) -> Evaluation:
     """Compare forecasts with readings.
 
     Args:
@@ -95,7 +95,7 @@ def evaluate(blobs: Blobs, files: ParquetFiles, floor: Damped, since_hour: int) 
 
 
 def _gather(
-    blobs: Blobs, files: ParquetFiles
+    blobs: BlobReader, files: ParquetFiles
 ) -> tuple[list[Readings], dict[tuple[str, int], tuple[int, float, float, float]]]:
     parts: list[Readings] = []
     served: dict[tuple[str, int], tuple[int, float, float, float]] = {}

@@ -12,7 +12,7 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import TracebackType
 from typing import NamedTuple
 
@@ -110,16 +110,18 @@ class Sender:
     """
 
     def __init__(self, connection: str, hub: str | None = None, partitions: int | None = None) -> None:
+        connect = partial(EventHubProducerClient.from_connection_string, connection, eventhub_name=hub)
         try:
-            self._client = EventHubProducerClient.from_connection_string(connection, eventhub_name=hub)
+            self._client = connect()
         except (ValueError, TypeError) as error:  # its message may hold the key
             raise ConfigError("not a connection string with the name of a hub (EntityPath, or --hub)") from error
         self.hub = str(self._client.eventhub_name)
         self.sent = 0
-        with self._translated():
-            count = partitions or len(self._client.get_partition_ids())
-        self._waiting: list[list[bytes]] = [[] for _ in range(count)]
-        self._bytes = [0] * count
+        if partitions is None:
+            with self._translated(), connect(retry_total=0) as asking:  # a wrong address need not be tried for long
+                partitions = len(asking.get_partition_ids())
+        self._waiting: list[list[bytes]] = [[] for _ in range(partitions)]
+        self._bytes = [0] * partitions
 
     def __enter__(self) -> Sender:
         return self

@@ -26,11 +26,18 @@ class BlobInfo:
     metadata: Mapping[str, str]
 
 
-class Blobs(Protocol):
-    """Containers of named bytes. Every method raises TransientFailure when the store does not answer."""
+class BlobReader(Protocol):
+    """Containers of named bytes, to be looked at. Methods raise TransientFailure when the store does not answer."""
 
     def read(self, container: str, name: str) -> bytes | None:
         """A blob's content, None when there is none."""
+
+    def names(self, container: str, prefix: str = "") -> list[str]:
+        """Names that begin with `prefix`, sorted."""
+
+
+class Blobs(BlobReader, Protocol):
+    """Containers of named bytes. Every method raises TransientFailure when the store does not answer."""
 
     def read_changed(self, container: str, name: str, etag: str | None) -> tuple[bytes, str] | None:
         """Content and ETag, None when the blob is missing or still has `etag`."""
@@ -47,9 +54,6 @@ class Blobs(Protocol):
         Raises:
             StateConflict: Somebody else wrote it.
         """
-
-    def names(self, container: str, prefix: str = "") -> list[str]:
-        """Names that begin with `prefix`, sorted."""
 
     def delete(self, container: str, name: str) -> None:
         """Remove a blob; nothing happens when there is none."""

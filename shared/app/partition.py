@@ -104,6 +104,8 @@ class Partition:
         while events:
             state = self.recovered()
             self._begin_epoch(state, events[0])
+            if events[0].sequence > state.next:  # another owner may have been here since, and the hub may have forgotten
+                self._catch_up(state)
             events = [event for event in events if event.sequence >= state.next]
             if events:
                 events = self._process(state, events)
@@ -207,7 +209,7 @@ class Partition:
         try:
             return answering.control, step(self.tools.machine, state, batch, answering.control, answering)
         except ChallengerFails as error:
-            log.error("partition %d: left out of a batch: %s", self.number, error)
+            log.warning("partition %d: left out of a batch: %s", self.number, error)
         alone = answering.alone()
         return alone.control, step(self.tools.machine, state, batch, alone.control, alone)
 

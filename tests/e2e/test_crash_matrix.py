@@ -115,3 +115,25 @@ def test_an_owner_that_was_away_until_the_hub_forgot_goes_on_from_what_the_other
     here.score(0, story.events[70:])
     assert world.recovering(here).expired == 0
     same_values(own, world.undisturbed(story), story)
+
+
+@pytest.mark.parametrize("lost", range(1, 7))
+def test_a_commit_that_is_gone_from_hub_and_store_is_counted_told_and_survived(
+    bench: Bench, lost: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    own, story = bench.own(f"lost-{lost}"), world.story("plain")
+    told = [events for place, _, events in story.batches() if place <= 80]
+    first = world.pipeline(own, story.hub(), every=1000)
+    for _, now, events in story.batches():
+        if events in told:
+            world.deploy(own, now)
+            first.score(0, events)
+    own.delete("commits", own.names("commits")[lost])
+    second = world.pipeline(own, story.hub(kept=80), every=1000)
+    for _, now, events in story.batches(60):
+        world.deploy(own, now)
+        second.score(0, events)
+    state = world.recovering(second)
+    assert state.expired == len(told[lost])
+    assert "are lost: no commit, no hub" in caplog.text
+    assert world.picture(world.recovered(own, story.hub(kept=80))) == world.picture(state)

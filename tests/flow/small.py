@@ -15,7 +15,6 @@ from shared.adapters.memory_blobs import MemoryBlobs
 from shared.adapters.memory_stream import MemoryStream
 from shared.app.filing import Filing
 from shared.app.latencies import Latencies
-from shared.app.latencies import Latencies
 from shared.app.partition import Partition, Tools
 from shared.app.serving import Serving
 from shared.app.snapshots import Snapshots
