@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 from azure.eventhub import EventData, EventHubConsumerClient, EventHubProducerClient
 from azure.eventhub.aio import EventHubConsumerClient as AioConsumer
 
+from benchmarks.timing import Usage
+
 DEADLINE_S = 60
 
 
@@ -129,12 +131,6 @@ async def receive_aio(connection: str, partition: str, case: Case) -> float:
     return meter.rate
 
 
-def peak_mb(pid: int) -> float:
-    """The most memory a process ever held."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
-
-
 def run() -> None:
     """Send and receive each case, and print the table."""
     print(f"{'body':>9} {'events':>7} {'prefetch':>8} | {'sent':^18} | {'received, sync':^18} | {'received, aio':^18}")
@@ -145,7 +141,7 @@ def run() -> None:
             rates.append(asyncio.run(receive_aio(connection, str(number), case)))
             columns = [f"{rate:>9,.0f} {rate * case.body_bytes / 1e6:>8.1f}" for rate in rates]
             print(f"{case.body_bytes:>7} B {case.events:>7} {case.prefetch:>8} | " + " | ".join(columns))
-        print(f"endpoint: peak memory {peak_mb(pid):.0f} MB")
+        print(f"endpoint: peak memory {Usage.of(pid).peak_mb:.0f} MB")
 
 
 if __name__ == "__main__":

@@ -4,16 +4,15 @@
 each column over each span (120 columns), ours computes all features. Run it with `python -m benchmarks.bench_features`.
 """
 
-import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from statistics import median
 
 import msgspec
 import numpy as np
 import pandas as pd
 
+from benchmarks.timing import milliseconds
 from shared.core.features import Featurizer
 from shared.core.readings import Floats
 from shared.core.scenario import Scenario, parse
@@ -66,20 +65,6 @@ def bulk(featurizer: Featurizer, matrix: Floats, names: Iterable[str]) -> Floats
     """The comparable columns of our matrix, in the shape of the others."""
     places = {feature.name: place for place, feature in enumerate(featurizer.features)}
     return np.array([[[matrix[:, places[f"{n}.{k}_{s}"]] for n in names] for k in KINDS] for s in SPANS])
-
-
-def milliseconds(works: Iterable[Callable[[], object]], rounds: int, calls: int = 5) -> list[float]:
-    """Median time of one call of each; they take turns, `calls` at a time, of which the first is not counted."""
-    works = tuple(works)
-    times: list[list[float]] = [[] for _ in works]
-    for _ in range(rounds):
-        for work, taken in zip(works, times, strict=True):
-            for call in range(calls):
-                start = time.perf_counter()
-                work()
-                if call:
-                    taken.append((time.perf_counter() - start) * 1e3)
-    return [median(taken) for taken in times]
 
 
 def run() -> None:

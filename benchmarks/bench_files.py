@@ -19,11 +19,12 @@ import msgspec
 
 from benchmarks import packages
 from benchmarks.timing import TREES, Took, Usage
-from local.commands import await_summary, get, new_stack
+from local.commands import SETTINGS, await_summary, get
 from local.fleet import Fleet
-from local.stack import PROJECT, Stack
-from local.workspace import Workspace
-from shared.adapters import package_files, scenario_files
+from local.stack import ANY_PORTS, PROJECT, Stack
+from local.workspace import TEMPLATE, Workspace
+from shared.adapters import package_files
+from shared.wiring import CONTAINERS
 
 STATIONS, DAYS = 85, 500
 HISTORY = Fleet(stations=10, hours=60 * 24)
@@ -51,7 +52,7 @@ def started(*arguments: str) -> Took:
 
 def ours(root: Path, package: Path, readings: Path, rows: int) -> Run:
     """Drop a file into a fresh stack on which a model serves."""
-    with new_stack(root) as stack:
+    with Stack(root, template=TEMPLATE, settings=SETTINGS, containers=CONTAINERS, ports=ANY_PORTS) as stack:
         deploy(stack, package)
         before = {name: Usage.of(process.pid) for name, process in stack.processes.items()}
         took = started("benchmarks.bench_files", "drop", str(root), str(readings))
@@ -107,8 +108,7 @@ def models(folder: Path) -> tuple[Path, Path]:
     HISTORY.write_csv(history)
     command = [sys.executable, "-m", "benchmarks.plain_script", "train", str(history), str(model)]
     subprocess.run(command, cwd=PROJECT, check=True)  # noqa: S603 - our own command
-    known = packages.readings_of(HISTORY.names, HISTORY.first_hour, HISTORY.values)
-    packages.train(package, scenario_files.load("air_quality"), known)
+    packages.train_on(package, HISTORY)
     return model, package
 
 

@@ -25,7 +25,7 @@ from training.export import to_onnx
 
 FEATURES, TREES, DEPTH = 200, 300, 5
 BATCHES = (1, 100, 1000)
-ROUNDS = 40
+ROUNDS = 10
 OURS = "AirLoop"
 TOLERANCE = 1e-3
 
@@ -45,7 +45,8 @@ def run() -> None:
         print("AirLoop and the tree node use one thread, CatBoost and mlflow as many as they like")
         print(f"{'rows':>6}" + "".join(f"{name:>24}" for name in contenders))
         for size in BATCHES:
-            taken = _race(contenders, matrix[:size])
+            works = [partial(score, matrix[:size]) for score in contenders.values()]
+            taken = dict(zip(contenders, milliseconds(works, ROUNDS), strict=True))
             cells = (f"{f'{ms:.3f} ({ms / taken[OURS]:.1f})':>24}" for ms in taken.values())
             print(f"{size:>6}" + "".join(cells))
 
@@ -75,29 +76,7 @@ def _contenders(model: catboost.CatBoostRegressor, folder: Path) -> dict[str, Sc
 
 def _ours(model: catboost.CatBoostRegressor, folder: Path) -> Score:
     features = [Feature(f"f{place}", 1) for place in range(FEATURES)]
-    inputs = package.golden_inputs(_rows())
-    facts = package.Facts(
-        scenario="bench",
-        created=datetime(2026, 1, 1, tzinfo=timezone.utc),
-        run_id="",
-        dataset="",
-        code_version="",
-        training_start="",
-        training_end="",
-        rows=8000,
-        features=features,
-        interval=Interval(nominal=0.9, edges=[], lower=[0.0], upper=[0.0]),
-        damped=Damped(intercept=0.0, latest=1.0, mean_24=0.0),
-        metrics={},
-    )
-    contents = package.Contents(
-        model_onnx=to_onnx(model, FEATURES),
-        golden_inputs=inputs,
-        golden_outputs=model.predict(inputs),
-        baseline={},
-        card="",
-    )
-    package.write(folder / "package", facts, contents)
+    packages.write(folder / "package", model, features, _rows(), "bench")
     files = package_files.read(folder / "package")
     begun = time.perf_counter()
     loaded = onnx_model.load(files, features)
@@ -139,17 +118,6 @@ def _pyfunc(model: catboost.CatBoostRegressor, folder: Path) -> Score:
         return values
 
     return score
-
-
-def _race(contenders: dict[str, Score], rows: Floats) -> dict[str, float]:
-    """Median milliseconds of each; the contenders take turns, so that a busy moment meets all of them."""
-    taken: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(ROUNDS):
-        for name, score in contenders.items():
-            begun = time.perf_counter()
-            score(rows)
-            taken[name].append(_ms_since(begun))
-    return {name: statistics.median(times) for name, times in taken.items()}
 
 
 if __name__ == "__main__":

@@ -10,11 +10,12 @@ import catboost
 import numpy as np
 
 from benchmarks.timing import TREES
+from local.fleet import Fleet
+from shared.adapters import scenario_files
 from shared.core.features import Feature, Featurizer
 from shared.core.package import Damped, Interval
 from shared.core.readings import Floats, Readings
 from shared.core.ring import hourly
-from shared.core.scenario import Scenario
 from training import data, package
 from training.export import to_onnx
 
@@ -46,10 +47,12 @@ def write(folder: Path, model: catboost.CatBoostRegressor, features: Sequence[Fe
     package.write(folder, facts, contents)
 
 
-def train(folder: Path, scenario: Scenario, readings: Readings) -> None:
+def train_on(folder: Path, fleet: Fleet) -> None:
     """Fit `TREES` on all features of a short history and write the package."""
+    scenario = scenario_files.load("air_quality")
     featurizer = Featurizer(scenario)
-    rows = data.from_history(scenario, featurizer, hourly(scenario, readings))
+    history = hourly(scenario, readings_of(fleet.names, fleet.first_hour, fleet.values))
+    rows = data.from_history(scenario, featurizer, history)
     model = catboost.CatBoostRegressor(**TREES).fit(rows.matrix, rows.target)
     write(folder, model, featurizer.features, rows.matrix, scenario.name)
 

@@ -1,7 +1,7 @@
 """What a data scientist writes in an afternoon: pandas for the features, CatBoost, one Parquet file of forecasts.
 
-Nothing in here is durable: if it stops it begins again, and the next file knows nothing of this one. It is the yardstick
-of `bench_files`: `python -m benchmarks.plain_script train CSV MODEL` and `... predict CSV MODEL PARQUET`.
+Nothing in here is durable: if it stops it begins again, and the next file knows nothing of this one. It is what
+`bench_files` compares with: `python -m benchmarks.plain_script train CSV MODEL`, `... predict CSV MODEL PARQUET`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from benchmarks.timing import TREES, Took, Usage
 SCALARS = ["temp", "precip", "rel_humidity", "wind_spd", "atmos_press", "pm25"]
 WIND = ["wind_dir_u", "wind_dir_v"]
 SPANS = (6, 12, 24, 72, 120)
+KINDS = ("mean", "std", "min", "max")
 LAGS = (1, 2, 3, 6, 12, 24, 48)
 HORIZON = 24
 
@@ -38,14 +39,13 @@ def features(hours: pd.DataFrame) -> pd.DataFrame:
     parts = [hours.astype(np.float32)]
     for span in SPANS:
         rolling = by[SCALARS].rolling(span, min_periods=1)
-        for kind in ("mean", "std", "min", "max"):
-            parts.append(_named(getattr(rolling, kind)(), f"{kind}_{span}"))
+        parts.extend(_named(getattr(rolling, kind)(), f"{kind}_{span}") for kind in KINDS)
         parts.append(_named(by[WIND].rolling(span, min_periods=1).mean(), f"mean_{span}"))
     parts.extend(by.shift(lag).astype(np.float32).add_suffix(f".lag_{lag}") for lag in LAGS)
     changes = hours[SCALARS] - by[SCALARS].shift(24)
     parts.append(changes.astype(np.float32).add_suffix(".change_24"))
     table = pd.concat(parts, axis=1)
-    when = hours.index.get_level_values("timestamp")
+    when = pd.DatetimeIndex(hours.index.get_level_values("timestamp"))
     for name, turn in (("hour", when.hour / 24), ("day", when.dayofyear / 365.25)):
         table[f"{name}_sin"] = np.sin(2 * np.pi * turn).astype(np.float32)
         table[f"{name}_cos"] = np.cos(2 * np.pi * turn).astype(np.float32)
@@ -68,8 +68,7 @@ def train(readings: str, model: str) -> None:
 def predict(readings: str, model: str, answers: str) -> int:
     """Forecast every hour of every device; returns the number of forecasts."""
     hours = hourly(readings)
-    table = features(hours[hours.notna().any(axis=1)].reindex(hours.index))
-    forecasts = catboost.CatBoostRegressor().load_model(model).predict(table)
+    forecasts = catboost.CatBoostRegressor().load_model(model).predict(features(hours))
     out = pd.DataFrame({"value": np.clip(forecasts, 0, 1000)}, index=hours.index)[hours.notna().any(axis=1)]
     out.reset_index().to_parquet(answers)
     return len(out)

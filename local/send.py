@@ -139,10 +139,10 @@ def _conclude(console: Console, record: Record, path: Path | None) -> None:
 
     def say(what: str, counts: Mapping[str, int]) -> None:
         found = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count)
-        console.print(f"{what:9} {found or 'nothing'}", markup=False)
+        console.print(f"{what:9} {found or 'nothing'}", markup=False, soft_wrap=True)
 
     end = "" if record.sent == record.messages else f"; {record.messages - record.sent:,} more were not acknowledged"
-    console.print(f"{'sent':9} {record.sent:,} messages of {record.source}{end}", markup=False)
+    console.print(f"{'sent':9} {record.sent:,} messages of {record.source}{end}", markup=False, soft_wrap=True)
     console.print(f"{'':9} {record.seconds:.1f} s, {record.rate:,.0f} a second", markup=False)
     if record.unsent:
         console.print(f"{'':9} stopped: {record.unsent:,} readings were still held back", markup=False)
@@ -152,4 +152,4 @@ def _conclude(console: Console, record: Record, path: Path | None) -> None:
     say("expected", {outcome: record.outcomes[outcome] for outcome in ACCEPTED})
     say("rejected", record.rejected)
     if path is not None:
-        console.print(f"{'record':9} {path}", markup=False)
+        console.print(f"{'record':9} {path}", markup=False, soft_wrap=True)

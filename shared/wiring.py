@@ -201,9 +201,10 @@ class Application:
 
 def _seconds(window: str) -> float:
     try:
-        return min(max(float(window), 0.0), 86_400.0)
+        found = float(window)
     except ValueError:
         return views.WINDOW_S
+    return min(max(found, 0.0), 86_400.0) if found == found else views.WINDOW_S  # NaN differs from itself
 
 
 def _connect(settings: Settings) -> Pipeline:

@@ -222,4 +222,5 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except _RUNTIME_ERRORS as error:
-        raise ContractBroken(f"model.onnx: {' '.join(str(error).split())[:300]}") from error
+        said = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ContractBroken(f"model.onnx: {said}") from error

@@ -159,7 +159,7 @@ class Partition:
             self._refill(state, commit.follows)
         if first > state.next:
             self._expire(state, first)
-        outcome = step(self.tools.machine, state, batch, control_of(commit), self._stored(commit))
+        outcome = step(self.tools.machine, state, batch, control_of(commit), self._stored(commit, state))
         outcome.put(state)
         self._receipts(state, batch)
         self.tools.snapshots.replayed(self.number)
@@ -173,10 +173,11 @@ class Partition:
                 raise StateConflict(f"partition {self.number}: another worker fills the gap before event {end}")
             follows, missing = state.next, missing[len(run) :]
 
-    def _stored(self, commit: Commit) -> Stored:
+    def _stored(self, commit: Commit, state: State) -> Stored:
         if commit.predictions is None:
             return Stored(None)
-        return Stored(self._read("predictions", commit.predictions, self.tools.files.read_predictions))
+        rows = self._read("predictions", commit.predictions, self.tools.files.read_predictions)
+        return Stored(rows, partial=state.expired > 0)  # what was lost may have made other forecasts due
 
     def _read(self, container: str, name: str, decode: Callable[[bytes], T]) -> T:
         raw = self.tools.blobs.read(container, name)

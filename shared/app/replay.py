@@ -23,9 +23,12 @@ class Stored:
 
     Args:
         predictions: Columns of the batch's predictions, None when it made none.
+        partial: Whether the state lacks what the batch was committed on, because events were lost for good: forecasts
+            that it would make due without them are then not asked for.
     """
 
-    def __init__(self, predictions: dict[str, Any] | None) -> None:
+    def __init__(self, predictions: dict[str, Any] | None, *, partial: bool = False) -> None:
+        self._partial = partial
         self._roles: list[tuple[int, dict[tuple[str, int], int], dict[str, Any]]] = []
         if predictions is None:
             return
@@ -41,13 +44,17 @@ class Stored:
         Raises:
             ContractBroken: A forecast that this batch makes due is not among them.
         """
-        return [self._answers(ask, *stored) for stored in self._roles]
+        answers = (self._answers(ask, *stored) for stored in self._roles)
+        return [answer for answer in answers if len(answer.value)]
 
     def _answers(self, ask: Ask, role: int, rows: dict[tuple[str, int], int], stored: dict[str, Any]) -> Scored:
         keys = list(zip(ask.device, ask.as_of.tolist(), strict=True))
-        missing = [key for key in keys if key not in rows]
-        if missing:
+        place = np.array([rows.get(key, -1) for key in keys], np.int64)
+        known = np.flatnonzero(place >= 0)
+        if len(known) < len(keys) and not self._partial:
+            missing = [key for key in keys if key not in rows]
             raise ContractBroken(f"{len(missing)} stored predictions are missing, first {missing[0]}")
-        at = np.array([rows[key] for key in keys], np.int64)
-        model = stored["model_version"][at[0]]
-        return Scored(role, model, stored["value"][at], stored["lower"][at], stored["upper"][at], stored["served"][at])
+        at = place[known]
+        columns = (stored[name][at] for name in ("value", "lower", "upper", "served"))
+        model = stored["model_version"][at[0]] if len(at) else ""
+        return Scored(role, model, *columns, known, stored["revision"][at].astype(np.int64))

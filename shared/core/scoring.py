@@ -57,6 +57,8 @@ class Scored:
         lower: Lower ends of the intervals, shape (n,).
         upper: Upper ends of the intervals, shape (n,).
         served: Whether this row is the one shown to users, bool, shape (n,).
+        rows: Rows of the ask that are answered, rising, int64, shape (n,); None means all.
+        revision: Revisions under which these answers were issued before, int64, shape (n,); None gives them new ones.
     """
 
     role: int
@@ -65,6 +67,8 @@ class Scored:
     lower: Floats
     upper: Floats
     served: npt.NDArray[np.bool_]
+    rows: Longs | None = None
+    revision: Longs | None = None
 
 
 class Scorer(Protocol):

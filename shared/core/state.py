@@ -145,9 +145,9 @@ class Columns:
             return self._copies(device)
         out = Columns.empty(self.ring.layout, self.waiting.slots, len(device), extra)
         out.ring.head[:known] = self.ring.head[device[:known]]
-        places, slots = np.arange(known), self.ring.slots
+        places = np.arange(known)
         for name, array in out.arrays().items():
-            move(self.arrays()[name], device[:known], array, places, out.ring.head[:known], slots)
+            move(self.arrays()[name], device[:known], array, places, out.ring.head[:known], len(array))
         return out
 
     def _copies(self, device: Longs) -> Columns:

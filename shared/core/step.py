@@ -237,7 +237,9 @@ class _Work:
         # One count for all roles: a challenger that joins late would otherwise repeat revisions users have seen.
         revision = self.columns.waiting.revision[as_of % self.columns.waiting.slots, :, device].max(axis=1)
         for scored in self.scorer(Ask([self.names[place] for place in device], as_of, matrix)):
-            self._wait_for_truth(device, as_of, scored, last[device], revision.astype(np.int64))
+            answered = slice(None) if scored.rows is None else scored.rows
+            issued = revision[answered].astype(np.int64) if scored.revision is None else scored.revision
+            self._wait_for_truth(device[answered], as_of[answered], scored, last[device[answered]], issued)
 
     def _wait_for_truth(self, device: Longs, as_of: Longs, scored: Scored, place: Longs, revision: Longs) -> None:
         if scored.model not in self.models:

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cache
@@ -411,23 +411,21 @@ def pipeline(blobs: Blobs, readings: Stream, devices: Stream | None = None, *, e
     return assemble(settings, blobs, readings, HandClock(), lambda job: job(), devices)
 
 
-def tell(story: Story, blobs: Blobs, *, every: int = 4) -> Pipeline:
-    """The story undisturbed, from its first event to its last."""
-    worker = pipeline(blobs, story.hub(), every=every)
+def deliver(worker: Pipeline, blobs: Blobs, deliveries: Iterable[tuple[int, Deployment, list[Event]]]) -> None:
+    """Batches of a story for one worker."""
     before = None
-    for _, now, events in story.batches():
+    for _, now, events in deliveries:
         if now != before:
             deploy(blobs, now)
         worker.score(0, events)
         before = now
-    return worker
 
 
 def undisturbed(story: Story) -> MemoryBlobs:
     """Stores in memory after the undisturbed story."""
     blobs = MemoryBlobs()
     furnish(blobs)
-    tell(story, blobs)
+    deliver(pipeline(blobs, story.hub()), blobs, story.batches())
     return blobs
 
 

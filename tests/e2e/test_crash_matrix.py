@@ -117,23 +117,18 @@ def test_an_owner_that_was_away_until_the_hub_forgot_goes_on_from_what_the_other
     same_values(own, world.undisturbed(story), story)
 
 
-@pytest.mark.parametrize("lost", range(1, 7))
-def test_a_commit_that_is_gone_from_hub_and_store_is_counted_told_and_survived(
+@pytest.mark.parametrize("lost", [1, 2, 3])
+def test_a_commit_that_is_gone_from_store_and_hub_is_counted_told_and_survived(
     bench: Bench, lost: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     own, story = bench.own(f"lost-{lost}"), world.story("plain")
-    told = [events for place, _, events in story.batches() if place <= 80]
-    first = world.pipeline(own, story.hub(), every=1000)
-    for _, now, events in story.batches():
-        if events in told:
-            world.deploy(own, now)
-            first.score(0, events)
+    deliveries = list(story.batches())
+    world.deliver(world.pipeline(own, story.hub(), every=1000), own, deliveries[:6])
     own.delete("commits", own.names("commits")[lost])
-    second = world.pipeline(own, story.hub(kept=80), every=1000)
-    for _, now, events in story.batches(60):
-        world.deploy(own, now)
-        second.score(0, events)
-    state = world.recovering(second)
-    assert state.expired == len(told[lost])
+    worker = world.pipeline(own, story.hub(kept=999), every=1000)
+    world.deliver(worker, own, deliveries[5:])
+    state = world.recovering(worker)
+    assert state.expired == len(deliveries[lost][2])
     assert "are lost: no commit, no hub" in caplog.text
-    assert world.picture(world.recovered(own, story.hub(kept=80))) == world.picture(state)
+    assert world.picture(world.recovered(own, story.hub(kept=999))) == world.picture(state)
+    assert world.forecasts(own)

@@ -335,9 +335,12 @@ def test_a_device_without_readings_has_no_history() -> None:
     assert hourly(small(), readings_of([])) == {}
 
 
+WAITING = 12  # more than the ring's slots, which a short history allows
+
+
 def numbered(devices: int, heads: Sequence[int]) -> Columns:
     """Columns in which every hour of every device has its own content."""
-    columns = Columns.empty(Layout.of(small()), 9, devices)
+    columns = Columns.empty(Layout.of(small()), WAITING, devices)
     columns.ring.head[:] = heads
     for device, head in enumerate(heads):
         for name, array in columns.arrays().items():
@@ -353,14 +356,14 @@ def by_hour(array: Array, device: int, head: int) -> Array:
 
 
 @pytest.mark.parametrize("extra", [0, 1, 17])
-@pytest.mark.parametrize("hours", [0, 1, 5, 9, 10, 11, 1000])
+@pytest.mark.parametrize("hours", [0, 1, 5, 9, 10, 11, 12, 1000])
 def test_taken_columns_hold_the_same_hours_and_the_newest_come_back(extra: int, hours: int) -> None:
     heads = [START, START + 13, START + 5, START + 100]
     columns = numbered(4, heads)
     before = {name: array.copy() for name, array in columns.arrays().items()}
     chosen = longs(1, 3)
     taken = columns.take(chosen, extra)
-    assert (taken.ring.slots, taken.waiting.slots) == (columns.ring.slots + extra, 9 + extra)
+    assert (taken.ring.slots, taken.waiting.slots) == (columns.ring.slots + extra, WAITING + extra)
     assert taken.ring.head.tolist() == [heads[1], heads[3]]
     for name, array in taken.arrays().items():
         held = len(before[name])

@@ -99,7 +99,7 @@ FULL = ",".join(["1"] * HOURS)
         ({"temp": "99" + FULL[1:]}, "out_of_range", "hour 0: temp: '99' is outside -60 to 60 degC"),
         ({"ID": ""}, "missing_id", "no row id"),
         ({"ID": "ID_0"}, "duplicate_id", "the row id 'ID_0' stood in the file before"),
-        ({"ID": "a\x00"}, "device_id", "the row id 'a\\x00' holds a control character"),
+        ({"ID": "a\x07"}, "device_id", "the row id 'a\\x07' holds a control character"),
         ({"target": "abc"}, "bad_value", "target: pm25: 'abc' is not a finite number"),
         ({"target": "1001"}, "out_of_range", "target: pm25: '1001' is outside 0 to 1000 ug/m3"),
         ({channel: ",".join(["nan"] * HOURS) for channel in WIDE}, "no_values", "no channel has a value"),

@@ -1,0 +1,172 @@
+"""Settings: what is accepted, every problem at once, no secret in a message, and the README's table."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from shared.adapters import scenario_files
+from shared.errors import ConfigError
+from shared.settings import LIMITS, SOURCES, VARIABLES, Settings, from_env, incoming_source
+
+ROOT = Path(__file__).resolve().parents[2]
+SCENARIOS = ["air_quality", "noise"]
+HUB = "Endpoint=sb://x.servicebus.windows.net/;SharedAccessKeyName=k;SharedAccessKey=c2VjcmV0"
+STORE = "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=c2VjcmV0"
+AZURE = {
+    "STORAGE__blobServiceUri": "https://name.blob.core.windows.net",
+    "READINGS__fullyQualifiedNamespace": "name.servicebus.windows.net",
+}
+LOCAL = {"STORAGE": "UseDevelopmentStorage=true", "READINGS": HUB}
+
+
+@pytest.mark.parametrize(
+    "env", [AZURE, LOCAL, {**AZURE, **LOCAL}, {**AZURE, "STORAGE__blobServiceUri": "http://10.0.0.1:10000/account"}]
+)
+def test_a_store_and_a_hub_are_enough(env: dict[str, str]) -> None:
+    found = from_env(env, SCENARIOS)
+    assert (found.scenario, found.readings_hub, found.incoming_source) == ("air_quality", "readings", "EventGrid")
+    assert found.storage == env.get("STORAGE")
+    assert found.storage_url == env.get("STORAGE__blobServiceUri")
+    assert found.telemetry is None
+
+
+def test_every_variable_reaches_its_setting() -> None:
+    env = {
+        **AZURE,
+        **LOCAL,
+        "SCENARIO": " noise ",
+        "READINGS_HUB": "other",
+        "TELEMETRY": HUB,
+        "TELEMETRY__fullyQualifiedNamespace": "iothub-ns.servicebus.windows.net",
+        "TELEMETRY_HUB": "devices",
+        "TELEMETRY_GROUP": "airloop",
+        "INCOMING_SOURCE": "LogsAndContainerScan",
+        "MODEL_REFRESH_S": "2.5",
+        "SNAPSHOT_COMMITS": "7",
+        "BATCH_ROWS": "8",
+        "CHUNK_ROWS": "9",
+    }
+    assert env.keys() == set(VARIABLES.values())
+    found = from_env(env, SCENARIOS)
+    for name, variable in VARIABLES.items():
+        assert str(getattr(found, name)) == env[variable].strip(), variable
+        assert getattr(found, name) != getattr(Settings(), name), "the test must differ from the default"
+
+
+def test_variables_and_limits_name_settings() -> None:
+    fields = [field.name for field in dataclasses.fields(Settings)]
+    assert list(VARIABLES) == fields
+    assert LIMITS.keys() <= set(fields)
+    for name, (low, high) in LIMITS.items():
+        assert low <= getattr(Settings(), name) <= high
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"SCENARIO": "nose"}, "SCENARIO: 'nose' is not one of air_quality, noise"),
+        ({"SCENARIO": "../../etc/passwd"}, "SCENARIO: '../../etc/passwd' is not one of air_quality, noise"),
+        ({"STORAGE": "c2VjcmV0"}, "STORAGE: is not the connection string of a storage account"),
+        ({"STORAGE": "AccountKey=c2VjcmV0"}, "STORAGE: is not the connection string of a storage account"),
+        ({"STORAGE__blobServiceUri": "name.blob"}, "STORAGE__blobServiceUri: 'name.blob' is not an address"),
+        ({"READINGS": STORE}, "READINGS: is not the connection string of a namespace"),
+        (
+            {"READINGS": "Endpoint=sb://x/;SharedAccessKey=c2VjcmV0"},
+            "READINGS: is not the connection string of a namespace",
+        ),
+        (
+            {"READINGS__fullyQualifiedNamespace": "sb://name.servicebus.windows.net/"},
+            "READINGS__fullyQualifiedNamespace: 'sb://name.servicebus.windows.net/' is not of the form name.domain",
+        ),
+        ({"READINGS_HUB": "a b"}, "READINGS_HUB: 'a b' is not the name of a hub"),
+        ({"TELEMETRY": "c2VjcmV0"}, "TELEMETRY: is not the connection string of a namespace"),
+        (
+            {"TELEMETRY__fullyQualifiedNamespace": "nodomain"},
+            "TELEMETRY__fullyQualifiedNamespace: 'nodomain' is not of the form name.domain",
+        ),
+        ({"TELEMETRY_HUB": "/"}, "TELEMETRY_HUB: '/' is not the name of a hub"),
+        ({"TELEMETRY_GROUP": "$default"}, "TELEMETRY_GROUP: '$default' is not the name of a consumer group"),
+        (
+            {"INCOMING_SOURCE": "eventgrid"},
+            "INCOMING_SOURCE: 'eventgrid' is not one of EventGrid, LogsAndContainerScan",
+        ),
+        ({"MODEL_REFRESH_S": "soon"}, "MODEL_REFRESH_S: 'soon' is not a number"),
+        ({"MODEL_REFRESH_S": "nan"}, "MODEL_REFRESH_S: nan is outside 0.0 to 30.0"),
+        ({"MODEL_REFRESH_S": "30.1"}, "MODEL_REFRESH_S: 30.1 is outside 0.0 to 30.0"),
+        ({"MODEL_REFRESH_S": "-1"}, "MODEL_REFRESH_S: -1.0 is outside 0.0 to 30.0"),
+        ({"SNAPSHOT_COMMITS": "1.5"}, "SNAPSHOT_COMMITS: '1.5' is not a whole number"),
+        ({"SNAPSHOT_COMMITS": "0"}, "SNAPSHOT_COMMITS: 0 is outside 1 to 10000"),
+        ({"BATCH_ROWS": "0"}, "BATCH_ROWS: 0 is outside 1 to 500000"),
+        ({"CHUNK_ROWS": "999999"}, "CHUNK_ROWS: 999999 is outside 1 to 500000"),
+        ({"CHUNK_ROWS": "1e4"}, "CHUNK_ROWS: '1e4' is not a whole number"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(change: dict[str, str], problem: str) -> None:
+    with pytest.raises(ConfigError) as told:
+        from_env({**AZURE, **change}, SCENARIOS)
+    assert str(told.value) == f"settings: {problem}"
+
+
+def test_all_problems_are_told_at_once_and_no_secret_with_them() -> None:
+    env = {
+        "SCENARIO": "x",
+        "STORAGE": "AccountKey=c2VjcmV0",
+        "READINGS": "SharedAccessKey=c2VjcmV0",
+        "READINGS_HUB": "?",
+        "TELEMETRY": "c2VjcmV0",
+        "TELEMETRY_HUB": "?",
+        "TELEMETRY_GROUP": "?",
+        "INCOMING_SOURCE": "?",
+        "MODEL_REFRESH_S": "?",
+        "SNAPSHOT_COMMITS": "?",
+        "BATCH_ROWS": "-1",
+        "CHUNK_ROWS": "?",
+    }
+    with pytest.raises(ConfigError) as told:
+        from_env(env, SCENARIOS)
+    problems = str(told.value).removeprefix("settings: ").split("; ")
+    assert {problem.partition(":")[0] for problem in problems} == env.keys()
+    assert "c2VjcmV0" not in str(told.value)
+
+
+@pytest.mark.parametrize("env", [{}, dict.fromkeys(VARIABLES.values(), ""), dict.fromkeys(VARIABLES.values(), "  ")])
+def test_nothing_set_or_everything_empty_names_what_is_missing(env: dict[str, str]) -> None:
+    with pytest.raises(ConfigError) as told:
+        from_env(env, SCENARIOS)
+    assert str(told.value) == (
+        "settings: STORAGE__blobServiceUri (in Azure) or STORAGE (local) is missing; "
+        "READINGS__fullyQualifiedNamespace (in Azure) or READINGS (local) is missing"
+    )
+
+
+@pytest.mark.parametrize(
+    ("env", "source"),
+    [
+        ({}, "EventGrid"),
+        ({"INCOMING_SOURCE": " LogsAndContainerScan "}, "LogsAndContainerScan"),
+        ({"INCOMING_SOURCE": "nonsense"}, "EventGrid"),
+    ],
+)
+def test_the_source_of_the_blob_trigger_is_known_before_anything_is_checked(env: dict[str, str], source: str) -> None:
+    assert incoming_source(env) == source
+    assert source in SOURCES
+
+
+def test_the_template_is_complete(environment: dict[str, str]) -> None:
+    found = from_env(environment, scenario_files.names())
+    assert found.incoming_source == "LogsAndContainerScan"
+    unknown = environment.keys() - set(VARIABLES.values())
+    assert unknown == {"FUNCTIONS_WORKER_RUNTIME", "AzureWebJobsStorage"}
+
+
+def test_the_readme_lists_every_variable_with_its_default() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([A-Za-z_]+)` \| (?:`([^`]*)`)? *\| (.+) \|$", text, re.MULTILINE)
+    table = {name: default for name, default, _ in rows}
+    expected = {VARIABLES[field.name]: field.default for field in dataclasses.fields(Settings)}
+    assert table == {name: "" if default is None else str(default) for name, default in expected.items()}
+    assert all(len(meaning) > 5 for _, _, meaning in rows)
