@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import statistics
 import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 import catboost
@@ -16,12 +15,11 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from benchmarks import packages
+from benchmarks.timing import milliseconds
 from shared.adapters import onnx_model, package_files
 from shared.core.features import Feature
-from shared.core.package import Damped, Interval
 from shared.core.readings import Floats
-from training import package
-from training.export import to_onnx
 
 FEATURES, TREES, DEPTH = 200, 300, 5
 BATCHES = (1, 100, 1000)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from local import send_arguments
 from local.stack_process import StackError
-from shared.errors import BadEvent, PipelineError
+from shared.errors import PipelineError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -21,10 +21,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from local import commands  # late: `--help` need not wait for the clients
 
         return int(getattr(commands, given.command)(given))
-    except (StackError, BadEvent, PipelineError) as error:
+    except (StackError, PipelineError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return FAILED
     except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
         return INTERRUPTED
 
 
@@ -44,7 +45,9 @@ def _parser() -> argparse.ArgumentParser:
     send_arguments.add(commands)
     replay = commands.add_parser("replay", help="feed dead letters through route again, after a fix")
     replay.add_argument("--prefix", default="", help="only blobs of dead letters whose name begins with this")
-    replay.add_argument("--reason", action="append", help="only letters with this reason (default: all but conflict)")
+    replay.add_argument(
+        "--reason", action="append", help="only letters with this reason (default: all but conflict, truncated)"
+    )
     books = commands.add_parser("books", help="recount everything and name what does not balance")
     books.add_argument("--json", action="store_true", help="for a machine")
     demo = commands.add_parser("demo", help="the loop from a file of history to forecasts, on a stack of its own")

@@ -15,17 +15,19 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 from local import books as bookkeeping
+from local.show import new_console, show_books, show_status, show_summary
 from local.stack import Ports, Stack
 from local.stack_process import StackError
 from local.workspace import DEVICES, FOLDER, PROJECT, READINGS, TEMPLATE, Workspace
 from shared.adapters import package_files
 from shared.wiring import CONTAINERS
 
-POLL_S = 0.2
+POLL_S, LOOK_S = 0.2, 2.0
+PATIENCE_S = 300.0
+UPLOADED = "the file stays in incoming/ and is read when the stack goes on"
 SETTINGS = {"MODEL_REFRESH_S": "1"}
 
 
@@ -36,7 +38,7 @@ def new_stack(root: Path) -> Stack:
 
 def up(given: argparse.Namespace) -> int:
     """Run the stack until Ctrl-C or SIGTERM."""
-    console, stop = Console(highlight=False), threading.Event()
+    console, stop = new_console(), threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     root = given.root or FOLDER
@@ -71,54 +73,53 @@ def drop(given: argparse.Namespace) -> int:
     """Drop a file and wait for its summary; 1 when it was refused."""
     path: Path = given.file
     if not path.is_file():
-        raise StackError(f"{path}: there is no such file")
-    space, console = Workspace.of(given.root or FOLDER), Console(highlight=False)
+        raise StackError(f"{path}: " + ("this is a folder; drop a file" if path.is_dir() else "there is no such file"))
+    space, console = Workspace.of(given.root or FOLDER), new_console()
     source = space.drop(path, given.name or path.name, given.zone)
-    with console.status(f"reading {path.name}"):
+    with console.status(f"reading {escape(path.name)}"):
         summary = await_summary(space, source)
     show_summary(console, summary)
-    console.print(f"report: {space.storage_url()}/reports/{summary['folder']}/report.html", soft_wrap=True)
+    for name, kept in space.keep(summary).items():
+        console.print(f"  {name}: {kept}", markup=False, soft_wrap=True)
     return 1 if summary["status"] == "refused" else 0
 
 
-def await_summary(space: Workspace, source: str, stack: Stack | None = None) -> dict[str, Any]:
+def await_summary(
+    space: Workspace, source: str, stack: Stack | None = None, patience_s: float = PATIENCE_S
+) -> dict[str, Any]:
     """A dropped file's summary, once it is there.
 
+    Args:
+        space: The stack's stores.
+        source: The file.
+        stack: Its processes, when they are ours.
+        patience_s: How long nothing at all may move.
+
     Raises:
-        StackError: The stack ended meanwhile.
+        StackError: The stack ended meanwhile, or stands still.
     """
+    before, moved, looked = "", time.monotonic(), 0.0
     while (folder := space.folder_of_report(source)) is None:
         if stack is not None:
             stack.check()
         time.sleep(POLL_S)
+        if time.monotonic() < looked + LOOK_S:
+            continue
+        looked = time.monotonic()
+        space.check(UPLOADED)
+        now = str(get(f"{space.host_url}/api/health").get("partitions"))
+        before, moved = (before, moved) if now == before else (now, looked)
+        if looked - moved > patience_s:
+            raise StackError(
+                f"nothing moved for {patience_s:.0f} s: `python -m local status` names the last error of each "
+                f"function, {space.root / 'logs' / 'host.log'} tells more; {UPLOADED}"
+            )
     return {**space.summary(folder), "folder": folder}
-
-
-def show_summary(console: Console, summary: dict[str, Any]) -> None:
-    """A file's summary as a few lines."""
-    line = f"{summary['file']}: {summary['status']}"
-    if summary.get("reason"):
-        console.print(f"{line}: {summary['reason']}: {summary.get('detail')}", markup=False)
-    else:
-        console.print(line, markup=False)
-    rejected = ", ".join(f"{count:,} {reason}" for reason, count in summary.get("rejected", {}).items())
-    rows = ", ".join(f"{summary[f'rows_{what}']:,} {what}" for what in ("in", "accepted", "rejected"))
-    console.print(f"  rows: {rows}" + (f" ({rejected})" if rejected else ""), markup=False)
-    counted = ("applied", "duplicates", "stored_late", "conflicts", "redelivered", "forecasts")
-    parts = [f"{summary[name]:,} {name.replace('_', ' ')}" for name in counted if summary.get(name)]
-    if parts:
-        console.print(f"  {', '.join(parts)}")
-    if summary.get("rmse") is not None:
-        naive = summary.get("rmse_persistence")
-        beside = f", persistence {naive:.2f}" if naive is not None else ""
-        console.print(f"  RMSE {summary['rmse']:.2f}{beside} where the file itself holds the later truth")
-    if summary.get("answer"):
-        console.print(f"  answer: {summary['answer']}", markup=False)
 
 
 def deploy(given: argparse.Namespace) -> int:
     """Publish a package and let it serve."""
-    space, console = Workspace.of(given.root or FOLDER), Console(highlight=False)
+    space, console = Workspace.of(given.root or FOLDER), new_console()
     if not given.package.is_dir():
         raise StackError(f"{given.package}: there is no such folder")
     release = space.release()
@@ -129,49 +130,52 @@ def deploy(given: argparse.Namespace) -> int:
 
 
 def get(url: str, method: str = "GET") -> dict[str, Any]:
-    """A JSON page of the host."""
+    """A JSON page of the host.
+
+    Raises:
+        StackError: It does not answer, or not with such a page.
+    """
     request = urllib.request.Request(url, method=method)  # noqa: S310 - the host's own loopback address
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - likewise
             found: dict[str, Any] = json.load(answer)
     except urllib.error.HTTPError as error:
-        found = json.load(error)
-    except OSError as error:
+        return _told(error)
+    except (OSError, ValueError) as error:
         raise StackError(f"the host does not answer at {url}: {error}") from error
+    return found
+
+
+def _told(error: urllib.error.HTTPError) -> dict[str, Any]:
+    """What an answer other than 200 says, when it is one of the application's own."""
+    try:
+        found = json.load(error)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise StackError(f"the host answered {error.code} {error.reason} at {error.url}; its log says why") from error
     return found
 
 
 def status(given: argparse.Namespace) -> int:
     """What runs, who serves, how far it is, what became of files."""
-    space, console = Workspace.of(given.root or FOLDER), Console(highlight=False)
+    space, console = Workspace.of(given.root or FOLDER), new_console()
     health = get(f"{space.host_url}/api/health")
     if "error" in health:
         console.print(health["error"], markup=False)
         return 1
-    console.print(f"scenario {health['scenario']}, champion {health['champion'] or 'none yet'}")
-    for version, why in health["refused"].items():
-        console.print(f"refused {version}: {why}", style="red", markup=False)
-    functions = Table("function", "kind", "invocations", "failures", "last error", box=None)
-    for item in get(f"{space.host_url}/admin/host/status")["functions"]:
-        error = item.get("last_error") or ""
-        functions.add_row(item["name"], item["type"], str(item["invocations"]), str(item["failures"]), str(error))
-    console.print(functions)
-    partitions = Table("partition", "next event", "devices", box=None)
-    for number, found in health["partitions"].items():
-        partitions.add_row(str(number), f"{found['next']:,}", f"{found['devices']:,}")
-    console.print(partitions)
-    for name in space.blobs.names("receipts"):
-        if name.endswith("/done"):
-            folder = (space.blobs.read("receipts", name) or b"").decode()
-            show_summary(console, space.summary(folder))
+    functions = get(f"{space.host_url}/admin/host/status")["functions"]
+    show_status(console, health, functions, space.summaries())
     return 0
 
 
 def replay(given: argparse.Namespace) -> int:
     """Feed dead letters back through the app's admin route."""
-    space, console = Workspace.of(given.root or FOLDER), Console(highlight=False)
+    space, console = Workspace.of(given.root or FOLDER), new_console()
     query = urllib.parse.urlencode({"prefix": given.prefix, "reason": ",".join(given.reason or [])})
     done = get(f"{space.host_url}/api/replay?{query}", method="POST")
+    if "tried" not in done:
+        raise StackError(f"nothing was fed back: {done.get('error', done)}")
     console.print(
         f"{done['tried']:,} dead letters tried, {done['accepted']:,} accepted, {done['kept']:,} refused again"
     )
@@ -180,31 +184,13 @@ def replay(given: argparse.Namespace) -> int:
 
 def books(given: argparse.Namespace) -> int:
     """Recount; 1 when something does not balance."""
-    space, console = Workspace.of(given.root or FOLDER), Console(highlight=False)
+    space, console = Workspace.of(given.root or FOLDER), new_console()
     found = bookkeeping.recount(space.blobs, space.files, space.logs, READINGS, DEVICES)
     if given.json:
         console.print_json(json.dumps(bookkeeping.as_json(found)))
     else:
         show_books(console, found)
     return 0 if found.balance else 1
-
-
-def show_books(console: Console, found: bookkeeping.Books) -> None:
-    """The books as a table, and what does not balance."""
-    names = ("applied", "stored_late", "duplicates", "conflicts", "redelivered", "predictions")
-    table = Table("", "records", *(name.replace("_", " ") for name in names), "dead letters", box=None)
-    for account in (*found.partitions, *found.sources):
-        counts = (f"{account.counts[name]:,}" for name in names)
-        table.add_row(account.name, f"{account.logged:,}", *counts, f"{account.dead:,}")
-    console.print(table)
-    for problem in found.problems:
-        console.print(f"does not balance: {problem}", style="red", markup=False)
-    if found.balance:
-        sums = found.totals()
-        shares = ("applied", "stored_late", "duplicates", "dead_lettered")
-        parts = " + ".join(f"{sums[name]:,} {name.replace('_', ' ')}" for name in shares)
-        console.print(f"the books balance: {sums['arrived']:,} arrived = {parts}")
-        console.print(f"beside it: {sums['redelivered']:,} redelivered, {sums['expired']:,} expired")
 
 
 def demo(given: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -23,7 +24,8 @@ from rich.table import Table
 
 from local import books as bookkeeping
 from local import send_sources, splitting
-from local.commands import SETTINGS, await_summary, get, new_stack, show_summary
+from local import stack as stacks
+from local.commands import SETTINGS, await_summary, get, new_stack
 from local.demo_report import Phase, demo_report
 from local.evaluate import Evaluation, evaluate
 from local.fleet import Fleet
@@ -32,6 +34,7 @@ from local.send_faults import Faults, Plan
 from local.send_record import Record
 from local.send_stream import Pace, stream
 from local.send_wire import Sender
+from local.show import new_console, show_summary
 from local.stack import Stack
 from local.stack_process import StackError
 from local.watch import Watch
@@ -74,8 +77,16 @@ class Story:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Tell the whole story; 0 only if all of it happened."""
-    story = Story(Console(highlight=False))
+    """Tell the whole story; 0 only if all of it happened; SIGTERM ends it as Ctrl-C does, and nothing stays behind."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return _run(given)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(given: argparse.Namespace) -> int:
+    story = Story(new_console())
     root, out = (given.root or FOLDER) / "demo", given.out or PROJECT / "build" / "demo"
     _clear(root)
     shutil.rmtree(out, ignore_errors=True)
@@ -95,19 +106,17 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _clear(root: Path) -> None:
+    """Remove what the last demo left; one that was killed may still be ending."""
+    found = stacks.read(root)
+    if found is not None and (Path("/proc") / str(found["pid"])).exists():
+        raise StackError(f"a demo is running on {root} (process {found['pid']})")
+    deadline = time.monotonic() + stacks.LEFTOVERS_S
+    while alive := stacks.living(root):
+        if time.monotonic() > deadline:
+            raise StackError(f"processes of an earlier demo on {root} still run: {alive}")
+        time.sleep(0.1)
     if root.exists():
-        if _running(root):
-            raise StackError(f"a demo is running on {root}")
         shutil.rmtree(root)
-
-
-def _running(root: Path) -> bool:
-    from local import stack
-
-    found = stack.read(root)
-    if found is None:
-        return False
-    return (Path("/proc") / str(found["pid"])).exists()
 
 
 def _data(given: argparse.Namespace, parts: dict[str, Path], root: Path, detail: list[str]) -> int:

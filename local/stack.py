@@ -264,7 +264,7 @@ class Stack:
             running = read(self.root) or {}
             raise StackError(f"a stack is running on {self.root} (process {running.get('pid', '?')})") from None
         deadline = time.monotonic() + LEFTOVERS_S
-        while alive := _living(self.root):
+        while alive := living(self.root):
             if time.monotonic() > deadline:
                 raise StackError(f"processes of an earlier stack on {self.root} still run: {alive}")
             time.sleep(0.1)
@@ -344,7 +344,7 @@ def _python_environment(settings: Mapping[str, str]) -> dict[str, str]:
     return found | {"PYTHONUNBUFFERED": "1"}
 
 
-def _living(root: Path) -> list[str]:
+def living(root: Path) -> list[str]:
     """Processes in the stack.json of a root that still run."""
     processes = (read(root) or {}).get("processes", {})
     return [

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from local import stack
+from local.stack_guard import identity
 from local.stack_process import StackError
 from shared.adapters import onnx_model, scenario_files
 from shared.adapters.azure_blobs import AzureBlobs
@@ -23,6 +26,11 @@ PROJECT = stack.PROJECT
 FOLDER = PROJECT / ".airloop"
 TEMPLATE = PROJECT / "local.settings.json.template"
 READINGS, DEVICES = "readings", "telemetry"
+
+
+_NAME = re.compile(
+    r"[^/\x00-\x1f\x7f\ud800-\udfff][^\x00-\x1f\x7f\ud800-\udfff]{0,1000}(?<![./])"
+)  # what the blob service takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +59,8 @@ class Workspace:
             StackError: None runs there.
         """
         running = stack.read(root)
-        if running is None or "host" not in running["processes"]:
-            raise StackError("no stack is running: start one with `make up` in another terminal")
+        if running is None or not _runs(running):
+            raise StackError(f"no stack is running on {root}: start one with `make up` in another terminal")
         host = f"http://127.0.0.1:{running['processes']['host']['port']}"
         return cls.connect(root, running["storage"], host)
 
@@ -66,9 +74,18 @@ class Workspace:
         """Reads commits and predictions."""
         return ParquetFiles(self.scenario)
 
-    def storage_url(self) -> str:
-        """Address of the blob account."""
-        return self.storage.split("BlobEndpoint=")[1].rstrip(";")
+    def check(self, then: str) -> None:
+        """Look whether the stack is still the one that it was.
+
+        Args:
+            then: What a person should know when it is not.
+
+        Raises:
+            StackError: It ended.
+        """
+        running = stack.read(self.root)
+        if running is None or not _runs(running) or running["storage"] != self.storage:
+            raise StackError(f"the stack on {self.root} has ended: start it again with `make up`; {then}")
 
     @property
     def logs(self) -> Path:
@@ -81,13 +98,49 @@ class Workspace:
         return Release(self.blobs, partial(onnx_model.load, featurizer_features=features))
 
     def drop(self, path: Path, name: str, zone: str | None) -> str:
-        """Upload a file into "incoming", piece by piece; returns the source that its readings will name."""
+        """Upload a file into "incoming", piece by piece; returns the source that its readings will name.
+
+        Raises:
+            StackError: The store does not take the file, or not under this name.
+        """
+        from azure.core.exceptions import AzureError
         from azure.storage.blob import BlobClient
 
-        blob = BlobClient.from_connection_string(self.storage, INCOMING, name)
-        with path.open("rb") as data:
-            done = blob.upload_blob(data, overwrite=True, metadata={"zone": zone} if zone else None)
+        if not _NAME.fullmatch(name) or {".", ".."} & set(name.split("/")):
+            raise StackError(f"{name!a} cannot be the name of a blob: give another one with --name")
+        metadata = {"zone": quote(zone, safe="/+:-_")} if zone else None
+        try:
+            blob = BlobClient.from_connection_string(self.storage, INCOMING, name)
+            with path.open("rb") as data:
+                done = blob.upload_blob(data, overwrite=True, metadata=metadata)
+        except (AzureError, OSError) as error:
+            why = str(error).partition("\n")[0]
+            raise StackError(f"{path} could not be dropped: {why}") from error
         return f"{FILE_PREFIX}{name}@{str(done['etag']).strip(chr(34))}"
+
+    def keep(self, summary: dict[str, Any]) -> dict[str, Path]:
+        """Copy a finished file's report, and its answer if it has one, out of the store: a browser may not ask there.
+
+        Returns:
+            Name of each copy, and where it is.
+        """
+        wanted = {"report": f"{summary['folder']}/report.html"}
+        if summary.get("answer"):
+            wanted["answer"] = f"{summary['folder']}/answer.csv"
+        kept = {}
+        for name, blob in wanted.items():
+            raw = self.blobs.read("reports", blob)
+            if raw is not None:
+                kept[name] = self.root / "reports" / blob
+                kept[name].parent.mkdir(parents=True, exist_ok=True)
+                kept[name].write_bytes(raw)
+        return kept
+
+    def summaries(self) -> list[dict[str, Any]]:
+        """Summaries of all finished files, by name."""
+        done = [name for name in self.blobs.names("receipts") if name.endswith("/done")]
+        folders = [(self.blobs.read("receipts", name) or b"").decode() for name in done]
+        return sorted((self.summary(folder) for folder in folders), key=lambda found: str(found.get("file")))
 
     def folder_of_report(self, source: str) -> str | None:
         """Folder of a file's summary and report, None until it is done."""
@@ -100,3 +153,9 @@ class Workspace:
 
         found: dict[str, Any] = msgspec.json.decode(self.blobs.read("reports", f"{folder}/summary.json") or b"{}")
         return found
+
+
+def _runs(running: dict[str, Any]) -> bool:
+    """Whether all processes of a stack with a host live; its description stays behind when the starter was killed."""
+    processes = running["processes"]
+    return "host" in processes and all(identity(each["pid"]) == each["identity"] for each in processes.values())

@@ -26,6 +26,7 @@ from shared.adapters import scenario_files
 from shared.adapters.azure_blobs import AzureBlobs
 from shared.adapters.commit_files import ParquetFiles
 from shared.adapters.memory_blobs import MemoryBlobs
+from shared.adapters.memory_stream import MemoryStream
 from shared.app.filing import Filing, Routed
 from shared.core import deployment, package
 from shared.core.commit import Commit, place_of
@@ -288,7 +289,7 @@ def _emit(teller: Teller, rows: list[Row], held: list[tuple[int, str, Row]], sou
         held.append((now + 3, source, (device, minute, [*values[:-1], 999.0])))
 
 
-def telemetry(seed: int = 3, hours: int = 60, *, partitions: int = 2) -> list[list[Event]]:
+def telemetry(seed: int = 3, hours: int = 54, *, partitions: int = 2) -> list[list[Event]]:
     """Messages of devices as IoT Hub hands them on, by partition: singles, arrays, re-sends, late ones, garbage."""
     out: list[list[Event]] = []
     for number in range(partitions):
@@ -419,6 +420,20 @@ def deliver(worker: Pipeline, blobs: Blobs, deliveries: Iterable[tuple[int, Depl
             deploy(blobs, now)
         worker.score(0, events)
         before = now
+
+
+def routed(partitions: int, size: int, wanted: Deployment) -> tuple[MemoryBlobs, list[State]]:
+    """Stores and states in memory after the devices' messages were routed and scored undisturbed."""
+    blobs, hub, devices = MemoryBlobs(), MemoryStream(partitions), Log(telemetry())
+    furnish(blobs)
+    deploy(blobs, wanted)
+    worker = pipeline(blobs, hub, devices)
+    for first in range(0, max(map(len, devices.logs)), size):
+        for number, events in enumerate(devices.logs):
+            worker.route_events(number, events[first : first + size])
+    for number, events in enumerate(hub.logs):
+        worker.score(number, events)
+    return blobs, [recovering(worker, number) for number in range(partitions)]
 
 
 def undisturbed(story: Story) -> MemoryBlobs:
@@ -612,7 +627,8 @@ class Run:
     def next(self, **more: Any) -> dict[str, Any]:
         """The order of the next life: deliveries begin at places not beyond the last checkpoint."""
         known = json.loads(self.checkpoint.read_text("utf-8")) if self.checkpoint.exists() else {}
-        at = {name: self.random.randint(0, place) for name, place in known.items()}
+        reborn = int(self.order.get("reborn", 0))  # what an earlier hub held cannot be delivered again
+        at = {name: self.random.randint(reborn * (place >= reborn), place) for name, place in known.items()}
         return {**self.order, "checkpoint": str(self.checkpoint), "at": at, **more}
 
     def killed_at_every_write(self, only: str = "", odds: float = 1.0) -> list[str]:

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import random
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import msgspec
 import pytest
 
 from local.stack import ANY_PORTS, Stack
+from shared.adapters.event_hub import EventHubStream
 from shared.adapters.memory_blobs import MemoryBlobs
+from shared.core import progress, snapshot
+from shared.core.commit import commit_name
+from shared.core.deployment import Deployment
+from shared.core.events import Event
+from shared.core.state import TOTALS
+from shared.errors import TransientFailure
+from shared.ports import Blobs
+from shared.wiring import Pipeline
 from tests.e2e import crash_world as world
 from tests.e2e.crash_world import Lives, Own, Run
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow]
+HUBS = ("chain:2", "late-route:2", "skipped:1")
+V1 = Deployment(champion="v1")
+TEN_MINUTES_S = 600.0
 WRITTEN = ("commits", "predictions", "dead-letter", "receipts", "reports")
 
 
@@ -33,16 +48,19 @@ class Bench:
         order = {"role": "score", "story": story, "storage": self.stack.storage, "prefix": name}
         return Run(self.lives, order, self.folder, seed)
 
-    def chain(self, name: str, hub: str, size: int = 40) -> Run:
+    def chain(self, name: str, size: int) -> Run:
         order: dict[str, Any] = {"role": "chain", "storage": self.stack.storage, "prefix": name, "size": size}
-        place = {"hub": hub, "eventhub": self.stack.eventhub, "logs": str(self.stack.root / "eventhub")}
+        place = {"hub": name, "eventhub": self.stack.eventhub, "logs": str(self.stack.root / "eventhub")}
         return Run(self.lives, order | place, self.folder)
+
+    def hub(self, name: str) -> EventHubStream:
+        return EventHubStream(name, self.stack.eventhub, None)
 
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     folder = tmp_path_factory.mktemp("crash")
-    with Stack(folder / "stack", app_dir=None, ports=ANY_PORTS, hubs=["chain:2"]) as stack:
+    with Stack(folder / "stack", app_dir=None, ports=ANY_PORTS, hubs=HUBS) as stack:
         lives = Lives(folder / "lives.log")
         try:
             yield Bench(stack, lives, folder)
@@ -105,6 +123,152 @@ def same_values(own: Own, quiet: MemoryBlobs, story: world.Story) -> None:
     assert world.newest(world.forecasts(own)) == world.newest(world.forecasts(quiet))
 
 
+def test_killed_on_the_road_from_the_devices_hub_to_the_forecasts_nothing_is_lost_and_nothing_double(
+    bench: Bench,
+) -> None:
+    own, size = bench.own("chain"), 110
+    world.deploy(own, V1)
+    places = bench.chain("chain", size).killed_at_every_write()
+    for what in (" send hub/0.0 ", " send hub/1.0 ", " dead-letter/hub/", " progress/", " predictions/", " commits/"):
+        assert both(places, what), what
+    quiet, expected = world.routed(2, size, V1)
+    hub = bench.hub("chain")
+    states = [world.recovered(own, hub, number) for number in range(2)]
+    assert world.essence(*states) == world.essence(*expected)
+    for number in range(2):
+        assert world.newest(world.forecasts(own, number)) == world.newest(world.forecasts(quiet, number))
+    assert world.everything(own, "progress") == world.everything(quiet, "progress")
+    letters = [world.everything(blobs, "dead-letter") for blobs in (own, quiet)]
+    mine, theirs = ({place: raw for place, raw in each.items() if place[1].startswith("hub/")} for each in letters)
+    assert mine == theirs
+    accepted = sum(progress.decode(raw or b"").accepted for raw in world.everything(own, "progress").values())
+    arrived = TOTALS.index("arrived")
+    assert accepted == sum(int(tally.totals[arrived]) for state in states for tally in state.sources.values())
+
+
+def test_two_owners_that_pass_a_partition_to_and_fro_make_one_history(bench: Bench) -> None:
+    own, story, chance = bench.own("fro"), world.story("steady"), random.Random(5)
+    world.deploy(own, V1)
+    owners = [world.pipeline(own, story.hub()) for _ in range(2)]
+    place = 0
+    while place < len(story.events):
+        first = chance.randint(max(0, place - 20), place)
+        place = max(place, first + chance.randint(1, 16))
+        chance.choice(owners).score(0, story.events[first:place])
+    same_values(own, world.undisturbed(story), story)
+
+
+def test_two_owners_at_once_make_one_history(bench: Bench) -> None:
+    own, story = bench.own("race"), world.story("steady")
+    run = bench.score("race", "steady")
+    racing = [bench.lives.start(run.next(cuts=seed)) for seed in (1, 2)]
+    assert [bench.lives.wait(pid) for pid in racing] == ["done", "done"]
+    same_values(own, world.undisturbed(story), story)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("cuts", [None, 3])
+def test_a_zombie_that_wakes_up_at_its_commit_changes_nothing(bench: Bench, moment: str, cuts: int | None) -> None:
+    name = f"zombie-{moment}-{cuts}"
+    own, story, run = bench.own(name), world.story("steady"), bench.score(name, "steady")
+    place = commit_name(0, 0, 2 * story.size)
+    zombie = bench.lives.start(run.next(stop=f"{moment} create commits/{place}"))
+    assert bench.lives.wait(zombie) == "stopped"
+    owner = run.next() if cuts is None else run.next(cuts=cuts)
+    assert bench.lives.live(owner) == "done"
+    committed = world.everything(own, "commits")
+    bench.lives.go(zombie)
+    assert bench.lives.wait(zombie) == "done"
+    assert world.everything(own, "commits") == committed
+    same_values(own, world.undisturbed(story), story)
+    named = {commit.predictions for commit, _ in world.commits(own)}
+    unnamed = [name for name in own.names("predictions") if name not in named]
+    assert len(unnamed) == (cuts is not None and moment == "before")  # what no commit names does not exist
+
+
+def test_a_zombie_that_wakes_up_after_others_routed_its_messages_sends_nothing_new(bench: Bench) -> None:
+    own, size = bench.own("late-route"), 110
+    world.deploy(own, V1)
+    run = bench.chain("late-route", size)
+    zombie = bench.lives.start(run.next(stop="before replace progress/partition=01.json at 110"))
+    assert bench.lives.wait(zombie) == "stopped"
+    assert bench.lives.live(run.next()) == "done"
+    written = world.everything(own, "progress")
+    bench.lives.go(zombie)
+    assert bench.lives.wait(zombie) == "done"
+    quiet, expected = world.routed(2, size, V1)
+    assert world.everything(own, "progress") == written == world.everything(quiet, "progress")
+    states = [world.recovered(own, bench.hub("late-route"), number) for number in range(2)]
+    assert world.essence(*states) == world.essence(*expected)
+
+
+def test_a_hub_that_was_created_anew_goes_on_in_a_new_epoch_through_every_death(bench: Bench) -> None:
+    own, story = bench.own("reborn"), world.story("reborn")
+    run = bench.score("reborn", "reborn")
+    run.order["reborn"] = len(story.events) // 2
+    places = run.killed_at_every_write("epoch=00001")
+    assert both(places, " commits/")
+    assert both(places, " predictions/")
+    quiet = world.undisturbed(story)
+    assert world.everything(own, *WRITTEN) == world.everything(quiet, *WRITTEN)
+    state = world.recovered(own, story.hub())
+    assert state.epoch == 1
+    assert world.picture(state) == world.picture(world.recovered(quiet, story.hub()))
+
+
+@pytest.mark.parametrize("how", ["truncated", "empty", "older format", "all truncated", "gone"])
+def test_a_snapshot_that_cannot_be_used_is_told_and_passed_over(
+    bench: Bench, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    own, story = bench.own(f"bad-{how.replace(' ', '-')}"), world.story("plain")
+    worker = world.pipeline(own, story.hub(), every=2)
+    world.deliver(worker, own, story.batches())
+    alive = world.recovering(worker)
+    *older, newest = own.names("state")
+    for name in [*older, newest] if how.startswith("all") else [newest]:
+        raw = own.read("state", name) or b""
+        if "truncated" in how:
+            own.write("state", name, raw[: len(raw) // 2])
+        elif how == "empty":
+            own.write("state", name, b"")
+        elif how == "older format":
+            body = msgspec.structs.replace(snapshot.copied(world.SCENARIO, alive), format=0)
+            own.write("state", name, snapshot.pack(body))
+        else:
+            own.delete("state", name)
+    assert world.picture(world.recovered(own, story.hub())) == world.picture(alive)
+    assert ("is not used" in caplog.text) == (how != "gone")
+
+
+def test_a_commit_that_is_gone_is_made_again_from_the_hub(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    own, story = bench.own("again"), world.story("steady")
+    worker = world.pipeline(own, story.hub(), every=1000)
+    world.deliver(worker, own, story.batches())
+    before = world.everything(own, *WRITTEN)
+    own.delete("commits", own.names("commits")[3])
+    state = world.recovered(own, story.hub())
+    assert world.picture(state) == world.picture(world.recovering(worker))
+    assert world.everything(own, *WRITTEN) == before
+    assert f"16 of events {3 * story.size} to {4 * story.size - 1} read back" in caplog.text
+
+
+def test_events_that_the_trigger_skips_are_read_back_from_the_hub(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    own, story = bench.own("skipped"), world.story("steady")
+    world.deploy(own, V1)
+    hub = bench.hub("skipped")
+    hub.send(0, [event.body for event in story.events])
+    events = list(hub.read(0, 0, len(story.events)))
+    worker = world.pipeline(own, hub)
+    for first, stop in ((0, 20), (50, 60), (61, len(events))):
+        worker.score(0, events[first:stop])
+    assert "30 of events 20 to 49 read back" in caplog.text
+    found, expected = (world.recovered(*place) for place in ((own, hub), (world.undisturbed(story), story.hub())))
+    assert world.essence(found) == world.essence(expected)
+    assert world.newest(world.forecasts(own)) == world.newest(world.forecasts(world.undisturbed(story)))
+
+
 def test_an_owner_that_was_away_until_the_hub_forgot_goes_on_from_what_the_other_committed(bench: Bench) -> None:
     own, story = bench.own("away"), world.story("steady")
     world.deploy(own, story.phases[0][1])
@@ -132,3 +296,66 @@ def test_a_commit_that_is_gone_from_store_and_hub_is_counted_told_and_survived(
     assert "are lost: no commit, no hub" in caplog.text
     assert world.picture(world.recovered(own, story.hub(kept=999))) == world.picture(state)
     assert world.forecasts(own)
+
+
+class Outage:
+    """Blobs that do not answer for a while.
+
+    Args:
+        blobs: The blobs.
+        clock: Tells the time.
+        begin: Number of the call with which it begins; it ends ten minutes later.
+    """
+
+    def __init__(self, blobs: Own, clock: world.HandClock, begin: int) -> None:
+        self._blobs, self._clock = blobs, clock
+        self._left = begin
+        self._until_s = -1.0
+
+    def __getattr__(self, name: str) -> Any:
+        self._left -= 1
+        if self._left == 0:
+            self._until_s = self._clock.s + TEN_MINUTES_S
+        if self._clock.s < self._until_s:
+            raise TransientFailure("the store does not answer")
+        return getattr(self._blobs, name)
+
+
+@pytest.mark.parametrize("begin", [1, 23, 34, 47])
+def test_a_store_that_is_out_for_ten_minutes_stalls_the_partition_and_loses_nothing(bench: Bench, begin: int) -> None:
+    own, story, clock = bench.own(f"outage-{begin}"), world.story("steady"), world.HandClock()
+    world.deploy(own, V1)
+    worker = world.pipeline(cast("Blobs", Outage(own, clock, begin)), story.hub())
+    begun_s = clock.s
+    for _, _, events in story.batches():
+        while not taken(worker, events):
+            clock.s += 60  # the trigger tries again after a minute at the latest
+    assert clock.s - begun_s == TEN_MINUTES_S
+    same_values(own, world.undisturbed(story), story)
+
+
+def taken(worker: Pipeline, events: list[Event]) -> bool:
+    try:
+        worker.score(0, events)
+    except TransientFailure:
+        return False
+    return True
+
+
+def test_a_store_that_restarts_is_waited_for(bench: Bench) -> None:
+    own, story = bench.own("restart"), world.story("steady")
+    world.deploy(own, V1)
+    worker = world.pipeline(own, story.hub())
+    deliveries = [events for _, _, events in story.batches()]
+    worker.score(0, deliveries[0])
+    restarting = threading.Thread(target=bench.stack.restart, args=("azurite",))
+    restarting.start()
+    failures = 0
+    for events in deliveries[1:]:
+        while restarting.is_alive() and taken(worker, deliveries[0]) and not failures:
+            worker.partitions.clear()  # whoever remembers nothing must ask the store
+        while not taken(worker, events):
+            failures += 1
+    restarting.join()
+    assert failures
+    same_values(own, world.undisturbed(story), story)

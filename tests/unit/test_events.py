@@ -147,6 +147,16 @@ def test_no_event_is_larger_than_the_limit_and_few_are_needed(rows: int, name: s
     assert set(batch.sequence.tolist()) == set(range(len(bodies)))
 
 
+@pytest.mark.parametrize("channels", [1, 3, 4, 7, 40])
+def test_events_are_full_whatever_the_number_of_channels(channels: int) -> None:
+    rows = 20_000
+    one = np.zeros(rows, np.int32)
+    found = Readings(("d",), one, one, np.arange(rows), np.zeros((rows, channels), np.float32))
+    bodies = list(pack("hub/0.0", [f"c{i}" for i in range(channels)], found))
+    assert max(map(len, bodies)) <= EVENT_BYTES
+    assert len(bodies) == math.ceil(rows * (14 + 4 * channels) / (EVENT_BYTES - 2_000))
+
+
 def test_readings_of_several_sources_and_end_markers_become_one_batch() -> None:
     bodies = [
         *pack("hub/0", CHANNELS, readings_of([("b", 5, 3, 1.0, 2.0), ("a", 6, 4, 3.0, 4.0)])),

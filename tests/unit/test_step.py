@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +22,7 @@ from shared.core import snapshot
 from shared.core.commit import Commit
 from shared.core.events import Batch, Event, gather, pack, pack_end
 from shared.core.features import Feature
-from shared.core.outcome import Outcome
+from shared.core.outcome import DISPOSITIONS, Outcome
 from shared.core.readings import Floats, Longs, Readings
 from shared.core.scenario import Scenario
 from shared.core.scoring import Ask, Control, Scored, Scorer
@@ -213,11 +215,11 @@ def history_of(raw: bytes) -> list[Item]:
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> list[Item]:
+def histories(draw: st.DrawFn, phases: int = 3) -> list[Item]:
     """Readings, with other models and another quarantine from some places on."""
     size = draw(st.integers(1, 60)) * BYTES
     items = history_of(draw(st.binary(min_size=size, max_size=size)))
-    for place, phase in draw(st.lists(st.tuples(st.integers(0, 60), st.sampled_from(PHASES)), max_size=3)):
+    for place, phase in draw(st.lists(st.tuples(st.integers(0, 60), st.sampled_from(PHASES)), max_size=phases)):
         items.insert(min(place, len(items)), phase)
     return items
 
@@ -346,6 +348,47 @@ def test_one_reading_a_batch_gives_the_revisions_and_the_tallies_of_the_plain_mo
     assert tallies_of(folded.state) == told_by(plain)
 
 
+@settings(max_examples=40, deadline=None)
+@given(histories(phases=0), CUTS, CUTS, st.sampled_from(SHAPES), st.randoms(use_true_random=False))
+def test_devices_do_not_depend_on_how_their_readings_were_interleaved(
+    items: list[Item], one: list[int], two: list[int], scenario: Scenario, order: random.Random
+) -> None:
+    readings = [item for item in items if isinstance(item, Reading)]
+    alone = [dataclasses.replace(r, source=f"file/{r.device}", position=i) for i, r in enumerate(readings)]
+    places = [r.device for r in alone]
+    order.shuffle(places)
+    waiting = {device: iter([r for r in alone if r.device == device]) for device in places}
+    mixed = [next(waiting[device]) for device in places]
+    left, right = fold(scenario, as_batches(scenario, alone, one)), fold(scenario, as_batches(scenario, mixed, two))
+    assert {key: found[:2] for key, found in left.newest.items()} == {k: found[:2] for k, found in right.newest.items()}
+    assert whatever_the_cut(tallies_of(left.state)) == whatever_the_cut(tallies_of(right.state))
+    assert errors_of(left.state) == errors_of(right.state)
+
+
+def elsewhere(item: Item) -> Item:
+    """The same from another source."""
+    return item if isinstance(item, Models) else dataclasses.replace(item, source=f"again/{item.source}")
+
+
+@settings(max_examples=40, deadline=None)
+@given(histories(phases=0), CUTS, st.sampled_from(SHAPES), st.booleans())
+def test_what_is_sent_again_changes_nothing_whether_its_source_is_known_or_another(
+    items: list[Item], cuts: list[int], scenario: Scenario, known: bool
+) -> None:
+    again = items if known else [elsewhere(item) for item in items]
+    once = fold(scenario, as_batches(scenario, items, []))
+    twice = fold(scenario, as_batches(scenario, [*items, *again], [len(items), *(len(items) + cut for cut in cuts)]))
+    assert twice.newest == once.newest
+    assert errors_of(twice.state) == errors_of(once.state)
+    assert snapshot.copied(scenario, twice.state).arrays == snapshot.copied(scenario, once.state).arrays
+    readings = sum(isinstance(item, Reading) for item in items)
+    assert sum(twice.counts[name] for name in DISPOSITIONS) == 2 * readings
+    if known:
+        assert twice.counts["redelivered"] - once.counts["redelivered"] == readings
+    else:
+        assert twice.counts["applied"] == once.counts["applied"]
+
+
 @settings(max_examples=25, deadline=None)
 @given(histories(), CUTS, st.sampled_from(SHAPES), st.integers(0, 12))
 def test_recovery_from_snapshot_and_commits_gives_the_live_state_field_by_field(
@@ -427,6 +470,41 @@ def test_a_challenger_that_joins_late_shares_the_revision_of_the_champion() -> N
     items: list[Item] = [*steady(3), late[0], Models((V1, V2)), late[1]]
     folded = fold(scenario, as_batches(scenario, items, range(10)))
     assert [folded.newest["a", START + 2, role][2] for role in (0, 1)] == [2, 2]
+
+
+def test_answers_to_some_rows_under_revisions_issued_before_are_kept_as_they_are() -> None:
+    """As a replay gives them whose state lacks events that are lost for good."""
+    scenario = small()
+    late = [Reading("hub/0", 5 + i, device, START * 60 + 7, (9.0, 0.0, 0.0)) for i, device in enumerate("ab")]
+    (_, first), (_, second) = as_batches(scenario, [*steady(4, "ab"), *late], [4])
+    asked: list[tuple[str, int]] = []
+
+    def some(ask: Ask) -> list[Scored]:
+        asked.extend(zip(ask.device, ask.as_of.tolist(), strict=True))
+        rows = np.array([place for place, device in enumerate(ask.device) if device == "b"])
+        values = np.array([3.0, 4.0], np.float32)
+        return [Scored(0, "v9", values, values - 1, values + 1, np.ones(2, bool), rows, np.array([7, 2]))]
+
+    folded = Folded(State.empty(scenario, 0))
+    folded.take(step(machine(scenario), folded.state, first, Control("v9"), some))
+    assert asked == [(device, START + hour) for device in "ab" for hour in (0, 1)]
+    assert folded.newest == {("b", START, 0): (3.0, "v9", 7), ("b", START + 1, 0): (4.0, "v9", 2)}
+    folded.take(step(machine(scenario), folded.state, second, control(ALONE), scorer_of(ALONE)))
+    revisions = {(device, hour - START): found[2] for (device, hour, _), found in folded.newest.items()}
+    assert revisions == {("a", 0): 0, ("a", 1): 0, ("b", 0): 8, ("b", 1): 3}
+
+
+def test_a_forecast_names_the_event_that_made_it_due_and_counts_for_its_source() -> None:
+    scenario = small()
+    rows = [("hub/0", 1, "b", 0), ("file/x@1", 1, "a", 0), ("hub/0", 2, "a", 1), ("file/x@1", 2, "c", 0)]
+    readings = [Reading(source, n, device, (START + hour) * 60, (1.0, 0.0, 0.0)) for source, n, device, hour in rows]
+    ((_, batch),) = as_batches(scenario, readings, [])
+    outcome = step(machine(scenario), State.empty(scenario, 0), batch, control(ALONE), scorer_of(ALONE))
+    found = outcome.predictions
+    named = zip(found.device, (found.as_of - START).tolist(), found.sequence.tolist(), strict=True)
+    assert sorted(named) == [("a", 0, 2), ("a", 1, 2), ("b", 0, 0), ("c", 0, 3)], "the device's newest in the batch"
+    told = {source: tally.totals[TOTALS.index("forecasts")] for source, tally in outcome.sources.items()}
+    assert told == {"hub/0": 3, "file/x@1": 1}
 
 
 def test_the_source_of_a_label_is_the_one_whose_reading_made_the_truth_final() -> None:

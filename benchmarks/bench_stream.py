@@ -1,0 +1,157 @@
+"""A fleet's messages from the devices' hub to committed forecasts, against the bare client that only receives them.
+
+The hub is filled first. The bare consumer reads it to its end; then the host starts and routes, packs, sends on, folds
+and forecasts the same messages, two hubs and all, with the same prefetch. The host's time begins before its first
+batch and ends when the last forecast is committed. Run it with `python -m benchmarks.bench_stream`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from azure.eventhub import EventData
+from azure.eventhub.aio import EventHubConsumerClient
+
+from benchmarks import packages
+from benchmarks.bench_files import deploy
+from benchmarks.timing import TREES, Usage
+from local import send_sources
+from local.commands import SETTINGS, get
+from local.fleet import Fleet
+from local.send_sources import Bodies
+from local.send_wire import Message, Sender
+from local.stack import ANY_PORTS, PROJECT, Stack
+from local.workspace import DEVICES, TEMPLATE, Workspace
+from shared.adapters import scenario_files
+from shared.wiring import CONTAINERS
+
+FLEET, HOURS = 1000, 30
+HISTORY = Fleet(stations=10, hours=40 * 24)
+BALANCING = ("--balance-seconds", "0.5", "--expiry-seconds", "2")
+GOAL, STRETCH = 50, 80
+POLL_S, DEADLINE_S = 0.05, 150.0
+WRITTEN = ("predictions", "commits", "dead-letter")
+
+
+class Pace(NamedTuple):
+    """How many readings, in how many seconds."""
+
+    readings: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Readings per second."""
+        return self.readings / self.seconds
+
+
+def messages() -> list[Message]:
+    """What the fleet says, ready to be sent."""
+    source = send_sources.fleet(FLEET, HOURS, seed=7)
+    bodies = Bodies(scenario_files.load("air_quality").channel_names)
+    return [Message(row.device, bodies.of(row), row.minute) for row in source.rows()]
+
+
+async def bare(connection: str, expected: int) -> Pace:
+    """The aio consumer on all partitions at once, doing nothing with what it gets."""
+    client = EventHubConsumerClient.from_connection_string(connection, "$Default", eventhub_name=DEVICES)
+    limits = json.loads((PROJECT / "host.json").read_text("utf-8"))["extensions"]["eventHubs"]
+    first: list[float] = []
+    counted, done = 0, asyncio.Event()
+
+    async def take(_context: object, events: list[EventData]) -> None:
+        nonlocal counted
+        first.append(time.perf_counter())
+        counted += len(events)
+        if counted >= expected:
+            done.set()
+
+    options: dict[str, Any] = {"prefetch": limits["prefetchCount"], "max_batch_size": limits["maxEventBatchSize"]}
+    async with client:
+        receiving = asyncio.create_task(client.receive_batch(take, starting_position="-1", **options))
+        await asyncio.wait_for(done.wait(), DEADLINE_S)
+        receiving.cancel()
+        await asyncio.wait([receiving])
+    return Pace(counted, time.perf_counter() - first[0])
+
+
+def through(stack: Stack, expected: int) -> Pace:
+    """The host, from the last look at which it had routed nothing to the first at which all is committed."""
+    deadline, start = time.monotonic() + DEADLINE_S, time.perf_counter()
+    while time.monotonic() < deadline:
+        stack.check()
+        looked = time.perf_counter()
+        health = get(f"{stack.host_url()}/api/health")
+        if not any(route.get("messages") for route in health["routes"].values()):
+            start = looked
+        found = health["partitions"].values()
+        if sum(each["applied"] for each in found) >= expected:
+            forecasts = sum(each["forecasts"] for each in found)
+            assert forecasts == expected, f"{forecasts} forecasts of {expected} readings"
+            return Pace(expected, time.perf_counter() - start)
+        time.sleep(POLL_S)
+    raise TimeoutError(f"not all of {expected} readings were committed within {DEADLINE_S:g} s: {health}")
+
+
+def writes(stack: Stack) -> dict[str, int]:
+    """Blob writes of the application by what they are; progress is written once a batch that route took."""
+    space = Workspace.connect(stack.root, stack.storage, stack.host_url())
+    found = {container: len(space.blobs.names(container)) for container in WRITTEN}
+    return {"progress": batches(stack)["route_events"][0], **found}
+
+
+def batches(stack: Stack) -> dict[str, tuple[int, int]]:
+    """Batches and events of each hub trigger, from the host's own count."""
+    status = get(f"{stack.host_url()}/admin/host/status")
+    found = {}
+    for function in status["functions"]:
+        if function["type"] != "eventHubTrigger":
+            continue
+        places = function["partitions"].values()
+        found[function["name"]] = sum(each["batches"] for each in places), sum(each["events"] for each in places)
+    return found
+
+
+def run() -> None:
+    """Fill the hub, let both read it, print what each took."""
+    with tempfile.TemporaryDirectory() as name:
+        root, package = Path(name) / "stack", Path(name) / "package"
+        packages.train_on(package, HISTORY)
+        sent = messages()
+        options: dict[str, Any] = {"settings": SETTINGS, "ports": ANY_PORTS, "host_options": BALANCING}
+        with Stack(root, template=TEMPLATE, containers=CONTAINERS, **options) as stack:
+            deploy(stack, package)
+            stack.kill("host")
+            with Sender(stack.eventhub, DEVICES) as sender:
+                done = sender.send(sent)
+            receiver = asyncio.run(bare(stack.eventhub, len(sent)))
+            stack.restart("host")
+            ours = through(stack, len(sent))
+            show(stack, Pace(*done), receiver, ours)
+
+
+def show(stack: Stack, sent: Pace, receiver: Pace, ours: Pace) -> None:
+    """Print the table."""
+    count = ours.readings
+    print(f"{count:,} readings of {FLEET:,} devices, one a message; {TREES['iterations']} trees of depth", end=" ")
+    print(TREES["depth"])
+    for name, pace in (("sent", sent), ("bare consumer", receiver), ("hub to forecasts", ours)):
+        print(f"{name:16} {pace.seconds:7.1f} s {pace.rate:10,.0f} readings/s")
+    print(f"{100 * ours.rate / receiver.rate:.0f} % of the bare consumer's (goal: {GOAL}, stretch: {STRETCH})")
+    for name, (times, events) in batches(stack).items():
+        print(f"{name:16} {times:7,} batches, {events:8,} events, {events / max(times, 1):6.1f} a batch")
+    written = writes(stack)
+    each = ", ".join(f"{kind} {number * 1e6 / count:,.0f}" for kind, number in written.items())
+    print(f"blob writes per million readings: {sum(written.values()) * 1e6 / count:,.0f} ({each})")
+    used = {name: Usage.of(process.pid) for name, process in stack.processes.items()}
+    print("CPU seconds: " + ", ".join(f"{name} {each.cpu_s:.1f}" for name, each in used.items()), end="; ")
+    print(f"host's peak memory {used['host'].peak_mb:.0f} MB")
+
+
+if __name__ == "__main__":
+    run()
