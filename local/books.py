@@ -48,7 +48,7 @@ class Books:
 
     def totals(self) -> dict[str, int]:
         """Records over all: `arrived` from the sources, everything else from commits and dead letters."""
-        sums: Counter[str] = Counter(dict.fromkeys(DISPOSITIONS, 0))
+        sums: Counter[str] = Counter(dict.fromkeys((*DISPOSITIONS, "undecodable", "expired", "waiting"), 0))
         for account in self.partitions:
             sums.update(account.counts)
             sums["waiting"] += account.waiting
@@ -127,8 +127,8 @@ def _count_commit(
     account.counts.update(recounted)
     account.counts["undecodable"] += commit.counts["undecodable"]
     account.counts["predictions"] += _predictions(blobs, files, commit, account)
-    buried = _letters(blobs, commit)
-    if buried != int((became == CONFLICT).sum()) + commit.counts["undecodable"]:
+    buried, lost = _letters(blobs, commit), int((became == CONFLICT).sum()) + commit.counts["undecodable"]
+    if buried != lost and buried + _fed_back(blobs, commit) != lost:
         account.problems.append(f"commit {commit.first} names {buried} dead letters, which is not what it lost")
 
 
@@ -149,6 +149,10 @@ def _letters(blobs: BlobReader, commit: Commit) -> int:
     if commit.dead_letters is None:
         return 0
     return len(dead_letters.decode(blobs.read("dead-letter", commit.dead_letters) or b""))
+
+
+def _fed_back(blobs: BlobReader, commit: Commit) -> int:
+    return sum(replay.records for replay in books_sources.replays_of(blobs) if replay.blob == commit.dead_letters)
 
 
 def _rows(message: bytes, files: ParquetFiles) -> int:

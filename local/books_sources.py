@@ -16,6 +16,7 @@ from shared.app.filing import Routed
 from shared.app.resubmit import Replayed
 from shared.app.route_events import MINUTE_MS
 from shared.core import dead_letters, progress
+from shared.core.dead_letters import DeadLetter
 from shared.core.events import HUB_PREFIX, REPLAY_PREFIX
 from shared.core.messages import Decoder
 from shared.core.scenario import Scenario
@@ -36,7 +37,7 @@ def accounts(blobs: BlobReader, scenario: Scenario, logs: Path, devices: str, by
         devices: Name of the devices' hub.
         by_source: What the commits say became of each source's readings.
     """
-    replays = _replays(blobs)
+    replays = replays_of(blobs)
     found = [_file(blobs, name, by_source, replays) for name in blobs.names("receipts") if name.endswith("/route.json")]
     info = event_log.hub_info(logs, devices)
     for number in range(info.partitions if info else 0):
@@ -63,8 +64,8 @@ def _devices(
     account = Account(f"devices' partition {number}")
     account.counts.update(by_source.get(source, Counter()))
     account.counts["expired"] = at.expired
-    accepted, rejected = 0, Counter[str]()
-    decoder = Decoder(scenario)
+    accepted, rejected, mended = 0, Counter[str](), 0
+    decoder, refused_then = Decoder(scenario), _refused_then(blobs, f"{source}/", replays)
     for records in _groups(log):
         routed = [record for record in records if record.sequence < at.next]
         account.waiting += len(records) - len(routed)
@@ -75,23 +76,40 @@ def _devices(
             identities=[message.annotations.get(IDENTITY) for message in messages],
             not_after_minutes=[record.enqueued_ms // MINUTE_MS for record in routed],
         )
-        accepted += len(parsed.readings)
+        better = len(refused_then.intersection(parsed.readings.position.tolist()))
+        accepted, mended = accepted + len(parsed.readings) - better, mended + better
         rejected.update(rejection.reason for rejection in parsed.rejected)
-    account.logged = accepted + sum(rejected.values())
-    if (accepted, dict(rejected)) != (at.accepted, at.rejected):
+    account.logged = accepted + sum(rejected.values()) + mended
+    same = sum(rejected.values()) + mended == sum(at.rejected.values()) if mended else dict(rejected) == at.rejected
+    if accepted != at.accepted or not same:
         account.problems.append(f"the log holds {accepted} {dict(rejected)}, progress says {at.accepted} {at.rejected}")
     if account.waiting:
         account.problems.append(f"{account.waiting} messages wait to be routed")
-    _check(account, blobs, f"{source}/", replays, accepted, sum(rejected.values()))
+    _check(account, blobs, f"{source}/", replays, accepted, sum(rejected.values()) + mended)
     return account
+
+
+def _refused_then(blobs: BlobReader, folder: str, replays: list[Replayed]) -> set[int]:
+    """Positions of records that were refused when they came, whatever the scenario says of them by now."""
+    found = {position for replay in replays if replay.blob.startswith(folder) for position in replay.positions}
+    return found | {letter.position for letter in _buried(blobs, folder)}
+
+
+def _buried(blobs: BlobReader, folder: str) -> list[DeadLetter]:
+    """A source's dead letters, each once; a router that was killed may have written one twice."""
+    found = {
+        letter.position: letter
+        for name in blobs.names("dead-letter", folder)
+        for letter in dead_letters.decode(blobs.read("dead-letter", name) or b"")
+    }
+    return list(found.values())
 
 
 def _check(
     account: Account, blobs: BlobReader, folder: str, replays: list[Replayed], accepted: int, rejected: int
 ) -> None:
     """Hold what a source accepted and rejected against the commits and the dead letters."""
-    for name in blobs.names("dead-letter", folder):
-        account.dead += len(dead_letters.decode(blobs.read("dead-letter", name) or b""))
+    account.dead = len(_buried(blobs, folder))
     fed_back = sum(replay.records for replay in replays if replay.blob.startswith(folder))
     account.logged -= fed_back  # these arrived a second time, as a replay
     if account.dead + fed_back != rejected:
@@ -100,7 +118,8 @@ def _check(
         account.problems.append(f"{accepted} readings accepted, {account.arrived} in commits")
 
 
-def _replays(blobs: BlobReader) -> list[Replayed]:
+def replays_of(blobs: BlobReader) -> list[Replayed]:
+    """What was fed back so far."""
     return [
         msgspec.json.decode(blobs.read(progress.CONTAINER, name) or b"", type=Replayed)
         for name in blobs.names(progress.CONTAINER, REPLAY_PREFIX)

@@ -55,6 +55,6 @@ class Stored:
             missing = [key for key in keys if key not in rows]
             raise ContractBroken(f"{len(missing)} stored predictions are missing, first {missing[0]}")
         at = place[known]
-        columns = (stored[name][at] for name in ("value", "lower", "upper", "served"))
         model = stored["model_version"][at[0]] if len(at) else ""
-        return Scored(role, model, *columns, known, stored["revision"][at].astype(np.int64))
+        value, lower, upper, served = (stored[name][at] for name in ("value", "lower", "upper", "served"))
+        return Scored(role, model, value, lower, upper, served, known, stored["revision"][at].astype(np.int64))

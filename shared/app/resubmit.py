@@ -6,7 +6,7 @@ import hashlib
 import io
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -25,7 +25,8 @@ from shared.ports import Blobs, Clock, OpenTable, Stream
 log = logging.getLogger(__name__)
 CONTAINER = "dead-letter"
 MINUTE_MS = 60_000
-FINAL = frozenset({"conflict"})
+ELEMENT_BITS = 16  # of a message's position: the index in its array
+FINAL = frozenset({"conflict", "truncated"})  # no fix makes these right: the other value counts, the row is cut
 
 
 class Replayed(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +38,7 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
         readings: Readings that were accepted.
         records: Records that became these readings.
         kept: Records that were refused again.
+        positions: Places of the accepted records in the source that they first came from.
     """
 
     blob: str
@@ -44,6 +46,35 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     readings: int
     records: int
     kept: int
+    positions: list[int] = []
+
+
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """Letters that were read in the same way.
+
+    Args:
+        places: Where they stand in their blob.
+        parsed: What came of them.
+        shift: Bits of a position below the number of its letter.
+    """
+
+    places: list[int]
+    parsed: Parsed
+    shift: int
+
+    @property
+    def refused(self) -> dict[int, Rejection]:
+        """Why letters are refused again; one refused element of an array keeps its letter."""
+        return {self._place(rejection.position): rejection for rejection in self.parsed.rejected}
+
+    @property
+    def gone(self) -> set[int]:
+        """Letters of which nothing was refused and something accepted; only these may leave."""
+        return {self._place(position) for position in self.parsed.readings.position.tolist()} - self.refused.keys()
+
+    def _place(self, position: int) -> int:
+        return self.places[(position >> self.shift) - 1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,42 +100,55 @@ class Resubmit:
 
         Args:
             prefix: Only blobs whose name begins with it.
-            reasons: Only letters with one of these reasons; none means all but conflicts.
+            reasons: Only letters with one of these reasons; none means all but `FINAL` ones.
 
         Returns:
             Records tried, accepted and kept.
         """
         sums: Counter[str] = Counter(tried=0, accepted=0, kept=0)
+        seen: set[tuple[str, int, str]] = set()
         for name in self.blobs.names(CONTAINER, prefix):
             raw = self.blobs.read(CONTAINER, name)
             if raw is not None:
-                sums.update(self._blob(name, raw, reasons))
+                sums.update(self._blob(name, raw, reasons, seen))
         return dict(sums)
 
-    def _blob(self, name: str, raw: bytes, reasons: Sequence[str]) -> dict[str, int]:
-        letters = dead_letters.decode(raw)
-        source = f"{REPLAY_PREFIX}{hashlib.sha256(name.encode() + raw).hexdigest()[:24]}"
-        channels = self.scenario.channel_names
-        again: dict[int, Rejection] = {}
-        accepted = tried = 0
-        for number, (places, parsed) in enumerate(self._tried(letters, reasons)):
-            for partition, readings in split(parsed.readings, self.readings.partitions()):
-                self.readings.send(partition, list(pack(f"{source}.{number}", channels, readings)))
-            again.update({places[rejection.position - 1]: rejection for rejection in parsed.rejected})
-            accepted += len(parsed.readings)
-            tried += len(places)
-        if not tried:
+    def _blob(self, name: str, raw: bytes, reasons: Sequence[str], seen: set[tuple[str, int, str]]) -> dict[str, int]:
+        found = dead_letters.decode(raw)
+        letters = [letter for letter in found if _key(letter) not in seen]
+        seen.update(map(_key, letters))  # a router that was killed and cut its batch otherwise writes a letter twice
+        tries = list(self._tried(letters, reasons))
+        if not tries and len(letters) == len(found):
             return {}
-        kept = [found for found in (_after(letters, again, i, reasons) for i in range(len(letters))) if found]
-        done = Replayed(blob=name, source=source, readings=accepted, records=tried - len(again), kept=len(again))
+        source = _source(name, raw, [again.parsed.readings for again in tries])
+        for number, again in enumerate(tries):
+            for partition, readings in split(again.parsed.readings, self.readings.partitions()):
+                bodies = list(pack(f"{source}.{number}", self.scenario.channel_names, readings))
+                self.readings.send(partition, bodies)
+        tried = {place for again in tries for place in again.places}
+        refused = {place: rejection for again in tries for place, rejection in again.refused.items()}
+        gone = {place for again in tries for place in again.gone}
+        done = Replayed(
+            blob=name,
+            source=source,
+            readings=sum(len(again.parsed.readings) for again in tries),
+            records=len(gone),
+            kept=len(tried) - len(gone),
+            positions=[letters[place].position for place in sorted(gone)],
+        )
         self.blobs.write("progress", f"{source}.json", msgspec.json.encode(done))
+        kept = [
+            _again(letter, refused.get(place)) if place in tried else letter
+            for place, letter in enumerate(letters)
+            if place not in gone
+        ]
         if kept:
             self.blobs.write(CONTAINER, name, dead_letters.encode(kept))
         else:
             self.blobs.delete(CONTAINER, name)
-        return {"tried": tried, "accepted": done.records, "kept": done.kept}
+        return {"tried": len(tried), "accepted": done.records, "kept": done.kept}
 
-    def _tried(self, letters: Sequence[DeadLetter], reasons: Sequence[str]) -> Iterator[tuple[list[int], Parsed]]:
+    def _tried(self, letters: Sequence[DeadLetter], reasons: Sequence[str]) -> Iterator[_Try]:
         """Letters that are read in the same way, and what came of them; positions count from 1 in each group."""
         groups: dict[tuple[str, str | None, str | None, str | None], list[int]] = {}
         for place, found in enumerate(letters):
@@ -115,21 +159,17 @@ class Resubmit:
         for (kind, header, zone, _), places in groups.items():
             chosen = [letters[place] for place in places]
             if kind == "hub":
-                yield places, self._messages(chosen)
+                yield _Try(places, self._messages(chosen), ELEMENT_BITS)
             else:
-                yield places, self._rows(chosen, header, zone)
+                yield _Try(places, self._rows(chosen, header, zone), 0)
 
     def _messages(self, chosen: Sequence[DeadLetter]) -> Parsed:
-        found = Decoder(self.scenario).decode_many(
+        return Decoder(self.scenario).decode_many(
             [letter.original() for letter in chosen],
             positions=range(1, len(chosen) + 1),
             identities=[letter.identity for letter in chosen],
             not_after_minutes=[self._limit(letter) for letter in chosen],
         )
-        # An array that was refused as a whole may become many readings; a refused element takes its letter with it.
-        refused = {rejection.position >> 16: rejection for rejection in found.rejected}
-        rejected = [Rejection(place, r.reason, r.detail, r.raw) for place, r in refused.items()]
-        return Parsed(found.readings, rejected)
 
     def _rows(self, chosen: Sequence[DeadLetter], header: str | None, zone: str | None) -> Parsed:
         lines = [letter.original() for letter in chosen]
@@ -160,15 +200,27 @@ def wanted(letter: DeadLetter, reasons: Sequence[str]) -> bool:
     return letter.reason in reasons if reasons else letter.reason not in FINAL
 
 
-def _after(
-    letters: Sequence[DeadLetter], again: Mapping[int, Rejection], place: int, reasons: Sequence[str]
-) -> DeadLetter | None:
-    """A letter as it stays: untouched, or with one attempt more; None when it was accepted."""
-    found = letters[place]
-    if place in again:
-        new = again[place]
-        return msgspec.structs.replace(found, reason=new.reason, detail=new.detail, attempt=found.attempt + 1)
-    return None if wanted(found, reasons) else found
+def _key(letter: DeadLetter) -> tuple[str, int, str]:
+    return letter.source, letter.position, letter.raw
+
+
+def _source(name: str, raw: bytes, sent: Sequence[Readings]) -> str:
+    """Name of a source: the same for the same letters with the same outcome, so that a repetition is recognised.
+
+    Letters that were fed back before a crash may fare better after it; under the same name their readings would count
+    as redelivered, since later positions of it are known already.
+    """
+    digest = hashlib.sha256(name.encode() + raw)
+    for readings in sent:
+        for column in (readings.position, readings.minute, readings.values):
+            digest.update(len(column).to_bytes(8, "big") + column.tobytes())
+    return f"{REPLAY_PREFIX}{digest.hexdigest()[:24]}"
+
+
+def _again(letter: DeadLetter, new: Rejection | None) -> DeadLetter:
+    """A letter that stays, with one attempt more."""
+    reason, detail = (letter.reason, letter.detail) if new is None else (new.reason, new.detail)
+    return msgspec.structs.replace(letter, reason=reason, detail=detail, attempt=letter.attempt + 1)
 
 
 def _joined(parts: Sequence[Parsed], channels: int) -> Parsed:

@@ -22,6 +22,8 @@ import numpy as np
 from azure.storage.blob import BlobServiceClient
 from onnx import TensorProto, helper, numpy_helper
 
+from local import event_log
+from local.event_log import EventLog
 from shared.adapters import scenario_files
 from shared.adapters.azure_blobs import AzureBlobs
 from shared.adapters.commit_files import ParquetFiles
@@ -121,6 +123,37 @@ class Log:
     def read(self, partition: int, first: int, end: int) -> Iterator[Event]:
         self.asked.append((first, end))
         return (event for event in self.logs[partition] if max(first, self.kept) <= event.sequence < end)
+
+
+@dataclass(frozen=True)
+class FileHub:
+    """A hub in files, in the endpoint's own form: what was sent once outlives every death.
+
+    Args:
+        folder: Where its logs are.
+        count: Number of partitions.
+    """
+
+    folder: Path
+    count: int = 2
+
+    def partitions(self) -> int:
+        return self.count
+
+    def send(self, partition: int, bodies: Sequence[bytes]) -> None:
+        log = EventLog(self._path(partition))
+        for body in bodies:
+            log.append(1_800_000_000_000 + log.next_sequence, body)
+        log.commit()
+        log.close()
+
+    def read(self, partition: int, first: int, end: int) -> Iterator[Event]:
+        path = self._path(partition)
+        records = event_log.read(path) if path.exists() else ()
+        return (Event(r.sequence, r.enqueued_ms, r.message) for r in records if first <= r.sequence < end)
+
+    def _path(self, partition: int) -> Path:
+        return self.folder / f"{partition}.log"
 
 
 @dataclass(frozen=True)
