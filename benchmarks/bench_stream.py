@@ -1,8 +1,8 @@
 """A fleet's messages from the devices' hub to committed forecasts, against the bare client that only receives them.
 
 The hub is filled first. The bare consumer reads it to its end; then the host starts and routes, packs, sends on, folds
-and forecasts the same messages, two hubs and all, with the same prefetch. Both are timed from the end of their first
-batch on, the host until its last forecast is committed. Run it with `python -m benchmarks.bench_stream`.
+and forecasts the same messages, two hubs and all, with the same prefetch. Both are timed once every
+partition has had its first batch, the host until its last forecast is committed. Run it with `python -m benchmarks.bench_stream`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import asyncio
 import json
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from azure.eventhub import EventData
-from azure.eventhub.aio import EventHubConsumerClient
+from azure.eventhub.aio import EventHubConsumerClient, PartitionContext
 
 from benchmarks import packages
 from benchmarks.bench_files import deploy
@@ -31,6 +32,7 @@ from shared.adapters import scenario_files
 from shared.wiring import CONTAINERS
 
 FLEET, HOURS = 1000, 30
+PARTITIONS = 4
 HISTORY = Fleet(stations=10, hours=40 * 24)
 BALANCING = ("--balance-seconds", "0.5", "--expiry-seconds", "2")
 GOAL, STRETCH = 50, 80
@@ -39,15 +41,20 @@ WRITTEN = ("predictions", "commits", "dead-letter")
 
 
 class Pace(NamedTuple):
-    """How many readings, in how many seconds."""
+    """How many readings, in how many seconds, of which the process computed so many."""
 
     readings: int
     seconds: float
+    cpu_s: float = 0.0
 
     @property
     def rate(self) -> float:
         """Readings per second."""
         return self.readings / self.seconds
+
+    def since(self, before: Pace) -> Pace:
+        """What came between two looks at the clocks."""
+        return Pace(self.readings - before.readings, self.seconds - before.seconds, self.cpu_s - before.cpu_s)
 
 
 def messages() -> list[Message]:
@@ -61,12 +68,15 @@ async def bare(connection: str, expected: int) -> Pace:
     """The aio consumer on all partitions at once, doing nothing with what it gets."""
     client = EventHubConsumerClient.from_connection_string(connection, "$Default", eventhub_name=DEVICES)
     limits = json.loads((PROJECT / "host.json").read_text("utf-8"))["extensions"]["eventHubs"]
-    looks: list[tuple[int, float]] = []
+    got: Counter[str] = Counter()
+    looks: list[Pace] = []
     done = asyncio.Event()
 
-    async def take(_context: object, events: list[EventData]) -> None:
-        looks.append(((looks[-1][0] if looks else 0) + len(events), time.perf_counter()))
-        if looks[-1][0] >= expected:
+    async def take(context: PartitionContext, events: list[EventData]) -> None:
+        got[context.partition_id] += len(events)
+        if len(got) == PARTITIONS:
+            looks.append(Pace(got.total(), time.perf_counter(), time.process_time()))
+        if got.total() >= expected:
             done.set()
 
     options: dict[str, Any] = {"prefetch": limits["prefetchCount"], "max_batch_size": limits["maxEventBatchSize"]}
@@ -75,24 +85,25 @@ async def bare(connection: str, expected: int) -> Pace:
         await asyncio.wait_for(done.wait(), DEADLINE_S)
         receiving.cancel()
         await asyncio.wait([receiving])
-    return Pace(looks[-1][0] - looks[0][0], looks[-1][1] - looks[0][1])
+    return looks[-1].since(looks[0])
 
 
 def through(stack: Stack, expected: int) -> Pace:
-    """The host, from the first look at which something is committed; what it had routed by then does not count."""
+    """The host, from the first look at which every partition has committed; what is routed by then does not count."""
     deadline = time.monotonic() + DEADLINE_S
-    first: tuple[int, float] | None = None
+    first: Pace | None = None
+    pid = stack.processes["host"].pid
     while time.monotonic() < deadline:
         stack.check()
         health = get(f"{stack.host_url()}/api/health")
         found, routes = health["partitions"].values(), health["routes"].values()
         applied = sum(each["applied"] for each in found)
-        if applied and first is None:
-            first = sum(route.get("messages", 0) for route in routes), time.perf_counter()
+        if first is None and sum(each["applied"] > 0 for each in found) == PARTITIONS:
+            first = Pace(sum(route.get("messages", 0) for route in routes), time.perf_counter(), Usage.of(pid).cpu_s)
         if first is not None and applied >= expected:
             forecasts = sum(each["forecasts"] for each in found)
             assert forecasts == expected, f"{forecasts} forecasts of {expected} readings"
-            return Pace(expected - first[0], time.perf_counter() - first[1])
+            return Pace(expected, time.perf_counter(), Usage.of(pid).cpu_s).since(first)
         time.sleep(POLL_S)
     raise TimeoutError(f"not all of {expected} readings were committed within {DEADLINE_S:g} s: {health}")
 
@@ -140,7 +151,8 @@ def show(stack: Stack, sent: Pace, receiver: Pace, ours: Pace) -> None:
     print(f"{count:,} readings of {FLEET:,} devices, one a message; {TREES['iterations']} trees of depth", end=" ")
     print(TREES["depth"])
     for name, pace in (("sent", sent), ("bare consumer", receiver), ("hub to forecasts", ours)):
-        print(f"{name:16} {pace.seconds:7.1f} s {pace.rate:10,.0f} readings/s")
+        cpu = f" {pace.cpu_s / pace.readings * 1e6:6.0f} us CPU a reading" if pace.cpu_s else ""
+        print(f"{name:16} {pace.seconds:7.1f} s {pace.rate:10,.0f} readings/s{cpu}")
     print(f"{100 * ours.rate / receiver.rate:.0f} % of the bare consumer's (goal: {GOAL}, stretch: {STRETCH})")
     for name, (times, events) in batches(stack).items():
         print(f"{name:16} {times:7,} batches, {events:8,} events, {events / max(times, 1):6.1f} a batch")

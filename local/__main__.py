@@ -21,8 +21,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from local import commands  # late: `--help` need not wait for the clients
 
         return int(getattr(commands, given.command)(given))
-    except (StackError, PipelineError, OSError) as error:
+    except (StackError, PipelineError) as error:
         sys.stderr.write(f"{error}\n")
+        return FAILED
+    except OSError as error:  # a folder that cannot be written, a full disk
+        sys.stderr.write(f"{error.filename}: {error.strerror}\n" if error.filename else f"{error}\n")
         return FAILED
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")

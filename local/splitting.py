@@ -26,7 +26,7 @@ def times(path: Path, scenario: Scenario, zone: str | None) -> tuple[Array, Arra
     """Row numbers and hours of a file's accepted readings, each int64, shape (n,).
 
     Raises:
-        BadEvent: The file cannot be used, or is a wide one, which has no times.
+        BadEvent: The file cannot be used, is damaged, or is a wide one, which has no times.
     """
     positions, hours = [], []
     with path.open("rb") as stream:
@@ -37,6 +37,8 @@ def times(path: Path, scenario: Scenario, zone: str | None) -> tuple[Array, Arra
         for parsed in table:
             positions.append(parsed.readings.position)
             hours.append(parsed.readings.minute.astype(np.int64) // 60)
+    if table.problem is not None:
+        raise BadEvent("truncated", f"{path.name}: {table.problem.removeprefix('truncated: ')}")
     if not positions or not sum(map(len, positions)):
         raise BadEvent("empty_file", f"{path.name} holds no usable reading")
     return np.concatenate(positions), np.concatenate(hours)

@@ -65,6 +65,8 @@ class Watch:
             if problems:
                 raise problems[0]
             self._settle(live)
+        if not self.console.is_terminal:
+            self.console.print()  # which a live view without a terminal does not end its line with
         if self.record is None:
             raise StackError("nothing was sent")
         return self.record

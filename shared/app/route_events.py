@@ -109,8 +109,11 @@ class RoutePartition:
         source = f"{HUB_PREFIX}{self.number}.{at.epoch}"
         channels = self.road.scenario.channel_names
         born_ms = min(event.enqueued_ms for event in events)
-        for partition, readings in split(parsed.readings, self.road.readings.partitions()):
-            self.road.readings.send(partition, list(pack(source, channels, readings, born_ms)))
+        count = self.road.readings.partitions()
+        parts = dict(split(parsed.readings, count))
+        # each begins elsewhere, so that those who route side by side do not queue for the same way out
+        for partition in sorted(parts, key=lambda owner: (owner - self.number) % count):
+            self.road.readings.send(partition, list(pack(source, channels, parts[partition], born_ms)))
         self._bury(source, events, parsed.rejected)
         self._advance(at, etag, events, parsed, expired)
 

@@ -25,6 +25,7 @@ from shared.core import progress
 from shared.core.events import Event, unpack
 from shared.errors import TransientFailure
 from shared.ports import BlobInfo, Blobs, Stream
+from tests.e2e import crash_story as story
 from tests.e2e import crash_world as world
 
 SLOW = ("azure.storage.blob", "pandas", "pyarrow.compute", "pyarrow.parquet", "requests")
@@ -128,7 +129,7 @@ class FatedStream:
 
     def send(self, partition: int, bodies: Sequence[bytes]) -> None:
         for body in bodies:  # one by one, as a client may that has much to send
-            packed, readings = unpack(body, world.SCENARIO.channel_names)
+            packed, readings = unpack(body, story.SCENARIO.channel_names)
             place = f"send {packed.source} {readings.position[0]} to {partition}"
             self._fate.meet(f"before {place}")
             self._stream.send(partition, [body])
@@ -141,11 +142,11 @@ class FatedStream:
 def score(order: dict[str, Any]) -> None:
     """Tell a story to one partition of the stream "readings"."""
     own = world.connect(order["storage"], order["prefix"])
-    story = world.story(order["story"])
-    worker = world.pipeline(FatedBlobs(own, Fate(order)), story.hub(), every=order.get("every", 4))
+    told = story.named(order["story"])
+    worker = world.pipeline(FatedBlobs(own, Fate(order)), told.hub(), every=order.get("every", 4))
     cuts = random.Random(order["cuts"]) if "cuts" in order else None
     before = None
-    for after, now, events in story.batches(order["at"].get("score 0", 0), cuts):
+    for after, now, events in told.batches(order["at"].get("score 0", 0), cuts):
         if now != before:
             world.deploy(own, now)
         delivered(partial(worker.score, 0, events))
@@ -156,14 +157,17 @@ def score(order: dict[str, Any]) -> None:
 def chain(order: dict[str, Any]) -> None:
     """Route the devices' messages into the hub "readings", and score what stands there, turn by turn."""
     own, fate = world.connect(order["storage"], order["prefix"]), Fate(order)
-    devices = world.Log(world.telemetry())
+    devices = story.Log(story.telemetry())
     hub = FatedStream(world.FileHub(Path(order["hub"])), fate)
     worker = world.pipeline(FatedBlobs(own, fate), hub, devices)
     at: dict[str, int] = dict(order["at"])
+    chance = random.Random(order.get("luck", 0))
     while True:
         before = dict(at)
         for number, events in enumerate(devices.logs):
-            batch = events[at.get(f"route {number}", 0) :][: order["size"]]
+            first = at.get(f"route {number}", 0)
+            blocks = first // order["size"] + chance.randint(1, 2)
+            batch = events[first : blocks * order["size"]]
             if batch:
                 delivered(partial(worker.route_events, number, batch))
                 at[f"route {number}"] = batch[-1].sequence + 1
@@ -202,7 +206,7 @@ def life(order: dict[str, Any]) -> None:
     try:
         {"score": score, "chain": chain}[order["role"]](order)
         code = 0
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - whatever it is, this process ends here and says so
         traceback.print_exc()
     finally:
         sys.stderr.flush()
@@ -239,10 +243,10 @@ def main() -> None:
     """Serve orders until the tests hang up."""
     for name in SLOW:  # what a life would import on its way
         importlib.import_module(name)
-    world.models()
-    world.telemetry()
+    story.models()
+    story.telemetry()
     for name in ("plain", "steady", "reborn"):
-        world.story(name)
+        story.named(name)
     for line in sys.stdin:
         sys.stdout.write(json.dumps(answer(json.loads(line))) + "\n")
         sys.stdout.flush()
