@@ -104,7 +104,7 @@ class Partition:
         while events:
             state = self.recovered()
             self._begin_epoch(state, events[0])
-            if events[0].sequence > state.next:  # another owner may have been here since, and the hub may have forgotten
+            if events[0].sequence > state.next:  # another owner may have been here, and the hub may have forgotten
                 self._catch_up(state)
             events = [event for event in events if event.sequence >= state.next]
             if events:

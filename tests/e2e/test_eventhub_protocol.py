@@ -183,7 +183,7 @@ def test_a_peer_that_wants_heartbeats_gets_them(endpoint: Endpoint) -> None:
 
 
 def test_two_hundred_damaged_conversations_leave_the_endpoint_as_it_was(endpoint: Endpoint, peer: Peer) -> None:
-    source = random.Random(20_261_120)  # noqa: S311 - noise, not a secret
+    source = random.Random(20_261_120)
     terminus = Described(ULong(0x29), ["bad"]), Described(ULong(0x28), [address("bad")])
     good = [
         AMQP_HEADER,

@@ -78,7 +78,7 @@ GOOD = "a,2026-11-20T15:00:00Z,30,12.5"
 
 
 def sample(n: int = 500) -> list[dict[str, Any]]:
-    source = random.Random(5)  # noqa: S311 - a reproducible test, no secret
+    source = random.Random(5)
     start = datetime(2026, 3, 28, tzinfo=timezone.utc)
     return [
         {
@@ -116,7 +116,7 @@ def as_parquet(rows: list[dict[str, Any]], **types: pa.DataType) -> bytes:
 
 
 def many(n: int) -> bytes:
-    source = random.Random(1)  # noqa: S311 - a reproducible test, no secret
+    source = random.Random(1)
     return lines(*[f"s{i % 9},2026-11-{1 + i % 19:02}T15:00Z,{source.uniform(0, 900):.6f},1" for i in range(n)])
 
 

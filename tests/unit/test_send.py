@@ -68,7 +68,7 @@ class World:
         self.pipeline = assemble(
             Settings(), self.blobs, self.readings, WallClock(), lambda job: job(), MemoryStream(PARTITIONS)
         )
-        self.random = random.Random(seed)  # noqa: S311 - a reproducible test, no secret
+        self.random = random.Random(seed)
 
     def route(self, messages: Sequence[Message]) -> None:
         now = int(time.time() * 1000)

@@ -157,7 +157,7 @@ def test_a_file_with_an_id_but_neither_time_nor_windows_is_no_wide_file() -> Non
 
 @pytest.mark.parametrize("wide", [False, True])
 def test_thousands_of_mutated_files_lose_no_row_and_raise_nothing_but_a_reason(wide: bool) -> None:
-    source = random.Random(20261120)  # noqa: S311 - a reproducible test, no secret
+    source = random.Random(20261120)
     quoted = '"a,""b""",2026-11-20T15:00:00Z,"1",2'
     base = as_csv(wide_rows(3)) if wide else lines(GOOD, quoted, *[GOOD.replace("a,", "ü,")] * 6)
     header, _, body = base.partition(b"\n")

@@ -1,7 +1,5 @@
 """A sample app for the tests of the local host: every function notes what it was given, and events say what to do."""
 
-# ruff: noqa: UP006, UP035 - the worker does not index list[...]
-
 import json
 import os
 import time
