@@ -8,7 +8,7 @@ ZONE ?=
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := all
-.PHONY: all demo up test check format bench func clean install
+.PHONY: all demo up test soak check format bench func clean install
 
 all: check test ## checks, then tests
 
@@ -35,6 +35,9 @@ up: install ## Azurite, the Event Hubs endpoint and the trigger host, until Ctrl
 
 test: install ## all tests
 	$(PY) -m pytest
+
+soak: install ## hundreds of killed processes; takes long
+	$(PY) -m pytest tests/soak
 
 check: .venv/.done ## format, lint, types, import contract
 	$(PY) -m ruff format --check $(CODE)

@@ -18,6 +18,9 @@ TITLES = {
     "tables": "reading and checking files and messages",
     "pipeline": "the pipeline in one process",
     "files": "a large file through the local stack, and through a plain script",
+    "messages": "decoding and checking messages: ours, pydantic, json and hand checks",
+    "stream": "devices' messages to forecasts on the local stack, and the bare client that only receives them",
+    "state": "10,000 devices in one partition: memory, snapshot, recovery",
     "endpoint": "the azure-eventhub client on the local endpoint",
 }
 

@@ -1,8 +1,8 @@
 """A fleet's messages from the devices' hub to committed forecasts, against the bare client that only receives them.
 
 The hub is filled first. The bare consumer reads it to its end; then the host starts and routes, packs, sends on, folds
-and forecasts the same messages, two hubs and all, with the same prefetch. Both are timed once every
-partition has had its first batch, the host until its last forecast is committed. Run it with `python -m benchmarks.bench_stream`.
+and forecasts the same messages, two hubs and all, with the same prefetch. Both are timed once every partition has had
+its first batch, the host until its last forecast is committed. Run it with `python -m benchmarks.bench_stream`.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import base64
 import datetime as dt
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,6 +37,11 @@ class _Late(meta.Datum):
     @value.setter
     def value(self, ignored: object) -> None:
         """The base class assigns once at construction."""
+
+    @property
+    def python_value(self) -> Any:
+        """What reading the JSON would give: all of it is plain."""
+        return self._make() if self._make is not None else json.loads(self._text)
 
 
 def to_functions(events: Sequence[EventData], partition: Mapping[str, str]) -> list[func.EventHubEvent]:
@@ -138,6 +144,7 @@ def _offset(offset: str | None) -> Any:
         return -1
 
 
+@lru_cache(maxsize=4096)  # a batch was enqueued in few different milliseconds, and each is written three times
 def _iso(time: dt.datetime) -> str:
     """As Newtonsoft writes it: fractions without trailing zeros, no zone."""
     text = time.isoformat(timespec="microseconds")
@@ -163,14 +170,18 @@ def _system_properties(event: EventData) -> dict[str, Any]:
 def _plain(name: Any, value: Any) -> Any:
     """An annotation as JSON can hold it; the client decodes AMQP timestamps to milliseconds."""
     if isinstance(value, int) and name in _TIMES:
-        moment = dt.datetime.fromtimestamp(value / 1000, dt.timezone.utc).replace(tzinfo=None)
-        return _iso(moment) + _TIMES[name]
+        return _iso_of(value) + _TIMES[name]
     return _readable(value)
 
 
+@lru_cache(maxsize=4096)
+def _iso_of(milliseconds: int) -> str:
+    return _iso(dt.datetime.fromtimestamp(milliseconds / 1000, dt.timezone.utc).replace(tzinfo=None))
+
+
 def _readable(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return _text(value)
+    if type(value) is bytes:
+        return _decoded(value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return str(value)
@@ -180,6 +191,11 @@ def _text(value: Any) -> str | None:
     """The client does not tell AMQP strings from binaries; what is not UTF-8 was binary."""
     if not isinstance(value, bytes):
         return value if value is None else str(value)
+    return _decoded(value)
+
+
+@lru_cache(maxsize=4096)  # names of annotations, devices, what all of them say alike
+def _decoded(value: bytes) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError:

@@ -69,6 +69,9 @@ def cut(path: Path, scenario: Scenario, zone: str | None, shares: Sequence[float
     at = moments(hour, shares)
     part = np.full(int(position.max()) + 1, -1, np.int8)
     part[position] = np.searchsorted(at, hour, side="right")
+    if len(np.unique(part[position])) < len(parts):
+        days = (int(hour.max()) - int(hour.min()) + 1) / HOURS_A_DAY
+        raise BadEvent("format", f"{path.name} spans {days:.1f} days; that is too short for {len(parts)} parts")
     with _lines(path) as lines, ExitStack() as files:
         outs = [files.enter_context(_writer(name)) for name in parts]
         start = next(lines, b"")

@@ -110,7 +110,13 @@ class Workspace:
             raise StackError(f"{name!a} cannot be the name of a blob: give another one with --name")
         metadata = {"zone": quote(zone, safe="/+:-_")} if zone else None
         try:
-            blob = BlobClient.from_connection_string(self.storage, INCOMING, name)
+            patience: dict[str, Any] = {
+                "retry_total": 2,
+                "initial_backoff": 1,
+                "increment_base": 1,
+                "random_jitter_range": 1,
+            }
+            blob = BlobClient.from_connection_string(self.storage, INCOMING, name, **patience)
             with path.open("rb") as data:
                 done = blob.upload_blob(data, overwrite=True, metadata=metadata)
         except (AzureError, OSError) as error:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from shared.core.events import Event
@@ -21,14 +21,6 @@ IDENTITY = b"iothub-connection-device-id"
 IDLE_S = 5.0
 
 
-@dataclass(slots=True)
-class _Outlet:
-    """The way into one partition: a client of its own, since clients must not be shared between threads."""
-
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    producer: EventHubProducerClient | None = None
-
-
 class EventHubStream:
     """A hub reached by a connection string (local), or by its namespace and the app's own identity.
 
@@ -41,25 +33,25 @@ class EventHubStream:
     def __init__(self, hub: str, connection: str | None, namespace: str | None) -> None:
         self._hub, self._connection, self._namespace = hub, connection, namespace
         self._lock = threading.Lock()
-        self._outlets: dict[int, _Outlet] = {}
+        # partitions are sent to side by side, as the client itself does it in buffered mode
+        self._sending: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
+        self._producer: EventHubProducerClient | None = None
         self._partitions = 0
 
     def partitions(self) -> int:
         """Number of partitions; asked once, it never changes in a hub's life."""
         if not self._partitions:
-            with self._lock, _translated(self._hub), self._producer() as producer:
-                self._partitions = len(producer.get_partition_ids())
+            with self._lock, _translated(self._hub):
+                self._partitions = self._partitions or len(self._client().get_partition_ids())
         return self._partitions
 
     def send(self, partition: int, bodies: Sequence[bytes]) -> None:
         """Append events to a partition, in order; returns once they are accepted."""
-        with self._lock:
-            outlet = self._outlets.setdefault(partition, _Outlet())
-        with outlet.lock, _translated(self._hub):
-            if outlet.producer is None:
-                outlet.producer = self._producer()
+        with self._lock, _translated(self._hub):
+            client, sending = self._client(), self._sending[partition]
+        with sending, _translated(self._hub):
             for group in _groups(bodies):
-                outlet.producer.send_batch(_batch(group, partition))
+                client.send_batch(_batch(group, partition))
 
     def read(self, partition: int, first: int, end: int) -> Iterator[Event]:
         """Events `first` to `end - 1` that the hub still has, in order and without gaps."""
@@ -68,23 +60,25 @@ class EventHubStream:
         yield from events
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connection."""
         with self._lock:
-            outlets, self._outlets = list(self._outlets.values()), {}
-        for outlet in outlets:
-            with outlet.lock:
-                if outlet.producer is not None:
-                    outlet.producer.close()
-                    outlet.producer = None
+            if self._producer is not None:
+                self._producer.close()
+                self._producer = None
 
-    def _producer(self) -> EventHubProducerClient:
-        from azure.eventhub import EventHubProducerClient
+    def _client(self) -> EventHubProducerClient:
+        if self._producer is None:
+            from azure.eventhub import EventHubProducerClient
 
-        if self._connection:
-            return EventHubProducerClient.from_connection_string(self._connection, eventhub_name=self._hub)
-        from azure.identity import DefaultAzureCredential
+            if self._connection:
+                self._producer = EventHubProducerClient.from_connection_string(
+                    self._connection, eventhub_name=self._hub
+                )
+            else:
+                from azure.identity import DefaultAzureCredential
 
-        return EventHubProducerClient(str(self._namespace), self._hub, DefaultAzureCredential())
+                self._producer = EventHubProducerClient(str(self._namespace), self._hub, DefaultAzureCredential())
+        return self._producer
 
     def _consumer(self) -> Any:
         from azure.eventhub.aio import EventHubConsumerClient

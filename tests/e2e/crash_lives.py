@@ -125,15 +125,22 @@ class Run:
         return ledger.read_text("utf-8").splitlines()
 
     def killed_at_random(self, times: int, longest_s: float) -> int:
-        """Lives end at random moments, and every one is delivered other batches; how many were killed."""
-        killed = 0
-        while killed < times:
-            after_s = self.random.uniform(0.02, longest_s)
-            if self.lives.live(self.next(cuts=self.random.random()), after_s) == "done":
-                break
+        """Lives end at random moments, and every one is delivered other batches; how many were killed.
+
+        Args:
+            times: Lives at most; fewer when one came to the end.
+            longest_s: Longest life, in seconds.
+        """
+        ends = ""
+        killed = -1
+        while ends != "done" and killed < times:
             killed += 1
-        assert self.lives.live(self.next(cuts=self.random.random())) == "done"
+            ends = self.lives.live(self._other(), self.random.uniform(0.02, longest_s))
+        assert self.lives.live(self._other()) == "done"
         return killed
+
+    def _other(self) -> dict[str, Any]:
+        return self.next(cuts=self.random.random(), luck=self.random.random())
 
 
 @dataclass
@@ -151,9 +158,9 @@ class Bench:
         order = {"role": "score", "story": story, "storage": self.stack.storage, "prefix": name}
         return Run(self.lives, order, self.folder, seed)
 
-    def chain(self, name: str, size: int) -> Run:
+    def chain(self, name: str, size: int, seed: int = 1) -> Run:
         order: dict[str, Any] = {"role": "chain", "storage": self.stack.storage, "prefix": name, "size": size}
-        return Run(self.lives, order | {"hub": str(self.hub(name).folder)}, self.folder)
+        return Run(self.lives, order | {"hub": str(self.hub(name).folder)}, self.folder, seed)
 
     def hub(self, name: str) -> FileHub:
         folder = self.folder / f"{name}.hub"

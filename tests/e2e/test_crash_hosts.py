@@ -6,7 +6,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +36,7 @@ pytestmark = [pytest.mark.emulator, pytest.mark.slow]
 PACE = ("--balance-seconds", "0.5", "--expiry-seconds", "3")
 SETTINGS = {"MODEL_REFRESH_S": "1", "SNAPSHOT_COMMITS": "8", "CHUNK_ROWS": "300"}
 DEVICES = tuple(f"w-{number}" for number in range(10))
+FUNCTIONS = {"route_events": "telemetry", "score_readings": "readings"}
 PARTITIONS = 4
 PAUSE_S = 0.02
 FILE = "while it is read.csv"
@@ -141,6 +142,11 @@ class Site:
         assert info is not None
         return f"{FILE_PREFIX}{FILE}@{info.etag.strip(chr(34))}"
 
+    def shared(self) -> bool:
+        """Whether the second host works on both hubs beside the first."""
+        said = self.stack.processes["host2"].log.read_text("utf-8")
+        return all(f"{name}: " in said and f"{hub} partition" in said for name, hub in FUNCTIONS.items())
+
     def caught_up(self) -> bool:
         return self.routed() == [len(self.log("telemetry", number)) for number in range(PARTITIONS)]
 
@@ -196,12 +202,24 @@ def undisturbed(there: Site, body: bytes) -> tuple[MemoryBlobs, list[State]]:
 
 
 def test_hosts_that_are_killed_again_and_again_leave_what_an_undisturbed_run_leaves(tmp_path: Path) -> None:
+    assert len(kill_hosts(tmp_path, seed=4)) >= 6
+
+
+def kill_hosts(folder: Path, seed: int, more: int = 0) -> list[str]:
+    """Kill hosts while devices send, once while a file is read, and check what is left; the killed ones.
+
+    Args:
+        folder: For the stack.
+        seed: Of the moments.
+        more: Kills beyond the usual ones.
+    """
     body = table()
-    with site(tmp_path / "stack") as there:
+    with site(folder / "stack") as there:
+        there.random.seed(seed)
         senders = Senders(there.stack.eventhub)
         senders.start()
         try:
-            _kill_again_and_again(there, body)
+            _kill_again_and_again(there, body, ("host", "host2", "host", *(("host2", "host") * more)[:more]))
         finally:
             senders.ending.set()
             senders.join()
@@ -209,11 +227,11 @@ def test_hosts_that_are_killed_again_and_again_leave_what_an_undisturbed_run_lea
         until(lambda: there.blobs.read("receipts", f"{key_of(there.source())}/done") is not None, "the file's summary")
         until(lambda: there.books().balance, "the books' balance")
         _compare(there, body)
-    assert len(there.killed) >= 6
     assert senders.hours > 100
+    return there.killed
 
 
-def _kill_again_and_again(there: Site, body: bytes) -> None:
+def _kill_again_and_again(there: Site, body: bytes, names: Sequence[str]) -> None:
     for _ in range(2):
         there.kill("host")
         there.stack.restart("host")
@@ -224,7 +242,8 @@ def _kill_again_and_again(there: Site, body: bytes) -> None:
     assert there.blobs.read("receipts", f"{key_of(there.source())}/route.json") is None
     there.stack.restart("host")
     there.stack.start_host("host2")
-    for name in ("host", "host2", "host"):
+    until(there.shared, "passing partitions to the second host")
+    for name in names:
         there.kill(name)
         there.stack.restart(name)
 

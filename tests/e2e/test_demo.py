@@ -73,7 +73,7 @@ def descendants(pid: int) -> list[int]:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("demo") / "small's data.csv.gz"
-    Fleet(seed=7, stations=3, hours=100 * 24).write_csv(path)
+    Fleet(seed=7, stations=3, hours=120 * 24).write_csv(path)
     return path
 
 

@@ -16,10 +16,13 @@ import pytest
 
 from shared.adapters import onnx_model
 from shared.adapters.memory_blobs import MemoryBlobs
+from shared.adapters.memory_stream import MemoryStream
 from shared.app.serving import ChallengerFails, Serving, chance
 from shared.core.package import FILES, decode_arrays, encode_arrays
 from shared.core.scoring import Ask
 from shared.errors import ContractBroken, TransientFailure
+from shared.settings import Settings
+from shared.wiring import assemble
 from tests.flow import tiny_model
 from tests.flow.small import HandClock
 from tests.flow.tiny_model import (
@@ -171,6 +174,18 @@ def test_the_mended_package_serves_once_it_is_announced_again(place: Place) -> N
     assert place.later() is None
     assert deploy(place.blobs, 1) == place.later()
     assert not place.serving.problems
+
+
+def test_the_health_route_tells_who_serves_and_what_was_refused(place: Place) -> None:
+    old = deploy(place.blobs)
+    pipeline = assemble(Settings(), place.blobs, MemoryStream(), place.clock, lambda job: job())
+    assert pipeline.health()["champion"] == old
+    new = upload(place.blobs, without("card.md")(package_of(1)))
+    announce(place.blobs, new)
+    assert pipeline.health()["refused"] == {}
+    place.clock.s += REFRESH_S
+    told = pipeline.health()
+    assert (told["champion"], told["refused"]) == (old, {new: f"{new}/card.md is missing"})
 
 
 @pytest.mark.parametrize(

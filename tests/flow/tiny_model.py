@@ -48,7 +48,9 @@ def windows(count: int, seed: int) -> tuple[Floats, Longs]:
     window = np.clip(level + drift * (high - low) / 4, low, high).astype(np.float32)
     window[random.random(window.shape) < 0.1] = np.nan
     window[:, -1, ::5] = np.nan  # every fifth station has no PM2.5
-    return window, random.integers(400_000, 500_000, count)
+    as_of = random.integers(400_000, 500_000, count)
+    as_of[::3] = -1  # and every third window no time
+    return window, as_of
 
 
 @lru_cache
@@ -57,7 +59,8 @@ def package_of(seed: int = 0) -> Mapping[str, bytes]:
     matrix = FEATURIZER.matrix(*windows(400, seed))
     names = [feature.name for feature in FEATURIZER.features]
     warmth = np.nan_to_num(matrix[:, names.index("temp.latest")], nan=10.0)
-    target = np.clip(90 - 2 * warmth + 10 * seed, 0, None)
+    noon = np.nan_to_num(matrix[:, names.index("time.hour_of_day_cos")], nan=3.0)  # unknown is like no hour at all
+    target = np.clip(90 - 2 * warmth + 10 * noon + 10 * seed, 0, None)
     options: dict[str, Any] = {"depth": 4, "learning_rate": 0.2, "random_seed": seed, "thread_count": 1}
     model = catboost.CatBoostRegressor(iterations=TREES, verbose=0, allow_writing_files=False, **options)
     model.fit(matrix, target)

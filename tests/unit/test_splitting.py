@@ -82,7 +82,7 @@ ROWS = st.lists(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 @given(ROWS)
 def test_nothing_is_lost_or_doubled_and_the_order_stays(tmp_path: Path, rows: list[str]) -> None:
-    rows.append(row(5))
+    rows += [row(5), row(399)]
     (at,), parts = parts_of(tmp_path, "\n".join([CSV, *rows]).encode())
     found = [part.decode().splitlines() for part in parts]
     assert [lines[0] for lines in found] == [CSV, CSV]
@@ -141,6 +141,12 @@ def test_a_truncated_gzip_is_refused_with_how_far_it_goes(tmp_path: Path) -> Non
     whole = gzip.compress("\n".join([CSV, *HOURLY]).encode())
     with pytest.raises(BadEvent, match="truncated: source: the gzip stream ends early"):
         parts_of(tmp_path, whole[: len(whole) // 2])
+
+
+@pytest.mark.parametrize("hours", [[0], [0, 5, 20], [0, 47], [0, 200]])
+def test_a_file_that_is_too_short_for_its_parts_is_refused(tmp_path: Path, hours: list[int]) -> None:
+    with pytest.raises(BadEvent, match=r"spans \d+\.\d days; that is too short for 4 parts"):
+        parts_of(tmp_path, "\n".join([CSV, *map(row, hours)]).encode(), (0.25, 0.5, 0.75))
 
 
 def test_moments_are_full_days_that_rise_with_their_shares() -> None:

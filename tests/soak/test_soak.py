@@ -1,0 +1,65 @@
+"""Hundreds of deaths at random moments; run by `make soak`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import crash_story as story
+from tests.e2e import crash_world as world
+from tests.e2e.crash_lives import Bench, Run, opened
+from tests.e2e.crash_story import V1
+from tests.e2e.test_crash_hosts import kill_hosts
+
+pytestmark = [pytest.mark.emulator, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    with opened(tmp_path_factory.mktemp("soak")) as found:
+        yield found
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("told", ["plain", "reborn"])
+def test_score_killed_at_random_moments(bench: Bench, told: str, seed: int) -> None:
+    name = f"score-{told}-{seed}"
+    own, run = bench.own(name), bench.score(name, told, seed)
+    run.order["reborn"] = len(story.named(told).events) // 2 if told == "reborn" else 0
+    assert run.killed_at_random(12, longest_s=0.25 + 0.05 * seed) >= 2
+    world.same_values(own, world.undisturbed(story.named(told)), story.named(told))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_route_and_score_killed_at_random_moments(bench: Bench, seed: int) -> None:
+    name = f"chain-{seed}"
+    own, run = bench.own(name), bench.chain(name, size=20 + 5 * seed, seed=seed)
+    world.deploy(own, V1)
+    assert run.killed_at_random(12, longest_s=0.3) >= 2
+    world.same_chain(own, bench.hub(name))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_two_owners_at_once_both_killed_at_random_moments(bench: Bench, seed: int) -> None:
+    name, told = f"race-{seed}", story.named("steady")
+    own, run = bench.own(name), bench.score(name, "steady", seed)
+    killed = 0
+    for _ in range(8):
+        killed += _race(bench, run)
+    assert bench.lives.live(run.next(cuts=run.random.random())) == "done"
+    assert killed >= 2
+    world.same_values(own, world.undisturbed(told), told)
+
+
+def _race(bench: Bench, run: Run) -> int:
+    """Two lives at once, from places of their own and in batches of their own; how many of them were killed."""
+    pids = [bench.lives.start(run.next(cuts=run.random.random())) for _ in range(2)]
+    ends = [bench.lives.wait(pid, run.random.uniform(0.02, 0.3)) for pid in pids]
+    return ends.count("killed")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_hosts_killed_again_and_again(tmp_path: Path, seed: int) -> None:
+    kill_hosts(tmp_path, seed=100 + seed, more=4)
