@@ -205,9 +205,8 @@ def _stream(
         started = time.monotonic()
         fast = watch.during(send("stream", FAULTS, Pace()))
         rate = fast.sent / (time.monotonic() - started)
-        detail.append(
-            f"{fast.sent:,} messages, {dict(fast.injected)} injected, {rate:,.0f} events/s to the last forecast"
-        )
+        injected = ", ".join(f"{count:,} {kind}" for kind, count in sorted(fast.injected.items()))
+        detail.append(f"{fast.sent:,} messages, {injected} injected; {rate:,.0f} a second to the last forecast")
     with story.phase(f"live: {LIVE_PER_S:.0f} messages a second") as detail:
         started = time.monotonic()
         live = watch.during(send("live", Faults(), Pace(rate=LIVE_PER_S)))

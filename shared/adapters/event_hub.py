@@ -33,25 +33,27 @@ class EventHubStream:
     def __init__(self, hub: str, connection: str | None, namespace: str | None) -> None:
         self._hub, self._connection, self._namespace = hub, connection, namespace
         self._lock = threading.Lock()
-        # partitions are sent to side by side, as the client itself does it in buffered mode
+        # Partitions are sent to side by side. The client is not promised to be thread-safe: each has its own.
         self._sending: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
-        self._producer: EventHubProducerClient | None = None
+        self._producers: dict[int, EventHubProducerClient] = {}
         self._partitions = 0
 
     def partitions(self) -> int:
         """Number of partitions; asked once, it never changes in a hub's life."""
         if not self._partitions:
-            with self._lock, _translated(self._hub):
-                self._partitions = self._partitions or len(self._client().get_partition_ids())
+            with self._turn(0), _translated(self._hub):
+                self._partitions = self._partitions or len(self._client(0).get_partition_ids())
         return self._partitions
 
     def send(self, partition: int, bodies: Sequence[bytes]) -> None:
         """Append events to a partition, in order; returns once they are accepted."""
-        with self._lock, _translated(self._hub):
-            client, sending = self._client(), self._sending[partition]
-        with sending, _translated(self._hub):
+        with self._turn(partition), _translated(self._hub):
             for group in _groups(bodies):
-                client.send_batch(_batch(group, partition))
+                self._client(partition).send_batch(_batch(group, partition))
+
+    def _turn(self, partition: int) -> threading.Lock:
+        with self._lock:
+            return self._sending[partition]
 
     def read(self, partition: int, first: int, end: int) -> Iterator[Event]:
         """Events `first` to `end - 1` that the hub still has, in order and without gaps."""
@@ -60,25 +62,24 @@ class EventHubStream:
         yield from events
 
     def close(self) -> None:
-        """Close the connection."""
-        with self._lock:
-            if self._producer is not None:
-                self._producer.close()
-                self._producer = None
+        """Close the connections."""
+        for partition in list(self._producers):
+            with self._turn(partition):
+                self._producers.pop(partition).close()
 
-    def _client(self) -> EventHubProducerClient:
-        if self._producer is None:
+    def _client(self, partition: int) -> EventHubProducerClient:
+        """The partition's own client; its turn is held."""
+        if partition not in self._producers:
             from azure.eventhub import EventHubProducerClient
 
             if self._connection:
-                self._producer = EventHubProducerClient.from_connection_string(
-                    self._connection, eventhub_name=self._hub
-                )
+                producer = EventHubProducerClient.from_connection_string(self._connection, eventhub_name=self._hub)
             else:
                 from azure.identity import DefaultAzureCredential
 
-                self._producer = EventHubProducerClient(str(self._namespace), self._hub, DefaultAzureCredential())
-        return self._producer
+                producer = EventHubProducerClient(str(self._namespace), self._hub, DefaultAzureCredential())
+            self._producers[partition] = producer
+        return self._producers[partition]
 
     def _consumer(self) -> Any:
         from azure.eventhub.aio import EventHubConsumerClient
