@@ -25,6 +25,7 @@ from shared.core.scenario import Scenario
 PROJECT = stack.PROJECT
 FOLDER = PROJECT / ".airloop"
 TEMPLATE = PROJECT / "local.settings.json.template"
+PIECE_BYTES = 4 << 20
 READINGS, DEVICES = "readings", "telemetry"
 
 
@@ -115,6 +116,8 @@ class Workspace:
                 "initial_backoff": 1,
                 "increment_base": 1,
                 "random_jitter_range": 1,
+                "max_single_put_size": PIECE_BYTES,
+                "max_block_size": PIECE_BYTES,
             }
             blob = BlobClient.from_connection_string(self.storage, INCOMING, name, **patience)
             with path.open("rb") as data:
