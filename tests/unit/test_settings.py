@@ -160,7 +160,7 @@ def test_the_template_is_complete(environment: dict[str, str]) -> None:
     found = from_env(environment, scenario_files.names())
     assert found.incoming_source == "LogsAndContainerScan"
     unknown = environment.keys() - set(VARIABLES.values())
-    assert unknown == {"FUNCTIONS_WORKER_RUNTIME", "AzureWebJobsStorage"}
+    assert unknown == {"FUNCTIONS_WORKER_RUNTIME", "AzureWebJobsStorage", "ARROW_DEFAULT_MEMORY_POOL"}
 
 
 def test_the_readme_lists_every_variable_with_its_default() -> None:
