@@ -119,6 +119,13 @@ WRONG = {
 }
 
 
+def of_the_project(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The project's module, whatever app of that name another test has loaded."""
+    monkeypatch.delitem(sys.modules, "function_app", raising=False)
+    monkeypatch.syspath_prepend(str(ROOT))
+    return importlib.import_module("function_app")
+
+
 @pytest.fixture
 def wrong(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The application as the worker imports it, in a wrong environment."""
@@ -126,8 +133,7 @@ def wrong(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         monkeypatch.delenv(name, raising=False)
     for name, value in WRONG.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.delitem(sys.modules, "function_app", raising=False)
-    return importlib.import_module("function_app")
+    return of_the_project(monkeypatch)
 
 
 def call(app: ModuleType, name: str, *arguments: object) -> Any:
@@ -232,8 +238,8 @@ def converted(bodies: list[bytes], place: object = PLACE, devices: list[str | No
 
 
 @pytest.fixture
-def app() -> ModuleType:
-    return importlib.import_module("function_app")
+def app(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    return of_the_project(monkeypatch)
 
 
 def test_a_batch_is_unwrapped_to_its_partition_and_plain_events(app: ModuleType) -> None:
