@@ -281,31 +281,40 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, list | tuple) else value
 
 
+def same(found: Mapping[Any, Any], expected: Mapping[Any, Any]) -> None:
+    """Check that two mappings are equal; a difference is told in a few words, however large they are."""
+    differing = [key for key in {**expected, **found} if not (key in found and key in expected)]
+    differing += [key for key in found if key in expected and found[key] != expected[key]]
+    shown = [f"{key}: {str(found.get(key))[:80]} instead of {str(expected.get(key))[:80]}" for key in differing[:3]]
+    if differing:
+        raise AssertionError(f"{len(differing)} of {len(expected)} differ: {'; '.join(shown)}")
+
+
 def same_values(own: Blobs, quiet: Blobs, told: Story) -> None:
     """Check that a partition of the stream came to what an undisturbed one came to."""
     found, expected = recovered(own, told.hub()), recovered(quiet, told.hub())
-    assert essence(found) == essence(expected)
+    same(essence(found), essence(expected))
     assert (found.epoch, found.next, found.enqueued_ms) == (expected.epoch, expected.next, expected.enqueued_ms)
-    assert newest(forecasts(own)) == newest(forecasts(quiet))
+    same(newest(forecasts(own)), newest(forecasts(quiet)))
 
 
 def same_chain(own: Blobs, hub: FileHub) -> list[State]:
     """Check that the devices' messages came to what they come to undisturbed; the states as they are recovered."""
     quiet, expected = routed(hub.count, V1)
     states = [recovered(own, hub, number) for number in range(hub.count)]
-    assert essence(*states) == essence(*expected)
+    same(everything(own, "progress"), everything(quiet, "progress"))
+    same(essence(*states), essence(*expected))
     for number in range(hub.count):
-        assert newest(forecasts(own, number)) == newest(forecasts(quiet, number))
-    assert everything(own, "progress") == everything(quiet, "progress")
-    assert letters(own) == letters(quiet)
+        same(newest(forecasts(own, number)), newest(forecasts(quiet, number)))
+    same(letters(own), letters(quiet))
     return states
 
 
-def letters(blobs: Blobs) -> set[tuple[str, int, str, str]]:
+def letters(blobs: Blobs) -> dict[tuple[str, int], tuple[str, str]]:
     """What route refused; a letter may stand in two blobs, its place in the source tells that it is one."""
     raw = [blobs.read("dead-letter", name) or b"" for name in blobs.names("dead-letter", "hub/")]
     found = [letter for each in raw for letter in dead_letters.decode(each)]
-    return {(letter.source, letter.position, letter.reason, letter.raw) for letter in found}
+    return {(letter.source, letter.position): (letter.reason, letter.raw) for letter in found}
 
 
 def everything(blobs: Blobs, *containers: str) -> dict[tuple[str, str], bytes | None]:

@@ -254,12 +254,12 @@ def _compare(there: Site, body: bytes) -> None:
         k: v for number in range(PARTITIONS) for k, v in world.newest(world.forecasts(there.blobs, number)).items()
     }
     wanted = {k: v for number in range(PARTITIONS) for k, v in world.newest(world.forecasts(quiet, number)).items()}
-    assert found == wanted
+    world.same(found, wanted)
     assert {device for device, _, _ in found} == {*DEVICES, "f-0", "f-1", "f-2", "f-3"} - {"w-9"}
     hub = EventHubStream("readings", there.stack.eventhub, None)
     states = [world.recovered(there.blobs, hub, number) for number in range(PARTITIONS)]
     hub.close()
-    assert _but_files(world.essence(*states)) == _but_files(world.essence(*expected))
+    world.same(_but_files(world.essence(*states)), _but_files(world.essence(*expected)))
     totals = there.books().totals()
     assert totals["expired"] == 0
     assert totals["arrived"] == sum(totals[name] for name in ("applied", "stored_late", "duplicates", "dead_lettered"))

@@ -55,9 +55,9 @@ def test_killed_before_and_after_every_write_of_score_the_same_blobs_and_the_sam
     places = bench.score("every").killed_at_every_write()
     assert len(places) >= 50
     assert all(both(places, f" {kind}/") for kind in WRITTEN)
-    assert world.everything(own, *WRITTEN) == world.everything(quiet, *WRITTEN)
+    world.same(world.everything(own, *WRITTEN), world.everything(quiet, *WRITTEN))
     state = world.recovered(own, told.hub())
-    assert world.picture(state) == world.picture(world.recovered(quiet, told.hub()))
+    world.same(world.picture(state), world.picture(world.recovered(quiet, told.hub())))
 
 
 @pytest.mark.parametrize(("what", "odds"), [("write", 0.5), ("delete", 1.0)])
@@ -72,10 +72,10 @@ def test_killed_while_snapshots_come_and_go_the_same_state_remains_with_and_with
     expected = world.picture(world.recovered(quiet, told.hub()))
     kept = own.names("state")
     assert len(kept) >= 3  # lives that ended before a deletion left more to the next snapshot
-    assert world.picture(world.recovered(own, told.hub())) == expected
+    world.same(world.picture(world.recovered(own, told.hub())), expected)
     for name in kept:
         own.delete("state", name)
-    assert world.picture(world.recovered(own, told.hub())) == expected
+    world.same(world.picture(world.recovered(own, told.hub())), expected)
 
 
 def test_killed_at_random_moments_and_delivered_in_other_batches_the_same_values_remain(
@@ -133,7 +133,7 @@ def test_a_zombie_that_wakes_up_at_its_commit_changes_nothing(bench: Bench, mome
     committed = world.everything(own, "commits")
     bench.lives.go(zombie)
     assert bench.lives.wait(zombie) == "done"
-    assert world.everything(own, "commits") == committed
+    world.same(world.everything(own, "commits"), committed)
     world.same_values(own, world.undisturbed(told), told)
     named = {commit.predictions for commit, _ in world.commits(own)}
     unnamed = [name for name in own.names("predictions") if name not in named]
@@ -150,7 +150,7 @@ def test_a_zombie_that_wakes_up_after_others_routed_its_messages_sends_nothing_n
     written = world.everything(own, "progress")
     bench.lives.go(zombie)
     assert bench.lives.wait(zombie) == "done"
-    assert world.everything(own, "progress") == written
+    world.same(world.everything(own, "progress"), written)
     world.same_chain(own, bench.hub("late-route"))
 
 
@@ -162,10 +162,10 @@ def test_a_hub_that_was_created_anew_goes_on_in_a_new_epoch_through_every_death(
     assert both(places, " commits/")
     assert both(places, " predictions/")
     quiet = world.undisturbed(told)
-    assert world.everything(own, *WRITTEN) == world.everything(quiet, *WRITTEN)
+    world.same(world.everything(own, *WRITTEN), world.everything(quiet, *WRITTEN))
     state = world.recovered(own, told.hub())
     assert state.epoch == 1
-    assert world.picture(state) == world.picture(world.recovered(quiet, told.hub()))
+    world.same(world.picture(state), world.picture(world.recovered(quiet, told.hub())))
 
 
 @pytest.mark.parametrize("how", ["truncated", "empty", "older format", "all truncated", "gone"])
@@ -188,7 +188,7 @@ def test_a_snapshot_that_cannot_be_used_is_told_and_passed_over(
             own.write("state", name, snapshot.pack(body))
         else:
             own.delete("state", name)
-    assert world.picture(world.recovered(own, told.hub())) == world.picture(alive)
+    world.same(world.picture(world.recovered(own, told.hub())), world.picture(alive))
     assert ("is not used" in caplog.text) == (how != "gone")
 
 
@@ -199,8 +199,8 @@ def test_a_commit_that_is_gone_is_made_again_from_the_hub(bench: Bench, caplog: 
     before = world.everything(own, *WRITTEN)
     own.delete("commits", own.names("commits")[3])
     state = world.recovered(own, told.hub())
-    assert world.picture(state) == world.picture(world.recovering(worker))
-    assert world.everything(own, *WRITTEN) == before
+    world.same(world.picture(state), world.picture(world.recovering(worker)))
+    world.same(world.everything(own, *WRITTEN), before)
     assert f"16 of events {3 * told.size} to {4 * told.size - 1} read back" in caplog.text
 
 
@@ -217,8 +217,8 @@ def test_events_that_the_trigger_skips_are_read_back_from_the_hub(
         worker.score(0, events[50:])
     assert "30 of events 20 to 49 read back" in caplog.text
     quiet = world.undisturbed(told)
-    assert world.essence(world.recovering(worker)) == world.essence(world.recovered(quiet, told.hub()))
-    assert world.newest(world.forecasts(own)) == world.newest(world.forecasts(quiet))
+    world.same(world.essence(world.recovering(worker)), world.essence(world.recovered(quiet, told.hub())))
+    world.same(world.newest(world.forecasts(own)), world.newest(world.forecasts(quiet)))
 
 
 def test_an_owner_that_was_away_until_the_hub_forgot_goes_on_from_what_the_other_committed(bench: Bench) -> None:
@@ -246,7 +246,7 @@ def test_a_commit_that_is_gone_from_store_and_hub_is_counted_told_and_survived(
     state = world.recovering(worker)
     assert state.expired == len(deliveries[lost][2])
     assert "are lost: no commit, no hub" in caplog.text
-    assert world.picture(world.recovered(own, told.hub(kept=999))) == world.picture(state)
+    world.same(world.picture(world.recovered(own, told.hub(kept=999))), world.picture(state))
     assert world.forecasts(own)
 
 
