@@ -29,15 +29,11 @@ class Progress:
     header: str | None = None
 
 
-class LongTable:
-    """A file with one reading a row, as an iterable of checked stretches; it is read once, while iterating."""
+class _Told:
+    """What a table says of itself while it is read, and when it has been."""
 
-    def __init__(self, parts: Callable[[Progress], Iterator[Parsed]], progress: Progress) -> None:
-        self._parts = parts(progress)
+    def __init__(self, progress: Progress) -> None:
         self._progress = progress
-
-    def __iter__(self) -> Iterator[Parsed]:
-        return self._parts
 
     @property
     def rows(self) -> int:
@@ -68,6 +64,17 @@ class LongTable:
     def header(self) -> str | None:
         """Header line under which a CSV file's rows stand, None for other forms."""
         return self._progress.header
+
+
+class LongTable(_Told):
+    """A file with one reading a row, as an iterable of checked stretches; it is read once, while iterating."""
+
+    def __init__(self, parts: Callable[[Progress], Iterator[Parsed]], progress: Progress) -> None:
+        super().__init__(progress)
+        self._parts = parts(progress)
+
+    def __iter__(self) -> Iterator[Parsed]:
+        return self._parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +98,7 @@ class WideChunk:
     rejected: Sequence[Rejection]
 
 
-class WideTable:
+class WideTable(_Told):
     """A file whose rows carry a whole window each, as an iterable of chunks; it is read once, while iterating."""
 
     def __init__(
@@ -102,40 +109,10 @@ class WideTable:
         has_target: bool,
         has_groups: bool,
     ) -> None:
+        super().__init__(progress)
         self._parts = parts(progress)
-        self._progress = progress
         self.has_target = has_target
         self.has_groups = has_groups
 
     def __iter__(self) -> Iterator[WideChunk]:
         return self._parts
-
-    @property
-    def rows(self) -> int:
-        """Data rows seen."""
-        return self._progress.rows
-
-    @property
-    def ignored(self) -> tuple[str, ...]:
-        """Columns that carry nothing the scenario knows."""
-        return self._progress.ignored
-
-    @property
-    def converted(self) -> dict[str, str]:
-        """Channels that came in another unit, and its name."""
-        return self._progress.converted
-
-    @property
-    def problem(self) -> str | None:
-        """What cut the file short, None when it was read to its end."""
-        return self._progress.problem
-
-    @property
-    def bytes_read(self) -> int:
-        """Bytes of the file as it is stored."""
-        return self._progress.bytes_read
-
-    @property
-    def header(self) -> str | None:
-        """Header line under which a CSV file's rows stand, None for other forms."""
-        return self._progress.header
