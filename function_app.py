@@ -92,7 +92,7 @@ def unwrap(events: List[func.EventHubEvent]) -> tuple[int, list[Event]]:
     """
     context = (events[0].metadata or {}).get("PartitionContext")
     if context is None:
-        raise ContractBroken("score_readings takes events of the hub only; these come from no partition")
+        raise ContractBroken("takes events of its hub only; these come from no partition")
     return int(context["PartitionId"]), [_plain(event) for event in events]
 
 

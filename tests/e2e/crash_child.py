@@ -30,6 +30,7 @@ from tests.e2e import crash_world as world
 
 SLOW = ("azure.storage.blob", "pandas", "pyarrow.compute", "pyarrow.parquet", "requests")
 TRIES = 5
+LONGEST_S = 60  # a life that hangs ends itself
 END = 2**62
 DIGEST = re.compile(r"-[0-9a-f]{16}\.")
 
@@ -203,6 +204,7 @@ def checkpoint(order: dict[str, Any], at: dict[str, int]) -> None:
 def life(order: dict[str, Any]) -> None:
     """A forked child: does what it was ordered to, and never returns."""
     code = 1
+    signal.alarm(LONGEST_S)
     try:
         {"score": score, "chain": chain}[order["role"]](order)
         code = 0
