@@ -82,6 +82,9 @@ class RoutePartition:
     def _take(self, events: list[Event]) -> None:
         while events:
             at, etag = self._progress()
+            if events[0].sequence != at.next:  # another router may have been here since
+                self._at = None
+                at, etag = self._progress()
             if events[0].sequence < at.next and events[0].enqueued_ms > at.enqueued_ms >= 0:
                 log.warning("devices' partition %d was created anew, epoch %d begins", self.number, at.epoch + 1)
                 at = msgspec.structs.replace(at, epoch=at.epoch + 1, next=0)

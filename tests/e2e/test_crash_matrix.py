@@ -24,7 +24,7 @@ from shared.wiring import Pipeline
 from tests.e2e import crash_story as story
 from tests.e2e import crash_world as world
 from tests.e2e.crash_lives import Bench, opened
-from tests.e2e.crash_story import SCENARIO, V1
+from tests.e2e.crash_story import SCENARIO, V1, Log
 from tests.e2e.crash_world import Own
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow]
@@ -152,6 +152,21 @@ def test_a_zombie_that_wakes_up_after_others_routed_its_messages_sends_nothing_n
     assert bench.lives.wait(zombie) == "done"
     world.same(world.everything(own, "progress"), written)
     world.same_chain(own, bench.hub("late-route"))
+
+
+def test_a_router_that_was_away_sends_nothing_again(bench: Bench) -> None:
+    own, hub = bench.own("fro-route"), bench.hub("fro-route")
+    world.deploy(own, V1)
+    devices = Log(story.telemetry())
+    routers = [world.pipeline(own, hub, devices) for _ in range(2)]
+    for number, events in enumerate(devices.logs):
+        for turn, first in enumerate(range(0, len(events), 50)):
+            routers[turn % 2].route_events(number, events[first : first + 50])
+    for number in range(hub.count):
+        routers[0].score(number, list(hub.read(number, 0, 10**9)))
+    states = world.same_chain(own, hub)
+    redelivered = TOTALS.index("redelivered")
+    assert not any(tally.totals[redelivered] for state in states for tally in state.sources.values())
 
 
 def test_a_hub_that_was_created_anew_goes_on_in_a_new_epoch_through_every_death(bench: Bench) -> None:
