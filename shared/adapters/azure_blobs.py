@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from azure.storage.blob import BlobServiceClient, StorageStreamDownloader
 
 CHUNK_BYTES = 4 * 1024 * 1024
+# seconds; the client's own first pause of 15 s would stall a partition for every hiccup
+PATIENCE = {"initial_backoff": 1, "increment_base": 2, "random_jitter_range": 1}
 SHORTHAND = "UseDevelopmentStorage=true"
 # what every other Azure SDK makes of the shorthand; not a secret: the account and key that every Azurite has
 DEVELOPMENT = (
@@ -43,7 +45,7 @@ class AzureBlobs:
         from azure.storage.blob import BlobServiceClient
 
         sizes: dict[str, Any] = {"max_single_put_size": 8 * CHUNK_BYTES, "max_chunk_get_size": CHUNK_BYTES}
-        sizes["max_single_get_size"] = CHUNK_BYTES
+        sizes |= {"max_single_get_size": CHUNK_BYTES, **PATIENCE}
         if connection:
             full = DEVELOPMENT if connection.strip("; ") == SHORTHAND else connection
             try:
