@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from shared.app.control import ControlDocument
 from shared.core import deployment, package
 from shared.core.deployment import Deployment
 from shared.errors import ContractBroken
@@ -42,17 +43,11 @@ class Release:
 
         Raises:
             ContractBroken: There is no such package.
-            StateConflict: Somebody else changed the document at the same time.
+            StateConflict: Others changed the document time and again.
         """
         if self.blobs.info(deployment.CONTAINER, f"{version}/manifest.json") is None:
             raise ContractBroken(f"there is no package {version} to deploy")
-        found = self.blobs.read_changed(deployment.CONTAINER, deployment.NAME, None)
-        now = deployment.decode(found[0]) if found else Deployment()
-        wanted = msgspec.structs.replace(now, champion=version)
-        self.blobs.replace(
-            deployment.CONTAINER, deployment.NAME, deployment.encode(wanted), found[1] if found else None
-        )
-        return wanted
+        return ControlDocument(self.blobs).change(lambda now: msgspec.structs.replace(now, champion=version))
 
     def _same(self, name: str, data: bytes) -> None:
         if self.blobs.read(deployment.CONTAINER, name) != data:

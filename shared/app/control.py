@@ -1,0 +1,60 @@
+"""The control document, changed by compare-and-swap so that two writers cannot undo each other's change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from shared.core import deployment
+from shared.core.deployment import Deployment
+from shared.errors import StateConflict
+from shared.ports import Blobs
+
+TRIES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class ControlDocument:
+    """Who serves, as serving reads it: `models/deployment.json`.
+
+    Args:
+        blobs: Where it stands.
+    """
+
+    blobs: Blobs
+
+    def read(self) -> Deployment:
+        """What it says now; an empty one before the first deployment.
+
+        Raises:
+            ContractBroken: It is not a control document.
+        """
+        return self._read()[0]
+
+    def change(self, make: Callable[[Deployment], Deployment]) -> Deployment:
+        """Change it; `make` sees what stands there and is called again when somebody else was faster.
+
+        Args:
+            make: What should stand there instead; the same document means that nothing is to be done.
+
+        Raises:
+            ContractBroken: It is not a control document.
+            StateConflict: Others were faster time and again.
+        """
+        for _ in range(TRIES):
+            now, etag = self._read()
+            wanted = make(now)
+            if wanted == now:
+                return now
+            try:
+                self.blobs.replace(deployment.CONTAINER, deployment.NAME, deployment.encode(wanted), etag)
+            except StateConflict:
+                continue
+            return wanted
+        raise StateConflict(
+            f"{deployment.CONTAINER}/{deployment.NAME} changed {TRIES} times while it was to be changed"
+        )
+
+    def _read(self) -> tuple[Deployment, str | None]:
+        found = self.blobs.read_changed(deployment.CONTAINER, deployment.NAME, None)
+        return (deployment.decode(found[0]), found[1]) if found else (Deployment(), None)
