@@ -108,20 +108,68 @@ class DriftRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainRules:
-    """When a training job is worth its money."""
+    """When a training job is worth its money.
+
+    Args:
+        cooldown_h: Hours between two jobs, whatever became of the first.
+        maximum_runs_per_month: Most jobs in a calendar month (UTC).
+        maximum_cost_per_month: Most money for jobs in a calendar month, in the unit of `cost_per_run`.
+        cost_per_run: What a job costs.
+        minimum_new_rows: Labelled rows since the last training that are worth another, and that the first one needs.
+        schedule_days: Days after the last training at which another is due anyway.
+        backoff_h: Hours to wait after a challenger that lost; further losses in a row multiply them.
+        backoff_factor: By how much.
+        maximum_backoff_h: Longest such wait.
+        challenger_wait_days: Days that a challenger on the ladder is given before another is trained.
+        timeout_h: Hours after its decision at which a job is ended as failed.
+    """
 
     cooldown_h: float = 24.0
     maximum_runs_per_month: int = 10
+    maximum_cost_per_month: float = 20.0
+    cost_per_run: float = 2.0
     minimum_new_rows: int = 5000
     schedule_days: int = 30
+    backoff_h: float = 48.0
+    backoff_factor: float = 2.0
+    maximum_backoff_h: float = 720.0
+    challenger_wait_days: int = 30
+    timeout_h: float = 12.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutRules:
-    """The ladder a challenger climbs: shares of devices, and matured paired labels needed on each step."""
+    """The ladder a challenger climbs, and when it falls: by matured paired labels, whatever the share it answers.
+
+    Args:
+        ladder: Shares of devices, from shadow (0) to champion (1).
+        minimum_labels: Pairs needed on the first rung, twice as many on the second, and so on.
+        block_days: Days that are judged as one, because errors of neighbouring days are alike.
+        minimum_blocks: Blocks below which nothing is concluded.
+        error_rate: Chance that a challenger which is no better becomes champion, whatever the number of looks.
+        tolerance: How much worse it may still be on the way up; a champion has to be better.
+        maximum_days: Days after which a challenger without a decision is given up.
+        guard_days: Days that the model before stays beside a new champion, ready to come back.
+        emergency_ratio: Error relative to the other's above which a model falls without waiting for blocks.
+        maximum_unanswered: Share of forecasts that a challenger may fail to answer.
+        maximum_latency_ms: Most time for one forecast.
+        maximum_forecast_shift: Distance of its forecasts from the champion's, in standard deviations.
+        approval: Whether a person has to approve the way from shadow to canary.
+    """
 
     ladder: tuple[float, ...] = (0.0, 0.1, 0.5, 1.0)
     minimum_labels: int = 500
+    block_days: int = 2
+    minimum_blocks: int = 5
+    error_rate: float = 0.05
+    tolerance: float = 0.05
+    maximum_days: int = 150
+    guard_days: int = 30
+    emergency_ratio: float = 1.5
+    maximum_unanswered: float = 0.02
+    maximum_latency_ms: float = 50.0
+    maximum_forecast_shift: float = 2.0
+    approval: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +273,7 @@ def _limits(scenario: Scenario) -> Iterable[Problem]:
         "search.trials": (scenario.search.trials, 1, 200),
         "search.folds": (scenario.search.folds, 2, 10),
         "search.max_trees": (scenario.search.max_trees, 1, 5000),
+        **_retrain_bounds(scenario.retrain),
     }
     for key, (value, low, high) in bounds.items():
         if not low <= value <= high:
@@ -237,6 +286,22 @@ def _limits(scenario: Scenario) -> Iterable[Problem]:
             ("history", "horizon", "lateness"),
             f"history: {scenario.history} is not above horizon + lateness {needed}",
         )
+
+
+def _retrain_bounds(rules: RetrainRules) -> dict[str, tuple[float, float, float]]:
+    return {
+        "retrain.cooldown_h": (rules.cooldown_h, 0, 8760),
+        "retrain.maximum_runs_per_month": (rules.maximum_runs_per_month, 0, 1000),
+        "retrain.maximum_cost_per_month": (rules.maximum_cost_per_month, 0, 1e9),
+        "retrain.cost_per_run": (rules.cost_per_run, 0, 1e9),
+        "retrain.minimum_new_rows": (rules.minimum_new_rows, 1, 1_000_000_000),
+        "retrain.schedule_days": (rules.schedule_days, 1, 3650),
+        "retrain.backoff_h": (rules.backoff_h, 0, 8760),
+        "retrain.backoff_factor": (rules.backoff_factor, 1, 10),
+        "retrain.maximum_backoff_h": (rules.maximum_backoff_h, 0, 8760),
+        "retrain.challenger_wait_days": (rules.challenger_wait_days, 0, 3650),
+        "retrain.timeout_h": (rules.timeout_h, 0.1, 168),
+    }
 
 
 def _names(scenario: Scenario) -> Iterable[Problem]:
