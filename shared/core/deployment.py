@@ -19,6 +19,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         share: Share of devices that the challenger answers, 0 in shadow.
         salt: Makes the choice of these devices differ between rollouts.
         quarantine: Devices that are stored but not scored.
+        position: Place in the ledger of the entry that this follows, -1 before the first.
     """
 
     champion: str | None = None
@@ -26,6 +27,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     share: float = 0.0
     salt: str = ""
     quarantine: list[str] = []
+    position: int = -1
 
 
 def decode(raw: bytes) -> Deployment:

@@ -16,8 +16,11 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from shared.core.profile import Merged
 from shared.core.readings import Doubles, Longs
-from shared.core.scenario import RolloutRules
+from shared.core.scenario import RolloutRules, Scenario
+from shared.core.state import ROLES
+from shared.core.watched import forecast_edges
 
 Kind = Literal["hold", "advance", "promote", "roll_back"]
 TYPICAL_BLOCKS = 30  # where the bound is tightest
@@ -128,7 +131,7 @@ def improvement(days: Days, rules: RolloutRules) -> Improvement:
     return Improvement(rows=rows, blocks=len(each), estimate=estimate, lower=centre - width, upper=centre + width)
 
 
-def decide(share: float, days: Days, health: Health, rules: RolloutRules) -> Step:
+def decide(share: float, days: Days, health: Health, rules: RolloutRules, rung_day: int | None = None) -> Step:
     """The next step of a challenger on the ladder.
 
     Args:
@@ -136,15 +139,16 @@ def decide(share: float, days: Days, health: Health, rules: RolloutRules) -> Ste
         days: Paired losses since its shadow began.
         health: What else is known of it.
         rules: Ladder, limits and error rate.
+        rung_day: First as-of day on this rung, whose labels let it climb further; None: the first of `days`.
     """
     found = improvement(days, rules)
     against = _against(found, days, health, rules)
     if against:
         return Step(kind="roll_back", share=0.0, reasons=tuple(against), improvement=found)
     upper_rungs = [rung for rung in rules.ladder if rung > share]
-    rung = sum(step <= share for step in rules.ladder)
+    fresh = int(days.rows.sum() if rung_day is None else days.rows[days.day >= rung_day].sum())
     following = upper_rungs[0] if upper_rungs else 1.0
-    missing = _missing(found, rung, following, rules)
+    missing = _missing(found, fresh, following, rules)
     if missing:
         given_up = _days(days) >= rules.maximum_days
         why = (*missing, f"{_days(days)} days without a decision, limit {rules.maximum_days}") if given_up else missing
@@ -179,6 +183,26 @@ def guard(days: Days, rules: RolloutRules) -> Step:
     return Step(kind="hold", share=0.0, reasons=(why,), improvement=found)
 
 
+def forecast_shift(scenario: Scenario, merged: Merged, champion: str, challenger: str, since_day: int) -> float:
+    """How far the challenger's forecasts lie above the champion's, in standard deviations of the champion's.
+
+    Only days on which both forecast count, from the bins of the profiles; 0 while there is no such day.
+    """
+    first = {day: row for (day, role, model), row in merged.forecasts.items() if (role, model) == (ROLES[0], champion)}
+    second = {d: row for (d, role, model), row in merged.forecasts.items() if (role, model) == (ROLES[1], challenger)}
+    both = sorted(day for day in first.keys() & second.keys() if day >= since_day)
+    if not both:
+        return 0.0
+    edges = forecast_edges(scenario)
+    centre = (edges[1:] + edges[:-1]) / 2
+    one, other = (np.sum([rows[day][:-1] for day in both], axis=0) for rows in (first, second))
+    if not (one.sum() and other.sum()):
+        return math.nan
+    mean, beside = (float(counts @ centre) / float(counts.sum()) for counts in (one, other))
+    spread = math.sqrt(float(one @ (centre - mean) ** 2) / float(one.sum()))
+    return (beside - mean) / max(spread, float(edges[1] - edges[0]))
+
+
 def _against(found: Improvement, days: Days, health: Health, rules: RolloutRules) -> list[str]:
     """Reasons to take a challenger back at once; written so that NaN counts as one."""
     reasons = []
@@ -199,12 +223,11 @@ def _against(found: Improvement, days: Days, health: Health, rules: RolloutRules
     return reasons
 
 
-def _missing(found: Improvement, rung: int, following: float, rules: RolloutRules) -> list[str]:
-    """What still has to be shown before the next rung; `rung` counts from 1."""
+def _missing(found: Improvement, fresh: int, following: float, rules: RolloutRules) -> list[str]:
+    """What still has to be shown before the next rung; `fresh` are the pairs on this one."""
     reasons = []
-    needed = rules.minimum_labels * rung
-    if not found.rows >= needed:
-        reasons.append(f"{found.rows:,} of {needed:,} pairs")
+    if not fresh >= rules.minimum_labels:
+        reasons.append(f"{fresh:,} of {rules.minimum_labels:,} pairs on this rung")
     if not found.blocks >= rules.minimum_blocks:
         reasons.append(f"{found.blocks} of {rules.minimum_blocks} blocks of {rules.block_days} days")
     floor = 0.0 if following >= 1.0 else -rules.tolerance

@@ -86,15 +86,43 @@ class Search:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateRules:
-    """When a challenger may replace the champion."""
+    """When a challenger may replace the champion.
 
+    Args:
+        loss: What an error costs; errors are compared as RMSE (squared) or MAE (absolute).
+        minimum_improvement: Least share by which the challenger's error has to be below the champion's.
+        confidence: Probability that the improvement is above the lower end of its interval.
+        minimum_rows: Fewest forecasts that both models answered.
+        minimum_days: Fewest days (UTC) these fall into.
+        minimum_blocks: Fewest independent stretches of time in them.
+        worst_group_ratio: Most that a device's or band's error may grow to, as a share of the champion's.
+        minimum_group_rows: Rows from which a device or band is judged alone; smaller ones are judged together.
+        coverage_tolerance: Most that the interval's coverage may differ from the nominal.
+        maximum_parity: Largest difference between the exported and the trained model, in the target's unit.
+        maximum_mb: Largest package.
+        maximum_latency_ms: Slowest answer.
+        suspicious_ratio: Error as a share of damped persistence's from which on it is too good to be true.
+        suspicious_correlation: Correlation of forecast and truth, overall or of a device, that is too good to be true.
+        resamples: Draws of the bootstrap.
+        seed: Of the draws.
+    """
+
+    loss: Literal["squared", "absolute"] = "squared"
     minimum_improvement: float = 0.01
     confidence: float = 0.95
     minimum_rows: int = 500
+    minimum_days: int = 14
+    minimum_blocks: int = 8
     worst_group_ratio: float = 1.1
+    minimum_group_rows: int = 200
     coverage_tolerance: float = 0.05
+    maximum_parity: float = 0.001
     maximum_mb: float = 50.0
     maximum_latency_ms: float = 50.0
+    suspicious_ratio: float = 0.3
+    suspicious_correlation: float = 0.995
+    resamples: int = 2000
+    seed: int = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +171,7 @@ class RolloutRules:
 
     Args:
         ladder: Shares of devices, from shadow (0) to champion (1).
-        minimum_labels: Pairs needed on the first rung, twice as many on the second, and so on.
+        minimum_labels: Pairs needed on each rung.
         block_days: Days that are judged as one, because errors of neighbouring days are alike.
         minimum_blocks: Blocks below which nothing is concluded.
         error_rate: Chance that a challenger which is no better becomes champion, whatever the number of looks.
@@ -273,6 +301,7 @@ def _limits(scenario: Scenario) -> Iterable[Problem]:
         "search.trials": (scenario.search.trials, 1, 200),
         "search.folds": (scenario.search.folds, 2, 10),
         "search.max_trees": (scenario.search.max_trees, 1, 5000),
+        **_gate_limits(scenario.gate),
         **_retrain_bounds(scenario.retrain),
     }
     for key, (value, low, high) in bounds.items():
@@ -301,6 +330,26 @@ def _retrain_bounds(rules: RetrainRules) -> dict[str, tuple[float, float, float]
         "retrain.maximum_backoff_h": (rules.maximum_backoff_h, 0, 8760),
         "retrain.challenger_wait_days": (rules.challenger_wait_days, 0, 3650),
         "retrain.timeout_h": (rules.timeout_h, 0.1, 168),
+    }
+
+
+def _gate_limits(gate: GateRules) -> dict[str, tuple[float, float, float]]:
+    return {
+        "gate.minimum_improvement": (gate.minimum_improvement, 0, 0.5),
+        "gate.confidence": (gate.confidence, 0.5, 0.999),
+        "gate.minimum_rows": (gate.minimum_rows, 1, 10**9),
+        "gate.minimum_days": (gate.minimum_days, 1, 3650),
+        "gate.minimum_blocks": (gate.minimum_blocks, 2, 1000),
+        "gate.worst_group_ratio": (gate.worst_group_ratio, 1, 10),
+        "gate.minimum_group_rows": (gate.minimum_group_rows, 1, 10**9),
+        "gate.coverage_tolerance": (gate.coverage_tolerance, 0, 0.5),
+        "gate.maximum_parity": (gate.maximum_parity, 0, 10**6),
+        "gate.maximum_mb": (gate.maximum_mb, 0, 10_000),
+        "gate.maximum_latency_ms": (gate.maximum_latency_ms, 0, 60_000),
+        "gate.suspicious_ratio": (gate.suspicious_ratio, 0, 1),
+        "gate.suspicious_correlation": (gate.suspicious_correlation, 0, 1),
+        "gate.resamples": (gate.resamples, 200, 20_000),
+        "gate.seed": (gate.seed, 0, 2**63 - 1),
     }
 
 

@@ -48,7 +48,7 @@ def test_without_pairs_nothing_is_known_and_the_challenger_waits() -> None:
     step = rollout.decide(0.0, Days.of({}), Health(), RULES)
     assert step.kind == "hold"
     assert math.isnan(step.improvement.estimate)
-    assert step.reasons == ("0 of 500 pairs", "0 of 5 blocks of 2 days")
+    assert step.reasons == ("0 of 500 pairs on this rung", "0 of 5 blocks of 2 days")
 
 
 @pytest.mark.parametrize(("count", "kind"), [(9, "hold"), (10, "advance")])
@@ -65,11 +65,12 @@ def test_a_better_challenger_climbs_rung_by_rung(share: float, following: float,
     assert "improvement 30.0%" in step.reasons[0]
 
 
-def test_every_rung_needs_more_pairs() -> None:
-    found = days(alternating(70.0, 12), rows=100)
-    assert [rollout.decide(share, found, Health(), RULES).kind for share in RULES.ladder[:3]] == [
-        "advance", "advance", "hold",
-    ]  # fmt: skip
+@pytest.mark.parametrize(("rung_day", "kind"), [(20_035, "advance"), (20_036, "hold")])
+def test_every_rung_needs_labels_of_its_own(rung_day: int, kind: str) -> None:
+    step = rollout.decide(0.1, days(alternating(70.0, 40), rows=100), Health(), RULES, rung_day)
+    assert step.kind == kind
+    if kind == "hold":
+        assert step.reasons == ("400 of 500 pairs on this rung",)
 
 
 def test_an_equal_challenger_may_become_canary_but_never_champion() -> None:
@@ -198,15 +199,15 @@ def losses(rng: np.random.Generator, ratio: float, count: int) -> Doubles:
 
 def roll_out(rng: np.random.Generator, ratio: float) -> tuple[Step, int]:
     """A rollout with a look every day; the last step and the days it took."""
-    most = RULES.maximum_days + len(RULES.ladder)  # it may still climb on the last day
+    most = RULES.maximum_days + 10 * len(RULES.ladder)  # it may still climb on the last days
     champion, challenger = losses(rng, ratio, most)
-    share = 0.0
+    share, rung = 0.0, 0
     for count in range(1, most + 1):
         sums = {day: (24 * DEVICES, champion[day], challenger[day]) for day in range(count)}
-        step = rollout.decide(share, Days.of(sums), Health(), RULES)
+        step = rollout.decide(share, Days.of(sums), Health(), RULES, rung)
         if step.kind in {"promote", "roll_back"}:
             return step, count
-        share = step.share
+        share, rung = step.share, (count if step.kind == "advance" else rung)
     raise AssertionError("a rollout did not end")
 
 

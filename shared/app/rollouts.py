@@ -1,0 +1,292 @@
+"""How a challenger climbs to champion and how a bad champion is taken back: every step stands in the ledger first.
+
+The newest ledger entry of kind ROLLOUT says who is to serve; the control document follows it. A crash between the two
+is mended by the next look, and a look that comes twice finds its step taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from shared.app.control import ControlDocument
+from shared.app.ledger import ACTOR, Ledger
+from shared.core import deployment, rollout
+from shared.core.deployment import Deployment
+from shared.core.ledger import Entry, find
+from shared.core.profile import Merged
+from shared.core.rollout import Days, Health, Step
+from shared.core.scenario import Scenario
+from shared.core.state import PAIRS, ROLES
+from shared.errors import ContractBroken, StateConflict
+from shared.ports import Blobs
+
+ROLLOUT, APPROVAL, PAUSE, MARKED = "rollout", "approval", "pause", "registered"
+HOURS = 24
+Stage = Literal["none", "shadow", "canary", "guard"]
+MeasureLatency = Callable[[str], float]
+
+
+class Stand(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is to serve, as an entry of kind ROLLOUT says it.
+
+    Args:
+        step: What was done: shadow, canary, champion, installed, rolled_back, refused or guarded.
+        stage: Where that leaves the two models.
+        champion: Version that answers users.
+        challenger: Version beside it; in the stage guard the champion of before.
+        share: Share of devices that the challenger answers.
+        salt: Chooses these devices.
+        since_day: First as-of day (since 1970) whose pairs count.
+        rung_day: First as-of day on this rung.
+        about: Version that the step is about.
+        reasons: Why.
+        evidence: What was measured.
+    """
+
+    step: str
+    stage: Stage
+    champion: str | None
+    challenger: str | None = None
+    share: float = 0.0
+    salt: str = ""
+    since_day: int = 0
+    rung_day: int = 0
+    about: str = ""
+    reasons: tuple[str, ...] = ()
+    evidence: dict[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Rollouts:
+    """The rollouts of one scenario.
+
+    Args:
+        scenario: Ladder and limits.
+        blobs: Where packages stand.
+        ledger: Where every step is written.
+        control: What serving reads.
+        latency_ms: Measures a version's time for one forecast, NaN when it cannot.
+        mark: Tells the registry what became of a version; called until it succeeded once for each step.
+    """
+
+    scenario: Scenario
+    blobs: Blobs
+    ledger: Ledger
+    control: ControlDocument
+    latency_ms: MeasureLatency
+    mark: Callable[[str, str], None]
+
+    def stand(self, entries: Sequence[Entry] | None = None) -> tuple[Stand, int]:
+        """Who is to serve, and the position of the entry that says so, -1 before the first."""
+        for entry in reversed(self.ledger.entries() if entries is None else entries):
+            if entry.kind == ROLLOUT:
+                return msgspec.convert(entry.data, Stand), entry.position
+        now = self.control.read()
+        return Stand(step="", stage="none", champion=now.champion), -1
+
+    def follow(self) -> Deployment:
+        """Bring the control document to where the ledger stands; nothing happens when it is there."""
+        stand, position = self.stand()
+        return self._apply(stand, position)
+
+    def begin(self, version: str, day: int, actor: str = ACTOR) -> Stand:
+        """Put a version that passed the gate beside the champion; without a champion it becomes champion.
+
+        Raises:
+            ContractBroken: There is no such package.
+            StateConflict: Another challenger is still on its way.
+        """
+        self._package(version)
+
+        def make(now: Stand, _: Sequence[Entry]) -> Stand | None:
+            if now.champion is None:
+                return Stand(step="installed", stage="none", champion=version, about=version, since_day=day,
+                             reasons=("the first champion",))  # fmt: skip
+            if now.stage in {"shadow", "canary"}:
+                raise StateConflict(f"{now.challenger} is still on its way: {version} has to wait")
+            return Stand(step="shadow", stage="shadow", champion=now.champion, challenger=version, salt=version,
+                         since_day=day, rung_day=day, about=version, reasons=("passed the gate",))  # fmt: skip
+
+        return self._take(f"{version}/begin", make, actor)
+
+    def install(self, version: str, day: int, actor: str, key: str) -> Stand:
+        """Let a person put a version in the champion's place; the one before stays beside it as its guard.
+
+        Args:
+            version: A published package.
+            day: Today, days since 1970.
+            actor: Who does it.
+            key: Identity of the request: the same one again changes nothing.
+        """
+        self._package(version)
+
+        def make(now: Stand, _: Sequence[Entry]) -> Stand | None:
+            return None if now.champion == version else self._crowned(now, version, day, "installed", (f"by {actor}",))
+
+        return self._take(f"{version}/{key}", make, actor)
+
+    def tick(self, merged: Merged) -> Step | None:
+        """Look at the labels that have matured and take the step that follows; None when nothing is on its way."""
+        stand, position = self.stand()
+        self._apply(stand, position)
+        if stand.stage == "none":
+            return None
+        days = self.days(merged, stand)
+        step = self._decided(stand, days, merged)
+        following = self._following(stand, step, merged)
+        if following is not None:
+            self._take(_key(following, position), lambda now, _: following if now == stand else None, ACTOR)
+        return step
+
+    def request(self, action: str, day: int, actor: str, key: str) -> Stand:
+        """What a person asks for: approve, promote, roll_back, pause or resume.
+
+        Raises:
+            ContractBroken: There is no such action, or nothing it could be about.
+        """
+        if find(self.ledger.entries(), ROLLOUT, f"{action}/{key}") is not None:
+            self.follow()
+            return self.stand()[0]
+        stand, _ = self.stand()
+        if action in {"pause", "resume", "approve"}:
+            if stand.stage not in {"shadow", "canary"}:
+                raise ContractBroken(f"{action}: no challenger is on its way")
+            kind = APPROVAL if action == "approve" else PAUSE
+            self.ledger.append(kind, f"{stand.challenger}/{key}", {"action": action, "about": stand.challenger}, actor)
+            return stand
+        step = self._asked(action, actor)
+        following = self._after(stand, step, day)
+        if following is None:
+            raise ContractBroken(f"{action}: there is no challenger and no guard to do it with")
+        return self._take(f"{action}/{key}", lambda now, _: following if now == stand else None, actor)
+
+    def days(self, merged: Merged, stand: Stand) -> Days:
+        """Paired losses of the two models since the stage began."""
+        sums: dict[int, tuple[int, float, float]] = {}
+        rows, champion, challenger = (PAIRS.index(n) for n in ("rows", "absolute_champion", "absolute_challenger"))
+        for (day, first, second), row in merged.pairs.items():
+            if (first, second) == (stand.champion, stand.challenger) and day >= stand.since_day:
+                sums[day] = int(row[rows]), float(row[champion]), float(row[challenger])
+        return Days.of(sums)
+
+    def _decided(self, stand: Stand, days: Days, merged: Merged) -> Step:
+        if stand.stage == "guard":
+            return rollout.guard(days, self.scenario.rollout)
+        step = rollout.decide(stand.share, days, self._health(stand, merged), self.scenario.rollout, stand.rung_day)
+        if step.kind in {"hold", "roll_back"}:
+            return step
+        held = self._held(stand)
+        return msgspec.structs.replace(step, kind="hold", share=stand.share, reasons=(held,)) if held else step
+
+    def _held(self, stand: Stand) -> str:
+        """Why a challenger may not climb now although its labels say so, "" when it may."""
+        about = [entry for entry in self.ledger.entries() if entry.data.get("about") == stand.challenger]
+        pauses = [entry for entry in about if entry.kind == PAUSE]
+        if pauses and pauses[-1].data["action"] == "pause":
+            return f"paused by {pauses[-1].actor}"
+        needs = self.scenario.rollout.approval and stand.stage == "shadow"
+        return "waits for approval" if needs and not any(entry.kind == APPROVAL for entry in about) else ""
+
+    def _health(self, stand: Stand, merged: Merged) -> Health:
+        held = [(day, row) for (day, role, model), row in merged.errors.items()
+                if role == ROLES[0] and model == stand.champion and day >= stand.since_day]  # fmt: skip
+        rows = self.days(merged, stand)
+        paired = dict(zip(rows.day.tolist(), rows.rows.tolist(), strict=True))
+        answered = [(int(row[0]), paired[day]) for day, row in held if day in paired and day > stand.since_day]
+        asked = sum(each for each, _ in answered)
+        unanswered = 1 - sum(each for _, each in answered) / asked if asked else 0.0
+        shift = rollout.forecast_shift(self.scenario, merged, stand.champion or "", stand.challenger or "",
+                                       stand.since_day)  # fmt: skip
+        return Health(unanswered=unanswered, latency_ms=self.latency_ms(stand.challenger or ""), forecast_shift=shift)
+
+    def _following(self, stand: Stand, step: Step, merged: Merged) -> Stand | None:
+        return None if step.kind == "hold" else self._after(stand, step, merged.newest_hour // HOURS)
+
+    def _after(self, stand: Stand, step: Step, day: int) -> Stand | None:
+        """Where a step leads to, None when it makes no sense where things stand."""
+        evidence = msgspec.to_builtins(step.improvement)
+        told: dict[str, Any] = {"reasons": step.reasons, "evidence": _finite(evidence)}
+        if stand.stage == "guard":
+            return _guarded(stand, step, told)
+        if stand.stage == "none" or stand.challenger is None:
+            return None
+        about = stand.challenger
+        if step.kind == "roll_back":
+            return Stand(step="refused", stage="none", champion=stand.champion, about=about, **told)
+        if step.kind == "promote":
+            return msgspec.structs.replace(self._crowned(stand, about, day, "champion", step.reasons), **told)
+        return msgspec.structs.replace(
+            stand, step="canary", stage="canary", share=step.share, rung_day=day, about=about, **told
+        )
+
+    def _crowned(self, now: Stand, version: str, day: int, step: str, reasons: tuple[str, ...]) -> Stand:
+        """A new champion, with the one before beside it."""
+        stage: Stage = "guard" if now.champion else "none"
+        return Stand(step=step, stage=stage, champion=version, challenger=now.champion, since_day=day, about=version,
+                     reasons=reasons)  # fmt: skip
+
+    def _asked(self, action: str, actor: str) -> Step:
+        kinds: Mapping[str, rollout.Kind] = {"promote": "promote", "roll_back": "roll_back"}
+        if action not in kinds:
+            raise ContractBroken(f"{action[:40]!r} is not one of approve, pause, promote, resume, roll_back")
+        nothing = rollout.improvement(Days.of({}), self.scenario.rollout)
+        share = 1.0 if action == "promote" else 0.0
+        return Step(kind=kinds[action], share=share, reasons=(f"asked for by {actor}",), improvement=nothing)
+
+    def _take(self, key: str, make: Callable[[Stand, Sequence[Entry]], Stand | None], actor: str) -> Stand:
+        """Write a step that follows from where things stand, and follow it."""
+
+        def entry(entries: Sequence[Entry]) -> tuple[str, Mapping[str, Any]] | None:
+            made = make(self.stand(entries)[0], entries)
+            return None if made is None else (key, msgspec.to_builtins(made))
+
+        if find(self.ledger.entries(), ROLLOUT, key) is None:
+            self.ledger.decide(ROLLOUT, entry, actor)
+        stand, position = self.stand()
+        self._apply(stand, position)
+        return stand
+
+    def _apply(self, stand: Stand, position: int) -> Deployment:
+        def follow(now: Deployment) -> Deployment:
+            if now.position >= position:
+                return now
+            return msgspec.structs.replace(
+                now,
+                champion=stand.champion,
+                challenger=stand.challenger,
+                share=stand.share,
+                salt=stand.salt,
+                position=position,
+            )
+
+        found = self.control.change(follow)
+        if stand.about and find(self.ledger.entries(), MARKED, f"{ROLLOUT}/{position}") is None:
+            self.mark(stand.about, stand.step)
+            told = {"about": stand.about, "as": stand.step}
+            self.ledger.append(MARKED, f"{ROLLOUT}/{position}", told)
+        return found
+
+    def _package(self, version: str) -> None:
+        if self.blobs.info(deployment.CONTAINER, f"{version}/manifest.json") is None:
+            raise ContractBroken(f"there is no package {version} to deploy")
+
+
+def _guarded(stand: Stand, step: Step, told: dict[str, Any]) -> Stand | None:
+    """The end of a guard: the champion stays alone, or the one before comes back."""
+    if step.kind == "roll_back":
+        return Stand(step="rolled_back", stage="none", champion=stand.challenger, about=stand.champion or "", **told)
+    return Stand(step="guarded", stage="none", champion=stand.champion, about=stand.champion or "", **told)
+
+
+def _key(following: Stand, position: int) -> str:
+    """Identity of a step: what it is about, what it does, and where it starts from."""
+    return f"{following.about}/{following.step}/{position}"
+
+
+def _finite(evidence: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no infinity: a bound that is not known yet is null."""
+    return {name: None if isinstance(v, float) and v - v != 0 else v for name, v in evidence.items()}

@@ -1,0 +1,309 @@
+"""From a package that passed the gate to champion or back, on stores in memory, with pairs made by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from shared.adapters.memory_blobs import MemoryBlobs
+from shared.app.control import ControlDocument
+from shared.app.ledger import Ledger
+from shared.app.rollouts import MARKED, ROLLOUT, Rollouts
+from shared.core import deployment
+from shared.core.deployment import Deployment
+from shared.core.device_table import DeviceTable
+from shared.core.profile import Merged
+from shared.core.scenario import RolloutRules, with_overrides
+from shared.core.state import ERRORS, PAIRS
+from shared.core.watched import CELLS
+from shared.errors import ContractBroken, StateConflict, TransientFailure
+from tests.flow import small
+from tests.flow.small import HandClock
+
+DAY = 20_000
+SCENARIO = with_overrides(small.SCENARIO, rollout=RolloutRules(minimum_labels=100, guard_days=12))
+
+
+@dataclass
+class World:
+    """A rollout's stores, and what its labels say."""
+
+    blobs: MemoryBlobs = field(default_factory=MemoryBlobs)
+    clock: HandClock = field(default_factory=HandClock)
+    scenario: object = SCENARIO
+    pairs: dict[tuple[int, str, str], np.ndarray] = field(default_factory=dict)
+    errors: dict[tuple[int, str, str], np.ndarray] = field(default_factory=dict)
+    forecasts: dict[tuple[int, str, str], np.ndarray] = field(default_factory=dict)
+    marks: list[tuple[str, str]] = field(default_factory=list)
+    latency_ms: float = 1.0
+    day: int = DAY
+
+    def __post_init__(self) -> None:
+        for version in ("v1", "v2", "v3"):
+            small.publish(self.blobs, version)
+
+    def rollouts(self) -> Rollouts:
+        """As another worker would make them."""
+        return Rollouts(
+            self.scenario,  # type: ignore[arg-type]
+            self.blobs,
+            Ledger("small", self.blobs, self.clock),
+            ControlDocument(self.blobs),
+            lambda _: self.latency_ms,
+            lambda version, step: self.marks.append((version, step)),
+        )
+
+    def live(self, days: int, ratio: float, rows: int = 100) -> None:
+        """Days go by in which the challenger errs `ratio` times as much as the champion."""
+        now = self.document
+        champion, challenger = str(now.champion), str(now.challenger)
+        for _ in range(days):
+            wave = 1 + 0.05 * (-1) ** (self.day // 2)
+            row = np.zeros(len(PAIRS), np.int64)
+            row[:3] = rows, 10_000, int(10_000 * ratio * wave)
+            self.pairs[self.day, champion, challenger] = row
+            both = np.zeros(len(ERRORS), np.int64)
+            both[0] = rows
+            self.errors[self.day, "champion", champion] = both
+            self.day += 1
+
+    @property
+    def merged(self) -> Merged:
+        return Merged({}, self.day * 24, (), np.zeros((0, CELLS)), {}, self.forecasts, self.errors, self.pairs,
+                      DeviceTable.empty(4))  # fmt: skip
+
+    @property
+    def document(self) -> Deployment:
+        return deployment.decode(self.blobs.read("models", "deployment.json") or b"{}")
+
+    @property
+    def steps(self) -> list[str]:
+        entries = Ledger("small", self.blobs, self.clock).entries()
+        return [entry.data["step"] for entry in entries if entry.kind == ROLLOUT]
+
+    def tick_for(self, days: int, ratio: float) -> list[str]:
+        """A look after each day."""
+        kinds: list[str] = []
+        for _ in range(days):
+            self.live(1, ratio)
+            step = self.rollouts().tick(self.merged)
+            kinds.append(step.kind if step else "")
+        return kinds
+
+
+@pytest.fixture
+def world() -> World:
+    made = World()
+    made.rollouts().begin("v1", DAY)
+    return made
+
+
+def test_the_first_version_becomes_champion_at_once(world: World) -> None:
+    assert (world.document.champion, world.document.challenger) == ("v1", None)
+    assert world.marks == [("v1", "installed")]
+    assert world.rollouts().tick(world.merged) is None
+
+
+def test_a_better_challenger_climbs_from_shadow_to_champion(world: World) -> None:
+    world.rollouts().begin("v2", DAY)
+    assert world.document.challenger == "v2"
+    assert world.document.share == 0
+    shares = set()
+    while world.document.champion == "v1":
+        world.tick_for(1, 0.7)
+        shares.add(world.document.share)
+        assert world.day < DAY + 60
+    assert shares == {0.0, 0.1, 0.5}
+    assert world.document.champion == "v2"
+    assert world.document.challenger == "v1"  # stays beside it as its guard
+    world.tick_for(12, 1.3)
+    assert (world.document.champion, str(world.document.challenger)) == ("v2", "None")
+    assert world.steps == ["installed", "shadow", "canary", "canary", "champion", "guarded"]
+    assert world.marks[1:] == [("v2", step) for step in world.steps[1:]]
+
+
+def test_a_worse_challenger_is_refused_and_the_champion_stays(world: World) -> None:
+    world.rollouts().begin("v2", DAY)
+    world.tick_for(30, 1.3)
+    assert world.steps == ["installed", "shadow", "refused"]
+    assert (world.document.champion, world.document.challenger, world.document.share) == ("v1", None, 0.0)
+
+
+def test_a_sabotaged_champion_is_taken_back(world: World) -> None:
+    world.rollouts().install("v3", DAY, "ann", "request-1")
+    assert (world.document.champion, world.document.challenger) == ("v3", "v1")
+    kinds = world.tick_for(3, 0.4)  # the model of before errs far less
+    assert "roll_back" in kinds
+    assert (world.document.champion, world.document.challenger) == ("v1", None)
+    assert world.steps == ["installed", "installed", "rolled_back"]
+    assert world.marks[-1] == ("v3", "rolled_back")
+
+
+def test_pairs_of_an_earlier_rollout_do_not_count(world: World) -> None:
+    world.rollouts().begin("v2", DAY)
+    world.live(40, 0.5)
+    world.rollouts().request("roll_back", world.day, "ann", "r1")
+    world.rollouts().install("v2", world.day, "ann", "again")
+    stand, _ = world.rollouts().stand()
+    assert world.rollouts().days(world.merged, stand).rows.sum() == 0
+
+
+def test_a_second_challenger_has_to_wait(world: World) -> None:
+    world.rollouts().begin("v2", DAY)
+    with pytest.raises(StateConflict, match="v2 is still on its way: v3 has to wait"):
+        world.rollouts().begin("v3", DAY)
+    assert world.rollouts().begin("v2", DAY).challenger == "v2"  # the same once more is no second
+    assert world.steps == ["installed", "shadow"]
+
+
+def test_without_a_package_nothing_begins(world: World) -> None:
+    with pytest.raises(ContractBroken, match="no package v9"):
+        world.rollouts().begin("v9", DAY)
+    with pytest.raises(ContractBroken, match="no package v9"):
+        world.rollouts().install("v9", DAY, "ann", "r")
+
+
+def test_a_person_pauses_and_resumes(world: World) -> None:
+    world.rollouts().begin("v2", DAY)
+    world.rollouts().request("pause", DAY, "ann", "1")
+    assert set(world.tick_for(20, 0.7)) == {"hold"}
+    step = world.rollouts().tick(world.merged)
+    assert step is not None
+    assert step.reasons == ("paused by ann",)
+    world.rollouts().request("resume", DAY, "bob", "2")
+    assert world.tick_for(1, 0.7) == ["advance"]
+
+
+def test_a_paused_challenger_still_falls(world: World) -> None:
+    world.rollouts().begin("v2", DAY)
+    world.rollouts().request("pause", DAY, "ann", "1")
+    assert "roll_back" in world.tick_for(20, 1.8)
+
+
+def test_with_approval_the_way_to_canary_waits_for_a_person() -> None:
+    rules = dataclasses.replace(SCENARIO.rollout, approval=True)
+    world = World(scenario=with_overrides(SCENARIO, rollout=rules))
+    world.rollouts().begin("v1", DAY)
+    world.rollouts().begin("v2", DAY)
+    assert set(world.tick_for(20, 0.7)) == {"hold"}
+    world.rollouts().request("approve", DAY, "ann", "1")
+    assert world.tick_for(1, 0.7) == ["advance"]
+
+
+@pytest.mark.parametrize(("action", "champion"), [("promote", "v2"), ("roll_back", "v1")])
+def test_a_person_decides_and_stands_in_the_ledger(world: World, action: str, champion: str) -> None:
+    world.rollouts().begin("v2", DAY)
+    for _ in range(3):  # the same request delivered again
+        world.rollouts().request(action, DAY, "ann", "r1")
+    assert world.document.champion == champion
+    entries = [e for e in world.rollouts().ledger.entries() if e.kind == ROLLOUT]
+    assert len(entries) == 3
+    assert entries[-1].actor == "ann"
+    assert entries[-1].data["reasons"] == ["asked for by ann"]
+
+
+@pytest.mark.parametrize("action", ["promote", "roll_back", "approve", "pause", "dance"])
+def test_an_action_without_an_object_is_refused(world: World, action: str) -> None:
+    with pytest.raises(ContractBroken, match=action):
+        world.rollouts().request(action, DAY, "ann", "r1")
+
+
+def test_a_challenger_that_leaves_forecasts_unanswered_falls(world: World) -> None:
+    world.rollouts().begin("v2", DAY)
+    world.live(2, 0.7)
+    row = world.errors[DAY + 1, "champion", "v1"].copy()
+    row[0] = 110  # ten of them without the challenger
+    world.errors[DAY + 1, "champion", "v1"] = row
+    step = world.rollouts().tick(world.merged)
+    assert step is not None
+    assert step.kind == "roll_back"
+    assert "unanswered" in step.reasons[0]
+
+
+def test_a_slow_challenger_falls(world: World) -> None:
+    world.rollouts().begin("v2", DAY)
+    world.latency_ms = 51.0
+    world.live(1, 0.7)
+    step = world.rollouts().tick(world.merged)
+    assert step is not None
+    assert "51 ms" in step.reasons[0]
+
+
+def test_a_challenger_with_other_forecasts_falls_before_its_errors_prove_it(world: World) -> None:
+    world.rollouts().begin("v2", DAY)
+    low, high = np.zeros(CELLS, np.int64), np.zeros(CELLS, np.int64)
+    low[10:30], high[300] = 5, 100
+    world.forecasts = {(DAY, "champion", "v1"): low, (DAY, "challenger", "v2"): high}
+    world.live(1, 1.0)
+    step = world.rollouts().tick(world.merged)
+    assert step is not None
+    assert "standard deviations" in step.reasons[0]
+
+
+class Failing(MemoryBlobs):
+    """A store whose nth write fails, before or after it is done."""
+
+    def __init__(self, at: int, *, after: bool) -> None:
+        super().__init__()
+        self.left = math.inf
+        self.at, self.after = at, after
+
+    def arm(self) -> None:
+        self.left = self.at
+
+    def replace(self, container: str, name: str, data: bytes, etag: str | None) -> str:
+        self.left -= 1
+        if self.left == 0 and not self.after:
+            raise TransientFailure("the store is away")
+        done = super().replace(container, name, data, etag)
+        if self.left == 0:
+            raise TransientFailure("the store is away")
+        return done
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_a_crash_after_any_write_leaves_one_step(at: int, after: bool) -> None:
+    blobs = Failing(at, after=after)
+    world = World(blobs=blobs)
+    world.rollouts().begin("v1", DAY)
+    world.rollouts().begin("v2", DAY)
+    world.live(14, 0.7)
+    blobs.arm()
+    with pytest.raises(TransientFailure):
+        world.rollouts().tick(world.merged)
+    world.rollouts().follow()
+    if world.document.share == 0:
+        world.rollouts().tick(world.merged)
+    assert world.document.share == 0.1
+    assert world.steps == ["installed", "shadow", "canary"]
+    marked = [e for e in world.rollouts().ledger.entries() if e.kind == MARKED]
+    assert len(marked) == 3
+
+
+def test_many_workers_at_once_take_one_step(world: World) -> None:
+    def all_at_once(work: Callable[[int], object]) -> None:
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(work, range(6)))
+
+    all_at_once(lambda _: world.rollouts().begin("v2", DAY))
+    assert world.steps == ["installed", "shadow"]
+    world.live(14, 0.7)
+    merged = world.merged
+    all_at_once(lambda _: world.rollouts().tick(merged))
+    assert world.steps == ["installed", "shadow", "canary"]
+    assert world.document.share == 0.1
+
+
+def test_an_older_step_never_comes_back(world: World) -> None:
+    slow = world.rollouts()
+    stand, position = slow.stand()
+    world.rollouts().begin("v2", DAY)
+    slow._apply(stand, position)  # a worker that slept between ledger and document
+    assert world.document.challenger == "v2"
