@@ -1,0 +1,153 @@
+"""The model registry in MLflow: SQLite on one machine, Azure ML in the cloud (through azureml-mlflow)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from shared.errors import ConfigError, TransientFailure
+
+log = logging.getLogger(__name__)
+VERSION, STATUS = "airloop.version", "airloop.status"
+PERMANENT = {"INVALID_PARAMETER_VALUE", "PERMISSION_DENIED", "UNAUTHENTICATED", "ENDPOINT_NOT_FOUND"}
+ALIASES = {"installed": "champion", "champion": "champion", "guarded": "champion", "shadow": "challenger",
+           "canary": "challenger"}  # fmt: skip
+
+
+@dataclass
+class MlflowRegistry:
+    """The versions of one scenario's model; the registered model has the scenario's name.
+
+    Args:
+        scenario: Name of the scenario.
+        uri: Of the tracking store that holds the registry too.
+    """
+
+    scenario: str
+    uri: str
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def register(self, version: str, run_id: str, tags: Mapping[str, str]) -> str:
+        """Enter a package version once; returns its number in the registry.
+
+        Args:
+            version: The package's version.
+            run_id: MLflow run that made it and holds it as the artifact "package".
+            tags: What else stands beside it.
+
+        Raises:
+            TransientFailure: The registry does not answer.
+            ConfigError: It refuses.
+        """
+        with self._lock, _translated(self.uri):
+            found = self._find(version)
+            if found is not None:
+                return str(found.version)
+            self._model()
+            source = f"runs:/{run_id}/package"
+            made = self._client.create_model_version(
+                self.scenario, source, run_id=run_id, tags={VERSION: version, **tags}
+            )
+            return str(made.version)
+
+    def mark(self, version: str, status: str) -> None:
+        """Say what became of a version: a tag, and an alias where the store has them; an unknown one is left alone.
+
+        Raises:
+            TransientFailure: The registry does not answer.
+            ConfigError: It refuses.
+        """
+        with self._lock, _translated(self.uri):
+            found = self._find(version)
+            if found is None:
+                log.warning("registry: version %s of %s is not known and not marked", version, self.scenario)
+                return
+            self._client.set_model_version_tag(self.scenario, found.version, STATUS, status)
+            if status in ALIASES:
+                self._alias(ALIASES[status], found.version)
+
+    def versions(self) -> list[dict[str, Any]]:
+        """What is registered, oldest first: number, run_id, tags, aliases.
+
+        Raises:
+            TransientFailure: The registry does not answer.
+            ConfigError: It refuses.
+        """
+        with self._lock, _translated(self.uri):
+            found = sorted(self._all(), key=lambda each: int(each.version))
+            aliases = self._aliases() if found else {}
+            return [
+                {
+                    "number": str(each.version),
+                    "run_id": each.run_id,
+                    "tags": dict(each.tags),
+                    "aliases": sorted(name for name, number in aliases.items() if number == str(each.version)),
+                }
+                for each in found
+            ]
+
+    def _aliases(self) -> dict[str, str]:
+        found = self._client.get_registered_model(self.scenario).aliases or {}
+        return {name: str(number) for name, number in found.items()}
+
+    def _find(self, version: str) -> Any:
+        return next((each for each in self._all() if each.tags.get(VERSION) == version), None)
+
+    def _all(self) -> list[Any]:
+        return list(self._client.search_model_versions(f"name='{self.scenario}'"))
+
+    def _model(self) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.create_registered_model(self.scenario)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    def _alias(self, alias: str, number: str) -> None:
+        """Azure ML's registry has no aliases; the status tag says the same."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.set_registered_model_alias(self.scenario, alias, number)
+        except (MlflowException, NotImplementedError) as error:
+            log.info("registry: no alias %s: %s", alias, type(error).__name__)
+
+    @cached_property
+    def _client(self) -> Any:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read at import
+        os.environ.setdefault("DO_NOT_TRACK", "true")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its dependencies' deprecations
+            from mlflow import MlflowClient
+
+            for name in ("mlflow", "alembic"):
+                logging.getLogger(name).setLevel(logging.WARNING)
+            return MlflowClient(self.uri)
+
+
+@contextmanager
+def _translated(uri: str) -> Iterator[None]:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        told = f"registry at {_shown(uri)}: {error.error_code}"  # its text may hold the address with a secret
+        raise (ConfigError if error.error_code in PERMANENT else TransientFailure)(told) from error
+    except OSError as error:
+        raise TransientFailure(f"registry at {_shown(uri)}: {type(error).__name__}") from error
+
+
+def _shown(uri: str) -> str:
+    """A URI without what may be a secret in it."""
+    scheme, mark, rest = uri.partition("://")
+    return scheme + mark + rest.rpartition("@")[2].partition("?")[0]
