@@ -111,7 +111,7 @@ class Rollouts:
             return Stand(step="shadow", stage="shadow", champion=now.champion, challenger=version, salt=version,
                          since_day=day, rung_day=day, about=version, reasons=("passed the gate",))  # fmt: skip
 
-        return self._take(f"{version}/begin", make, actor)
+        return self._take(begin_key(version), make, actor)
 
     def install(self, version: str, day: int, actor: str, key: str) -> Stand:
         """Let a person put a version in the champion's place; the one before stays beside it as its guard.
@@ -273,6 +273,11 @@ class Rollouts:
     def _package(self, version: str) -> None:
         if self.blobs.info(deployment.CONTAINER, f"{version}/manifest.json") is None:
             raise ContractBroken(f"there is no package {version} to deploy")
+
+
+def begin_key(version: str) -> str:
+    """Key of the entry with which a version's rollout begins."""
+    return f"{version}/begin"
 
 
 def _guarded(stand: Stand, step: Step, told: dict[str, Any]) -> Stand | None:

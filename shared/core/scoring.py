@@ -84,16 +84,22 @@ def select(known: Sequence[Feature], wanted: Sequence[tuple[str, int]]) -> Longs
     Raises:
         ContractBroken: A feature is unknown here, or has another version; the message names all of them.
     """
-    places = {feature.name: (place, feature.version) for place, feature in enumerate(known)}
+    if problems := unfitting(known, wanted):
+        raise ContractBroken(f"features do not fit: {'; '.join(problems)}")
+    places = {feature.name: place for place, feature in enumerate(known)}
+    return np.array([places[name] for name, _ in wanted], dtype=np.int64)
+
+
+def unfitting(known: Sequence[Feature], wanted: Sequence[tuple[str, int]]) -> list[str]:
+    """What of the features that a model wants this application cannot give, in words."""
+    versions = {feature.name: feature.version for feature in known}
     problems = []
     for name, version in wanted:
-        if name not in places:
+        if name not in versions:
             problems.append(f"{name} is unknown")
-        elif places[name][1] != version:
-            problems.append(f"{name} is version {places[name][1]} here, the model wants {version}")
-    if problems:
-        raise ContractBroken(f"features do not fit: {'; '.join(problems)}")
-    return np.array([places[name][0] for name, _ in wanted], dtype=np.int64)
+        elif versions[name] != version:
+            problems.append(f"{name} is version {versions[name]} here, the model wants {version}")
+    return problems
 
 
 def clip(scenario: Scenario, raw: Floats) -> Floats:

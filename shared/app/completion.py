@@ -1,0 +1,243 @@
+"""What follows on a training job's end: gate, registry, and the beginning of its model's rollout; each step once.
+
+Events may come five times, in any order, or never: every step has its entry in the ledger, and whatever is found
+without the entry that should follow is finished here, by the event or by the timer that looks for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+import msgspec
+import numpy as np
+
+from shared.app.ledger import Ledger
+from shared.app.pages_gate import gate_report
+from shared.app.retraining import Retraining
+from shared.app.rollouts import ROLLOUT, Rollouts, begin_key
+from shared.core import deployment, gate, gate_evidence, package
+from shared.core.features import Feature
+from shared.core.gate_evidence import Evidence, Facts, Model
+from shared.core.gate_verdict import Verdict
+from shared.core.ledger import Entry, find
+from shared.core.readings import Floats
+from shared.core.retrain_history import GATE, jobs
+from shared.core.scenario import Scenario
+from shared.core.scoring import unfitting
+from shared.errors import ContractBroken, StateConflict
+from shared.ports import Blobs, JobState, LoadModel, Registry
+
+log = logging.getLogger(__name__)
+REPORTS = "reports"
+TIMED_RUNS = 20
+Witness = Callable[[Evidence, str], Floats]
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job says of its model, `models/jobs/{job}.json`; beside it the evidence, `models/jobs/{job}.npz`.
+
+    Args:
+        job: Name of the job.
+        version: Version of the package that it stored.
+        run_id: Its MLflow run.
+        dataset: What it was trained on, such as `lake@12`.
+        trained_until: Hour (since 1970) of the last truth that the shipped model has seen.
+        parity: Largest difference between the exported and the trained model, in the target's unit.
+        metrics: Out-of-fold scores.
+    """
+
+    job: str
+    version: str
+    run_id: str
+    dataset: str
+    trained_until: int
+    parity: float
+    metrics: dict[str, float] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """Takes ended jobs on to the gate and the ladder.
+
+    Args:
+        scenario: Rules.
+        features: Those that this application computes.
+        blobs: Packages, evidence and reports.
+        ledger: What was done.
+        retraining: Knows the jobs.
+        rollouts: Where promoted versions go.
+        registry: Where versions are entered.
+        load: Loads and checks a package as serving does.
+        witness: Reads the truths of evidence anew from a dataset.
+        today: Day since 1970 from which pairs of a new rollout count.
+    """
+
+    scenario: Scenario
+    features: Sequence[Feature]
+    blobs: Blobs
+    ledger: Ledger
+    retraining: Retraining
+    rollouts: Rollouts
+    registry: Registry
+    load: LoadModel
+    witness: Witness
+    today: Callable[[], int]
+
+    def ended(self, job: str, status: JobState, run_id: str | None = None, source: str = "event") -> Entry | None:
+        """Note that a job ended and take its model on; None when it goes on or is none of ours."""
+        entry = self.retraining.ended(job, status, run_id, source)
+        if entry is not None and entry.data["status"] == "completed":
+            self.release(job)
+        return entry
+
+    def reconcile(self) -> list[str]:
+        """Finish what events left undone: jobs that ended silently, models not judged, promotions not begun.
+
+        Returns:
+            What was done, in words.
+        """
+        done = [f"{entry.key} ended: {entry.data['status']}" for entry in self.retraining.poll()]
+        ended = [job for job in jobs(self.ledger.entries()) if job.ended and job.ended.data["status"] == "completed"]
+        done += [f"{job.name} judged or begun" for job in ended if self.release(job.name)]
+        self.rollouts.follow()
+        return done
+
+    def release(self, job: str) -> bool:
+        """Judge a completed job's model and begin its rollout; False when all that can be done was done before."""
+        entries = self.ledger.entries()
+        champion = self.rollouts.stand(entries)[0].champion
+        judged = [entry for entry in entries if entry.kind == GATE and entry.data["job"] == job]
+        if any(find(entries, ROLLOUT, begin_key(str(entry.data["version"]))) for entry in judged):
+            return False
+        if judged and judged[-1].data["kind"] != "promote":
+            return False
+        # A promotion that had to wait was judged against a champion that may have gone since.
+        fresh = judged and judged[-1].data["champion"] == champion
+        entry = judged[-1] if fresh else self._judge(job, champion)
+        if entry.data["kind"] == "promote":
+            return self._begin(str(entry.data["version"]))
+        if entry.data["version"]:
+            self.registry.mark(entry.data["version"], "refused")
+        return True
+
+    def _begin(self, version: str) -> bool:
+        """Begin a rollout unless another one is under way; the next look tries again."""
+        try:
+            self.rollouts.begin(version, self.today())
+        except StateConflict as error:
+            log.info("%s", error)
+            return False
+        return True
+
+    def _judge(self, job: str, champion: str | None) -> Entry:
+        """Gate, evidence pack and registry, then the entry that says so: a crash before it repeats all of them."""
+        key, told = f"{job}/{champion or 'none'}", {"job": job, "champion": champion}
+        try:
+            result = self._result(job)
+            verdict = self._verdict(result, champion)
+        except ContractBroken as error:
+            log.exception("job %s cannot be judged", job)
+            why: dict[str, object] = {"kind": "refuse", "reasons": ["evidence"], "text": str(error), "version": None}
+            return self.ledger.append(GATE, key, {**told, **why})
+        number = self.registry.register(
+            result.version, result.run_id, {"job": job, "dataset": result.dataset, "gate": verdict.kind}
+        )
+        pack = self._pack(job, verdict)
+        data = {
+            "kind": verdict.kind,
+            "reasons": verdict.reasons,
+            "text": verdict.text,
+            "version": result.version,
+            "run_id": result.run_id,
+            "dataset": result.dataset,
+            "registered": number,
+            "evidence": pack,
+        }
+        return self.ledger.append(GATE, key, {**told, **data})
+
+    def _pack(self, job: str, verdict: Verdict) -> str:
+        """Write the evidence as JSON and as a page; returns the folder."""
+        folder = f"gate/{job}"
+        self.blobs.write(REPORTS, f"{folder}/verdict.json", msgspec.json.format(msgspec.json.encode(verdict), indent=2))
+        self.blobs.write(REPORTS, f"{folder}/report.html", gate_report(verdict).encode())
+        return folder
+
+    def _result(self, job: str) -> Result:
+        name = f"jobs/{job}.json"
+        raw = self.blobs.read(deployment.CONTAINER, name)
+        if raw is None:
+            raise ContractBroken(f"{deployment.CONTAINER}/{name} is missing: the job left no model")
+        try:
+            found = msgspec.json.decode(raw, type=Result)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ContractBroken(f"{deployment.CONTAINER}/{name}: {error}") from error
+        if found.job != job or not package.VERSION.fullmatch(found.version):
+            raise ContractBroken(f"{deployment.CONTAINER}/{name}: is of job {found.job[:80]!r}, {found.version[:80]!r}")
+        return found
+
+    def _verdict(self, result: Result, champion: str | None) -> Verdict:
+        name = f"jobs/{result.job}.npz"
+        raw = self.blobs.read(deployment.CONTAINER, name)
+        if raw is None:
+            raise ContractBroken(f"{deployment.CONTAINER}/{name} is missing: there is no evidence")
+        found = gate_evidence.decode(raw)
+        evidence = replace(found, witness=self.witness(found, result.dataset))
+        return gate.judge(self.scenario, evidence, self._facts(result, champion))
+
+    def _facts(self, result: Result, champion: str | None) -> Facts:
+        """What the gate's side finds out about both packages; what cannot be found out no rule lets pass."""
+        files = self._files(result.version)
+        damage, latency, sha256 = "", math.nan, ""
+        unknown: tuple[str, ...] = ()
+        try:
+            manifest = package.decode_manifest(files.get("manifest.json", b""))
+            sha256 = manifest.sha256.get("model.onnx", "")
+            unknown = tuple(unfitting(self.features, manifest.features))
+            if not unknown:
+                latency = self._latency_ms(files)
+        except ContractBroken as error:
+            damage = str(error)
+        return Facts(
+            challenger=Model(version=result.version, sha256=sha256, trained_until=result.trained_until),
+            champion=self._model(champion) if champion else None,
+            damage=damage,
+            unknown_features=unknown,
+            parity=result.parity,
+            size_mb=sum(map(len, files.values())) / 1e6,
+            latency_ms=latency,
+        )
+
+    def _model(self, version: str) -> Model:
+        manifest = package.decode_manifest(self._files(version).get("manifest.json", b""))
+        until = manifest.trained_until
+        return Model(version=version, sha256=manifest.sha256.get("model.onnx", ""), trained_until=until)
+
+    def latency_ms(self, version: str) -> float:
+        """Time of one forecast of a stored package, NaN when it cannot be loaded."""
+        try:
+            return self._latency_ms(self._files(version))
+        except ContractBroken as error:
+            log.warning("%s cannot be timed: %s", version, error)
+            return math.nan
+
+    def _latency_ms(self, files: Mapping[str, bytes]) -> float:
+        model = self.load(files)
+        row = np.zeros((1, len(self.features)), np.float32)
+        taken = []
+        for _ in range(TIMED_RUNS):
+            began = time.perf_counter()
+            model.predict(row)
+            taken.append((time.perf_counter() - began) * 1000)
+        return float(median(taken))
+
+    def _files(self, version: str) -> dict[str, bytes]:
+        read = {name: self.blobs.read(deployment.CONTAINER, f"{version}/{name}") for name in _NAMES}
+        return {name: raw for name, raw in read.items() if raw is not None}
+
+
+_NAMES = ("manifest.json", *package.FILES)
