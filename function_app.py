@@ -1,15 +1,19 @@
 """The map of the application: every trigger, unwrapped, and one call each."""
 
 import json
+import logging
 import os
 from datetime import timezone
-from typing import List
+from typing import Any, List
 
 import azure.functions as func
 
 from shared import settings, wiring
 from shared.core.events import Event
 from shared.errors import ContractBroken
+
+CONTEXT = "PartitionContext"
+log = logging.getLogger(__name__)
 
 app = func.FunctionApp()
 application = wiring.build(os.environ)
@@ -41,7 +45,8 @@ def route_file(blob: func.InputStream) -> None:
 )
 def route_events(events: List[func.EventHubEvent]) -> None:
     """Check the devices' messages and send their readings to the partitions that own them."""
-    application.route_events(*unwrap(events))
+    if batch := unwrap(events):
+        application.route_events(*batch)
 
 
 @app.function_name("score_readings")
@@ -57,7 +62,8 @@ def route_events(events: List[func.EventHubEvent]) -> None:
 )
 def score_readings(events: List[func.EventHubEvent]) -> None:
     """Fold a batch of readings into its partition and forecast what becomes due."""
-    application.score(*unwrap(events))
+    if batch := unwrap(events):
+        application.score(*batch)
 
 
 @app.function_name("sweep_files")
@@ -84,16 +90,28 @@ def replay(req: func.HttpRequest) -> func.HttpResponse:
     return func.HttpResponse(json.dumps(done), mimetype="application/json")
 
 
-def unwrap(events: List[func.EventHubEvent]) -> tuple[int, list[Event]]:
-    """Partition and events of a trigger's batch.
+def unwrap(events: List[func.EventHubEvent]) -> tuple[int, list[Event]] | None:
+    """Partition and events of a trigger's batch; None for an event that somebody made by hand.
 
     Raises:
-        ContractBroken: The events come from no hub, as when the function is started by hand.
+        ContractBroken: The events are numbered as in a hub, but without their partition.
     """
-    context = (events[0].metadata or {}).get("PartitionContext")
+    context = _context(events[0])
     if context is None:
+        number = events[0].sequence_number
+        if len(events) == 1 and (number is None or number < 0):
+            log.error("an event that was started by hand is dropped: it stands in no hub, so a retry cannot mend it")
+            return None
         raise ContractBroken("takes events of its hub only; these come from no partition")
     return int(context["PartitionId"]), [_plain(event) for event in events]
+
+
+def _context(event: func.EventHubEvent) -> Any:
+    """What `metadata` says of the partition; asking that for one entry makes it build those of all events."""
+    raw = getattr(event, "_EventHubEvent__trigger_metadata", None)
+    if raw and CONTEXT in raw:
+        return raw[CONTEXT].python_value
+    return (event.metadata or {}).get(CONTEXT)
 
 
 def _plain(event: func.EventHubEvent) -> Event:

@@ -1,17 +1,23 @@
 """A fleet's messages from the devices' hub to committed forecasts, against the bare client that only receives them.
 
-The hub is filled first. The bare consumer reads it to its end; then the host starts and routes, packs, sends on, folds
-and forecasts the same messages, two hubs and all, with the same prefetch. Both are timed once every partition has had
-its first batch, the host until its last forecast is committed. Run it with `python -m benchmarks.bench_stream`.
+The hosts take some messages first, so that all is loaded and connected, and are then held while the hub is filled and
+the bare consumer reads it to its end. They go on from there: route, pack, send on, fold and forecast the same messages,
+two hubs and all, with the same prefetch. The bare consumer is timed once every partition has had its first batch, the
+hosts from the moment they may go on until the last forecast is committed. `python -m benchmarks.bench_stream [HOSTS]`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
+import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,16 +31,17 @@ from local import send_sources
 from local.commands import SETTINGS, get
 from local.fleet import Fleet
 from local.send_sources import Bodies
-from local.send_wire import Message, Sender
+from local.send_wire import Message, Sender, place
 from local.stack import ANY_PORTS, PROJECT, Stack
 from local.workspace import DEVICES, TEMPLATE, Workspace
 from shared.adapters import scenario_files
 from shared.wiring import CONTAINERS
 
-FLEET, HOURS = 1000, 30
+FLEET, HOURS, WARM_HOURS = 1000, 64, 4
+HOSTS = 2  # one for each core
 PARTITIONS = 4
 HISTORY = Fleet(stations=10, hours=40 * 24)
-BALANCING = ("--balance-seconds", "0.5", "--expiry-seconds", "2")
+PATIENT = ("--expiry-seconds", "120")  # a host that is held must find its partitions its own
 GOAL, STRETCH = 50, 80
 POLL_S, DEADLINE_S = 0.05, 150.0
 WRITTEN = ("predictions", "commits", "dead-letter")
@@ -64,8 +71,8 @@ def messages() -> list[Message]:
     return [Message(row.device, bodies.of(row), row.minute) for row in source.rows()]
 
 
-async def bare(connection: str, expected: int) -> Pace:
-    """The aio consumer on all partitions at once, doing nothing with what it gets."""
+async def bare(connection: str, skip: dict[str, int], expected: int) -> Pace:
+    """The aio consumer on all partitions at once, doing nothing with what it gets behind `skip` messages of each."""
     client = EventHubConsumerClient.from_connection_string(connection, "$Default", eventhub_name=DEVICES)
     limits = json.loads((PROJECT / "host.json").read_text("utf-8"))["extensions"]["eventHubs"]
     got: Counter[str] = Counter()
@@ -80,72 +87,132 @@ async def bare(connection: str, expected: int) -> Pace:
             done.set()
 
     options: dict[str, Any] = {"prefetch": limits["prefetchCount"], "max_batch_size": limits["maxEventBatchSize"]}
+    options["starting_position"] = {partition: number - 1 for partition, number in skip.items()}
     async with client:
-        receiving = asyncio.create_task(client.receive_batch(take, starting_position="-1", **options))
+        receiving = asyncio.create_task(client.receive_batch(take, **options))
         await asyncio.wait_for(done.wait(), DEADLINE_S)
         receiving.cancel()
         await asyncio.wait([receiving])
     return looks[-1].since(looks[0])
 
 
-def through(stack: Stack, expected: int) -> Pace:
-    """The host, from the first look at which every partition has committed; what is routed by then does not count."""
-    deadline = time.monotonic() + DEADLINE_S
-    first: Pace | None = None
-    pid = stack.processes["host"].pid
-    while time.monotonic() < deadline:
-        stack.check()
-        health = get(f"{stack.host_url()}/api/health")
-        found, routes = health["partitions"].values(), health["routes"].values()
-        applied = sum(each["applied"] for each in found)
-        if first is None and sum(each["applied"] > 0 for each in found) == PARTITIONS:
-            first = Pace(sum(route.get("messages", 0) for route in routes), time.perf_counter(), Usage.of(pid).cpu_s)
-        if first is not None and applied >= expected:
-            forecasts = sum(each["forecasts"] for each in found)
-            assert forecasts == expected, f"{forecasts} forecasts of {expected} readings"
-            return Pace(expected, time.perf_counter(), Usage.of(pid).cpu_s).since(first)
-        time.sleep(POLL_S)
-    raise TimeoutError(f"not all of {expected} readings were committed within {DEADLINE_S:g} s: {health}")
+class Hosts:
+    """The stack's hosts, looked at as one: a partition is as far as the host that took it furthest."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self.names = [name for name in stack.processes if name.startswith("host")]
+
+    def asked(self, path: str) -> list[dict[str, Any]]:
+        """What each host answers."""
+        self._stack.check()
+        return [get(f"{self._stack.host_url(name)}{path}") for name in self.names]
+
+    def done(self) -> tuple[int, int]:
+        """Readings applied and forecasts made, of all partitions."""
+        furthest: dict[str, tuple[int, int]] = {}
+        for health in self.asked("/api/health"):
+            for number, found in health["partitions"].items():
+                told = found["applied"], found["forecasts"]
+                furthest[number] = max(furthest.get(number, (0, 0)), told)
+        return sum(each[0] for each in furthest.values()), sum(each[1] for each in furthest.values())
+
+    def through(self, expected: int) -> None:
+        """Wait until so many readings are applied; each must have brought a forecast."""
+        deadline = time.monotonic() + DEADLINE_S
+        applied = forecasts = 0
+        while applied < expected:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{applied} of {expected} readings were committed within {DEADLINE_S:g} s")
+            time.sleep(POLL_S)
+            applied, forecasts = self.done()
+        assert forecasts == expected, f"{forecasts} forecasts of {expected} readings"
+
+    def balanced(self) -> None:
+        """Wait until every host owns its share of the partitions."""
+        deadline = time.monotonic() + DEADLINE_S
+        share = PARTITIONS // len(self.names)
+        while time.monotonic() < deadline:
+            if all(owned >= share for found in self.asked("/admin/host/status") for owned in owns(found)):
+                return
+            time.sleep(POLL_S)
+        raise TimeoutError("the hosts did not share the partitions")
+
+    def cpu_s(self) -> float:
+        """Processor seconds of all hosts."""
+        return sum(Usage.of(self._stack.processes[name].pid).cpu_s for name in self.names)
+
+    def batches(self) -> Counter[tuple[str, str]]:
+        """Batches and events of each hub trigger, from the hosts' own counts."""
+        found: Counter[tuple[str, str]] = Counter()
+        for status in self.asked("/admin/host/status"):
+            for function in triggers(status):
+                for place in function["partitions"].values():
+                    found[function["name"], "batches"] += place["batches"]
+                    found[function["name"], "events"] += place["events"]
+        return found
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The hosts do nothing meanwhile."""
+        pids = [self._stack.processes[name].pid for name in self.names]
+        try:
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
 
 
-def writes(stack: Stack) -> dict[str, int]:
+def triggers(status: dict[str, Any]) -> list[dict[str, Any]]:
+    """The hub triggers in a host's status."""
+    return [function for function in status["functions"] if function["type"] == "eventHubTrigger"]
+
+
+def owns(status: dict[str, Any]) -> list[int]:
+    """How many partitions each hub trigger of a host owns."""
+    return [sum(each["owned"] for each in function["partitions"].values()) for function in triggers(status)]
+
+
+def writes(stack: Stack, progress: int) -> dict[str, int]:
     """Blob writes of the application by what they are; progress is written once a batch that route took."""
     space = Workspace.connect(stack.root, stack.storage, stack.host_url())
-    found = {container: len(space.blobs.names(container)) for container in WRITTEN}
-    return {"progress": batches(stack)["route_events"][0], **found}
+    return {"progress": progress, **{container: len(space.blobs.names(container)) for container in WRITTEN}}
 
 
-def batches(stack: Stack) -> dict[str, tuple[int, int]]:
-    """Batches and events of each hub trigger, from the host's own count."""
-    status = get(f"{stack.host_url()}/admin/host/status")
-    found = {}
-    for function in status["functions"]:
-        if function["type"] != "eventHubTrigger":
-            continue
-        places = function["partitions"].values()
-        found[function["name"]] = sum(each["batches"] for each in places), sum(each["events"] for each in places)
-    return found
-
-
-def run() -> None:
-    """Fill the hub, let both read it, print what each took."""
+def run(number: int = HOSTS) -> None:
+    """Warm the hosts, fill the hub, let both read it, print what each took."""
     with tempfile.TemporaryDirectory() as name:
         root, package = Path(name) / "stack", Path(name) / "package"
         packages.train_on(package, HISTORY)
         sent = messages()
-        options: dict[str, Any] = {"settings": SETTINGS, "ports": ANY_PORTS, "host_options": BALANCING}
+        options: dict[str, Any] = {"settings": SETTINGS, "ports": ANY_PORTS, "host_options": PATIENT}
         with Stack(root, template=TEMPLATE, containers=CONTAINERS, **options) as stack:
             deploy(stack, package)
-            stack.kill("host")
-            with Sender(stack.eventhub, DEVICES) as sender:
-                done = sender.send(sent)
-            receiver = asyncio.run(bare(stack.eventhub, len(sent)))
-            stack.restart("host")
-            ours = through(stack, len(sent))
-            show(stack, Pace(*done), receiver, ours)
+            for each in range(1, number):
+                stack.start_host(f"host-{each + 1}")
+            measure(stack, Hosts(stack), sent)
 
 
-def show(stack: Stack, sent: Pace, receiver: Pace, ours: Pace) -> None:
+def measure(stack: Stack, hosts: Hosts, sent: list[Message]) -> None:
+    """Both sides on the same messages behind those that warmed the hosts."""
+    warm = WARM_HOURS * FLEET
+    with Sender(stack.eventhub, DEVICES) as sender:
+        hosts.balanced()
+        sender.send(sent[:warm])
+        hosts.through(warm)
+        skip = Counter(str(place(message.device, PARTITIONS)) for message in sent[:warm])
+        with hosts.held():
+            done = Pace(*sender.send(sent[warm:]))
+            receiver = asyncio.run(bare(stack.eventhub, skip, done.readings))
+            used, start = hosts.cpu_s(), time.perf_counter()
+        hosts.through(len(sent))
+        ours = Pace(done.readings, time.perf_counter() - start, hosts.cpu_s() - used)
+    show(stack, hosts, done, receiver, ours)
+
+
+def show(stack: Stack, hosts: Hosts, sent: Pace, receiver: Pace, ours: Pace) -> None:
     """Print the table."""
     count = sent.readings
     print(f"{count:,} readings of {FLEET:,} devices, one a message; {TREES['iterations']} trees of depth", end=" ")
@@ -154,15 +221,17 @@ def show(stack: Stack, sent: Pace, receiver: Pace, ours: Pace) -> None:
         cpu = f" {pace.cpu_s / pace.readings * 1e6:6.0f} us CPU a reading" if pace.cpu_s else ""
         print(f"{name:16} {pace.seconds:7.1f} s {pace.rate:10,.0f} readings/s{cpu}")
     print(f"{100 * ours.rate / receiver.rate:.0f} % of the bare consumer's (goal: {GOAL}, stretch: {STRETCH})")
-    for name, (times, events) in batches(stack).items():
+    found = hosts.batches()
+    for name in ("route_events", "score_readings"):
+        times, events = found[name, "batches"], found[name, "events"]
         print(f"{name:16} {times:7,} batches, {events:8,} events, {events / max(times, 1):6.1f} a batch")
-    written = writes(stack)
-    each = ", ".join(f"{kind} {number * 1e6 / count:,.0f}" for kind, number in written.items())
-    print(f"blob writes per million readings: {sum(written.values()) * 1e6 / count:,.0f} ({each})")
+    written, every = writes(stack, found["route_events", "batches"]), count + WARM_HOURS * FLEET
+    each = ", ".join(f"{kind} {number * 1e6 / every:,.0f}" for kind, number in written.items())
+    print(f"blob writes per million readings: {sum(written.values()) * 1e6 / every:,.0f} ({each})")
     used = {name: Usage.of(process.pid) for name, process in stack.processes.items()}
     print("CPU seconds: " + ", ".join(f"{name} {each.cpu_s:.1f}" for name, each in used.items()), end="; ")
-    print(f"host's peak memory {used['host'].peak_mb:.0f} MB")
+    print("peak memory " + ", ".join(f"{name} {used[name].peak_mb:.0f} MB" for name in hosts.names))
 
 
 if __name__ == "__main__":
-    run()
+    run(*map(int, sys.argv[1:2]))

@@ -193,6 +193,13 @@ def books(given: argparse.Namespace) -> int:
     return 0 if found.balance else 1
 
 
+def ledger(given: argparse.Namespace) -> int:
+    """The decision log: show it, or verify its chain."""
+    from local import ledger as log
+
+    return log.run(Workspace.of(given.root or FOLDER), given.action, given.kind or [])
+
+
 def demo(given: argparse.Namespace) -> int:
     """The loop from a file to forecasts."""
     from local import demo as story

@@ -22,17 +22,24 @@ _FIRST = dt.datetime(1, 1, 1)  # noqa: DTZ001 - the default of a .NET DateTime, 
 
 
 class _Late(meta.Datum):
-    """A datum whose JSON is written when somebody looks: most functions never read the metadata of a batch."""
+    """A datum whose value is made when somebody looks: most functions never read the metadata of a batch.
 
-    def __init__(self, make: Callable[[], Any]) -> None:
-        super().__init__(None, "json")
+    Args:
+        make: Gives the values.
+        kind: "json", or a collection such as "collection_string".
+    """
+
+    def __init__(self, make: Callable[[], Any], kind: str = "json") -> None:
+        super().__init__(None, kind)
         self._make: Callable[[], Any] | None = make
 
     @property
-    def value(self) -> str:
+    def value(self) -> Any:
         if self._make is not None:
-            self._text, self._make = json.dumps(self._make()), None
-        return self._text
+            found, self._make = self._make(), None
+            kind = str(self.type)
+            self._value = json.dumps(found) if kind == "json" else SimpleNamespace(**{kind.rpartition("_")[2]: found})
+        return self._value
 
     @value.setter
     def value(self, ignored: object) -> None:
@@ -41,7 +48,7 @@ class _Late(meta.Datum):
     @property
     def python_value(self) -> Any:
         """What reading the JSON would give: all of it is plain."""
-        return self._make() if self._make is not None else json.loads(self._text)
+        return self._make() if self._make is not None else super().python_value
 
 
 def to_functions(events: Sequence[EventData], partition: Mapping[str, str]) -> list[func.EventHubEvent]:
@@ -60,16 +67,15 @@ def to_functions(events: Sequence[EventData], partition: Mapping[str, str]) -> l
 
 def _event(event: EventData, metadata: Mapping[str, meta.Datum]) -> func.EventHubEvent:
     found: Mapping[Any, Any] = event.raw_amqp_message.annotations or {}
+    key = event.partition_key
     return func.EventHubEvent(
         body=body_of(event),
         trigger_metadata=metadata,
         enqueued_time=_enqueued(event),
-        partition_key=_text(event.partition_key),
+        partition_key=None if key is None else _text(key),
         sequence_number=event.sequence_number,
         offset=_offset(event.offset),
-        iothub_metadata={
-            name[7:].decode(): _plain(name, value) for name, value in found.items() if name.startswith(b"iothub-")
-        },
+        iothub_metadata={_decoded(name[7:]): _plain(name, found[name]) for name in found if name[:7] == b"iothub-"},
     )
 
 
@@ -85,8 +91,8 @@ def single(body: bytes) -> list[func.EventHubEvent]:
     }
     metadata = {
         "PartitionContext": meta.Datum(None, None),
-        "PartitionKeyArray": _strings([]),
-        "OffsetArray": _strings(["-1"]),
+        "PartitionKeyArray": _strings(list),
+        "OffsetArray": _strings(lambda: ["-1"]),
         "SequenceNumberArray": meta.Datum(SimpleNamespace(sint64=[missing]), "collection_sint64"),
         "EnqueuedTimeUtcArray": meta.Datum(json.dumps(["0001-01-01T00:00:00"]), "json"),
         "PropertiesArray": meta.Datum("[{}]", "json"),
@@ -106,14 +112,13 @@ def single(body: bytes) -> list[func.EventHubEvent]:
 
 def trigger_metadata(events: Sequence[EventData], partition: Mapping[str, str]) -> dict[str, meta.Datum]:
     """The metadata of a batch in the shape the Functions host sends it to the worker."""
-    numbers = SimpleNamespace(sint64=[event.sequence_number for event in events])
     return {
         "PartitionContext": _Late(lambda: dict(partition)),
         # the host leaves nulls out, so this one is not aligned with the events
-        "PartitionKeyArray": _strings([key for event in events if (key := _text(event.partition_key))]),
-        "OffsetArray": _strings([str(_offset(event.offset)) for event in events]),
-        "OffsetStringArray": _strings([event.offset for event in events if event.offset]),
-        "SequenceNumberArray": meta.Datum(numbers, "collection_sint64"),
+        "PartitionKeyArray": _strings(lambda: [key for event in events if (key := _text(event.partition_key))]),
+        "OffsetArray": _strings(lambda: [str(_offset(event.offset)) for event in events]),
+        "OffsetStringArray": _strings(lambda: [event.offset for event in events if event.offset]),
+        "SequenceNumberArray": _Late(lambda: [event.sequence_number for event in events], "collection_sint64"),
         "EnqueuedTimeUtcArray": _Late(lambda: [_iso(_enqueued(event)) for event in events]),
         "PropertiesArray": _Late(lambda: [_properties(event) for event in events]),
         "SystemPropertiesArray": _Late(lambda: [_system_properties(event) for event in events]),
@@ -128,13 +133,13 @@ def body_of(event: EventData) -> bytes:
     return body if isinstance(body, bytes) else json.dumps(body, default=_readable).encode()
 
 
-def _strings(values: list[Any]) -> meta.Datum:
-    return meta.Datum(SimpleNamespace(string=values), "collection_string")
+def _strings(make: Callable[[], list[Any]]) -> meta.Datum:
+    return _Late(make, "collection_string")
 
 
 def _enqueued(event: EventData) -> dt.datetime:
-    found = event.enqueued_time
-    return found.replace(tzinfo=None) if found is not None else _FIRST
+    found = (event.raw_amqp_message.annotations or {}).get(b"x-opt-enqueued-time")
+    return _time_of(found) if found else _FIRST
 
 
 def _offset(offset: str | None) -> Any:
@@ -144,7 +149,12 @@ def _offset(offset: str | None) -> Any:
         return -1
 
 
-@lru_cache(maxsize=4096)  # a batch was enqueued in few different milliseconds, and each is written three times
+@lru_cache(maxsize=4096)  # a batch was enqueued in few different milliseconds
+def _time_of(milliseconds: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(milliseconds / 1000, dt.timezone.utc).replace(tzinfo=None)
+
+
+@lru_cache(maxsize=4096)
 def _iso(time: dt.datetime) -> str:
     """As Newtonsoft writes it: fractions without trailing zeros, no zone."""
     text = time.isoformat(timespec="microseconds")
@@ -176,7 +186,7 @@ def _plain(name: Any, value: Any) -> Any:
 
 @lru_cache(maxsize=4096)
 def _iso_of(milliseconds: int) -> str:
-    return _iso(dt.datetime.fromtimestamp(milliseconds / 1000, dt.timezone.utc).replace(tzinfo=None))
+    return _iso(_time_of(milliseconds))
 
 
 def _readable(value: Any) -> Any:

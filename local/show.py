@@ -109,6 +109,8 @@ def show_books(console: Console, found: Books) -> None:
         lines.add_row(plain(account.name), f"{account.logged:,}", *counts, f"{account.dead:,}")
     console.print(lines)
     console.print()
+    for note in found.notes:
+        console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
     for problem in found.problems:
         console.print(f"does not balance: {problem}", style="red", markup=False, soft_wrap=True)
     if found.balance:

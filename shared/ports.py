@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Literal, Protocol
+
+import msgspec
 
 from shared.core.commit import Commit
 from shared.core.events import Batch, Event
@@ -14,6 +17,7 @@ from shared.core.package import Manifest
 from shared.core.readings import Floats
 from shared.core.scenario import Scenario
 from shared.core.tables import LongTable, WideTable
+from shared.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,3 +152,134 @@ class OpenTable(Protocol):
         Raises:
             BadEvent: The file as a whole cannot be used.
         """
+
+
+JobState = Literal["queued", "running", "completed", "failed", "canceled"]
+JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
+
+
+class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A training job to start.
+
+    Args:
+        name: Its identity: letters, digits, - and _, at most 255 characters.
+        scenario: Name of the scenario; also the name of the experiment.
+        reason: Why it is started, one word.
+        dataset: Dataset version, such as `lake@12`.
+        champion: Version of the deployed model, None when there is none.
+        tags: What else is to stand beside the job.
+    """
+
+    name: str
+    scenario: str
+    reason: str
+    dataset: str
+    champion: str | None = None
+    tags: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        """Refuse a name that cannot be a run's or a folder's."""
+        if not JOB_NAME.fullmatch(self.name):
+            raise ConfigError(f"job name {self.name[:80]!r}: only letters, digits, - and _, at most 255 characters")
+
+
+class Jobs(Protocol):
+    """Where training jobs run.
+
+    Every method raises TransientFailure when that place does not answer, ConfigError when it refuses.
+    """
+
+    def submit(self, spec: JobSpec) -> None:
+        """Start a job; nothing happens when there is already one of that name."""
+
+    def status(self, name: str) -> JobState | None:
+        """How a job stands, None when there is none of that name."""
+
+    def cancel(self, name: str) -> None:
+        """Ask a job to stop; nothing happens when it is unknown or has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """How far an append brings an application transaction: from `before` (None: it does not exist) to `after`."""
+
+    app: str
+    before: int | None
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class LakeRows:
+    """A commit with its predictions and outcomes as rows of the lake's tables.
+
+    Args:
+        commit: The commit's metadata.
+        tables: Rows by name of the table, in the lake's own form.
+    """
+
+    commit: Commit
+    tables: Mapping[str, Any]
+
+    @property
+    def count(self) -> int:
+        """Rows in all tables."""
+        return sum(len(rows) for rows in self.tables.values())
+
+
+class Lake(Protocol):
+    """Delta tables of everything committed.
+
+    Methods raise TransientFailure when the store does not answer, ContractBroken when a file is gone or damaged.
+    """
+
+    @property
+    def tables(self) -> Sequence[str]:
+        """Names of the tables; the last one says what is complete."""
+
+    def rows(self, name: str, raw: bytes, predictions: Callable[[str], bytes]) -> LakeRows:
+        """A commit's rows.
+
+        Args:
+            name: The commit's name.
+            raw: Its bytes.
+            predictions: Reads the predictions that it names.
+        """
+
+    def reached(self, table: str, apps: Sequence[str]) -> dict[str, int]:
+        """Where application transactions stand, looked at anew; those that do not exist are left out."""
+
+    def append(self, table: str, rows: Sequence[LakeRows], advances: Sequence[Advance]) -> bool:
+        """Append commits' rows to a table and move transactions on, all or nothing; False when there are no rows.
+
+        Raises:
+            StateConflict: Somebody else has moved a transaction.
+        """
+
+    def version(self) -> int | None:
+        """Version of the readings, which names a dataset; None without a lake."""
+
+    def commits(self, partition: int, start: tuple[int, int] = (0, 0)) -> list[tuple[str, Commit]]:
+        """A partition's commits that are in the lake, from an epoch and sequence number on, with names, in order."""
+
+    def stored(self, commits: Sequence[tuple[str, Commit]]) -> Iterator[tuple[Commit, Batch, dict[str, Any] | None]]:
+        """Commits with batch and predictions, a bounded number of rows at a time.
+
+        Raises:
+            ContractBroken: Rows are missing, or too many.
+        """
+
+    def merge(self, before_day: int) -> int:
+        """Merge small files of the days before one; returns how many files went."""
+
+    def vacuum(self, retain_h: int, keep: Sequence[int]) -> int:
+        """Delete files that no version of the last hours needs, nor a version of the readings to keep."""
+
+
+class Registry(Protocol):
+    """Where model versions are entered; methods raise TransientFailure or ConfigError when it does not take them."""
+
+    def register(self, version: str, run_id: str, tags: Mapping[str, str]) -> str:
+        """Enter a version once; returns its number there."""
+
+    def mark(self, version: str, status: str) -> None:
+        """Say what became of a version; one that is not entered is left alone."""

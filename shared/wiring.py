@@ -20,6 +20,7 @@ from shared.app import views
 from shared.app.filing import Filing
 from shared.app.latencies import Latencies
 from shared.app.partition import Partition, Tools
+from shared.app.profiles import Profiles
 from shared.app.resubmit import Resubmit
 from shared.app.route import RouteFile
 from shared.app.route_events import Road, RoutePartition
@@ -127,6 +128,7 @@ def assemble(
         stream=stream,
         serving=serving,
         snapshots=Snapshots(scenario, blobs, settings.snapshot_commits, beside),
+        profiles=Profiles(machine, blobs, clock, beside),
         ended=filing.ended,
         batch_rows=settings.batch_rows,
         clock=clock,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 4 * 1024 * 1024
 # seconds; the client's own first pause of 15 s would stall a partition for every hiccup
 PATIENCE = {"initial_backoff": 1, "increment_base": 2, "random_jitter_range": 1}
+CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 SHORTHAND = "UseDevelopmentStorage=true"
 # what every other Azure SDK makes of the shorthand; not a secret: the account and key that every Azurite has
 DEVELOPMENT = (
@@ -45,7 +47,8 @@ class AzureBlobs:
         from azure.storage.blob import BlobServiceClient
 
         sizes: dict[str, Any] = {"max_single_put_size": 8 * CHUNK_BYTES, "max_chunk_get_size": CHUNK_BYTES}
-        sizes |= {"max_single_get_size": CHUNK_BYTES, **PATIENCE}
+        # without proxies there is nothing to look for in the environment, which would cost a tenth of each request
+        sizes |= {"max_single_get_size": CHUNK_BYTES, "use_env_settings": _has_network_settings(), **PATIENCE}
         if connection:
             full = DEVELOPMENT if connection.strip("; ") == SHORTHAND else connection
             try:
@@ -187,6 +190,13 @@ class _Download(io.RawIOBase):
         buffer[:count] = self._rest[:count]
         self._rest = self._rest[count:]
         return count
+
+
+def _has_network_settings() -> bool:
+    """Whether the environment names a proxy or certificates of its own."""
+    from urllib.request import getproxies
+
+    return bool(getproxies() or any(os.environ.get(name) for name in CERTIFICATES))
 
 
 @contextmanager

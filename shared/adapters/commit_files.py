@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,6 +13,7 @@ import numpy as np
 
 from shared.core.commit import FORMAT, Commit
 from shared.core.events import Batch, End
+from shared.core.matured import Labels
 from shared.core.outcome import Outcome
 from shared.core.scenario import Scenario
 from shared.core.scoring import categories
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 KEY = b"airloop"
+OUTCOMES = b"airloop-outcomes"
 SEAL = b"airloop-sha256="
 BLANK = b"0" * 64
 COMMIT_COLUMNS = ("sequence_number", "source", "position", "device_id", "minute", "disposition")
@@ -56,7 +59,8 @@ class ParquetFiles:
         }
         for place, name in enumerate(self.scenario.channel_names):
             columns[name] = pa.array(batch.values[:, place])
-        return _write(pa.table(columns).replace_schema_metadata({KEY: msgspec.json.encode(commit)}))
+        table = pa.table(columns).replace_schema_metadata({KEY: msgspec.json.encode(commit)})
+        return _write(table, {OUTCOMES: _outcomes(outcome.matured)})
 
     def decode_commit(self, raw: bytes) -> tuple[Commit, Batch]:
         """A commit's metadata and its batch.
@@ -97,6 +101,30 @@ class ParquetFiles:
     def dispositions(self, raw: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """What became of each reading of a commit, uint8."""
         return _numpy(_read(raw, "commit"), "disposition").astype(np.uint8)
+
+    def outcomes(self, raw: bytes) -> pa.Table:
+        """Forecasts that became final with a commit: one row per device, as-of hour and role.
+
+        Returns:
+            device_id, as_of (hours since 1970), role, model_version, revision, value, lower, upper, truth (NaN when it
+            never came), latest (the target at the as-of hour, NaN when missing), sequence_number (of the event that
+            made the truth final).
+
+        Raises:
+            ContractBroken: Not a commit, damaged, or written without outcomes.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        _check(raw, "commit")
+        try:
+            packed = pq.read_metadata(io.BytesIO(raw)).metadata[OUTCOMES]
+            stream = pa.CompressedInputStream(io.BytesIO(base64.b64decode(packed, validate=True)), "zstd")
+            return pa.ipc.open_stream(stream).read_all()
+        except (KeyError, TypeError) as error:
+            raise ContractBroken(f"commit of {len(raw)} bytes has no outcomes") from error
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise ContractBroken(f"outcomes of a commit cannot be read: {error}") from error
 
     def encode_predictions(self, outcome: Outcome) -> bytes:
         """A batch's predictions as Parquet; the same batch always gives the same bytes."""
@@ -140,6 +168,40 @@ class ParquetFiles:
         return out
 
 
+def _outcomes(found: Labels) -> bytes:
+    """Rows as an Arrow stream, compressed as a whole, in Base64: readers of Parquet expect text among the metadata."""
+    import pyarrow as pa
+
+    rows = pa.record_batch(
+        {
+            "device_id": _coded(found.device, found.devices),
+            "as_of": pa.array(found.as_of),
+            "role": _coded(found.role, ROLES),
+            "model_version": _coded(found.model, found.models),
+            "revision": pa.array(found.revision.astype(np.int32)),
+            "value": pa.array(found.value),
+            "lower": pa.array(found.lower),
+            "upper": pa.array(found.upper),
+            "truth": pa.array(found.truth),
+            "latest": pa.array(found.latest),
+            "sequence_number": pa.array(found.sequence),
+        }
+    )
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as writer:
+        writer.write_batch(rows)
+    return base64.b64encode(pa.Codec("zstd", compression_level=1).compress(sink.getvalue(), asbytes=True))
+
+
+def _coded(codes: np.ndarray[Any, np.dtype[Any]], names: Sequence[str]) -> pa.DictionaryArray:
+    """Names by their numbers, only those that occur."""
+    import pyarrow as pa
+
+    used, places = np.unique(codes, return_inverse=True)
+    kept = pa.array([names[code] for code in used.tolist()], pa.string())
+    return pa.DictionaryArray.from_arrays(pa.array(places.astype(np.int32)), kept)
+
+
 def _dictionary(table: pa.Table, name: str) -> tuple[list[str], np.ndarray[Any, np.dtype[np.int32]]]:
     encoded = table[name].unify_dictionaries().combine_chunks()
     return encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32)
@@ -155,27 +217,33 @@ def _need(table: pa.Table, names: Iterable[str], what: str) -> None:
         raise ContractBroken(f"{what} without the columns {', '.join(missing)}")
 
 
-def _write(table: pa.Table) -> bytes:
+def _write(table: pa.Table, metadata: dict[bytes, bytes] | None = None) -> bytes:
     """A table as Parquet that carries its own checksum, without which most flipped bits would read as other values."""
     import pyarrow.parquet as pq
 
     sink = io.BytesIO()
     with pq.ParquetWriter(sink, table.schema, compression="zstd", version="2.6") as writer:
         writer.write_table(table)
+        if metadata:
+            writer.add_key_value_metadata(metadata)
         writer.add_key_value_metadata({"checksum": (SEAL + BLANK).decode()})
     raw = sink.getvalue()
     place = raw.rindex(SEAL + BLANK) + len(SEAL)  # metadata added last stands last, behind all that is hostile
     return raw[:place] + hashlib.sha256(raw).hexdigest().encode() + raw[place + len(BLANK) :]
 
 
-def _read(raw: bytes, what: str) -> pa.Table:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+def _check(raw: bytes, what: str) -> None:
     place = raw.rfind(SEAL) + len(SEAL)
     digest = hashlib.sha256(raw[:place] + BLANK + raw[place + len(BLANK) :]).hexdigest()
     if raw[place : place + len(BLANK)] != digest.encode():
         raise ContractBroken(f"{what} of {len(raw)} bytes is damaged: its checksum differs")
+
+
+def _read(raw: bytes, what: str) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    _check(raw, what)
     try:
         return pq.read_table(io.BytesIO(raw))
     except (pa.ArrowException, OSError, ValueError) as error:

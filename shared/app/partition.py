@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from shared.app.latencies import Latencies
+from shared.app.profiles import Profiles
 from shared.app.replay import Stored, control_of
 from shared.app.serving import ChallengerFails, Serving
 from shared.app.snapshots import Snapshots
@@ -45,6 +46,7 @@ class Tools:
         stream: The hub, to read back what no commit covers.
         serving: Who answers.
         snapshots: Where recovery begins.
+        profiles: What others watch.
         ended: Called with the state and the source after a source's end marker was committed.
         batch_rows: Most readings in one commit, about.
         clock: Says how long a forecast took.
@@ -57,6 +59,7 @@ class Tools:
     stream: Stream
     serving: Serving
     snapshots: Snapshots
+    profiles: Profiles
     ended: Callable[[State, str], None]
     batch_rows: int
     clock: Clock
@@ -123,6 +126,7 @@ class Partition:
             events = [*self._missing(state, events[0].sequence), *events]
         run = _run(events, self.tools)
         if self._commit(state, run, follows):
+            self.tools.profiles.consider(state, due=self.tools.snapshots.consider(state))
             return events[len(run) :]
         self.state = None  # another worker committed this place: catch up, then go on with what remains
         return events
@@ -171,6 +175,7 @@ class Partition:
             run = _run(missing, self.tools)
             if not self._commit(state, run, follows):
                 raise StateConflict(f"partition {self.number}: another worker fills the gap before event {end}")
+            self.tools.snapshots.replayed(self.number)
             follows, missing = state.next, missing[len(run) :]
 
     def _stored(self, commit: Commit, state: State) -> Stored:
@@ -201,7 +206,6 @@ class Partition:
         outcome.put(state)
         tools.latencies.add(tools.clock.now_ms(), batch.born_ms)
         self._receipts(state, batch)
-        tools.snapshots.consider(state)
         return True
 
     def _scored(self, state: State, batch: Batch) -> tuple[Control, Outcome]:

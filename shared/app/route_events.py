@@ -87,7 +87,7 @@ class RoutePartition:
                 at, etag = self._progress()
             if events[0].sequence < at.next and events[0].enqueued_ms > at.enqueued_ms >= 0:
                 log.warning("devices' partition %d was created anew, epoch %d begins", self.number, at.epoch + 1)
-                at = msgspec.structs.replace(at, epoch=at.epoch + 1, next=0)
+                at = progress.anew(at)
             events = [event for event in events if event.sequence >= at.next]
             if not events:
                 return
@@ -95,6 +95,7 @@ class RoutePartition:
             if events[0].sequence > at.next:
                 run, expired = self._missed(at.next, events)
             self._route(at, etag, run, expired)
+            events = [event for event in events if event.sequence > run[-1].sequence]
 
     def _missed(self, first: int, events: list[Event]) -> tuple[list[Event], int]:
         """Messages that the trigger skipped, as far as the hub still has them; else the ones at hand, and the loss."""
@@ -170,6 +171,7 @@ class RoutePartition:
             accepted=at.accepted + len(parsed.readings),
             rejected=dict(reasons),
             expired=at.expired + expired,
+            ended=at.ended,
         )
         name = progress.name_of(self.number)
         try:

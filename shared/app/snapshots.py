@@ -38,13 +38,19 @@ class Snapshots:
         """Count a commit that stands after the newest snapshot, whoever made it: workers may live for a few only."""
         self._commits[partition] = self._commits.get(partition, 0) + 1
 
-    def consider(self, state: State) -> None:
-        """Count a commit; every so often copy the state, and upload the copy beside the work."""
+    def consider(self, state: State) -> bool:
+        """Count a commit; every so often copy the state, and upload the copy beside the work.
+
+        Returns:
+            Whether a copy was due.
+        """
         self.replayed(state.partition)
-        if self._commits[state.partition] >= self.every:
-            self._commits[state.partition] = 0
-            body = snapshot.copied(self.scenario, state)
-            self.beside(lambda: self.upload(body))
+        if self._commits[state.partition] < self.every:
+            return False
+        self._commits[state.partition] = 0
+        body = snapshot.copied(self.scenario, state)
+        self.beside(lambda: self.upload(body))
+        return True
 
     def upload(self, body: snapshot.Body) -> None:
         """Write a copy, read it back to verify it, and drop all but the newest ones."""

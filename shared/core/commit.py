@@ -50,3 +50,8 @@ def place_of(name: str) -> tuple[int, int]:
     """Epoch and first sequence number in a commit's name."""
     _, epoch, first = name.split("/")
     return int(epoch.removeprefix("epoch=")), int(first.removesuffix(".parquet"))
+
+
+def partition_in(name: str) -> int:
+    """Partition in a commit's name."""
+    return int(name.partition("/")[0].removeprefix("partition="))

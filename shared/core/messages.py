@@ -217,11 +217,13 @@ def _object(value: object) -> dict[str, object]:
 
 
 def _by_kind(kinds: list[Kind]) -> dict[Kind, Longs]:
-    if len(set(kinds)) == 1:
+    known = {id(kind): kind for kind in kinds}  # few objects stand for many records, and a kind is slow to hash
+    rows: dict[Kind, list[int]] = {kind: [] for kind in known.values()}
+    if len(rows) == 1:
         return {kinds[0]: np.arange(len(kinds))}
-    rows: dict[Kind, list[int]] = {}
+    places = {place: rows[kind] for place, kind in known.items()}
     for i, kind in enumerate(kinds):
-        rows.setdefault(kind, []).append(i)
+        places[id(kind)].append(i)
     return {kind: np.array(indices, np.int64) for kind, indices in rows.items()}
 
 

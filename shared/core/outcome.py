@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from shared.core import tallies
 from shared.core.events import Batch
+from shared.core.matured import Counted, Labels
 from shared.core.readings import Floats, Longs
 from shared.core.ring import Bools
 from shared.core.scoring import Scored
@@ -65,6 +66,8 @@ class Outcome:
         sources: Tallies of the batch's sources after it.
         models: Model versions used for the first time.
         errors: What matured forecasts add to the error sums.
+        counted: What they add to the histograms and the pairs.
+        matured: These forecasts themselves.
     """
 
     batch: Batch
@@ -77,6 +80,8 @@ class Outcome:
     sources: dict[str, Tally]
     models: list[str]
     errors: dict[tuple[int, int, int], Longs]
+    counted: Counted
+    matured: Labels
 
     def counts(self) -> dict[str, int]:
         """Readings by what became of them; `arrived` leaves redelivered ones out."""
@@ -93,6 +98,7 @@ class Outcome:
         state.models.extend(self.models)
         state.sources.update(self.sources)
         tallies.add_errors(state.errors, self.errors)
+        self.counted.put(state)
         tallies.forget(state)
         state.next = self.batch.next
         state.enqueued_ms = max(state.enqueued_ms, self.batch.enqueued_ms)

@@ -7,10 +7,33 @@ import msgspec
 from shared.errors import ContractBroken
 
 CONTAINER = "progress"
+PREFIX = "partition="
+SUFFIX = ".json"
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """What had been counted, over all epochs so far, when an epoch ended.
+
+    Two of them that follow each other differ by what their epochs counted, so that a blob that was written before
+    these were kept only leaves its first epochs together.
+
+    Args:
+        epoch: The epoch that ended.
+        messages: Messages routed until then.
+        accepted: Readings sent on until then.
+        rejected: Records put into the dead-letter until then, by reason.
+        expired: Messages missed until then.
+    """
+
+    epoch: int
+    messages: int
+    accepted: int
+    rejected: dict[str, int]
+    expired: int
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """A partition's progress, written once a batch.
+    """A partition's progress, written once a batch; its counts are over all epochs.
 
     Args:
         epoch: How often the hub was created anew.
@@ -20,6 +43,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
         accepted: Readings sent on.
         rejected: Records put into the dead-letter, by reason.
         expired: Messages that the hub no longer had when they were missed.
+        ended: What had been counted when earlier epochs ended, oldest first.
     """
 
     epoch: int = 0
@@ -29,11 +53,25 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     accepted: int = 0
     rejected: dict[str, int] = {}
     expired: int = 0
+    ended: list[Ended] = []
+
+
+def anew(at: Progress) -> Progress:
+    """Progress at the beginning of the next epoch: sequence numbers begin with 0 again, counts go on."""
+    closing = Ended(
+        epoch=at.epoch, messages=at.messages, accepted=at.accepted, rejected=at.rejected, expired=at.expired
+    )
+    return msgspec.structs.replace(at, epoch=at.epoch + 1, next=0, ended=[*at.ended, closing])
 
 
 def name_of(partition: int) -> str:
     """Name of a partition's progress blob."""
-    return f"partition={partition:02d}.json"
+    return f"{PREFIX}{partition:02d}{SUFFIX}"
+
+
+def partition_of(name: str) -> int:
+    """Partition in the name of a progress blob."""
+    return int(name.removeprefix(PREFIX).removesuffix(SUFFIX))
 
 
 def decode(raw: bytes) -> Progress:

@@ -7,13 +7,16 @@ import hashlib
 import msgspec
 import numpy as np
 
+from shared.core import watched
+from shared.core.readings import Longs
 from shared.core.scenario import Scenario
 from shared.core.state import State, Tally, quantum
 from shared.errors import ContractBroken
 
-FORMAT = 1
+FORMAT = 2
 MAGIC = b"AIRLOOP-STATE\n"
 DIGEST_BYTES = 32
+COUNT = "<u4"  # counts of a day stay far below four thousand million
 
 
 class Source(msgspec.Struct, frozen=True, array_like=True):
@@ -49,6 +52,9 @@ class Body(msgspec.Struct, frozen=True):
     models: list[str]
     sources: list[Source]
     errors: list[tuple[int, int, int, list[int]]]
+    pairs: list[tuple[int, int, int, list[int]]]
+    histograms: dict[int, bytes]
+    forecasts: list[tuple[int, int, int, bytes]]
     arrays: dict[str, tuple[str, list[int], bytes]]
 
 
@@ -56,7 +62,12 @@ def rules_of(scenario: Scenario) -> list[str]:
     """What the numbers in a state rest on: under other rules of the scenario they would mean something else."""
     numbers = ("samples_per_hour", "history", "horizon", "lateness", "target")
     channels = [f"{channel.name} ({channel.unit}, {channel.aggregate})" for channel in scenario.channels]
-    return [*channels, *(f"{name} {getattr(scenario, name)}" for name in numbers), f"quantum {quantum(scenario)}"]
+    return [
+        *channels,
+        *(f"{name} {getattr(scenario, name)}" for name in numbers),
+        f"quantum {quantum(scenario)}",
+        *watched.rules_of(scenario),
+    ]
 
 
 def encode(scenario: Scenario, state: State) -> bytes:
@@ -99,6 +110,9 @@ def copied(scenario: Scenario, state: State) -> Body:
             for name, tally in state.sources.items()
         ],
         [(*key, sums.tolist()) for key, sums in state.errors.items()],
+        [(*key, sums.tolist()) for key, sums in state.pairs.items()],
+        {day: counts.astype(COUNT).tobytes() for day, counts in state.histograms.items()},
+        [(*key, counts.astype(COUNT).tobytes()) for key, counts in state.forecasts.items()],
         {name: (array.dtype.str, list(array.shape), array.tobytes()) for name, array in arrays.items()},
     )
 
@@ -126,6 +140,18 @@ def decode(scenario: Scenario, raw: bytes) -> State:
     return _state(scenario, body)
 
 
+def counts_of(raw: bytes, shape: tuple[int, ...]) -> Longs:
+    """Counts as they stand on disk.
+
+    Raises:
+        ContractBroken: They are not of this shape.
+    """
+    counts = np.frombuffer(raw, COUNT)
+    if counts.size != np.prod(shape):
+        raise ContractBroken(f"{counts.size} counts are not {' x '.join(map(str, shape))}")
+    return counts.reshape(shape).astype(np.int64)
+
+
 def _state(scenario: Scenario, body: Body) -> State:
     state = State.empty(scenario, body.partition)
     state.epoch, state.next, state.enqueued_ms, state.expired = body.epoch, body.next, body.enqueued_ms, body.expired
@@ -136,6 +162,10 @@ def _state(scenario: Scenario, body: Body) -> State:
         totals = np.array(item.totals, np.int64)
         state.sources[item.name] = Tally(item.position, item.touched, totals, daily, item.first_hour, item.last_hour)
     state.errors = {(day, role, model): np.array(sums, np.int64) for day, role, model, sums in body.errors}
+    state.pairs = {(day, one, two): np.array(sums, np.int64) for day, one, two, sums in body.pairs}
+    width = state.columns.watched
+    state.histograms = {day: counts_of(raw, (width, watched.CELLS)) for day, raw in body.histograms.items()}
+    state.forecasts = {(day, role, model): counts_of(raw, (watched.CELLS,)) for day, role, model, raw in body.forecasts}
     state.columns.grow(len(state.devices))
     arrays = {**state.columns.arrays(), "head": state.columns.ring.head}
     for name, array in arrays.items():

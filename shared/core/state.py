@@ -11,6 +11,7 @@ import numpy.typing as npt
 from shared.core.readings import Floats, Longs
 from shared.core.ring import NO_HOUR, Array, Layout, Ring, new_hours
 from shared.core.scenario import Scenario
+from shared.core.watched import Watched
 
 Day: TypeAlias = int
 ROLES = ("champion", "challenger")
@@ -32,9 +33,32 @@ TOTALS = (
     "squared_persistence",
 )
 DAILY = ("rows", "forecasts", "matured", "forecast", "truth", "paired", "absolute", "absolute_persistence")
-ERRORS = ("matured", "covered", "signed", "absolute", "squared")
+ERRORS = (
+    "matured",
+    "covered",
+    "signed",
+    "absolute",
+    "squared",
+    "paired",
+    "absolute_paired",
+    "absolute_persistence",
+    "squared_paired",
+    "squared_persistence",
+)
+PAIRS = (
+    "rows",
+    "absolute_champion",
+    "absolute_challenger",
+    "squared_champion",
+    "squared_challenger",
+    "covered_champion",
+    "covered_challenger",
+)
+QUALITY = ("matured", "absolute", "covered")
 KEPT_SOURCES = 4096
 KEPT_DAYS = 400
+PROFILE_DAYS = 63  # histograms are large; a drift check looks back on a few weeks
+QUALITY_DAYS = 8  # newest as-of days of a device whose errors are kept for it alone: a week and the day that fills
 
 
 def quantum(scenario: Scenario) -> float:
@@ -79,6 +103,7 @@ class Waiting:
         upper: Upper end of the interval, same shape.
         revision: 1 + revision, 0 where there is no forecast, uint16.
         model: Index into the state's model versions, uint16.
+        bins: Bins of the watched features behind the champion's forecast, uint16, shape (slots, W, devices).
     """
 
     value: Floats
@@ -86,13 +111,15 @@ class Waiting:
     upper: Floats
     revision: npt.NDArray[np.uint16]
     model: npt.NDArray[np.uint16]
+    bins: npt.NDArray[np.uint16]
 
     @classmethod
-    def empty(cls, slots: int, devices: int) -> Waiting:
-        """No forecast waits."""
+    def empty(cls, slots: int, devices: int, watched: int = 0) -> Waiting:
+        """No forecast waits; `watched` is the number of watched features."""
         shape = (slots, len(ROLES), devices)
         value, lower, upper = (np.zeros(shape, np.float32) for _ in range(3))
-        return cls(value, lower, upper, np.zeros(shape, np.uint16), np.zeros(shape, np.uint16))
+        revision, model = (np.zeros(shape, np.uint16) for _ in range(2))
+        return cls(value, lower, upper, revision, model, np.zeros((slots, watched, devices), np.uint16))
 
     @property
     def slots(self) -> int:
@@ -101,7 +128,7 @@ class Waiting:
 
     def arrays(self) -> dict[str, Array]:
         """The slotted arrays by name."""
-        names = ("value", "lower", "upper", "revision", "model")
+        names = ("value", "lower", "upper", "revision", "model", "bins")
         return {name: getattr(self, name) for name in names}
 
     def advance(self, device: Longs, old: Longs, head: Longs) -> None:
@@ -119,19 +146,45 @@ def waiting_slots(scenario: Scenario) -> int:
 
 @dataclass(slots=True)
 class Columns:
-    """The slotted arrays of some devices: their hours and their waiting forecasts; spare columns stand at the end."""
+    """The slotted arrays of some devices; spare columns stand at the end.
+
+    Args:
+        ring: Their hours.
+        waiting: Their waiting forecasts.
+        quality: Sums over the champion's matured forecasts, named by `QUALITY`, errors in quanta, of each device's
+            newest as-of days, in the slot day modulo `QUALITY_DAYS`, int64, shape (QUALITY_DAYS, 3, devices).
+    """
 
     ring: Ring
     waiting: Waiting
+    quality: Longs
 
     @classmethod
-    def empty(cls, layout: Layout, waiting: int, devices: int, extra: int = 0) -> Columns:
+    def empty(cls, layout: Layout, waiting: int, devices: int, extra: int = 0, watched: int = 0) -> Columns:
         """Columns of devices never heard of, with room for `extra` more hours."""
-        return cls(Ring.empty(layout, devices, layout.slots + extra), Waiting.empty(waiting + extra, devices))
+        return cls(
+            Ring.empty(layout, devices, layout.slots + extra),
+            Waiting.empty(waiting + extra, devices, watched),
+            np.zeros((QUALITY_DAYS, len(QUALITY), devices), np.int64),
+        )
+
+    @property
+    def watched(self) -> int:
+        """Number of watched features."""
+        return int(self.waiting.bins.shape[1])
+
+    def hourly(self) -> dict[str, Array]:
+        """The arrays whose slots are hours, by name."""
+        return {**self.ring.arrays(), **self.waiting.arrays()}
 
     def arrays(self) -> dict[str, Array]:
         """All slotted arrays by name."""
-        return {**self.ring.arrays(), **self.waiting.arrays()}
+        return {**self.hourly(), "quality": self.quality}
+
+    def forget_days(self, device: Longs, old: Longs, new: Longs) -> None:
+        """Clear the slots of the days that become a device's newest as-of days, as it moves from `old` to `new`."""
+        owner, day = new_hours(old, new, QUALITY_DAYS)
+        self.quality[day % QUALITY_DAYS, :, device[owner]] = 0
 
     def take(self, device: Longs, extra: int = 0) -> Columns:
         """Copies of some devices' columns; devices beyond the present ones come empty.
@@ -143,7 +196,7 @@ class Columns:
         known = int(np.searchsorted(device, len(self.ring.head)))
         if known == len(device) and not extra:
             return self._copies(device)
-        out = Columns.empty(self.ring.layout, self.waiting.slots, len(device), extra)
+        out = Columns.empty(self.ring.layout, self.waiting.slots, len(device), extra, self.watched)
         out.ring.head[:known] = self.ring.head[device[:known]]
         places = np.arange(known)
         for name, array in out.arrays().items():
@@ -153,7 +206,8 @@ class Columns:
     def _copies(self, device: Longs) -> Columns:
         ring = {name: array.take(device, axis=2) for name, array in self.ring.arrays().items()}
         waiting = {name: array.take(device, axis=2) for name, array in self.waiting.arrays().items()}
-        return Columns(Ring(self.ring.layout, self.ring.head[device], **ring), Waiting(**waiting))
+        quality = self.quality.take(device, axis=2)
+        return Columns(Ring(self.ring.layout, self.ring.head[device], **ring), Waiting(**waiting), quality)
 
     def put(self, device: Longs, source: Columns, hours: int) -> None:
         """Write columns back that `take` gave, growing for devices not yet here.
@@ -167,14 +221,15 @@ class Columns:
         if missing > 0:
             self.grow(max(missing, len(self.ring.head) // 2))
         self.ring.head[device] = source.ring.head
-        every = np.arange(len(device))
-        for name, array in self.arrays().items():
-            move(source.arrays()[name], every, array, device, source.ring.head, hours)
+        self.quality[:, :, device] = source.quality
+        every, given = np.arange(len(device)), source.hourly()
+        for name, array in self.hourly().items():
+            move(given[name], every, array, device, source.ring.head, hours)
 
     def grow(self, devices: int) -> None:
         """Add empty devices."""
         ring, waiting = self.ring, self.waiting
-        more = Columns.empty(ring.layout, waiting.slots, devices)
+        more = Columns.empty(ring.layout, waiting.slots, devices, watched=self.watched)
         self.ring = Ring(
             ring.layout,
             np.concatenate([ring.head, more.ring.head]),
@@ -183,6 +238,7 @@ class Columns:
         self.waiting = Waiting(
             *(np.concatenate([a, b], axis=-1) for a, b in _pairs(waiting.arrays(), more.waiting.arrays()))
         )
+        self.quality = np.concatenate([self.quality, more.quality], axis=-1)
 
 
 def _pairs(one: dict[str, Array], other: dict[str, Array]) -> list[tuple[Array, Array]]:
@@ -213,6 +269,11 @@ class State:
         sources: What each source brought, newest `KEPT_SOURCES`.
         models: Model versions that made forecasts here.
         errors: Error sums in quanta of matured forecasts by (as-of day, role, model), named by `ERRORS`.
+        pairs: Sums over matured forecasts that both roles made of the same revision, by (as-of day, champion's model,
+            challenger's model), named by `PAIRS`, in quanta.
+        histograms: Counts of the bins of the watched features behind the champion's matured forecasts, by as-of day,
+            whether their truth is known or not, int64, shape (W, BINS + 1).
+        forecasts: Counts of the bins of matured forecasts by (as-of day, role, model), int64, shape (BINS + 1,).
         expired: Events that neither a commit nor the hub could give back.
     """
 
@@ -225,10 +286,14 @@ class State:
     sources: dict[str, Tally] = field(default_factory=dict)
     models: list[str] = field(default_factory=list)
     errors: dict[tuple[Day, int, int], Longs] = field(default_factory=dict)
+    pairs: dict[tuple[Day, int, int], Longs] = field(default_factory=dict)
+    histograms: dict[Day, Longs] = field(default_factory=dict)
+    forecasts: dict[tuple[Day, int, int], Longs] = field(default_factory=dict)
     expired: int = 0
     index: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def empty(cls, scenario: Scenario, partition: int) -> State:
         """The state before the first event."""
-        return cls(partition, Columns.empty(Layout.of(scenario), waiting_slots(scenario), 0))
+        watched = len(Watched.of(scenario))
+        return cls(partition, Columns.empty(Layout.of(scenario), waiting_slots(scenario), 0, watched=watched))

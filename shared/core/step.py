@@ -6,14 +6,15 @@ after the batch has been committed. Recovery runs the same code over stored comm
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from shared.core import tallies
+from shared.core import tallies, watched
 from shared.core.events import Batch
 from shared.core.features import Featurizer
+from shared.core.matured import Counted, Final, labels
 from shared.core.outcome import (
     APPLIED,
     CONFLICT,
@@ -29,9 +30,11 @@ from shared.core.readings import Floats, Longs
 from shared.core.ring import MINUTES, NO_HOUR, Bools, Ring, fingerprint, rank_within, spread, windows
 from shared.core.scenario import Scenario
 from shared.core.scoring import Ask, Control, Scored, Scorer
-from shared.core.state import ROLES, State
+from shared.core.state import CHAMPION, ROLES, State
 from shared.core.stretches import Rules, cut, groups, running_heads
+from shared.core.watched import Watched
 
+HOURS = tallies.HOURS
 WINDOWS_AT_ONCE = 1024
 STRETCH_WINDOWS = 4096
 
@@ -42,6 +45,10 @@ class Machine:
 
     scenario: Scenario
     featurizer: Featurizer
+    watched: Watched = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "watched", Watched.of(self.scenario, self.featurizer))
 
 
 @dataclass(slots=True)
@@ -89,6 +96,8 @@ class _Work:
         self.sums = tallies.Sums.of(self.scenario, state, batch)
         self.models = list(state.models)
         self.answers: list[Answered] = []
+        self.counted = Counted.of(self.scenario)
+        self.finals: list[Final] = []
         self.disposition = np.full(len(batch), APPLIED, np.uint8)
         self.disposition[self.sums.redelivered] = REDELIVERED
         self.new_devices: list[str] = []
@@ -97,6 +106,7 @@ class _Work:
         self.columns = state.columns.take(self.touched, extra)
         everyone = state.devices, self.new_devices
         known = len(state.devices)
+        self.newest_day = np.zeros(len(self.touched), np.int64)
         self.names = [everyone[place >= known][place - known * (place >= known)] for place in self.touched.tolist()]
 
     @property
@@ -166,6 +176,8 @@ class _Work:
         device, old = rows.device[starts], self.ring.head[rows.device[starts]]
         first, new = rows.after[starts], rows.after[ends - 1]
         known = old != NO_HOUR
+        self.newest_day[device] = (new - self.wait) // HOURS
+        self.columns.forget_days(device, (old - self.wait) // HOURS, self.newest_day[device])
         self._mature(rows, device[known], old[known], np.minimum(first, old + self.wait)[known])
         counted = self._in_order(rows, device, old)
         self.columns.waiting.advance(device, old, new)
@@ -226,18 +238,16 @@ class _Work:
         device, as_of = device[free[device]], as_of[free[device]]
         if not len(device):
             return
-        values: list[Floats] = []
-
-        def matrix() -> Floats:
-            values.append(self.ring.values())
-            return matrix_of(self.machine, values[0], device, as_of)
-
+        features = _Features(self.machine, self.ring, device, as_of)
         last = np.zeros(len(self.touched), np.int64)
         last[rows.device] = rows.place  # grouped and in order of arrival: the last one stays
         # One count for all roles: a challenger that joins late would otherwise repeat revisions users have seen.
         revision = self.columns.waiting.revision[as_of % self.columns.waiting.slots, :, device].max(axis=1)
-        for scored in self.scorer(Ask([self.names[place] for place in device], as_of, matrix)):
-            answered = slice(None) if scored.rows is None else scored.rows
+        for scored in self.scorer(Ask([self.names[place] for place in device], as_of, features.matrix)):
+            answered = np.arange(len(device)) if scored.rows is None else scored.rows
+            if scored.role == CHAMPION:
+                slots = as_of[answered] % self.columns.waiting.slots
+                self.columns.waiting.bins[slots, :, device[answered]] = features.bins(answered)
             issued = revision[answered].astype(np.int64) if scored.revision is None else scored.revision
             self._wait_for_truth(device[answered], as_of[answered], scored, last[device[answered]], issued)
 
@@ -262,26 +272,18 @@ class _Work:
         issued = waiting.revision[as_of % waiting.slots, :, who]
         held = issued.any(axis=1)
         who, as_of = who[held], as_of[held]
+        if not len(who):
+            return
         # Heads never fall, so the rows' keys rise: the first not below an hour is the reading that made it final.
         closer = np.searchsorted(rows.device << 32 | rows.after, who << 32 | (as_of + self.wait))
-        source = self.batch.source[rows.place[closer]]
-        column = self.scenario.target_column
-        truth = self.ring.value_at(who, as_of + self.scenario.horizon, column)
-        latest = self.ring.value_at(who, as_of, column)
+        place = rows.place[closer]
+        final = Final.of(self.scenario, self.columns, who, as_of, self.batch.sequence[place])
         for role in range(len(ROLES)):
-            spot = (as_of % waiting.slots, role, who)
-            have = (waiting.revision[spot] > 0) & ~np.isnan(truth)
-            cells = tuple(np.broadcast_to(part, have.shape)[have] for part in spot)
-            found = tallies.Matured(
-                as_of[have],
-                truth[have],
-                latest[have],
-                waiting.value[cells],
-                waiting.lower[cells],
-                waiting.upper[cells],
-                waiting.model[cells],
-            )
-            self.sums.mature(source[have], role, found)
+            known = final.known(role)
+            self.sums.mature(self.batch.source[place[known]], role, final.matured(role, known))
+        final.judge(self.columns.quality, self.newest_day, self.scenario)
+        self.counted.add(final)
+        self.finals.append(final)
 
     def outcome(self) -> Outcome:
         """The finished change."""
@@ -298,7 +300,32 @@ class _Work:
             self.sums.sources,
             self.models[len(self.state.models) :],
             self.sums.errors,
+            self.counted,
+            labels(self.finals, self.names, self.models),
         )
+
+
+class _Features:
+    """Features of the as-of hours that are due, computed when somebody needs them."""
+
+    def __init__(self, machine: Machine, ring: Ring, device: Longs, as_of: Longs) -> None:
+        self._machine, self._ring, self._device, self._as_of = machine, ring, device, as_of
+        self._matrix: Floats | None = None
+
+    def matrix(self) -> Floats:
+        """All features of all rows, float32, shape (n, features)."""
+        if self._matrix is None:
+            self._matrix = self._of(slice(None))
+        return self._matrix
+
+    def bins(self, rows: Longs) -> watched.Places:
+        """Bins of the watched features of some rows, shape (rows, W); answers may be stored, so all may be missing."""
+        seen = self._machine.watched
+        known = self._of(rows)[:, seen.columns] if self._matrix is None else self._matrix[:, seen.columns][rows]
+        return watched.place(known, seen.edges)
+
+    def _of(self, rows: Longs | slice) -> Floats:
+        return matrix_of(self._machine, self._ring.values(), self._device[rows], self._as_of[rows])
 
 
 def _heads(state: State, touched: Longs) -> Longs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +12,21 @@ from shared.core.events import FILE_PREFIX, Batch
 from shared.core.readings import Floats, Ints, Longs
 from shared.core.ring import NO_HOUR, Bools
 from shared.core.scenario import Scenario
-from shared.core.state import CHAMPION, DAILY, ERRORS, KEPT_DAYS, KEPT_SOURCES, TOTALS, State, Tally, quantum
+from shared.core.state import (
+    CHAMPION,
+    DAILY,
+    ERRORS,
+    KEPT_DAYS,
+    KEPT_SOURCES,
+    PROFILE_DAYS,
+    TOTALS,
+    Day,
+    State,
+    Tally,
+    quantum,
+)
 
+K = TypeVar("K")
 HOURS = 24
 _AT = {name: place for place, name in enumerate(TOTALS)}
 _ON = {name: place for place, name in enumerate(DAILY)}
@@ -39,6 +53,12 @@ class Matured:
     lower: Floats
     upper: Floats
     model: npt.NDArray[np.uint16]
+
+    @property
+    def covered(self) -> Bools:
+        """Whether the truth lies in the interval, its ends included."""
+        inside: Bools = (self.truth >= self.lower) & (self.truth <= self.upper)
+        return inside
 
 
 @dataclass(slots=True)
@@ -107,11 +127,11 @@ class Sums:
         """Add the errors of matured forecasts; `source` brought the reading that made each truth final."""
         unit = quantum(self.scenario)
         error = whole(found.value, unit) - whole(found.truth, unit)
-        self._errors(role, found, error)
-        if role != CHAMPION:
-            return
         paired = ~np.isnan(found.latest)
         naive = whole(np.where(paired, found.latest, found.truth), unit) - whole(found.truth, unit)
+        self._errors(role, found, error, naive)
+        if role != CHAMPION:
+            return
         ones = np.ones(len(error), np.int64)
         for tally, mine, is_file in self._tallies(source):
             both = mine & paired
@@ -136,10 +156,13 @@ class Sums:
                     absolute_persistence=np.abs(naive[mine]) * paired[mine],
                 )
 
-    def _errors(self, role: int, found: Matured, error: Longs) -> None:
-        covered = (found.truth >= found.lower) & (found.truth <= found.upper)
-        columns = (np.ones(len(error), np.int64), covered.astype(np.int64), error, np.abs(error), error**2)
-        table = np.stack(columns, axis=1)
+    def _errors(self, role: int, found: Matured, error: Longs, naive: Longs) -> None:
+        paired = (~np.isnan(found.latest)).astype(np.int64)
+        absolute, squared = np.abs(error), error**2
+        naive_absolute, naive_squared = np.abs(naive), naive**2  # 0 where the latest value is missing
+        own = (np.ones(len(error), np.int64), found.covered.astype(np.int64), error, absolute, squared)
+        beside = (paired, absolute * paired, naive_absolute, squared * paired, naive_squared)
+        table = np.stack((*own, *beside), axis=1)
         key = (found.as_of // HOURS) << 16 | found.model
         for value in np.unique(key):
             place = (int(value >> 16), role, int(value & 0xFFFF))
@@ -165,8 +188,8 @@ def _by_day(tally: Tally, day: Longs, **columns: Longs) -> None:
             tally.daily.setdefault(place, np.zeros(len(DAILY), np.int64))[_ON[name]] += total
 
 
-def add_errors(errors: dict[tuple[int, int, int], Longs], more: dict[tuple[int, int, int], Longs]) -> None:
-    """Add error sums in place."""
+def add_errors(errors: dict[K, Longs], more: dict[K, Longs]) -> None:
+    """Add sums to those of the same key; the arrays themselves are never changed, so that a copy may share them."""
     for key, sums in more.items():
         errors[key] = errors[key] + sums if key in errors else sums
 
@@ -177,6 +200,14 @@ def forget(state: State) -> None:
         oldest = sorted(state.sources, key=lambda name: (state.sources[name].touched, name))
         for name in oldest[: len(state.sources) - KEPT_SOURCES]:
             del state.sources[name]
-    days = sorted({day for day, _, _ in state.errors})
-    for key in [key for key in state.errors if key[0] in set(days[:-KEPT_DAYS])]:
-        del state.errors[key]
+    _keep_newest(state.errors, KEPT_DAYS)
+    _keep_newest(state.pairs, KEPT_DAYS)
+    _keep_newest(state.forecasts, PROFILE_DAYS)
+    for day in sorted(state.histograms)[:-PROFILE_DAYS]:
+        del state.histograms[day]
+
+
+def _keep_newest(sums: dict[tuple[Day, int, int], Longs], days: int) -> None:
+    old = set(sorted({day for day, _, _ in sums})[:-days])
+    for key in [key for key in sums if key[0] in old]:
+        del sums[key]

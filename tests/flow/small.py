@@ -16,6 +16,7 @@ from shared.adapters.memory_stream import MemoryStream
 from shared.app.filing import Filing
 from shared.app.latencies import Latencies
 from shared.app.partition import Partition, Tools
+from shared.app.profiles import Profiles
 from shared.app.serving import Serving
 from shared.app.snapshots import Snapshots
 from shared.core import deployment
@@ -29,6 +30,7 @@ from shared.core.scenario import Scenario, parse
 from shared.core.state import State
 from shared.core.step import Machine
 from shared.errors import TransientFailure
+from tests.unit.plain_model import window_features
 
 HOUR = 420_000  # an hour of 2017
 CHANNELS = [
@@ -52,8 +54,7 @@ class WholeWindow:
         return window.reshape(-1, len(as_of)).T.copy()
 
 
-WIDTH = SCENARIO.history * len(SCENARIO.stored)
-MACHINE = Machine(SCENARIO, WholeWindow(tuple(Feature(f"f{i}", 1) for i in range(WIDTH))))  # type: ignore[arg-type]
+MACHINE = Machine(SCENARIO, WholeWindow(window_features(SCENARIO)))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -203,6 +204,7 @@ class Bench:
             stream=self.stream,
             serving=Serving(SCENARIO, blobs, load, clock, 0.0),
             snapshots=Snapshots(SCENARIO, blobs, self.every, lambda job: job()),
+            profiles=Profiles(MACHINE, blobs, clock, lambda job: job()),
             ended=Filing(SCENARIO, blobs, clock).ended,
             batch_rows=self.batch_rows,
             clock=clock,

@@ -137,7 +137,7 @@ def _fields(body: snapshot.Body) -> list[Any]:
 
 def test_the_picture_of_a_state_shows_everything_a_state_has() -> None:
     fields = {kind: {f.name for f in dataclasses.fields(kind)} for kind in (Columns, Ring, Waiting)}
-    assert fields[Columns] == {"ring", "waiting"}
+    assert fields[Columns] == {"ring", "waiting", "quality"}
     shown = set(picture(State.empty(SCENARIO, 0)))
     assert (fields[Ring] | fields[Waiting]) - {"layout"} <= shown
     assert {f.name for f in dataclasses.fields(State)} - {"columns"} <= shown
@@ -171,7 +171,7 @@ def test_a_worker_that_dies_leaves_no_trace(story: list[tuple[str, Any]], every:
     mortal.run(story)
     immortal.run([step for step in story if step[0] != "die"])
     assert picture(mortal.worker.recovered()) == picture(immortal.worker.recovered())
-    assert mortal.bench.blobs.everything("state") == immortal.bench.blobs.everything("state")
+    assert mortal.bench.blobs.everything("state", "profiles") == immortal.bench.blobs.everything("state", "profiles")
 
 
 def full(bench: Bench) -> list[list[Event]]:
@@ -234,7 +234,7 @@ def test_a_write_that_fails_leaves_memory_as_it_was_and_the_next_try_gives_the_s
                     assert picture(worker.recovered()) == before
                 worker.take(events)
             assert picture(bench.worker().recovered()) == picture(worker.recovered())
-        assert bench.blobs.everything("state") == undisturbed.blobs.everything("state")
+        assert bench.blobs.everything("state", "profiles") == undisturbed.blobs.everything("state", "profiles")
     assert failures >= 8
     assert number + 1 < len(WRITES), "WRITES must reach beyond the last one"
 
@@ -437,11 +437,11 @@ def test_a_lost_commit_is_made_again_from_the_hub() -> None:
     worker = bench.worker()
     for part in range(4):
         worker.take(bench.send("hub/0", hourly(hours=3 * part + 3)[6 * part :]))
-    before = bench.blobs.everything("state")
+    before = bench.blobs.everything("state", "profiles")
     bench.blobs.delete("commits", commit_name(0, 0, 1))
     heir = bench.worker()
     assert picture(heir.recovered()) == picture(worker.recovered())
-    assert bench.blobs.everything("state") == before
+    assert bench.blobs.everything("state", "profiles") == before
 
 
 def test_a_hub_that_was_created_anew_begins_an_epoch(caplog: pytest.LogCaptureFixture) -> None:

@@ -20,6 +20,7 @@ from shared.adapters.tables import open_table
 from shared.app.filing import Filing
 from shared.app.latencies import Latencies
 from shared.app.partition import Partition, Tools
+from shared.app.profiles import Profiles
 from shared.app.resubmit import Resubmit
 from shared.app.route import INCOMING, RouteFile
 from shared.app.route_events import Road, RoutePartition
@@ -69,6 +70,8 @@ class Whole:
     def __post_init__(self) -> None:
         self.readings, self.devices = MemoryStream(2), MemoryStream(2, START_MS)
         self.taken = [0, 0]
+        self.created_ms = {READINGS: 0, DEVICES: 0}
+        self.now_ms = START_MS
         self.restart()
         deploy(self.blobs, "v1")
 
@@ -86,6 +89,7 @@ class Whole:
             stream=self.readings,
             serving=serving,
             snapshots=Snapshots(self.scenario, blobs, 3, lambda job: job()),
+            profiles=Profiles(machine, blobs, clock, lambda job: job()),
             ended=filing.ended,
             batch_rows=1000,
             clock=clock,
@@ -112,7 +116,7 @@ class Whole:
         """Messages arrive at the devices' hub and are routed as one batch."""
         log = self.devices.logs[partition]
         first = len(log)
-        log += [Event(first + i, START_MS + first + i, body, identity) for i, body in enumerate(bodies)]
+        log += [Event(first + i, self.now_ms + first + i, body, identity) for i, body in enumerate(bodies)]
         self.routers[partition].take(log[first:])
 
     def drop(self, name: str, data: bytes | str, zone: str | None = None) -> None:
@@ -120,6 +124,17 @@ class Whole:
         raw = data.encode() if isinstance(data, str) else data
         self.blobs.write(INCOMING, name, raw, {"zone": zone} if zone else None)
         self.route_file(name)
+
+    def renew(self, hub: str) -> None:
+        """A hub is deleted and created anew: its log is gone, and sequence numbers begin with 0 again."""
+        stream = self.devices if hub == DEVICES else self.readings
+        newest = max(event.enqueued_ms for log in stream.logs for event in log)
+        stream.logs[:] = [[] for _ in stream.logs]
+        self.created_ms[hub] = newest + 1
+        if hub == DEVICES:
+            self.now_ms += 3_600_000
+        else:
+            self.taken = [0, 0]
 
     def score(self) -> None:
         """The partitions take what is new in the hub, an event at a time."""
@@ -160,14 +175,15 @@ class Whole:
     def books(self) -> Books:
         """Everything recounted."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        write_log(self.folder, READINGS, self.readings.logs)
-        write_log(self.folder, DEVICES, self.devices.logs)
+        write_log(self.folder, READINGS, self.readings.logs, self.created_ms[READINGS])
+        write_log(self.folder, DEVICES, self.devices.logs, self.created_ms[DEVICES])
         return books.recount(self.blobs, self.files, self.folder, READINGS, DEVICES)
 
 
-def write_log(folder: Path, hub: str, logs: Sequence[Sequence[Event]]) -> None:
+def write_log(folder: Path, hub: str, logs: Sequence[Sequence[Event]], created_ms: int = 0) -> None:
     """The on-disk log of the local endpoint, as it would hold these events."""
-    event_log.create_hub(folder, hub, len(logs))
+    info = event_log.create_hub(folder, hub, len(logs))
+    (folder / hub / "hub.json").write_text(json.dumps(info._replace(created_at_ms=created_ms)._asdict()))
     for number, events in enumerate(logs):
         out = event_log.EventLog(event_log.log_path(folder, hub, number))
         for event in events:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,9 +75,30 @@ def test_progress_comes_back_field_by_field() -> None:
     assert progress.decode(progress.encode(one)) == one
     assert progress.decode(b"{}") == Progress()
     assert [progress.name_of(3), progress.name_of(12)] == ["partition=03.json", "partition=12.json"]
+    assert [progress.partition_of(progress.name_of(number)) for number in (3, 12, 100)] == [3, 12, 100]
 
 
-@pytest.mark.parametrize("raw", [b"", b"[]", b'{"next":"1"}', b'{"rejected":{"\xff":1}}', b'{"x":' + b"[" * 100_000])
+def test_an_epoch_that_ends_leaves_its_closing_counts_and_progress_counts_on() -> None:
+    one = Progress(next=5, enqueued_ms=17, messages=9, accepted=8, rejected={"empty": 1}, expired=3)
+    two = msgspec.structs.replace(progress.anew(one), next=7, messages=16, accepted=12)
+    assert progress.anew(one) == Progress(
+        epoch=1, enqueued_ms=17, messages=9, accepted=8, rejected={"empty": 1}, expired=3, ended=two.ended
+    )
+    three = progress.anew(two)
+    assert [(ended.epoch, ended.messages, ended.accepted) for ended in three.ended] == [(0, 9, 8), (1, 16, 12)]
+    assert (three.epoch, three.next) == (2, 0)
+    assert progress.decode(progress.encode(three)) == three
+
+
+def test_progress_of_before_epochs_were_told_apart_is_read() -> None:
+    raw = b'{"epoch":2,"next":5,"enqueued_ms":17,"messages":9,"accepted":8,"rejected":{"empty":1},"expired":0}'
+    assert progress.decode(raw).ended == []
+    assert [ended.epoch for ended in progress.anew(progress.decode(raw)).ended] == [2]
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"[]", b'{"next":"1"}', b'{"ended":[{}]}', b'{"rejected":{"\xff":1}}', b'{"x":' + b"[" * 100_000]
+)
 def test_a_damaged_progress_blob_is_refused(raw: bytes) -> None:
     with pytest.raises(ContractBroken, match="progress: "):
         progress.decode(raw)

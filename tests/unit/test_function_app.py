@@ -21,6 +21,7 @@ import pytest
 from azure.functions import meta
 from azure.functions.eventhub import EventHubTriggerConverter
 
+from local.host_events import single
 from shared.adapters.memory_blobs import MemoryBlobs
 from shared.adapters.memory_stream import MemoryStream
 from shared.core.events import Event
@@ -265,11 +266,39 @@ def test_times_are_utc_whatever_the_machine_thinks(app: ModuleType, monkeypatch:
         time.tzset()
 
 
-def test_an_event_started_by_hand_belongs_to_no_partition(app: ModuleType) -> None:
+BARE: dict[str, Callable[[], Any]] = {
+    "as the host makes it": lambda: single(b"x"),
+    "without metadata": lambda: [func.EventHubEvent(body=b"x")],
+}
+
+
+@pytest.mark.parametrize("how", BARE)
+@pytest.mark.parametrize("name", ["route_events", "score_readings"])
+def test_an_event_started_by_hand_is_dropped_and_not_retried_for_ever(
+    how: str, name: str, app: ModuleType, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    taken: list[object] = []
+    monkeypatch.setattr(app.application, "route_events", lambda *batch: taken.append(batch), raising=False)
+    monkeypatch.setattr(app.application, "score", lambda *batch: taken.append(batch), raising=False)
+    call(app, name, BARE[how]())
+    assert not taken
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "started by hand" in caplog.text
+    call(app, name, converted([b"x"]))
+    assert len(taken) == 1
+
+
+def test_events_of_a_hub_are_never_taken_for_one_started_by_hand(app: ModuleType) -> None:
+    """Dropping them would lose them, since the checkpoint moves on."""
+    for bodies in ([b"x"], [b"x", b"y"]):
+        with pytest.raises(ContractBroken, match="events of its hub only"):
+            app.unwrap(converted(bodies, place=None))
     with pytest.raises(ContractBroken, match="events of its hub only"):
-        app.unwrap(converted([b"x"], place=None))
+        app.unwrap([*single(b"x"), *single(b"y")])
+    first = converted([b"x"], place=None)[0]
+    zero = func.EventHubEvent(body=b"x", sequence_number=0, enqueued_time=first.enqueued_time)
     with pytest.raises(ContractBroken, match="events of its hub only"):
-        app.unwrap([func.EventHubEvent(body=b"x")])
+        app.unwrap([zero])
     bare = func.EventHubEvent(body=b"x", trigger_metadata={"PartitionContext": meta.Datum(json.dumps(PLACE), "json")})
     with pytest.raises(ContractBroken, match="without sequence number"):
         app.unwrap([bare])

@@ -65,7 +65,9 @@ def describe(root: Path, port: int = 1, **changes: Any) -> None:
     (root / "stack.json").write_text(json.dumps(found))
 
 
-@pytest.mark.parametrize("arguments", [[], ["fly"], ["drop"], ["deploy"], ["send", "--rate", "x"], ["books", "x"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["fly"], ["drop"], ["deploy"], ["send", "--rate", "x"], ["books", "x"], ["ledger", "x"]]
+)
 def test_wrong_usage_exits_with_2_and_shows_the_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
@@ -73,7 +75,9 @@ def test_wrong_usage_exits_with_2_and_shows_the_usage(arguments: list[str], caps
     assert "usage: python -m local" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["up", "drop", "deploy", "status", "send", "replay", "books", "demo", "func"])
+@pytest.mark.parametrize(
+    "command", ["up", "drop", "deploy", "status", "send", "replay", "books", "demo", "func", "ledger"]
+)
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
@@ -85,7 +89,8 @@ FILE = str(Path(__file__))
 
 
 @pytest.mark.parametrize(
-    "command", [["status"], ["books"], ["replay"], ["drop", FILE], ["deploy", str(Path(FILE).parent)]]
+    "command",
+    [["status"], ["books"], ["ledger", "verify"], ["replay"], ["drop", FILE], ["deploy", str(Path(FILE).parent)]],
 )
 @pytest.mark.parametrize("left", ["nothing", "rubbish", "a killed stack's description", "a stack without a host"])
 def test_without_a_running_stack_each_command_says_how_to_start_one(
@@ -228,6 +233,14 @@ def test_the_books_fit_a_narrow_terminal_and_leave_empty_columns_out() -> None:
     assert "conflicts" not in lines[0]
     assert max(map(len, lines[:3])) <= 80
     assert any(line.startswith("does not balance: ") for line in lines)
+    assert not any(line.startswith("note: ") for line in lines)
+
+
+def test_the_books_say_what_could_not_be_recounted() -> None:
+    console, out = shown(80)
+    show.show_books(console, Books([Account("partition 0", notes=["the log is gone [/x] " + "y" * 80])], []))
+    assert f"\nnote: partition 0: the log is gone [/x] {'y' * 80}\n" in out.getvalue()
+    assert "the books balance" in out.getvalue()
 
 
 def test_status_shows_refused_models_last_errors_and_files() -> None:

@@ -340,10 +340,11 @@ WAITING = 12  # more than the ring's slots, which a short history allows
 
 def numbered(devices: int, heads: Sequence[int]) -> Columns:
     """Columns in which every hour of every device has its own content."""
-    columns = Columns.empty(Layout.of(small()), WAITING, devices)
+    columns = Columns.empty(Layout.of(small()), WAITING, devices, watched=2)
     columns.ring.head[:] = heads
+    columns.quality[:] = np.arange(columns.quality.size).reshape(columns.quality.shape)
     for device, head in enumerate(heads):
-        for name, array in columns.arrays().items():
+        for name, array in columns.hourly().items():
             for hour in range(head - len(array) + 1, head + 1) if head != NO_HOUR else ():
                 array[hour % len(array), :, device] = (hour - START + 40 + 3 * device + len(name)) % 251
     return columns
@@ -365,17 +366,20 @@ def test_taken_columns_hold_the_same_hours_and_the_newest_come_back(extra: int, 
     taken = columns.take(chosen, extra)
     assert (taken.ring.slots, taken.waiting.slots) == (columns.ring.slots + extra, WAITING + extra)
     assert taken.ring.head.tolist() == [heads[1], heads[3]]
-    for name, array in taken.arrays().items():
+    np.testing.assert_array_equal(taken.quality, before["quality"][:, :, chosen])
+    for name, array in taken.hourly().items():
         held = len(before[name])
         for place, device in enumerate(chosen.tolist()):
             here, there = by_hour(array, place, heads[device]), by_hour(before[name], device, heads[device])
             np.testing.assert_array_equal(here[:held], there)
             assert not here[held:].any(), "room for older hours is empty"
         array += 1
+    taken.quality += 1
     assert_same(columns, before)
     columns.put(chosen, taken, hours)
+    np.testing.assert_array_equal(columns.quality, before["quality"] + np.array([0, 1, 0, 1]), "days are not hours")
     for device, head in enumerate(heads):
-        for name, array in columns.arrays().items():
+        for name, array in columns.hourly().items():
             expected = by_hour(before[name], device, head)
             expected[:hours] += 1 if device in (1, 3) else 0
             np.testing.assert_array_equal(by_hour(array, device, head), expected)
@@ -425,14 +429,16 @@ def test_putting_nothing_changes_nothing_and_room_grows_by_half() -> None:
 
 
 def test_waiting_forecasts_are_cleared_in_the_hours_a_head_moves_over() -> None:
-    waiting = Waiting.empty(5, 2)
+    waiting = Waiting.empty(5, 2, 3)
     assert {name: str(array.dtype) for name, array in waiting.arrays().items()} == {
         "value": "float32",
         "lower": "float32",
         "upper": "float32",
         "revision": "uint16",
         "model": "uint16",
+        "bins": "uint16",
     }
+    assert waiting.bins.shape == (5, 3, 2)
     for array in waiting.arrays().values():
         array[:] = 1
     waiting.advance(longs(1), longs(START), longs(START + 2))

@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.core import snapshot
-from shared.core.commit import commit_name, folder, place_of
+from shared.core.commit import commit_name, folder, partition_in, place_of
+from shared.core.features_block import VERSIONS
 from shared.core.scenario import Channel, Scenario, with_overrides
-from shared.core.state import ERRORS, TOTALS, State, Tally
+from shared.core.state import ERRORS, PAIRS, TOTALS, State, Tally
+from shared.core.watched import CELLS, Watched
 from shared.errors import ContractBroken
 from tests.unit.plain_model import START, small
 
@@ -40,7 +42,12 @@ def filled(devices: int = 3) -> State:
         "file/x@1": Tally(12, 70, np.arange(len(TOTALS), dtype=np.int64) + 2**40, daily, START, START + 9),
         "hub/0": Tally(),
     }
-    state.errors = {(17_000, 0, 1): np.arange(len(ERRORS), dtype=np.int64), (17_001, 1, 0): -np.ones(5, np.int64)}
+    ones = np.ones(len(ERRORS), np.int64)
+    state.errors = {(17_000, 0, 1): np.arange(len(ERRORS), dtype=np.int64) + 2**40, (17_001, 1, 0): -ones}
+    state.pairs = {(17_000, 0, 1): np.arange(len(PAIRS), dtype=np.int64) + 2**41, (-1, 1, 0): np.ones(7, np.int64)}
+    shape = len(Watched.of(SCENARIO)), CELLS
+    state.histograms = {day: generator.integers(0, 2**32, shape) for day in (17_000, -1)}
+    state.forecasts = {key: generator.integers(0, 2**32, CELLS) for key in ((17_000, 0, 1), (-1, 1, 0))}
     return state
 
 
@@ -54,7 +61,8 @@ def fields(state: State) -> dict[str, Any]:
     out["head"] = state.columns.ring.head[:count].tolist()
     for name, array in state.columns.arrays().items():
         out[name] = (str(array.dtype), array.shape[:2], array[:, :, :count].tobytes())
-    out["errors"] = {key: (str(sums.dtype), sums.tolist()) for key, sums in state.errors.items()}
+    for name in ("errors", "pairs", "histograms", "forecasts"):
+        out[name] = {key: (str(sums.dtype), sums.tolist()) for key, sums in getattr(state, name).items()}
     for name, tally in state.sources.items():
         daily = {day: (str(sums.dtype), sums.tolist()) for day, sums in tally.daily.items()}
         hours = (tally.first_hour, tally.last_hour)
@@ -74,7 +82,7 @@ def test_the_comparison_leaves_no_field_out() -> None:
     compared = {*fields(filled()), "columns", "sources"}
     assert {field.name for field in dataclasses.fields(State)} <= compared
     assert len(dataclasses.fields(Tally)) == 6
-    arrays = {"sums", "counts", "minutes", "prints", "value", "lower", "upper", "revision", "model"}
+    arrays = {"sums", "counts", "minutes", "prints", "value", "lower", "upper", "revision", "model", "bins", "quality"}
     assert set(filled().columns.arrays()) == arrays <= compared
 
 
@@ -93,13 +101,19 @@ def test_a_state_that_came_back_can_be_changed_and_the_copy_cannot() -> None:
     state.models.append("late")
     state.sources["hub/0"].totals += 1
     state.sources["file/x@1"].daily[17_000] += 1
-    state.errors[17_000, 0, 1] += 1
+    for sums in (state.errors, state.pairs, state.histograms, state.forecasts):
+        for array in sums.values():  # type: ignore[attr-defined]
+            array += 1
+        sums.clear()  # type: ignore[attr-defined]
     assert snapshot.pack(body) == raw, "a copy is taken between batches and written while the next ones run"
     back = snapshot.decode(SCENARIO, raw)
     assert fields(back) == fields(filled())
     back.columns.ring.sums += 1
     back.sources["hub/0"].totals += 1
     back.errors[17_000, 0, 1] += 1
+    back.pairs[-1, 1, 0] += 1
+    back.histograms[-1] += 1
+    back.forecasts[-1, 1, 0] += 1
 
 
 def test_the_same_state_gives_the_same_bytes_whatever_room_it_has() -> None:
@@ -135,8 +149,9 @@ def sealed(packed: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("packed", "said"),
     [
-        (msgspec.msgpack.encode({"format": 2, "anything": 1}), "is of format 2, not 1"),
-        (msgspec.msgpack.encode({"format": 1}), "cannot be read"),
+        (msgspec.msgpack.encode({"format": 1, "anything": 1}), "is of format 1, not 2"),
+        (msgspec.msgpack.encode({"format": 3, "anything": 1}), "is of format 3, not 2"),
+        (msgspec.msgpack.encode({"format": 2}), "cannot be read"),
         (msgspec.msgpack.encode({"scenario": "small"}), "cannot be read"),
         (msgspec.msgpack.encode([1]), "cannot be read"),
         (b"", "cannot be read"),
@@ -163,6 +178,7 @@ def limited(maximum: float) -> Channel:
         (with_overrides(SCENARIO, horizon=5, lateness=2, history=8), "horizon 3"),  # arrays of the same shapes
         (with_overrides(SCENARIO, channels=(limited(2000), *SCENARIO.channels[1:])), "quantum 0.0009765625"),
         (with_overrides(SCENARIO, target="rain"), "target pm"),
+        (with_overrides(SCENARIO, channels=(limited(999), *SCENARIO.channels[1:])), "pm.latest version 1 .* 0 to 1000"),
     ],
 )
 def test_a_snapshot_of_another_scenario_is_refused(other: Scenario, said: str) -> None:
@@ -186,11 +202,27 @@ def test_an_array_of_another_type_is_refused() -> None:
         snapshot.decode(SCENARIO, snapshot.pack(changed))
 
 
+def test_a_snapshot_is_of_the_versions_of_the_watched_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same scenario under a newer application, in which a feature means something else."""
+    monkeypatch.setitem(VERSIONS, "pm.latest", 2)
+    with pytest.raises(ContractBroken, match=r"pm\.latest version 1 in 512 widening bins"):
+        snapshot.decode(SCENARIO, RAW)
+
+
+def test_counts_of_other_bins_are_refused() -> None:
+    body = snapshot.copied(SCENARIO, filled())
+    with pytest.raises(ContractBroken, match="2051 counts are not 4 x 513"):
+        snapshot.decode(SCENARIO, snapshot.pack(msgspec.structs.replace(body, histograms={0: b"\0" * 8204})))
+    with pytest.raises(ContractBroken, match="512 counts are not 513"):
+        snapshot.decode(SCENARIO, snapshot.pack(msgspec.structs.replace(body, forecasts=[(0, 0, 0, b"\0" * 2048)])))
+
+
 @given(st.integers(0, 99), st.integers(0, 99_999), st.integers(0, 2**63 - 1))
 def test_the_name_of_a_commit_tells_its_place(partition: int, epoch: int, first: int) -> None:
     name = commit_name(partition, epoch, first)
     assert name.startswith(folder(partition, epoch))
     assert place_of(name) == (epoch, first)
+    assert partition_in(name) == partition
 
 
 def test_names_of_commits_sort_like_their_places() -> None:

@@ -26,9 +26,20 @@ from shared.core.outcome import DISPOSITIONS, Outcome
 from shared.core.readings import Floats, Longs, Readings
 from shared.core.scenario import Scenario
 from shared.core.scoring import Ask, Control, Scored, Scorer
-from shared.core.state import CHAMPION, DAILY, ERRORS, ROLES, TOTALS, State
+from shared.core.state import CHAMPION, DAILY, ERRORS, PAIRS, QUALITY, ROLES, TOTALS, State
 from shared.core.step import Machine, step
-from tests.unit.plain_model import HALF_WIDTH, START, Ended, Guess, Models, Plain, Reading, Values, small
+from tests.unit.plain_model import (
+    HALF_WIDTH,
+    START,
+    Ended,
+    Guess,
+    Models,
+    Plain,
+    Reading,
+    Values,
+    small,
+    window_features,
+)
 
 Item: TypeAlias = Reading | Ended | Models
 Batches: TypeAlias = list[tuple[Models, Batch]]
@@ -55,9 +66,7 @@ class WholeWindow:
 
 
 def machine(scenario: Scenario) -> Machine:
-    width = scenario.history * len(scenario.stored)
-    features = tuple(Feature(f"f{i}", 1) for i in range(width))
-    return Machine(scenario, WholeWindow(features))  # type: ignore[arg-type]
+    return Machine(scenario, WholeWindow(window_features(scenario)))  # type: ignore[arg-type]
 
 
 def guesser(stride: int) -> Guess:
@@ -159,9 +168,11 @@ class Folded:
     newest: dict[tuple[str, int, int], tuple[float, str, int]] = field(default_factory=dict)
     shown: Counter[tuple[str, int, int]] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
+    matured: list[tuple[str, int, int, str, float, float, float]] = field(default_factory=list)
 
     def take(self, outcome: Outcome) -> None:
         self.counts.update(outcome.counts())
+        self.matured += rows_of(outcome)
         found = outcome.predictions
         numbers = (found.as_of, found.role, found.value, found.revision, found.served)
         rows = zip(found.device, found.model, *(column.tolist() for column in numbers), strict=True)
@@ -171,6 +182,14 @@ class Folded:
             self.newest[device, as_of, role] = (value, model, revision)
             self.shown[device, as_of, revision] += served
         outcome.put(self.state)
+
+
+def rows_of(outcome: Outcome) -> list[tuple[str, int, int, str, float, float, float]]:
+    """Matured forecasts: device, as-of hour, role, model, value, truth and latest value."""
+    found = outcome.matured
+    columns = (found.device, found.as_of, found.role, found.model, found.value, found.truth, found.latest)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [(found.devices[d], as_of, role, found.models[m], *rest) for d, as_of, role, m, *rest in rows]
 
 
 def fold(scenario: Scenario, batches: Batches) -> Folded:
@@ -270,6 +289,39 @@ def errors_of(state: State) -> dict[tuple[int, int, str], dict[str, int]]:
     }
 
 
+def profile_of(state: State) -> dict[str, object]:
+    """What a profile is made of, under names: pairs, histograms, bins of forecasts, and devices' newest errors."""
+    version = state.models.__getitem__
+    names = [f"{name}.latest" for name in small().stored]
+    return {
+        "pairs": {
+            (day, version(one), version(two)): {n: v for n, v in zip(PAIRS, sums.tolist(), strict=True) if v}
+            for (day, one, two), sums in state.pairs.items()
+        },
+        "histograms": {
+            day: {(names[f], b): int(counts[f, b]) for f, b in np.argwhere(counts).tolist()}
+            for day, counts in state.histograms.items()
+        },
+        "bins": {
+            (day, role, version(model)): {b: int(counts[b]) for b in np.flatnonzero(counts).tolist()}
+            for (day, role, model), counts in state.forecasts.items()
+        },
+        "quality": {
+            name: dict(zip(QUALITY, state.columns.quality[:, :, place].sum(axis=0).tolist(), strict=True))
+            for name, place in state.index.items()
+        },
+    }
+
+
+def profile_by(plain: Plain) -> dict[str, object]:
+    return {
+        "pairs": {key: {n: v for n, v in sums.items() if v} for key, sums in plain.pairs.items()},
+        "histograms": plain.histograms,
+        "bins": plain.bins,
+        "quality": {name: plain.quality(device) for name, device in plain.devices.items()},
+    }
+
+
 def expected_forecasts(plain: Plain) -> dict[tuple[str, int, int], tuple[float, str]]:
     return {
         (name, as_of, role): (value, version)
@@ -296,6 +348,8 @@ def test_any_cut_into_batches_gives_what_one_reading_at_a_time_gives(
     assert {key: found[:2] for key, found in folded.newest.items()} == expected_forecasts(plain)
     assert whatever_the_cut(tallies_of(folded.state)) == whatever_the_cut(told_by(plain))
     assert errors_of(folded.state) == plain.errors
+    assert profile_of(folded.state) == profile_by(plain)
+    assert sorted(map(repr, folded.matured)) == sorted(map(repr, plain.matured))
     assert set(folded.shown.values()) <= {1}, "one row is served per device, as-of hour and revision"
     _same_ring(folded.state, plain)
 
@@ -330,6 +384,7 @@ def test_the_cut_into_batches_leaves_no_trace_in_the_state(
         np.testing.assert_array_equal(here, there, err_msg=name)
     assert left.models == right.models
     assert errors_of(left) == errors_of(right)
+    assert profile_of(left) == profile_of(right)
     assert whatever_the_cut(tallies_of(left)) == whatever_the_cut(tallies_of(right))
 
 
@@ -363,6 +418,7 @@ def test_devices_do_not_depend_on_how_their_readings_were_interleaved(
     assert {key: found[:2] for key, found in left.newest.items()} == {k: found[:2] for k, found in right.newest.items()}
     assert whatever_the_cut(tallies_of(left.state)) == whatever_the_cut(tallies_of(right.state))
     assert errors_of(left.state) == errors_of(right.state)
+    assert profile_of(left.state) == profile_of(right.state)
 
 
 def elsewhere(item: Item) -> Item:
@@ -380,6 +436,7 @@ def test_what_is_sent_again_changes_nothing_whether_its_source_is_known_or_anoth
     twice = fold(scenario, as_batches(scenario, [*items, *again], [len(items), *(len(items) + cut for cut in cuts)]))
     assert twice.newest == once.newest
     assert errors_of(twice.state) == errors_of(once.state)
+    assert profile_of(twice.state) == profile_of(once.state)
     assert snapshot.copied(scenario, twice.state).arrays == snapshot.copied(scenario, once.state).arrays
     readings = sum(isinstance(item, Reading) for item in items)
     assert sum(twice.counts[name] for name in DISPOSITIONS) == 2 * readings

@@ -24,6 +24,7 @@ from shared.core.state import (
     ERRORS,
     KEPT_DAYS,
     KEPT_SOURCES,
+    PROFILE_DAYS,
     TOTALS,
     State,
     Tally,
@@ -168,10 +169,31 @@ def test_errors_are_summed_by_day_role_and_model_with_what_the_interval_covered(
     rows: list[Row] = [(0, 5, 7, 8, 0), (1, 5, math.nan, 4, 0), (2, 5, 5, 6, 1), (24, 5, 5, 5, 65_535)]
     sums.mature(np.zeros(4, np.int32), CHALLENGER, matured(*rows))
     q = round(1 / UNIT)
-    assert {key: dict(zip(ERRORS, found.tolist(), strict=True)) for key, found in sums.errors.items()} == {
-        (DAY, 1, 0): {"matured": 2, "covered": 1, "signed": 2 * q, "absolute": 4 * q, "squared": 10 * q * q},
-        (DAY, 1, 1): {"matured": 1, "covered": 1, "signed": q, "absolute": q, "squared": q * q},
-        (DAY + 1, 1, 65_535): {"matured": 1, "covered": 1, "signed": 0, "absolute": 0, "squared": 0},
+    told = {key: dict(zip(ERRORS, found.tolist(), strict=True)) for key, found in sums.errors.items()}
+    assert {key: {n: v for n, v in found.items() if v} for key, found in told.items()} == {
+        (DAY, 1, 0): {
+            "matured": 2,
+            "covered": 1,
+            "signed": 2 * q,
+            "absolute": 4 * q,
+            "squared": 10 * q * q,
+            "paired": 1,
+            "absolute_paired": 3 * q,
+            "squared_paired": 9 * q * q,
+            "absolute_persistence": 2 * q,
+            "squared_persistence": 4 * q * q,
+        },
+        (DAY, 1, 1): {
+            "matured": 1,
+            "covered": 1,
+            "signed": q,
+            "absolute": q,
+            "squared": q * q,
+            "paired": 1,
+            "absolute_paired": q,
+            "squared_paired": q * q,
+        },
+        (DAY + 1, 1, 65_535): {"matured": 1, "covered": 1, "paired": 1},
     }
     assert not any(totals(tally) for tally in sums.sources.values()), "sources are told what users saw"
 
@@ -316,6 +338,20 @@ def test_only_the_newest_days_of_errors_are_kept_for_every_role_and_model() -> N
     forget(state)
     assert {day for day, _, _ in state.errors} == {*range(1, KEPT_DAYS), KEPT_DAYS + 5}
     assert len(state.errors) == 2 * (KEPT_DAYS - 1) + 1
+
+
+def test_histograms_are_kept_for_nine_weeks_and_pairs_as_long_as_errors() -> None:
+    state, one = State.empty(SCENARIO, 0), longs(1)
+    state.histograms = {day: one for day in range(PROFILE_DAYS)}
+    state.forecasts = {(day, role, 0): one for day in range(PROFILE_DAYS) for role in (0, 1)}
+    state.pairs = {(day, 0, model): one for day in range(KEPT_DAYS) for model in (1, 2)}
+    forget(state)
+    assert (len(state.histograms), len(state.forecasts), len(state.pairs)) == (63, 126, 2 * KEPT_DAYS)
+    state.histograms[99], state.forecasts[99, 1, 1], state.pairs[999, 0, 1] = one, one, one
+    forget(state)
+    assert set(state.histograms) == {*range(1, PROFILE_DAYS), 99}
+    assert {day for day, _, _ in state.forecasts} == {*range(1, PROFILE_DAYS), 99}
+    assert {day for day, _, _ in state.pairs} == {*range(1, KEPT_DAYS), 999}
 
 
 def test_a_copied_tally_is_independent() -> None:

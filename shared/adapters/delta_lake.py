@@ -1,0 +1,142 @@
+"""The lake: everything committed, in Delta tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from shared.adapters import lake_rows, lake_schema
+from shared.adapters.commit_files import ParquetFiles
+from shared.adapters.delta_tables import DeltaTables, Options
+from shared.adapters.lake_schema import COMMITS, PREDICTIONS, READINGS, TABLES
+from shared.core.commit import Commit
+from shared.core.events import Batch
+from shared.core.scenario import Scenario
+from shared.errors import ContractBroken
+from shared.ports import Advance, LakeRows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CONTAINER_URI = "az://lake"
+Named = tuple[str, Commit]
+
+
+class DeltaLake:
+    """The tables of one scenario.
+
+    Args:
+        scenario: Its channels.
+        uri: `az://container`, or a folder.
+        options: From `delta_tables.storage_options`; not needed for a folder.
+        group_rows: About how many rows `stored` holds at once.
+    """
+
+    tables = TABLES
+
+    def __init__(
+        self, scenario: Scenario, uri: str = CONTAINER_URI, options: Options = dict, *, group_rows: int = 100_000
+    ) -> None:
+        self.scenario, self.delta, self.group_rows = scenario, DeltaTables(uri, options), group_rows
+        self.files = ParquetFiles(scenario)
+
+    @cached_property
+    def _schemas(self) -> dict[str, pa.Schema]:
+        return lake_schema.schemas(self.scenario)
+
+    def rows(self, name: str, raw: bytes, predictions: Callable[[str], bytes]) -> LakeRows:
+        """A commit's rows."""
+        return lake_rows.rows_of(self.files, name, raw, predictions)
+
+    def reached(self, table: str, apps: Sequence[str]) -> dict[str, int]:
+        """Where application transactions stand, looked at anew; those that do not exist are left out."""
+        found = self.delta.refresh(table, self._schemas[table])
+        return {app: place for app in apps if (place := found.transaction_version(app)) is not None}
+
+    def append(self, table: str, rows: Sequence[LakeRows], advances: Sequence[Advance]) -> bool:
+        """Append commits' rows to a table and move transactions on, all or nothing; False when there are no rows."""
+        import pyarrow as pa
+
+        joined = pa.concat_tables([item.tables[table] for item in rows]) if rows else ()
+        if len(joined):
+            self.delta.append(table, joined, advances)
+        return len(joined) > 0
+
+    def version(self) -> int | None:
+        """Version of the readings, which names a dataset; None without a lake."""
+        found = self.delta.opened(READINGS)
+        return None if found is None else int(found.version())
+
+    def commits(self, partition: int, start: tuple[int, int] = (0, 0)) -> list[Named]:
+        """A partition's commits that are in the lake, from an epoch and sequence number on, with names, in order."""
+        import pyarrow.compute as pc
+
+        epoch, first = start
+        later = (pc.field("epoch") > epoch) | ((pc.field("epoch") == epoch) & (pc.field("first") >= first))
+        found = self._read(COMMITS, (pc.field("partition") == partition) & later)
+        return [] if found is None else _decoded(found)
+
+    def stored(self, commits: Sequence[Named]) -> Iterator[tuple[Commit, Batch, dict[str, Any] | None]]:
+        """Commits with batch and predictions, a bounded number of rows at a time."""
+        channels = tuple(self.scenario.channel_names)
+        for group in _groups([commit for _, commit in commits], self.group_rows):
+            readings, predictions = (self._ranged(table, group) for table in (READINGS, PREDICTIONS))
+            for commit in group:
+                batch = lake_rows.batch_of(channels, commit, lake_rows.within(readings, commit))
+                yield commit, batch, lake_rows.predictions_of(commit, lake_rows.within(predictions, commit))
+
+    def merge(self, before_day: int) -> int:
+        """Merge small files of the days before one; returns how many files went."""
+        return sum(self.delta.merge(table, before_day) for table in TABLES)
+
+    def vacuum(self, retain_h: int, keep: Sequence[int]) -> int:
+        """Delete files that no version of the last hours needs, nor a version of the readings to keep."""
+        return sum(self.delta.vacuum(table, retain_h, keep if table == READINGS else ()) for table in TABLES)
+
+    def _ranged(self, table: str, group: Sequence[Commit]) -> pa.Table:
+        """Rows of commits that follow each other, sorted by sequence number and, if they have one, by position."""
+        import pyarrow.compute as pc
+
+        head, place = group[0], pc.field("sequence_number")
+        mine = (pc.field("partition") == head.partition) & (pc.field("epoch") == head.epoch)
+        found = self._read(table, mine & (place >= head.first) & (place < group[-1].next))
+        if found is None:
+            found = self._schemas[table].empty_table()
+        order = [("sequence_number", "ascending"), ("position", "ascending")]
+        return found.sort_by([key for key in order if key[0] in found.column_names])
+
+    def _read(self, table: str, where: Any) -> pa.Table | None:
+        """A table's newest rows; None when there is no such table, or none is found."""
+        import pyarrow as pa
+
+        opened = self.delta.opened(table)
+        if opened is None:
+            return None
+        found = list(self.delta.read(opened, table, where))
+        return pa.concat_tables(found) if found else None
+
+
+def _decoded(rows: pa.Table) -> list[Named]:
+    try:
+        return lake_rows.commits_of(rows)
+    except msgspec.DecodeError as error:
+        raise ContractBroken(f"lake {COMMITS}: not a commit's metadata: {error}") from error
+
+
+def _groups(commits: Iterable[Commit], limit: int) -> Iterator[list[Commit]]:
+    """Commits of the same partition and epoch that together hold about as many rows as memory may."""
+    group: list[Commit] = []
+    held = 0
+    for commit in commits:
+        rows = lake_rows.readings_in(commit) + commit.counts["predictions"]
+        other = bool(group) and (group[0].partition, group[0].epoch) != (commit.partition, commit.epoch)
+        if group and (other or held + rows > limit):
+            yield group
+            group, held = [], 0
+        group.append(commit)
+        held += rows
+    if group:
+        yield group

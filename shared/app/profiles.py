@@ -1,0 +1,129 @@
+"""Profiles of the partitions as blobs: written beside the work, read by whoever watches."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from shared.core import profile
+from shared.core.profile import Profile, Taken
+from shared.core.snapshot import rules_of
+from shared.core.state import State
+from shared.core.step import Machine
+from shared.errors import ContractBroken, PipelineError
+from shared.ports import Blobs, Clock
+
+log = logging.getLogger(__name__)
+CONTAINER = "profiles"
+INTERVAL_S = 1.0
+
+
+def name_of(partition: int) -> str:
+    """Name of a partition's profile."""
+    return f"partition={partition:02d}.profile"
+
+
+@dataclass
+class Profiles:
+    """Writes a partition's profile now and then, and reads those of all partitions.
+
+    Args:
+        machine: Scenario and features.
+        blobs: Where profiles are kept.
+        clock: Tells how long ago a profile was written.
+        beside: Runs a job off the critical path; a test may run it at once.
+        interval_s: Shortest time between two profiles of a partition.
+    """
+
+    machine: Machine
+    blobs: Blobs
+    clock: Clock
+    beside: Callable[[Callable[[], None]], object]
+    interval_s: float = INTERVAL_S
+    _due: set[int] = field(default_factory=set)
+    _busy: set[int] = field(default_factory=set)
+    _taken: dict[int, tuple[int, float]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def consider(self, state: State, *, due: bool) -> None:
+        """Take a profile of a state that was just committed, if one is due, and upload it beside the work.
+
+        Args:
+            state: The state, which may go on changing afterwards.
+            due: Whether one is wanted anyhow; one is also due when the newest day that was counted moved on. One that
+                cannot be taken now, because another is on its way or was taken a moment ago, stays due.
+        """
+        number, newest = state.partition, max(state.histograms, default=-1)
+        with self._lock:
+            day, taken_s = self._taken.get(number, (-1, -self.interval_s))
+            if due or newest != day:
+                self._due.add(number)
+            now_s = self.clock.elapsed_s()
+            if number not in self._due or number in self._busy or not now_s - taken_s >= self.interval_s:
+                return
+            self._due.discard(number)
+            self._busy.add(number)
+            self._taken[number] = newest, now_s
+        try:
+            taken = Taken.of(self.machine, state)
+            self.beside(lambda: self._upload(taken))
+        except BaseException:
+            self._end(number, again=True)
+            raise
+
+    def _upload(self, taken: Taken) -> None:
+        number, stored = taken.sums.partition, False
+        try:
+            self._write(taken.profile())
+            stored = True
+        except PipelineError as error:
+            log.warning("%s/%s was not stored, the next one will be: %s", CONTAINER, name_of(number), error)
+        finally:
+            self._end(number, again=not stored)
+
+    def _end(self, number: int, *, again: bool) -> None:
+        with self._lock:
+            self._busy.discard(number)
+            if again:
+                self._due.add(number)
+
+    def _write(self, found: Profile) -> None:
+        self.blobs.write(CONTAINER, name_of(found.partition), profile.encode(found))
+
+    def read_all(self, partitions: Iterable[int], recover: Callable[[int], State]) -> list[Profile]:
+        """Profiles of partitions, in this order; one that is missing or not usable is made anew and stored.
+
+        Args:
+            partitions: Their numbers.
+            recover: Gives a partition's state from its commits.
+
+        Raises:
+            TransientFailure: The store does not answer.
+            ContractBroken: A partition's commits cannot be read either.
+        """
+        return [self._read(number) or self._anew(recover(number)) for number in partitions]
+
+    def _read(self, number: int) -> Profile | None:
+        raw = self.blobs.read(CONTAINER, name_of(number))
+        if raw is None:
+            log.warning("%s/%s is missing and made anew from the commits", CONTAINER, name_of(number))
+            return None
+        try:
+            return self._checked(number, profile.decode(raw))
+        except ContractBroken as error:
+            log.warning("%s/%s is made anew from the commits: %s", CONTAINER, name_of(number), error)
+        return None
+
+    def _checked(self, number: int, found: Profile) -> Profile:
+        if found.partition != number:
+            raise ContractBroken(f"it is of partition {found.partition}")
+        if found.rules != rules_of(self.machine.scenario) or found.watched != self.machine.watched.names:
+            raise ContractBroken(f"it belongs to {', '.join(found.rules)}")
+        return found
+
+    def _anew(self, state: State) -> Profile:
+        found = profile.of(self.machine, state)
+        self._write(found)
+        return found

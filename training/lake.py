@@ -1,0 +1,202 @@
+"""Training history from the lake: a version of the readings is a dataset, read a bounded number of rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.adapters import lake_rows
+from shared.adapters.delta_tables import DeltaTables
+from shared.adapters.lake_schema import READINGS
+from shared.core.outcome import APPLIED, DISPOSITIONS
+from shared.core.readings import Floats, Readings
+from shared.core.ring import Hourly, hourly
+from shared.core.scenario import Scenario
+from shared.errors import ContractBroken
+from training.data import dataset_hash
+from training.files import DataRefused
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROWS_AT_ONCE = 1_000_000
+HOURS = 24
+DAY_US = 86_400_000_000
+ORDER = ("device_id", "timestamp", "partition", "epoch", "sequence_number", "position")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LakeFacts:
+    """What a history was read from.
+
+    Args:
+        version: Version of the readings.
+        rows: Readings that were applied.
+        first_minute: Oldest of them, minutes since 1970.
+        last_minute: Newest of them.
+        dataset: Name of the data by content, see `data.dataset_hash`.
+        sources: Where they came from, sorted.
+    """
+
+    version: int
+    rows: int
+    first_minute: int
+    last_minute: int
+    dataset: str
+    sources: tuple[str, ...]
+
+
+def history(
+    scenario: Scenario,
+    uri: str,
+    options: Callable[[], Mapping[str, str]],
+    version: int,
+    *,
+    rows_at_once: int = ROWS_AT_ONCE,
+) -> tuple[dict[str, Hourly], LakeFacts]:
+    """Every device's hours from the applied readings of one version, as serving folded them.
+
+    Args:
+        scenario: Channels and rules of aggregation.
+        uri: Where the lake's tables are, `az://lake` or a folder.
+        options: From `delta_tables.storage_options`.
+        version: Version of the readings.
+        rows_at_once: About how many readings are held at once; never less than the fleet sends in an hour.
+
+    Raises:
+        ContractBroken: There is no such version, or a file of it is gone or damaged.
+        DataRefused: It holds no applied reading.
+    """
+    tables = DeltaTables(uri, options)
+    opened = tables.opened(READINGS, version)
+    if opened is None:  # only without a version; kept for the type
+        raise ContractBroken(f"lake {READINGS}@{version}: there is no such table")
+    gathered, days = _Gathered(scenario), tables.rows_by_day(opened, READINGS)
+    for first, stop, wanted in _spans(days, rows_at_once):
+        found = 0
+        for low, high in _parts(first, stop, wanted, rows_at_once):
+            found += gathered.add(list(tables.read(opened, READINGS, _between(first, stop, low, high))))
+        if found != wanted:
+            span = f"days {np.datetime64(first, 'D')} to {np.datetime64(stop - 1, 'D')}"
+            raise ContractBroken(f"lake {READINGS}@{version}: {span} hold {found} rows, the log says {wanted}")
+    if not gathered.rows:
+        raise DataRefused(f"lake@{version}: holds no applied reading")
+    hours = gathered.hours()
+    return hours, gathered.facts(version, dataset_hash(hours))
+
+
+def _spans(days: Mapping[int, int], limit: int) -> Iterator[tuple[int, int, int]]:
+    """First day, day after the last, and rows of runs of days that hold no more than `limit` rows, or of single days."""
+    run: list[int] = []
+    for day in sorted(days):
+        if run and sum(days[held] for held in run) + days[day] > limit:
+            yield run[0], run[-1] + 1, sum(days[held] for held in run)
+            run = []
+        run.append(day)
+    if run:
+        yield run[0], run[-1] + 1, sum(days[held] for held in run)
+
+
+def _parts(first: int, stop: int, rows: int, limit: int) -> list[tuple[int, int]]:
+    """A run as it is, a day with too many rows by hours: an hour must not be cut, for its samples are one sum."""
+    count = min(HOURS, -(-rows // limit)) if stop == first + 1 else 1
+    edges = [first * DAY_US + (stop - first) * HOURS * part // count * (DAY_US // HOURS) for part in range(count + 1)]
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def _between(first: int, stop: int, low: int, high: int) -> Any:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    def date(day: int) -> Any:
+        return pa.scalar(day, pa.int32()).cast(pa.date32())
+
+    def when(place: int) -> Any:
+        return pa.scalar(place, pa.timestamp("us", tz="UTC"))
+
+    days = (pc.field("date") >= date(first)) & (pc.field("date") < date(stop))
+    return days & (pc.field("timestamp") >= when(low)) & (pc.field("timestamp") < when(high))
+
+
+@dataclass(slots=True)
+class _Gathered:
+    scenario: Scenario
+    rows: int = 0
+    first_minute: int = 2**31
+    last_minute: int = -1
+    devices: dict[str, _Growing] = field(default_factory=dict)
+    sources: set[str] = field(default_factory=set)
+
+    def add(self, pieces: list[pa.Table]) -> int:
+        """Fold what no later piece has hours of; returns how many rows there were, applied or not."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if not pieces:
+            return 0
+        found = pa.concat_tables(pieces)
+        applied = found.filter(pc.equal(found["disposition"], DISPOSITIONS[APPLIED]))
+        if len(applied):
+            self._fold(applied.sort_by([(name, "ascending") for name in ORDER]))
+        return len(found)
+
+    def _fold(self, rows: pa.Table) -> None:
+        minute = lake_rows.minutes_of(rows)
+        self.rows += len(rows)
+        self.first_minute = min(self.first_minute, int(minute.min()))
+        self.last_minute = max(self.last_minute, int(minute.max()))
+        self.sources.update(rows["source"].unique().to_pylist())
+        device = rows["device_id"].combine_chunks().dictionary_encode()
+        readings = Readings(
+            tuple(device.dictionary.to_pylist()),
+            device.indices.to_numpy().astype(np.int32),
+            minute,
+            rows["position"].to_numpy(),
+            lake_rows.values_of(tuple(self.scenario.channel_names), rows),
+        )
+        for name, hours in hourly(self.scenario, readings).items():
+            self.devices.setdefault(name, _Growing(hours.first_hour)).put(hours)
+
+    def hours(self) -> dict[str, Hourly]:
+        return {name: self.devices[name].hourly() for name in sorted(self.devices)}
+
+    def facts(self, version: int, dataset: str) -> LakeFacts:
+        return LakeFacts(
+            version=version,
+            rows=self.rows,
+            first_minute=self.first_minute,
+            last_minute=self.last_minute,
+            dataset=dataset,
+            sources=tuple(sorted(self.sources)),
+        )
+
+
+@dataclass(slots=True)
+class _Growing:
+    """One device's hours, appended to in the order of time."""
+
+    first_hour: int
+    length: int = 0
+    values: Floats = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    samples: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
+
+    def put(self, hours: Hourly) -> None:
+        start = hours.first_hour - self.first_hour
+        self.length = start + len(hours.values)
+        if self.length > len(self.values):
+            self._grow(max(self.length, 2 * len(self.values)), hours.values.shape[1])
+        self.values[start : self.length] = hours.values
+        self.samples[start : self.length] = hours.samples
+
+    def _grow(self, size: int, width: int) -> None:
+        values, samples = np.full((size, width), np.nan, np.float32), np.zeros(size, np.uint8)
+        values[: len(self.values)] = self.values.reshape(-1, width)
+        samples[: len(self.samples)] = self.samples
+        self.values, self.samples = values, samples
+
+    def hourly(self) -> Hourly:
+        return Hourly(self.first_hour, self.values[: self.length].copy(), self.samples[: self.length].copy())

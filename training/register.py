@@ -1,0 +1,124 @@
+"""`python -m training.register`: registers the training job's environment and component in a workspace, once.
+
+A version is the hash of what it is made of, so that running it again changes nothing, and a job that refers to a
+version always means the same code and packages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import logging
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from shared.adapters.azureml_errors import is_place, translated
+from shared.adapters.azureml_jobs import connect
+from shared.errors import PipelineError
+
+HERE = Path(__file__).resolve().parent
+CODE = HERE.parent
+INCLUDED = ("shared", "scenarios", "training")
+SUFFIXES = (".py", ".toml", ".yml", ".txt")
+IMAGE = ("Dockerfile", "requirements.txt")
+VERSION_LENGTH = 16
+FAILED = 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Register; returns 0, or 1 with the reason on standard error."""
+    given = _parser().parse_args(arguments)
+    try:
+        client = connect(given.subscription, given.resource_group, given.workspace)
+        component = register(client, given.version)
+    except PipelineError as error:
+        sys.stderr.write(f"register: {error}\n")
+        return FAILED
+    sys.stdout.write(f"AZUREML_COMPONENT={component}\n")
+    return 0
+
+
+def register(client: Any, version: str | None = None) -> str:
+    """Register what is not there yet; returns the component as `name:version`.
+
+    Args:
+        client: The workspace's client.
+        version: Version of the component, None for the hash of its code.
+
+    Raises:
+        TransientFailure: The workspace does not answer for now.
+        ConfigError: It refuses.
+    """
+    from azure.ai.ml import load_component, load_environment
+
+    logging.getLogger("azure.ai.ml._utils._experimental").setLevel(logging.ERROR)  # of parts that are not used here
+    with tempfile.TemporaryDirectory() as folder:
+        environment: Any = load_environment(HERE / "environment.yml")
+        environment.version = environment_version()
+        environment.build.path = _image_context(Path(folder))
+        _once(client.environments, environment)
+    component: Any = load_component(HERE / "component.yml")
+    component.version = version or code_version()
+    component.environment = f"azureml:{environment.name}:{environment.version}"
+    _once(client.components, component)
+    return f"{component.name}:{component.version}"
+
+
+def environment_version() -> str:
+    """Version of the environment: the hash of what its image is built from."""
+    return _hash(HERE / name for name in IMAGE)
+
+
+def code_version() -> str:
+    """Version of the component: the hash of all code that goes with it, and of its environment."""
+    files = (path for name in INCLUDED for path in (CODE / name).rglob("*") if path.suffix in SUFFIXES)
+    return _hash([*files, HERE / "Dockerfile"])
+
+
+def _hash(files: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(CODE).as_posix()}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:VERSION_LENGTH]
+
+
+def _image_context(folder: Path) -> str:
+    """The files that the image is built from alone, so that other changes of the code upload nothing."""
+    for name in IMAGE:
+        shutil.copy(HERE / name, folder / name)
+    return str(folder)
+
+
+def _once(operations: Any, asset: Any) -> None:
+    from azure.core.exceptions import ResourceNotFoundError
+
+    named = f"{asset.name}:{asset.version}"
+    with translated(f"register {named}", "AZUREML_WORKSPACE"):
+        try:
+            operations.get(asset.name, asset.version)
+            sys.stderr.write(f"{named} is registered\n")
+        except ResourceNotFoundError as error:
+            if is_place(error):
+                raise
+            sys.stderr.write(f"registering {named} ...\n")
+            operations.create_or_update(asset)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.register", description="Register the training job in an Azure ML workspace."
+    )
+    parser.add_argument("--subscription", required=True, metavar="ID", help="id of the subscription")
+    parser.add_argument("--resource-group", required=True, metavar="NAME", help="resource group of the workspace")
+    parser.add_argument("--workspace", required=True, metavar="NAME", help="the workspace")
+    parser.add_argument("--version", help="version of the component (default: the hash of its code)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
