@@ -11,6 +11,9 @@ from shared.errors import ConfigError
 HUB = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,255}")
 HUB_PARTS = {"endpoint", "sharedaccesskeyname", "sharedaccesskey"}
 SOURCES = ("EventGrid", "LogsAndContainerScan")
+CLOCKS = ("wall", "watermark")
+PLACES = ("none", "local", "azureml")
+COMPONENT = re.compile(r"[A-Za-z0-9._-]+:[A-Za-z0-9._-]+")
 NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*(\.[A-Za-z0-9-]+)+")
 ADDRESS = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9]*)?")
 
@@ -35,6 +38,17 @@ class Settings:
         snapshot_commits: Commits of a partition between two snapshots.
         batch_rows: Most readings in one commit, about.
         chunk_rows: Rows of a file read at once.
+        retain_days: Days that commits stay after they are in the lake, 0 keeps them.
+        clock: Where decisions take the time from, one of `CLOCKS`.
+        jobs: Where training jobs run, one of `PLACES`; without it none is started.
+        jobs_folder: Folder of local jobs.
+        job_events: Where a local job posts the event of its end.
+        tracking: Tracking store and model registry of MLflow.
+        subscription: Of the Azure ML workspace.
+        resource_group: Of the Azure ML workspace.
+        workspace: Azure ML workspace in which jobs run.
+        compute: Its compute cluster.
+        component: Registered training component, `name:version`.
     """
 
     scenario: str = "air_quality"
@@ -52,6 +66,17 @@ class Settings:
     snapshot_commits: int = 64
     batch_rows: int = 40_000
     chunk_rows: int = 50_000
+    retain_days: float = 0.0
+    clock: str = "wall"
+    jobs: str = "none"
+    jobs_folder: str = ".airloop/jobs"
+    job_events: str | None = None
+    tracking: str | None = None
+    subscription: str | None = None
+    resource_group: str | None = None
+    workspace: str | None = None
+    compute: str | None = None
+    component: str | None = None
 
 
 VARIABLES = {
@@ -70,13 +95,26 @@ VARIABLES = {
     "snapshot_commits": "SNAPSHOT_COMMITS",
     "batch_rows": "BATCH_ROWS",
     "chunk_rows": "CHUNK_ROWS",
+    "retain_days": "LAKE_RETAIN_DAYS",
+    "clock": "CLOCK",
+    "jobs": "JOBS",
+    "jobs_folder": "JOBS_FOLDER",
+    "job_events": "JOB_EVENTS_URL",
+    "tracking": "MLFLOW_TRACKING_URI",
+    "subscription": "AZUREML_SUBSCRIPTION",
+    "resource_group": "AZUREML_RESOURCE_GROUP",
+    "workspace": "AZUREML_WORKSPACE",
+    "compute": "AZUREML_COMPUTE",
+    "component": "AZUREML_COMPONENT",
 }
 LIMITS = {
     "model_refresh_s": (0.0, 30.0),
     "snapshot_commits": (1, 10_000),
     "batch_rows": (1, 500_000),
     "chunk_rows": (1, 500_000),
+    "retain_days": (0.0, 3650.0),
 }
+AZUREML = ("subscription", "resource_group", "workspace", "compute", "component")
 
 
 def from_env(env: Mapping[str, str], scenarios: Collection[str]) -> Settings:
@@ -148,6 +186,22 @@ def _problems(found: Settings) -> list[str]:
         ),
         f"INCOMING_SOURCE: {_shown(found.incoming_source)} is not one of {', '.join(SOURCES)}": (
             found.incoming_source not in SOURCES
+        ),
+    }
+    return [problem for problem, holds in broken.items() if holds] + _job_problems(found)
+
+
+def _job_problems(found: Settings) -> list[str]:
+    missing = [VARIABLES[name] for name in AZUREML if found.jobs == "azureml" and not getattr(found, name)]
+    broken = {
+        f"CLOCK: {_shown(found.clock)} is not one of {', '.join(CLOCKS)}": found.clock not in CLOCKS,
+        f"JOBS: {_shown(found.jobs)} is not one of {', '.join(PLACES)}": found.jobs not in PLACES,
+        f"{', '.join(missing)}: missing, JOBS=azureml needs it": bool(missing),
+        f"AZUREML_COMPONENT: {_shown(found.component)} is not of the form name:version": (
+            _unlike(COMPONENT, found.component)
+        ),
+        "JOB_EVENTS_URL: is not an http address": not (found.job_events or "http://").startswith(
+            ("http://", "https://")
         ),
     }
     return [problem for problem, holds in broken.items() if holds]

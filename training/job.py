@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from shared.adapters import package_files
@@ -15,8 +16,13 @@ from training.report import HeldOut, Report
 from training.tracking import Tracker, track
 
 
-def run(options: Options, screen: Screen) -> dict[str, Any]:
+def run(options: Options, screen: Screen, read: Callable[[Options, Screen], Prepared] = prepare) -> dict[str, Any]:
     """Train, judge and write a package, and beside it `{out}.training.json`, whose content is returned.
+
+    Args:
+        options: What to train, and where everything goes.
+        screen: Where the run reports to.
+        read: Gives the prepared rows; a step of a pipeline gives those of the step before.
 
     Raises:
         DataRefused: The data cannot be trained on.
@@ -27,7 +33,7 @@ def run(options: Options, screen: Screen) -> dict[str, Any]:
     tags = {"scenario": options.scenario.name, "code_version": options.code_version}
     with track(options.tracking_uri, options.scenario.name, tags, run_id=options.run_id) as tracker:
         screen.line(f"MLflow run {tracker.run_id} at {options.tracking_uri}")
-        prepared = prepare(options, screen)
+        prepared = read(options, screen)
         tracker.tag("dataset", prepared.dataset)
         trained = train(options.scenario, prepared.rows, prepared.folds, tracker, screen)
         tested = _test(options, prepared, trained, screen) if options.test_from is not None else None

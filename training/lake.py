@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,7 +91,7 @@ def history(
 
 
 def _spans(days: Mapping[int, int], limit: int) -> Iterator[tuple[int, int, int]]:
-    """First day, day after the last, and rows of runs of days that hold no more than `limit` rows, or of single days."""
+    """Runs of days with no more than `limit` rows, or single days: first day, day after the last, rows."""
     run: list[int] = []
     for day in sorted(days):
         if run and sum(days[held] for held in run) + days[day] > limit:
@@ -105,7 +106,7 @@ def _parts(first: int, stop: int, rows: int, limit: int) -> list[tuple[int, int]
     """A run as it is, a day with too many rows by hours: an hour must not be cut, for its samples are one sum."""
     count = min(HOURS, -(-rows // limit)) if stop == first + 1 else 1
     edges = [first * DAY_US + (stop - first) * HOURS * part // count * (DAY_US // HOURS) for part in range(count + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 def _between(first: int, stop: int, low: int, high: int) -> Any:
@@ -162,7 +163,7 @@ class _Gathered:
             self.devices.setdefault(name, _Growing(hours.first_hour)).put(hours)
 
     def hours(self) -> dict[str, Hourly]:
-        return {name: self.devices[name].hourly() for name in sorted(self.devices)}
+        return {name: self.devices.pop(name).hourly() for name in sorted(self.devices)}  # never all of them twice
 
     def facts(self, version: int, dataset: str) -> LakeFacts:
         return LakeFacts(

@@ -10,7 +10,13 @@ from shared.app.markup import Html, foreign, shorten, tag
 from shared.app.pages_style import STYLE
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-STATUS = {"done": ("Done", "good", "✓"), "refused": ("Refused", "bad", "✕"), "incomplete": ("Incomplete", "warn", "!")}
+STATUS = {
+    "done": ("Done", "good", "✓"),
+    "promoted": ("Promoted", "good", "✓"),
+    "refused": ("Refused", "bad", "✕"),
+    "incomplete": ("Incomplete", "warn", "!"),
+    "not enough data": ("Not enough data", "warn", "!"),
+}
 LONGEST_TABLE = 400
 _UNITS = {"ug/m3": "µg/m³", "mg/m3": "mg/m³", "degC": "°C", "deg": "°"}
 _MARK = Html(
@@ -37,7 +43,7 @@ def page(title: str, *sections: Html, lead: object = "", status: str = "", kind:
         title: Heading and title; may come from outside.
         sections: What follows, from `section`, `tiles` and the charts.
         lead: One or two sentences below the heading.
-        status: done, refused or incomplete, shown beside the heading.
+        status: done, promoted, refused, incomplete or not enough data, shown beside the heading.
         kind: What kind of page this is, shown beside the product's name.
         foot: Last line.
     """

@@ -307,6 +307,29 @@ def test_an_older_file_of_another_history_does_not_fit_a_file_that_was_read_befo
         warm.entries()
 
 
+def test_verifying_fetches_every_file_again_even_when_the_store_says_that_it_is_unchanged() -> None:
+    world = long_one()
+    warm = world.ledger()
+    warm.entries()
+    place = ("ledger", "air/2026-11.jsonl")
+    raw, info = world.blobs._blobs[place]
+    world.blobs._blobs[place] = (raw.replace(b"k0", b"k9", 1), info)
+    with pytest.raises(ContractBroken, match=r"air/2026-11\.jsonl line 1: hash is"):
+        warm.verify()
+
+
+def test_a_file_that_vanishes_while_it_is_read_is_named() -> None:
+    world = long_one()
+
+    def vanished(container: str, name: str, etag: str | None) -> None:
+        assert (container, etag) == ("ledger", None)
+        assert name == f"air/{FIRST}.jsonl"
+
+    world.blobs.read_changed = vanished  # type: ignore[method-assign]
+    with pytest.raises(ContractBroken, match=rf"air/{FIRST}\.jsonl: vanished while it was read"):
+        world.ledger().entries()
+
+
 def test_a_foreign_file_is_named() -> None:
     world = long_one()
     world.blobs.write("ledger", "air/notes.txt", b"")

@@ -167,8 +167,8 @@ def with_one(name: str, value: float) -> Evidence:
 
 
 BAD: dict[str, tuple[Callable[[], Evidence], Facts, set[str]]] = {
-    "worse": (lambda: challenger(1.1), FACTS, {"improvement", "confidence", "devices"}),
-    "equal": (lambda: challenger(1.0), FACTS, {"improvement", "confidence"}),
+    "worse": (lambda: challenger(1.1), FACTS, {"improvement", "confidence", "devices", "bands"}),
+    "equal": (lambda: challenger(1.0), FACTS, {"confidence"}),
     "the champion's own forecasts": (lambda: WORLD.evidence(WORLD.error(0)), FACTS, {"improvement", "confidence"}),
     "the truth itself": (lambda: WORLD.evidence(0 * WORLD.truth), FACTS,
                          {"too_good", "correlation", "coverage"}),

@@ -135,6 +135,9 @@ def test_what_the_last_completed_job_knew_counts_instead_of_what_the_champion_sa
     assert past.decide(changed(QUIET, labelled_rows=45_000)).reason == "labels"
     assert past.decide(QUIET, at=30 * DAY - 1).reason == "none"
     assert past.decide(QUIET, at=30 * DAY).reason == "schedule", "the failed one is no training"
+    past.job(signals=changed(DRIFT, labelled_rows=50_000))
+    assert past.decide(changed(QUIET, labelled_rows=54_999), at=50 * DAY - 1).reason == "none"
+    assert past.decide(changed(QUIET, labelled_rows=55_000)).reason == "labels"
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "canceled"])
