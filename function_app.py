@@ -90,6 +90,69 @@ def replay(req: func.HttpRequest) -> func.HttpResponse:
     return func.HttpResponse(json.dumps(done), mimetype="application/json")
 
 
+@app.function_name("compact_lake")
+@app.timer_trigger(arg_name="timer", schedule="0 7 * * * *")
+def compact_lake(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding needs the parameter
+    """Bring what was committed into the lake."""
+    application.loop.compact()
+
+
+@app.function_name("check_drift")
+@app.timer_trigger(arg_name="timer", schedule="0 30 3 * * *")
+def check_drift(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding needs the parameter
+    """Look for drift, isolate faulty devices, and start a training job where one is worth it."""
+    application.loop.check()
+
+
+@app.function_name("advance_rollout")
+@app.timer_trigger(arg_name="timer", schedule="0 17 * * * *")
+def advance_rollout(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding needs the parameter
+    """Let a challenger climb, wait or fall by the labels that have matured."""
+    application.loop.advance()
+
+
+@app.function_name("watch_jobs")
+@app.timer_trigger(arg_name="timer", schedule="30 */5 * * * *")
+def watch_jobs(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding needs the parameter
+    """Start what was decided, and finish what no event finished."""
+    application.loop.watch_jobs()
+
+
+@app.function_name("job_events")
+@app.event_grid_trigger(arg_name="event")
+def job_events(event: func.EventGridEvent) -> None:
+    """Take a training job's end on to the gate."""
+    # Of either schema: the binding may give a CloudEvent all the same.
+    kind = getattr(event, "event_type", None) or getattr(event, "type", None) or ""
+    topic = getattr(event, "topic", None) or getattr(event, "source", None) or ""
+    application.loop.job_event(kind, topic, event.get_json())
+
+
+@app.function_name("retrain")
+@app.route(route="retrain", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
+def retrain(req: func.HttpRequest) -> func.HttpResponse:
+    """Ask for a training job: ?reason=...&dry_run=true|false."""
+    return answer(application.loop.retrain(dict(req.params), headers(req)))
+
+
+@app.function_name("rollout")
+@app.route(route="rollout/{action}", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
+def rollout(req: func.HttpRequest) -> func.HttpResponse:
+    """Approve, promote, roll_back, pause, resume or install (?version=...); ?id=... names the request."""
+    return answer(application.loop.rollout(req.route_params["action"], dict(req.params), headers(req)))
+
+
+def answer(found: tuple[int, dict[str, Any]]) -> func.HttpResponse:
+    """A status and a body as JSON."""
+    status, body = found
+    return func.HttpResponse(json.dumps(body), status_code=status, mimetype="application/json")
+
+
+def headers(req: func.HttpRequest) -> dict[str, str]:
+    """A request's headers with lower-case names."""
+    return {name.lower(): value for name, value in req.headers.items()}
+
+
 def unwrap(events: List[func.EventHubEvent]) -> tuple[int, list[Event]] | None:
     """Partition and events of a trigger's batch; None for an event that somebody made by hand.
 

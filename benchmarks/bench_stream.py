@@ -1,9 +1,9 @@
 """A fleet's messages from the devices' hub to committed forecasts, against the bare client that only receives them.
 
-The hosts take some messages first, so that all is loaded and connected, and are then held while the hub is filled and
-the bare consumer reads it to its end. They go on from there: route, pack, send on, fold and forecast the same messages,
-two hubs and all, with the same prefetch. The bare consumer is timed once every partition has had its first batch, the
-hosts from the moment they may go on until the last forecast is committed. `python -m benchmarks.bench_stream [HOSTS]`.
+The hosts take some messages first, so that all is loaded and connected, and are then held while the hub is filled. They
+go on from there: route, pack, send on, fold and forecast, two hubs and all. When they are done and gone, the bare
+consumer reads the same hub from its beginning with the same prefetch. It is timed once every partition has had its
+first batch, the hosts from the moment they go on to the last commit. `python -m benchmarks.bench_stream [HOSTS]`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from local import send_sources
 from local.commands import SETTINGS, get
 from local.fleet import Fleet
 from local.send_sources import Bodies
-from local.send_wire import Message, Sender, place
+from local.send_wire import Message, Sender
 from local.stack import ANY_PORTS, PROJECT, Stack
 from local.workspace import DEVICES, TEMPLATE, Workspace
 from shared.adapters import scenario_files
@@ -39,7 +39,6 @@ from shared.wiring import CONTAINERS
 
 FLEET, HOURS, WARM_HOURS = 1000, 64, 4
 HOSTS = 2  # one for each core
-GROUP = "bare"  # the hosts own the partitions of theirs
 PARTITIONS = 4
 HISTORY = Fleet(stations=10, hours=40 * 24)
 PATIENT = ("--expiry-seconds", "120")  # a host that is held must find its partitions its own
@@ -72,9 +71,9 @@ def messages() -> list[Message]:
     return [Message(row.device, bodies.of(row), row.minute) for row in source.rows()]
 
 
-async def bare(connection: str, skip: dict[str, int], expected: int) -> Pace:
-    """The aio consumer on all partitions at once, doing nothing with what it gets behind `skip` messages of each."""
-    client = EventHubConsumerClient.from_connection_string(connection, GROUP, eventhub_name=DEVICES)
+async def bare(connection: str, expected: int) -> Pace:
+    """The aio consumer on all partitions at once, doing nothing with what it gets."""
+    client = EventHubConsumerClient.from_connection_string(connection, "$Default", eventhub_name=DEVICES)
     limits = json.loads((PROJECT / "host.json").read_text("utf-8"))["extensions"]["eventHubs"]
     got: Counter[str] = Counter()
     looks: list[Pace] = []
@@ -88,7 +87,7 @@ async def bare(connection: str, skip: dict[str, int], expected: int) -> Pace:
             done.set()
 
     options: dict[str, Any] = {"prefetch": limits["prefetchCount"], "max_batch_size": limits["maxEventBatchSize"]}
-    options["starting_position"] = {partition: number - 1 for partition, number in skip.items()}
+    options["starting_position"] = "-1"
     async with client:
         receiving = asyncio.create_task(client.receive_batch(take, **options))
         await asyncio.wait_for(done.wait(), DEADLINE_S)
@@ -197,38 +196,38 @@ def run(number: int = HOSTS) -> None:
 
 
 def measure(stack: Stack, hosts: Hosts, sent: list[Message]) -> None:
-    """Both sides on the same messages behind those that warmed the hosts."""
+    """Both sides on the same messages, the hosts behind those that warmed them."""
     warm = WARM_HOURS * FLEET
     with Sender(stack.eventhub, DEVICES) as sender:
         hosts.balanced()
         sender.send(sent[:warm])
         hosts.through(warm)
-        skip = Counter(str(place(message.device, PARTITIONS)) for message in sent[:warm])
         with hosts.held():
             done = Pace(*sender.send(sent[warm:]))
-            receiver = asyncio.run(bare(stack.eventhub, skip, done.readings))
             used, start = hosts.cpu_s(), time.perf_counter()
         hosts.through(len(sent))
         ours = Pace(done.readings, time.perf_counter() - start, hosts.cpu_s() - used)
-    show(stack, hosts, done, receiver, ours)
-
-
-def show(stack: Stack, hosts: Hosts, sent: Pace, receiver: Pace, ours: Pace) -> None:
-    """Print the table."""
-    count = sent.readings
-    print(f"{count:,} readings of {FLEET:,} devices, one a message; {TREES['iterations']} trees of depth", end=" ")
-    print(TREES["depth"])
-    for name, pace in (("sent", sent), ("bare consumer", receiver), ("hub to forecasts", ours)):
+    show(stack, hosts, len(sent))
+    for name in hosts.names:
+        stack.kill(name)
+    receiver = asyncio.run(bare(stack.eventhub, len(sent)))
+    for title, pace in (("sent", done), ("bare consumer", receiver), ("hub to forecasts", ours)):
         cpu = f" {pace.cpu_s / pace.readings * 1e6:6.0f} us CPU a reading" if pace.cpu_s else ""
-        print(f"{name:16} {pace.seconds:7.1f} s {pace.rate:10,.0f} readings/s{cpu}")
+        print(f"{title:16} {pace.seconds:7.1f} s {pace.rate:10,.0f} readings/s{cpu}")
     print(f"{100 * ours.rate / receiver.rate:.0f} % of the bare consumer's (goal: {GOAL}, stretch: {STRETCH})")
+
+
+def show(stack: Stack, hosts: Hosts, count: int) -> None:
+    """Print what the hosts did and used, the messages that warmed them included."""
+    print(f"{count:,} readings of {FLEET:,} devices, one a message; {TREES['iterations']} trees of depth", end=" ")
+    print(f"{TREES['depth']}; {len(hosts.names)} host(s)")
     found = hosts.batches()
     for name in ("route_events", "score_readings"):
         times, events = found[name, "batches"], found[name, "events"]
         print(f"{name:16} {times:7,} batches, {events:8,} events, {events / max(times, 1):6.1f} a batch")
-    written, every = writes(stack, found["route_events", "batches"]), count + WARM_HOURS * FLEET
-    each = ", ".join(f"{kind} {number * 1e6 / every:,.0f}" for kind, number in written.items())
-    print(f"blob writes per million readings: {sum(written.values()) * 1e6 / every:,.0f} ({each})")
+    written = writes(stack, found["route_events", "batches"])
+    each = ", ".join(f"{kind} {number * 1e6 / count:,.0f}" for kind, number in written.items())
+    print(f"blob writes per million readings: {sum(written.values()) * 1e6 / count:,.0f} ({each})")
     used = {name: Usage.of(process.pid) for name, process in stack.processes.items()}
     print("CPU seconds: " + ", ".join(f"{name} {each.cpu_s:.1f}" for name, each in used.items()), end="; ")
     print("peak memory " + ", ".join(f"{name} {used[name].peak_mb:.0f} MB" for name in hosts.names))

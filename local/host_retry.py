@@ -9,8 +9,12 @@ from typing import Any
 # the storage SDK's own retries: its first pause is 15 s, too long for an Azurite that restarts beside us
 # and Azurite is on this machine: no proxies, which the clients look for in the environment with every request
 STORAGE: dict[str, Any] = {
-    "initial_backoff": 0.2, "increment_base": 1, "random_jitter_range": 0.1, "retry_total": 3, "use_env_settings": False,
-}  # fmt: skip
+    "initial_backoff": 0.2,
+    "increment_base": 1,
+    "random_jitter_range": 0.1,
+    "retry_total": 3,
+    "use_env_settings": False,
+}
 _SPAN = re.compile(r"(?:(\d+)\.)?(\d+):(\d+):(\d+(?:\.\d+)?)")
 
 

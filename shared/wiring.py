@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 from shared.adapters import onnx_model, scenario_files
 from shared.adapters.azure_blobs import AzureBlobs
@@ -28,10 +28,14 @@ from shared.app.serving import Serving
 from shared.app.snapshots import Snapshots
 from shared.core.events import Event
 from shared.core.features import Featurizer
+from shared.core.state import State
 from shared.core.step import Machine
 from shared.errors import ConfigError, PipelineError
 from shared.ports import Blobs, Clock, Stream
 from shared.settings import Settings, from_env
+
+if TYPE_CHECKING:
+    from shared.app.loop import Loop
 
 CONTAINERS = (
     "incoming",
@@ -60,6 +64,7 @@ class Pipeline:
         road: What the routing of the devices' partitions shares, None without a devices' hub.
         route_file: Routes a dropped file.
         resubmit: Feeds dead letters back.
+        make_loop: Wires what timers, job events and people set off, when first needed.
     """
 
     machine: Machine
@@ -67,6 +72,7 @@ class Pipeline:
     filing: Filing
     route_file: RouteFile
     resubmit: Resubmit
+    make_loop: Callable[[Callable[[int], State]], Loop]
     road: Road | None = None
     routes: dict[int, RoutePartition] = field(default_factory=dict)
     partitions: dict[int, Partition] = field(default_factory=dict)
@@ -95,6 +101,11 @@ class Pipeline:
         for key in self.filing.unfinished():
             if not self.filing.finish(key):
                 self.route_file.end_again(key)
+
+    @cached_property
+    def loop(self) -> Loop:
+        """Watching, deciding, training and releasing."""
+        return self.make_loop(lambda partition: Partition(partition, self.tools).recovered())
 
     def health(self, window_s: float = views.WINDOW_S) -> dict[str, Any]:
         """What a person asks first; see `views.health`."""
@@ -146,7 +157,13 @@ def assemble(
     )
     resubmit = Resubmit(scenario=scenario, blobs=blobs, readings=stream, open_table=open_table, clock=clock)
     road = Road(scenario=scenario, blobs=blobs, devices=devices, readings=stream) if devices else None
-    return Pipeline(machine, tools, filing, route_file, resubmit, road)
+    return Pipeline(machine, tools, filing, route_file, resubmit, partial(_loop, settings, blobs, tools), road)
+
+
+def _loop(settings: Settings, blobs: Blobs, tools: Tools, recover: Callable[[int], State]) -> Loop:
+    from shared.wiring_loop import loop_of  # late: most workers never run a timer
+
+    return loop_of(settings, blobs, tools, recover)
 
 
 class Application:
@@ -188,6 +205,11 @@ class Application:
     def resubmit(self, prefix: str, reasons: Sequence[str]) -> dict[str, int]:
         """Feed dead letters back; returns records tried, accepted and kept."""
         return self.pipeline.resubmit(prefix, reasons)
+
+    @property
+    def loop(self) -> Loop:
+        """Watching, deciding, training and releasing."""
+        return self.pipeline.loop
 
     def sweep(self) -> None:
         """Finish what was left half done."""

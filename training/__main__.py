@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,13 +19,20 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from rich.console import Console
 
 from shared.adapters import scenario_files
+from shared.adapters.azure_blobs import AzureBlobs
+from shared.adapters.delta_lake import CONTAINER_URI
+from shared.adapters.delta_tables import storage_options
+from shared.core.package import VERSION
 from shared.core.scenario import Scenario, with_overrides
 from shared.errors import ConfigError, PipelineError
+from shared.ports import JOB_NAME, Blobs
+from training.storage import storage_settings
 
 if TYPE_CHECKING:
-    from training.prepare import Options
+    from training.prepare import LakeVersion, Options
 
 HOUR_S = 3600
+LAKE = re.compile(r"lake@([0-9]{1,9})")
 REFUSED, USAGE, INTERRUPTED = 1, 2, 130
 
 
@@ -55,8 +63,11 @@ def _fail(message: str, code: int) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training", description="Train a model and write its package.")
     parser.add_argument("--scenario", required=True, help="name of a scenario in scenarios/")
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument("--readings", nargs="+", type=Path, default=[], metavar="PATH", help="files, or folders of files")
+    data.add_argument("--lake", metavar="lake@VERSION", help="a version of the lake's readings; storage as for the app")
     parser.add_argument(
-        "--readings", required=True, nargs="+", type=Path, metavar="PATH", help="files, or folders of files"
+        "--lake-uri", default=CONTAINER_URI, metavar="URI", help="where the lake is (default: %(default)s), or a folder"
     )
     parser.add_argument(
         "--out", required=True, type=Path, metavar="DIR", help="folder of the package: new, or one to replace"
@@ -67,6 +78,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--test-from", metavar="DATE", help="keep out all from this time on, and report on it once")
     parser.add_argument("--zone", help="zone of timestamps without one, and of --test-from (default: the station's)")
+    parser.add_argument(
+        "--champion", metavar="VERSION", help="deployed model, whose forecasts of the time after its training go along"
+    )
+    parser.add_argument("--job", metavar="NAME", help="name of the job; needed for --publish")
+    parser.add_argument(
+        "--publish", action="store_true", help="upload package, evidence and the job's result; storage as for the app"
+    )
     parser.add_argument("--seed", type=int, metavar="N", help="seed of every random choice (default: the scenario's)")
     return parser
 
@@ -87,7 +105,40 @@ def _options(given: argparse.Namespace, environment: Mapping[str, str]) -> Optio
         test_from=test_from,
         zone=given.zone,
         run_id=environment.get("MLFLOW_RUN_ID"),
+        lake=_lake(given, environment),
+        champion=_named("--champion", given.champion, VERSION),
+        job=_named("--job", given.job, JOB_NAME),
+        publish=given.publish,
+        blobs=_blobs(given, environment),
     )
+
+
+def _lake(given: argparse.Namespace, environment: Mapping[str, str]) -> LakeVersion | None:
+    if given.lake is None:
+        return None
+    found = LAKE.fullmatch(given.lake)
+    if found is None:
+        raise ConfigError(f"--lake: {given.lake[:80]!r} is not of the form lake@VERSION")
+    from training.prepare import LakeVersion
+
+    version = int(found[1])
+    if "://" not in given.lake_uri:
+        return LakeVersion(version=version, uri=given.lake_uri)
+    return LakeVersion(version=version, uri=given.lake_uri, options=storage_options(*storage_settings(environment)))
+
+
+def _named(flag: str, value: str | None, form: re.Pattern[str]) -> str | None:
+    if value is not None and not form.fullmatch(value):
+        raise ConfigError(f"{flag}: {value[:80]!r} is not of the form {form.pattern}")
+    return value
+
+
+def _blobs(given: argparse.Namespace, environment: Mapping[str, str]) -> Blobs | None:
+    if given.publish and given.job is None:
+        raise ConfigError("--publish: needs --job NAME")
+    if not given.publish and given.champion is None:
+        return None
+    return AzureBlobs.connect(*storage_settings(environment))
 
 
 def _scenario(given: argparse.Namespace) -> Scenario:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -11,6 +12,10 @@ from shared.core.readings import Longs
 
 FIRST_SHARE = 0.4
 """Share of the rows that only ever train: the first validation needs a past long enough to have seasons."""
+
+STRETCHES_H = (168, 168, 336, 672)
+"""Hours of the recent folds, the newest first."""
+LEAST_ROWS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +44,46 @@ def rolling(as_of: Longs, horizon: int, count: int) -> tuple[Fold, ...]:
         return ()
     shares = FIRST_SHARE + (1 - FIRST_SHARE) * np.arange(count) / count
     starts = [int(as_of[int(share * len(as_of))]) for share in shares]
-    edges = [*starts, int(as_of[-1]) + 1]
-    folds = []
+    return tuple(_between(as_of, horizon, [*starts, int(as_of[-1]) + 1]))
+
+
+def _between(as_of: Longs, horizon: int, edges: Sequence[int]) -> Iterator[Fold]:
     for start, end in pairwise(edges):
         known, first, last = np.searchsorted(as_of, [start - horizon + 1, start, end])
         if known and first < last:
-            folds.append(Fold(np.arange(known), np.arange(first, last)))
-    return tuple(folds)
+            yield Fold(np.arange(known), np.arange(first, last))
+
+
+def recent(as_of: Longs, horizon: int, since: int) -> tuple[Fold, ...]:
+    """Rolling-origin folds of the time from `since` on: the newer, the shorter, for that is where a change shows first.
+
+    They validate the newest week, the one before, the two before those, the four before those, and all between these
+    and `since`. One that has fewer than 200 rows to train on is left out.
+
+    Args:
+        as_of: Hours, rising, shape (n,).
+        horizon: Hours from as_of to the truth.
+        since: First hour that is validated.
+    """
+    if not len(as_of) or since > as_of[-1]:
+        return ()
+    end = int(as_of[-1]) + 1
+    starts = [end - back for back in np.cumsum(STRETCHES_H).tolist() if end - back >= since + STRETCHES_H[0] // 2]
+    found = _between(as_of, horizon, [since, *reversed(starts), end])
+    return tuple(fold for fold in found if len(fold.train) >= LEAST_ROWS)
+
+
+def owned(folds: Sequence[Fold]) -> tuple[Fold, ...]:
+    """The folds with each row in one only: of those that validate it the one that trains on the most rows."""
+    if not folds:
+        return ()
+    ranked = sorted(folds, key=lambda fold: len(fold.train))
+    owner = np.full(1 + max(int(fold.valid[-1]) for fold in folds), -1)
+    for number, fold in enumerate(ranked):
+        owner[fold.valid] = number
+    kept = [(fold.train, fold.valid[owner[fold.valid] == number]) for number, fold in enumerate(ranked)]
+    found = [Fold(train, valid) for train, valid in kept if len(valid)]
+    return tuple(sorted(found, key=lambda fold: int(fold.valid[0])))
 
 
 def blocks(rows: int, count: int) -> tuple[Fold, ...]:

@@ -68,20 +68,30 @@ def check(interval: Interval) -> None:
         raise ContractBroken(f"interval: offsets {ends} do not hold the forecast")
 
 
-def honest_coverage(scenario: Scenario, folds: Sequence[Fold], forecast: Floats, truth: Floats) -> float:
-    """Share covered when each fold's intervals are calibrated on the other folds alone.
+def honest_bounds(
+    scenario: Scenario, folds: Sequence[Fold], forecast: Floats, truth: Floats
+) -> tuple[Floats, Floats]:
+    """Ends of intervals where each fold's are calibrated on the other folds alone; on itself where it is the only one.
 
     Args:
         scenario: Nominal share and limits.
-        folds: Folds whose `valid` rows have forecasts.
+        folds: Folds whose `valid` rows have forecasts, no row in two of them.
         forecast: Out-of-fold model outputs by row number, NaN elsewhere, shape (n,).
         truth: What came, shape (n,).
+
+    Returns:
+        Lower and upper ends by row number, NaN where no fold validates, shape (n,) each.
     """
-    covered, rows = 0.0, 0
+    ends = np.full((2, len(truth)), np.nan, np.float32)
     for fold in folds:
-        others: Longs = np.concatenate([other.valid for other in folds if other is not fold])
+        others: Longs = np.concatenate([other.valid for other in folds if other is not fold] or [fold.valid])
         interval = fit(scenario.interval, clip(scenario, forecast[others]), truth[others])
-        lower, upper = bounds(scenario, interval, clip(scenario, forecast[fold.valid]))
-        covered += coverage(lower, upper, truth[fold.valid]) * len(fold.valid)
-        rows += len(fold.valid)
-    return covered / rows
+        ends[:, fold.valid] = bounds(scenario, interval, clip(scenario, forecast[fold.valid]))
+    return ends[0], ends[1]
+
+
+def honest_coverage(scenario: Scenario, folds: Sequence[Fold], forecast: Floats, truth: Floats) -> float:
+    """Share of truths between the ends of `honest_bounds`, whose arguments these are."""
+    lower, upper = honest_bounds(scenario, folds, forecast, truth)
+    there = np.concatenate([fold.valid for fold in folds])
+    return coverage(lower[there], upper[there], truth[there])

@@ -22,7 +22,7 @@ ROWS = 2000
 def inspect(scenario: Scenario, out: Path, rows: TrainingSet) -> dict[str, Any]:
     """Load a package with all its checks, forecast some rows with it, and return its facts.
 
-    It is no score: the package has seen these rows. Scores on unseen rows stand in the manifest and go through the gate.
+    It is no score: the package has seen these rows. Scores on unseen rows stand in the manifest; the gate judges them.
 
     Args:
         scenario: The use case.

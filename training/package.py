@@ -41,6 +41,8 @@ class Facts:
     interval: Interval
     damped: Damped
     metrics: Mapping[str, float]
+    content: str = ""
+    trained_until: int = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +153,8 @@ def _manifest(facts: Facts, files: Mapping[str, bytes]) -> Manifest:
         sha256={name: hashlib.sha256(files[name]).hexdigest() for name in FILES},
         size_bytes=len(model),
         latency_ms=0.0,
+        content=facts.content,
+        trained_until=facts.trained_until,
     )
 
 

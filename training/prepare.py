@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from shared.core.features import Featurizer
 from shared.core.ring import Hourly, hourly
 from shared.core.scenario import Scenario
+from shared.ports import Blobs
 from training import data, files, folds, validate
 from training.data import TrainingSet
 from training.files import DataRefused, Inputs, Source
 from training.folds import Fold
 from training.progress import Screen
 from training.validate import Finding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LakeVersion:
+    """A version of the lake's readings.
+
+    Args:
+        version: Of the table, 0 or more.
+        uri: Where the lake's tables are, `az://lake` or a folder.
+        options: How to reach it, from `delta_tables.storage_options`.
+    """
+
+    version: int
+    uri: str
+    options: Callable[[], Mapping[str, str]] = dict
+
+    def __str__(self) -> str:
+        return f"lake@{self.version}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +51,16 @@ class Options:
         test_from: Hour since 1970 from which on everything is kept out and only reported on, None for no such span.
         zone: Zone of timestamps without one.
         run_id: MLflow run to log into, None for a new one.
+        lake: The version of the lake to train on, in place of files.
+        champion: Version of the deployed model, whose forecasts go beside the new model's.
+        job: Name of the job.
+        publish: Whether the package goes to the application's blobs.
+        blobs: The application's blobs, for `champion` and `publish`.
         limits: What the validation accepts.
     """
 
     scenario: Scenario
-    readings: Sequence[Path]
+    readings: Sequence[Path] = ()
     out: Path
     tracking_uri: str
     now: datetime
@@ -44,6 +68,11 @@ class Options:
     test_from: int | None = None
     zone: str | None = None
     run_id: str | None = None
+    lake: LakeVersion | None = None
+    champion: str | None = None
+    job: str | None = None
+    publish: bool = False
+    blobs: Blobs | None = None
     limits: validate.Limits = field(default_factory=validate.Limits)
 
 
@@ -54,7 +83,8 @@ class Prepared:
     Args:
         rows: Training rows; no truth of theirs lies in the test span.
         folds: Rows to train on and to validate on.
-        dataset: Name of the training data by content.
+        dataset: Name of the training data: the lake's version, or of files the content.
+        content: Name of the training data by content.
         sources: What each file gave.
         warnings: Of the validation of the training data; the package tells them too.
         file_warnings: About files as wholes, where the test span cannot be told apart.
@@ -64,6 +94,7 @@ class Prepared:
     rows: TrainingSet
     folds: tuple[Fold, ...]
     dataset: str
+    content: str
     sources: tuple[Source, ...]
     warnings: tuple[str, ...]
     file_warnings: tuple[str, ...]
@@ -71,11 +102,21 @@ class Prepared:
 
 
 def prepare(options: Options, screen: Screen) -> Prepared:
-    """Read the files, check them and build rows and folds.
+    """Read the files or the lake, check them and build rows and folds.
 
     Raises:
         DataRefused: The data cannot be trained on.
+        ContractBroken: The lake has no such version, or a file of it is gone or damaged.
     """
+    return _from_lake(options, options.lake, screen) if options.lake is not None else _from_files(options, screen)
+
+
+def held_out_rows(options: Options, prepared: Prepared) -> TrainingSet:
+    """Rows of the test span: the as-of hours from its first hour on whose truth has come."""
+    return data.from_history(options.scenario, Featurizer(options.scenario), prepared.history, since=options.test_from)
+
+
+def _from_files(options: Options, screen: Screen) -> Prepared:
     with screen.step("read") as step:
         inputs = files.read(
             options.readings,
@@ -90,51 +131,44 @@ def prepare(options: Options, screen: Screen) -> Prepared:
     if windows and len(inputs.readings):
         raise DataRefused("readings: long files and wide files cannot be trained on together")
     found = _from_windows(options, inputs, screen) if windows else _from_readings(options, inputs, screen)
-    return Prepared(
-        rows=found.rows,
-        folds=found.folds,
-        dataset=found.dataset,
-        sources=inputs.sources,
-        warnings=tuple(found.warnings),
-        file_warnings=tuple(file_warnings),
-        history=found.history,
-    )
+    return replace(found, sources=inputs.sources, file_warnings=tuple(file_warnings))
 
 
-def held_out_rows(options: Options, prepared: Prepared) -> TrainingSet:
-    """Rows of the test span: the as-of hours from its first hour on whose truth has come."""
-    return data.from_history(options.scenario, Featurizer(options.scenario), prepared.history, since=options.test_from)
+def _from_lake(options: Options, lake: LakeVersion, screen: Screen) -> Prepared:
+    from training.lake import history as lake_history  # late: Delta tables are not needed for files
+
+    with screen.step("read") as step:
+        history, facts = lake_history(options.scenario, lake.uri, lake.options, lake.version)
+        step.note = f"{facts.rows:,} readings of {lake}"
+    found = _from_history(options, history, [], screen)
+    return replace(found, dataset=str(lake), sources=(Source(name=str(lake), rows=facts.rows),))
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    rows: TrainingSet
-    folds: tuple[Fold, ...]
-    dataset: str
-    warnings: list[str]
-    history: dict[str, Hourly]
-
-
-def _from_readings(options: Options, inputs: Inputs, screen: Screen) -> _Found:
-    scenario, limits = options.scenario, options.limits
+def _from_readings(options: Options, inputs: Inputs, screen: Screen) -> Prepared:
     with screen.step("hours") as step:
-        history = hourly(scenario, inputs.readings)
-        seen = history if options.test_from is None else data.before(history, options.test_from)
-        step.note = f"{sum(len(h.values) for h in seen.values()):,} hours of {len(seen)} device(s) to learn from"
-    warnings = _judge(validate.check_duplicates(inputs.readings, options.test_from, limits), screen)
-    warnings += _judge(validate.check_history(scenario, seen, limits), screen)
+        history = hourly(options.scenario, inputs.readings)
+        step.note = f"{sum(len(h.values) for h in history.values()):,} hours of {len(history)} device(s)"
+    warnings = _judge(validate.check_duplicates(inputs.readings, options.test_from, options.limits), screen)
+    return _from_history(options, history, warnings, screen)
+
+
+def _from_history(options: Options, history: dict[str, Hourly], warnings: list[str], screen: Screen) -> Prepared:
+    scenario, limits = options.scenario, options.limits
+    seen = history if options.test_from is None else data.before(history, options.test_from)
+    warnings = warnings + _judge(validate.check_history(scenario, seen, limits), screen)
     with screen.step("features") as step:
-        featurizer = Featurizer(scenario)
-        rows = data.from_history(scenario, featurizer, seen, advance=step.advance)
+        rows = data.from_history(scenario, Featurizer(scenario), seen, advance=step.advance)
         step.note = f"{len(rows):,} rows of {len(rows.features)} features"
     split = folds.rolling(rows.as_of, scenario.horizon, scenario.search.folds)
     warnings += _judge(validate.check_rows(rows, split, limits), screen)
-    return _Found(rows, split, data.dataset_hash(seen), warnings, history)
+    return _prepared(rows, split, data.dataset_hash(seen), warnings, history)
 
 
-def _from_windows(options: Options, inputs: Inputs, screen: Screen) -> _Found:
+def _from_windows(options: Options, inputs: Inputs, screen: Screen) -> Prepared:
     if options.test_from is not None:
         raise DataRefused("test span: the rows of a wide file have no time; leave --test-from out")
+    if options.publish:
+        raise DataRefused("wide files: their rows have no time, so nobody could judge the model; leave --publish out")
     with screen.step("features") as step:
         rows = data.from_windows(options.scenario, Featurizer(options.scenario), inputs.windows)
         step.note = f"{len(rows):,} rows of {len(rows.features)} features"
@@ -146,7 +180,22 @@ def _from_windows(options: Options, inputs: Inputs, screen: Screen) -> _Found:
     split = folds.blocks(len(rows), options.scenario.search.folds)
     warnings = _judge(validate.check_rows(rows, split, options.limits), screen)
     warnings.insert(0, "time: rows have none, so the scores are not forecast scores")
-    return _Found(rows, split, data.dataset_hash({}, inputs.windows), warnings, {})
+    return _prepared(rows, split, data.dataset_hash({}, inputs.windows), warnings, {})
+
+
+def _prepared(
+    rows: TrainingSet, split: tuple[Fold, ...], content: str, warnings: Sequence[str], history: dict[str, Hourly]
+) -> Prepared:
+    return Prepared(
+        rows=rows,
+        folds=split,
+        dataset=content,
+        content=content,
+        sources=(),
+        warnings=tuple(warnings),
+        file_warnings=(),
+        history=history,
+    )
 
 
 def _judge(findings: Iterable[Finding], screen: Screen) -> list[str]:

@@ -1,4 +1,4 @@
-"""The end of a training job: its package beside the others, and a note that says which package came from which job."""
+"""The end of a training job: its package beside the others, its evidence, and what it says of its model."""
 
 from __future__ import annotations
 
@@ -10,43 +10,68 @@ import msgspec
 
 from shared.adapters import onnx_model, package_files
 from shared.adapters.azure_blobs import AzureBlobs
+from shared.app.completion import Result
 from shared.app.release import Release
-from shared.core import deployment
+from shared.core import deployment, gate_evidence
 from shared.core.features import Featurizer
+from shared.core.package import Manifest
 from shared.core.scenario import Scenario
-from shared.errors import ConfigError
-from shared.ports import Blobs
+from shared.errors import ConfigError, ContractBroken
+from shared.ports import JOB_NAME, Blobs
+from training import evidence, history
+from training.storage import storage_settings
 
 JOBS = "jobs"
 
 
 def publish(blobs: Blobs, scenario: Scenario, out: Path, job: str) -> str:
-    """Upload a package and then the job's note; returns the package's version. The control document stays as it is.
+    """Upload a package with what lies beside it, last the job's result; returns the package's version.
 
-    Doing it again with the same package changes nothing.
+    Until the result is there nothing has happened for anybody who reads it. A second run of a job replaces the result
+    of the first one at its very end. The control document stays as it is.
 
     Args:
         blobs: The application's blobs.
         scenario: The use case, whose features serving would compute.
-        out: Folder of the package.
+        out: Folder of the package; evidence and historic profile lie beside it.
         job: Name of the job.
 
     Raises:
-        ContractBroken: Serving would refuse the package, or another one has its version.
+        ContractBroken: Serving would refuse the package, another one has its version, or its evidence is missing.
+        ConfigError: That cannot be a job's name.
     """
+    if not JOB_NAME.fullmatch(job):
+        raise ConfigError(f"--job: {job[:80]!r} is not of the form {JOB_NAME.pattern}")
     files = package_files.read(out)
+    beside = {path: _read(path) for path in (evidence.path_of(out), history.path_of(out))}
+    judged, profile = beside.values()
+    gate_evidence.decode(judged)
     load = partial(onnx_model.load, featurizer_features=Featurizer(scenario).features)
     version = Release(blobs, load).publish(files)
     manifest = load(files).manifest
-    note = {
-        "job": job,
-        "version": version,
-        "run_id": manifest.run_id,
-        "dataset": manifest.dataset,
-        "metrics": manifest.metrics,
-    }
-    blobs.write(deployment.CONTAINER, f"{JOBS}/{job}.json", msgspec.json.encode(note))
+    blobs.write(deployment.CONTAINER, history.blob_of(manifest), profile)
+    blobs.write(deployment.CONTAINER, f"{JOBS}/{job}.npz", judged)
+    blobs.write(deployment.CONTAINER, f"{JOBS}/{job}.json", msgspec.json.encode(_result(job, manifest)))
     return version
+
+
+def _result(job: str, manifest: Manifest) -> Result:
+    return Result(
+        job=job,
+        version=manifest.version,
+        run_id=manifest.run_id,
+        dataset=manifest.dataset,
+        trained_until=manifest.trained_until,
+        parity=manifest.metrics["parity"],
+        metrics=manifest.metrics,
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ContractBroken(f"{path.name}: {error.strerror}; it should lie beside the package") from error
 
 
 def storage(env: Mapping[str, str]) -> AzureBlobs:
@@ -55,7 +80,4 @@ def storage(env: Mapping[str, str]) -> AzureBlobs:
     Raises:
         ConfigError: There is no setting.
     """
-    connection, address = env.get("STORAGE"), env.get("STORAGE__blobServiceUri")
-    if not connection and not address:
-        raise ConfigError("STORAGE__blobServiceUri (in Azure) or STORAGE (local) is missing")
-    return AzureBlobs.connect(connection, address)
+    return AzureBlobs.connect(*storage_settings(env))

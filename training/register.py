@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import logging
 import shutil
 import sys
 import tempfile
@@ -16,8 +15,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from shared.adapters.azureml_client import connect
 from shared.adapters.azureml_errors import is_place, translated
-from shared.adapters.azureml_jobs import connect
 from shared.errors import PipelineError
 
 HERE = Path(__file__).resolve().parent
@@ -55,7 +54,6 @@ def register(client: Any, version: str | None = None) -> str:
     """
     from azure.ai.ml import load_component, load_environment
 
-    logging.getLogger("azure.ai.ml._utils._experimental").setLevel(logging.ERROR)  # of parts that are not used here
     with tempfile.TemporaryDirectory() as folder:
         environment: Any = load_environment(HERE / "environment.yml")
         environment.version = environment_version()

@@ -40,8 +40,8 @@ def _pack(value: object) -> object:
     raise NotImplementedError(f"{type(value).__name__} cannot be kept")
 
 
-def _unpack(kind: type, value: Any) -> object:
-    if not issubclass(kind, np.ndarray):
-        raise NotImplementedError(f"{kind.__name__} cannot be read back")
+def _unpack(kind: Any, value: Any) -> object:
+    if getattr(kind, "__origin__", kind) is not np.ndarray:
+        raise NotImplementedError(f"{kind} cannot be read back")
     letters, shape, content = value
     return np.frombuffer(bytearray(content), dtype=np.dtype(letters)).reshape(shape)

@@ -106,7 +106,7 @@ class Supervisor:
 
     def _wait(self, child: subprocess.Popen[bytes]) -> tuple[JobState, str]:
         deadline = time.monotonic() + self._job.timeout_s
-        while not _ended(child.pid):
+        while child.poll() is None:
             if self._told_to_stop:
                 return "failed", f"the supervisor was ended by signal {self._told_to_stop}"
             if self._folder.cancel_asked():
@@ -114,15 +114,14 @@ class Supervisor:
             if time.monotonic() > deadline:
                 return "failed", f"ran longer than {self._job.timeout_s:g} s"
             time.sleep(POLL_S)
-        return ("completed" if _exit_code(child.pid) == 0 else "failed"), ""
+        return ("completed" if child.returncode == 0 else "failed"), ""
 
     def _end_group(self, child: subprocess.Popen[bytes]) -> None:
-        """End whatever the job left running; it is not reaped before, so that its group's id is still its own."""
-        deadline = time.monotonic() + self._job.grace_s
-        if not _ended(child.pid):
+        """End whatever the job left running. Its group's id stays its own as long as one of the group lives."""
+        if child.poll() is None:
             _signal(child.pid, signal.SIGTERM)
-        while not _ended(child.pid) and time.monotonic() < deadline:
-            time.sleep(POLL_S)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(self._job.grace_s)
         _signal(child.pid, signal.SIGKILL)
 
     def _in_patience(self, waited_s: float) -> bool:
@@ -176,15 +175,6 @@ def _detach() -> None:
         if os.fork():
             os._exit(0)
     os.setsid()
-
-
-def _ended(pid: int) -> bool:
-    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-
-
-def _exit_code(pid: int) -> int:
-    found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    return -1 if found is None or found.si_code != os.CLD_EXITED else found.si_status
 
 
 def _signal(group: int, number: int) -> None:

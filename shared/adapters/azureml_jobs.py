@@ -13,6 +13,7 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from shared.adapters.azureml_client import connect
 from shared.adapters.azureml_errors import is_place, translated
 from shared.errors import ConfigError
 from shared.ports import JOB_NAME, JobSpec, JobState
@@ -38,14 +39,6 @@ STATES: Mapping[str, JobState] = {
 }
 OPEN = ("queued", "running")
 NO_CHAMPION = "none"  # the value of an input may not be empty
-# the timers that submit and poll come again: no long waits inside one
-PATIENCE: Mapping[str, Any] = {
-    "retry_total": 3,
-    "retry_backoff_factor": 0.5,
-    "retry_backoff_max": 10,
-    "connection_timeout": 10,
-    "read_timeout": 60,
-}
 logger = logging.getLogger(__name__)
 
 
@@ -176,30 +169,3 @@ class AzureMlJobs:
             if self._client is None:
                 self._client = connect(*self._scope, credential=self._credential, options=self._options)
             return self._client
-
-
-def connect(
-    subscription: str,
-    resource_group: str,
-    workspace: str,
-    *,
-    credential: TokenCredential | None = None,
-    options: Mapping[str, Any] | None = None,
-) -> Any:
-    """The client of a workspace; touches no network.
-
-    Args:
-        subscription: Id of the subscription.
-        resource_group: Name of the resource group.
-        workspace: Name of the workspace.
-        credential: Identity, None for the default chain: the app's own in Azure, a person's on a laptop.
-        options: Further options of the client.
-    """
-    from azure.ai.ml import MLClient
-
-    if credential is None:
-        from azure.identity import DefaultAzureCredential
-
-        credential = DefaultAzureCredential()
-    settings = {"enable_telemetry": False, "show_progress": False, **PATIENCE, **(options or {})}
-    return MLClient(credential, subscription, resource_group, workspace, **settings)

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import logging
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from statistics import median
 
 import msgspec
-import numpy as np
 
 from shared.app.ledger import Ledger
+from shared.app.packages import Packages
 from shared.app.pages_gate import gate_report
 from shared.app.retraining import Retraining
 from shared.app.rollouts import ROLLOUT, Rollouts, begin_key
 from shared.core import deployment, gate, gate_evidence, package
-from shared.core.features import Feature
 from shared.core.gate_evidence import Evidence, Facts, Model
 from shared.core.gate_verdict import Verdict
 from shared.core.ledger import Entry, find
@@ -30,11 +27,10 @@ from shared.core.retrain_history import GATE, jobs
 from shared.core.scenario import Scenario
 from shared.core.scoring import unfitting
 from shared.errors import ContractBroken, StateConflict
-from shared.ports import Blobs, JobState, LoadModel, Registry
+from shared.ports import Blobs, JobState, Registry
 
 log = logging.getLogger(__name__)
 REPORTS = "reports"
-TIMED_RUNS = 20
 Witness = Callable[[Evidence, str], Floats]
 
 
@@ -66,25 +62,23 @@ class Completion:
 
     Args:
         scenario: Rules.
-        features: Those that this application computes.
-        blobs: Packages, evidence and reports.
+        packages: The models' packages.
+        blobs: What jobs left, and reports.
         ledger: What was done.
         retraining: Knows the jobs.
         rollouts: Where promoted versions go.
         registry: Where versions are entered.
-        load: Loads and checks a package as serving does.
         witness: Reads the truths of evidence anew from a dataset.
         today: Day since 1970 from which pairs of a new rollout count.
     """
 
     scenario: Scenario
-    features: Sequence[Feature]
+    packages: Packages
     blobs: Blobs
     ledger: Ledger
     retraining: Retraining
     rollouts: Rollouts
     registry: Registry
-    load: LoadModel
     witness: Witness
     today: Callable[[], int]
 
@@ -191,15 +185,15 @@ class Completion:
 
     def _facts(self, result: Result, champion: str | None) -> Facts:
         """What the gate's side finds out about both packages; what cannot be found out no rule lets pass."""
-        files = self._files(result.version)
+        files = self.packages.files(result.version)
         damage, latency, sha256 = "", math.nan, ""
         unknown: tuple[str, ...] = ()
         try:
             manifest = package.decode_manifest(files.get("manifest.json", b""))
             sha256 = manifest.sha256.get("model.onnx", "")
-            unknown = tuple(unfitting(self.features, manifest.features))
+            unknown = tuple(unfitting(self.packages.features, manifest.features))
             if not unknown:
-                latency = self._latency_ms(files)
+                latency = self.packages.timed(files)
         except ContractBroken as error:
             damage = str(error)
         return Facts(
@@ -213,31 +207,6 @@ class Completion:
         )
 
     def _model(self, version: str) -> Model:
-        manifest = package.decode_manifest(self._files(version).get("manifest.json", b""))
+        manifest = self.packages.manifest(version)
         until = manifest.trained_until
         return Model(version=version, sha256=manifest.sha256.get("model.onnx", ""), trained_until=until)
-
-    def latency_ms(self, version: str) -> float:
-        """Time of one forecast of a stored package, NaN when it cannot be loaded."""
-        try:
-            return self._latency_ms(self._files(version))
-        except ContractBroken as error:
-            log.warning("%s cannot be timed: %s", version, error)
-            return math.nan
-
-    def _latency_ms(self, files: Mapping[str, bytes]) -> float:
-        model = self.load(files)
-        row = np.zeros((1, len(self.features)), np.float32)
-        taken = []
-        for _ in range(TIMED_RUNS):
-            began = time.perf_counter()
-            model.predict(row)
-            taken.append((time.perf_counter() - began) * 1000)
-        return float(median(taken))
-
-    def _files(self, version: str) -> dict[str, bytes]:
-        read = {name: self.blobs.read(deployment.CONTAINER, f"{version}/{name}") for name in _NAMES}
-        return {name: raw for name, raw in read.items() if raw is not None}
-
-
-_NAMES = ("manifest.json", *package.FILES)

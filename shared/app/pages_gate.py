@@ -13,6 +13,7 @@ from shared.app.charts_parts import Role, Series
 from shared.app.charts_rows import bar_chart, dot_chart
 from shared.app.markup import Html, foreign, join, shorten, tag
 from shared.app.pages import Tile, against, callout, facts, page, pretty_unit, section, table, tiles
+from shared.core.gate_evidence import LATEST_HOUR
 from shared.core.gate_verdict import Day, Group, Improvement, Rule, Scores, Verdict
 from shared.core.readings import Doubles, Longs
 
@@ -30,9 +31,7 @@ def gate_report(verdict: Verdict, *, title: str = "") -> str:
         title: What is forecast, from the scenario.
     """
     unit, other = pretty_unit(verdict.unit), _other(verdict)
-    parts = [_trouble(verdict), _tiles(verdict, unit, other), _rules(verdict)]
-    if verdict.improvements:
-        parts.append(_gain(verdict, other))
+    parts = [_trouble(verdict), _tiles(verdict, unit, other), _gain(verdict, other), _rules(verdict)]
     for kind, head in (("device", "Device by device"), ("band", "Band by band of the value as of now")):
         groups = [group for group in verdict.groups if group.kind == kind]
         if groups:
@@ -56,7 +55,7 @@ def _lead(verdict: Verdict) -> Html:
     told = {
         "promote": "It may replace what serves: every rule holds.",
         "refuse": f"It may not serve: {len(verdict.reasons)} of {len(verdict.rules)} rules decided against it.",
-        "not enough data": "Nothing is wrong with it, but there is too little to judge it by.",
+        "not enough data": "There is too little yet to judge it by.",
     }[verdict.kind]
     return join(("Challenger compared with ", who, " on the same forecasts. ", told))
 
@@ -102,13 +101,12 @@ def _gain_tile(one: Improvement, other: str) -> Tile:
 
 
 def _rules(verdict: Verdict) -> Html:
-    parts: list[Html] = []
-    for stage, question in _STAGES.items():
-        rows = [_rule(rule) for rule in verdict.rules if rule.stage == stage]
-        if rows:
-            parts.append(table((question, "Holds", "Found", "Value", "Limit"), rows, words=3))
-    note = "A question is asked only when the one before is answered with yes. A number that is missing fails its rule."
-    return section("The rules", *parts, note=note)
+    note = (
+        "Rules of trust come first, then those of the amount, then merit: the first of these that fails decides. "
+        "A number that is missing fails its rule."
+    )
+    rows = [_rule(rule) for rule in verdict.rules]
+    return section("The rules", table(("Rule", "Value", "Limit", "Holds"), rows), note=note)
 
 
 def _rule(rule: Rule) -> list[object]:
@@ -116,7 +114,9 @@ def _rule(rule: Rule) -> list[object]:
     mark = tag("span", tag("span", sign, aria_hidden="true"), f" {word}", class_=kind)
     limit = UNKNOWN if rule.limit is None else f"{rule.limit:g}"
     value = UNKNOWN if rule.value is None else f"{rule.value:,.0f}" if abs(rule.value) >= 1000 else f"{rule.value:.4g}"
-    return [rule.name.replace("_", " "), mark, _sentence(rule.text), value, limit]
+    told = tag("div", _sentence(rule.text), class_="muted", style="font-weight:400")
+    stage = tag("span", f" · {rule.stage}", class_="muted", style="font-weight:400")
+    return [join((rule.name.replace("_", " "), stage, told)), value, limit, mark]
 
 
 def _gain(verdict: Verdict, other: str) -> Html:
@@ -191,15 +191,19 @@ def _facts(verdict: Verdict) -> Html:
         [
             ("Challenger", foreign(shorten(known.challenger.version))),
             ("Its file", tag("code", shorten(known.challenger.sha256))),
-            ("Trained until", f"{moment(known.challenger.trained_until)} UTC"),
+            ("Trained until", _hour(known.challenger.trained_until)),
             ("Champion", foreign(shorten(champion.version)) if champion else "none yet"),
             ("Its file ", tag("code", shorten(champion.sha256)) if champion else ""),
-            ("Trained until ", f"{moment(champion.trained_until)} UTC" if champion else ""),
+            ("Trained until ", _hour(champion.trained_until) if champion else ""),
             ("Size", f"{plain(_value(known.size_mb))} MB"),
             ("Scoring call", f"{plain(_value(known.latency_ms))} ms"),
             ("From the trained model", f"{_value(known.parity):.2g} {pretty_unit(verdict.unit)} at most"),
         ]
     )
+
+
+def _hour(hour: int) -> str:
+    return f"{moment(hour)} UTC" if 0 <= hour <= LATEST_HOUR else UNKNOWN
 
 
 def _score(scores: Scores | None, measure: str) -> float:

@@ -31,10 +31,10 @@ def retrain_request(
         Status and body: 202 a job was decided, 200 the answer of a dry run, 409 refused, 400 what is wrong.
     """
     reason, dry_run = params.get("reason", "").strip(), params.get("dry_run", "false")
-    actor = headers.get("x-ms-client-principal-name") or headers.get("x-actor") or "http"
+    actor, wrong_actor = _actor(headers)
     problems = [
         *_wrong("reason", reason, LONGEST_REASON),
-        *_wrong("actor", actor, LONGEST_ACTOR),
+        *wrong_actor,
         *([] if dry_run in {"true", "false"} else ["dry_run: is neither true nor false"]),
     ]
     if problems:
@@ -57,6 +57,27 @@ def retrain_request(
         log.warning("%s is not submitted yet: %s", found.job, error)
         return 202, body
     return 202, {**body, "submitted": True}
+
+
+def actor_of(headers: Mapping[str, str]) -> str:
+    """Who asks over HTTP.
+
+    Args:
+        headers: With lower-case names. `x-ms-client-principal-name` is set by the platform's sign-in; without it
+            `x-actor` counts, which anyone who holds the route's key may set.
+
+    Raises:
+        ValueError: The name is too long or not printable.
+    """
+    actor, problems = _actor(headers)
+    if problems:
+        raise ValueError("; ".join(problems))
+    return actor
+
+
+def _actor(headers: Mapping[str, str]) -> tuple[str, list[str]]:
+    actor = headers.get("x-ms-client-principal-name") or headers.get("x-actor") or "http"
+    return actor, _wrong("actor", actor, LONGEST_ACTOR)
 
 
 def _wrong(name: str, text: str, longest: int) -> list[str]:

@@ -14,7 +14,7 @@ import msgspec
 
 from shared.app.control import ControlDocument
 from shared.app.ledger import ACTOR, Ledger
-from shared.core import deployment, rollout
+from shared.core import deployment, package, rollout
 from shared.core.deployment import Deployment
 from shared.core.ledger import Entry, find
 from shared.core.profile import Merged
@@ -271,6 +271,8 @@ class Rollouts:
         return found
 
     def _package(self, version: str) -> None:
+        if not package.VERSION.fullmatch(version):
+            raise ContractBroken(f"version {version[:80]!r} is not of the form {package.VERSION.pattern}")
         if self.blobs.info(deployment.CONTAINER, f"{version}/manifest.json") is None:
             raise ContractBroken(f"there is no package {version} to deploy")
 

@@ -17,7 +17,7 @@ from shared.core.scenario import Scenario
 from shared.core.scoring import Ask, Control, Scored, bounds, clip
 from shared.core.state import CHALLENGER, CHAMPION
 from shared.errors import ContractBroken
-from shared.ports import Blobs, Clock, LoadModel, Model
+from shared.ports import BlobReader, Blobs, Clock, LoadModel, Model
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +99,32 @@ def chance(salt: str, device: str) -> float:
     return int.from_bytes(digest, "big") / 2**64
 
 
+def load_package(scenario: Scenario, blobs: BlobReader, load: LoadModel, version: str) -> Model:
+    """The model of a stored package.
+
+    Args:
+        scenario: What it must forecast.
+        blobs: Where packages stand.
+        load: Loads and checks one.
+        version: Its version.
+
+    Raises:
+        ContractBroken: A file is missing, damaged, or of another version or scenario than it should be.
+    """
+    files: dict[str, bytes] = {}
+    for name in ("manifest.json", *package.FILES):
+        raw = blobs.read(deployment.CONTAINER, f"{version}/{name}")
+        if raw is None:
+            raise ContractBroken(f"{version}/{name} is missing")
+        files[name] = raw
+    model = load(files)
+    if model.manifest.version != version:
+        raise ContractBroken(f"the package in {version}/ says it is version {model.manifest.version}")
+    if model.manifest.scenario != scenario.name:
+        raise ContractBroken(f"the package is of scenario {model.manifest.scenario!r}, not {scenario.name!r}")
+    return model
+
+
 @dataclass
 class Serving:
     """Follows `models/deployment.json`, asking at most every `refresh_s` seconds.
@@ -165,25 +191,11 @@ class Serving:
             if model is not None and model.manifest.version == version:
                 return model
         try:
-            model = self._loaded(version)
+            model = load_package(self.scenario, self.blobs, self.load, version)
         except ContractBroken as error:
             self._refuse(version, error)
             return otherwise
         log.info("model %s is loaded", version)
-        return model
-
-    def _loaded(self, version: str) -> Model:
-        files: dict[str, bytes] = {}
-        for name in ("manifest.json", *package.FILES):
-            raw = self.blobs.read(deployment.CONTAINER, f"{version}/{name}")
-            if raw is None:
-                raise ContractBroken(f"{version}/{name} is missing")
-            files[name] = raw
-        model = self.load(files)
-        if model.manifest.version != version:
-            raise ContractBroken(f"the package in {version}/ says it is version {model.manifest.version}")
-        if model.manifest.scenario != self.scenario.name:
-            raise ContractBroken(f"the package is of scenario {model.manifest.scenario!r}, not {self.scenario.name!r}")
         return model
 
     def _refuse(self, what: str, error: ContractBroken) -> None:

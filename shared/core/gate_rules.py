@@ -191,7 +191,7 @@ def _within(name: str, found: float | None, limit: float, told: str) -> Rule:
 
 def _at_least(name: str, stage: Stage, found: float, limit: float, told: str) -> Rule:
     text = f"{told}: {_shown(found)}, must be at least {limit:g}"
-    return Rule(name=name, stage=stage, holds=found >= limit, value=known(found), limit=limit, text=text)
+    return Rule(name=name, stage=stage, holds=found >= limit, value=known(found), limit=float(limit), text=text)
 
 
 def _shown(value: float) -> str:

@@ -50,7 +50,11 @@ class Damped(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`manifest.json` of a package; `features` lists [name, version] in the model's input order."""
+    """`manifest.json` of a package; `features` lists [name, version] in the model's input order.
+
+    `content` names the training data by content (older packages have none), as the same data may have two names.
+    `trained_until` is the hour (since 1970) of the last truth that the model has seen, -1 where it is not known.
+    """
 
     format: int = FORMAT
     version: str
@@ -69,6 +73,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     sha256: dict[str, str]
     size_bytes: int
     latency_ms: float
+    content: str = ""
+    trained_until: int = -1
 
 
 def decode_manifest(raw: bytes) -> Manifest:

@@ -1,68 +1,27 @@
-"""What a partition tells of its data and forecasts: counts by day that add up across partitions, and its devices."""
+"""What partitions tell of their data and forecasts: counts by day that add up across partitions, and their devices."""
 
 from __future__ import annotations
 
-import hashlib
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any
 
-import msgspec
 import numpy as np
-import numpy.typing as npt
 
-from shared.core.device_table import NAMES, DeviceTable, Lately, joined
+from shared.core.device_table import DeviceTable, joined
+from shared.core.profile_bytes import decode, encode
+from shared.core.profile_taken import Profile, Taken, of
 from shared.core.readings import Longs
 from shared.core.ring import NO_HOUR
 from shared.core.scenario import Scenario
-from shared.core.snapshot import COUNT, DIGEST_BYTES, counts_of, rules_of
-from shared.core.state import ERRORS, PAIRS, ROLES, Day, State
-from shared.core.step import Machine
+from shared.core.snapshot import rules_of
+from shared.core.state import ROLES, Day
 from shared.core.tallies import add_errors
-from shared.core.watched import CELLS, Edges, Watched
+from shared.core.watched import Edges, Watched
 from shared.errors import ContractBroken
 
-__all__ = ["DeviceTable", "Merged", "Profile", "decode", "encode", "merge", "of"]
-
-FORMAT = 1
-MAGIC = b"AIRLOOP-PROFILE\n"
-MAXIMUM_UNPACKED_BYTES = 500_000_000
-K = TypeVar("K", bound=tuple[Any, ...])
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """One partition's profile; day is the as-of day since 1970, model an index into `models`.
-
-    Args:
-        rules: What the numbers rest on, from `snapshot.rules_of`.
-        partition: Number of the partition.
-        epoch: Epoch of the state it was taken from.
-        next: First sequence number that state had not folded.
-        watched: Names and versions of the watched features, W of them.
-        edges: Edges of their bins, float64, shape (W, BINS + 1).
-        models: Model versions.
-        histograms: Counts of the champion's matured forecasts' features, int64, shape (W, BINS + 1), by day.
-        forecasts: Counts of matured forecasts, int64, shape (BINS + 1,), by (day, role, model).
-        errors: Error sums in quanta, named by `ERRORS`, by (day, role, model).
-        pairs: Sums over rows both roles forecast, named by `PAIRS`, by (day, champion's model, challenger's model).
-        devices: Its devices.
-    """
-
-    rules: list[str]
-    partition: int
-    epoch: int
-    next: int
-    watched: tuple[tuple[str, int], ...]
-    edges: Edges
-    models: list[str]
-    histograms: dict[Day, Longs]
-    forecasts: dict[tuple[Day, int, int], Longs]
-    errors: dict[tuple[Day, int, int], Longs]
-    pairs: dict[tuple[Day, int, int], Longs]
-    devices: DeviceTable
+__all__ = ["DeviceTable", "Merged", "Profile", "Taken", "decode", "encode", "merge", "of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,148 +49,6 @@ class Merged:
     errors: dict[tuple[Day, str, str], Longs]
     pairs: dict[tuple[Day, str, str], Longs]
     devices: DeviceTable
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A consistent copy of what a profile is made from; the state may go on changing afterwards."""
-
-    sums: Profile
-    lately: Lately
-
-    @classmethod
-    def of(cls, machine: Machine, state: State) -> Taken:
-        """Copy what the devices' hours tell, and share the sums, which are replaced and never changed in place."""
-        sums = Profile(
-            rules_of(machine.scenario),
-            state.partition,
-            state.epoch,
-            state.next,
-            machine.watched.names,
-            machine.watched.edges,
-            list(state.models),
-            dict(state.histograms),
-            dict(state.forecasts),
-            dict(state.errors),
-            dict(state.pairs),
-            DeviceTable.empty(len(machine.scenario.stored)),
-        )
-        return cls(sums, Lately.of(machine.scenario, state))
-
-    def profile(self) -> Profile:
-        """The profile, which takes a while with many devices."""
-        return replace(self.sums, devices=self.lately.table())
-
-
-def of(machine: Machine, state: State) -> Profile:
-    """A partition's profile."""
-    return Taken.of(machine, state).profile()
-
-
-class _Array(msgspec.Struct, frozen=True, array_like=True):
-    kind: str
-    shape: list[int]
-    data: bytes
-
-
-class _Head(msgspec.Struct, frozen=True):
-    format: int
-
-
-class _Body(msgspec.Struct, frozen=True):
-    format: int
-    rules: list[str]
-    partition: int
-    epoch: int
-    next: int
-    watched: list[tuple[str, int]]
-    edges: _Array
-    models: list[str]
-    histograms: dict[int, bytes]
-    forecasts: list[tuple[int, int, int, bytes]]
-    errors: list[tuple[int, int, int, list[int]]]
-    pairs: list[tuple[int, int, int, list[int]]]
-    device: list[str]
-    devices: dict[str, _Array]
-
-
-def encode(profile: Profile) -> bytes:
-    """A profile as bytes, with its checksum; the same profile gives the same bytes."""
-    body = _Body(
-        FORMAT,
-        profile.rules,
-        profile.partition,
-        profile.epoch,
-        profile.next,
-        list(profile.watched),
-        _packed(profile.edges),
-        profile.models,
-        {day: counts.astype(COUNT).tobytes() for day, counts in sorted(profile.histograms.items())},
-        [(*key, counts.astype(COUNT).tobytes()) for key, counts in sorted(profile.forecasts.items(), key=_key)],
-        [(*key, sums.tolist()) for key, sums in sorted(profile.errors.items(), key=_key)],
-        [(*key, sums.tolist()) for key, sums in sorted(profile.pairs.items(), key=_key)],
-        profile.devices.device,
-        {name: _packed(getattr(profile.devices, name)) for name in NAMES},
-    )
-    packed = zlib.compress(msgspec.msgpack.encode(body), level=1)
-    return MAGIC + hashlib.sha256(packed).digest() + packed
-
-
-def decode(raw: bytes) -> Profile:
-    """The profile that `encode` wrote.
-
-    Raises:
-        ContractBroken: Not a profile, damaged, or of another format.
-    """
-    start = len(MAGIC) + DIGEST_BYTES
-    if raw[: len(MAGIC)] != MAGIC:
-        raise ContractBroken("not a profile")
-    if hashlib.sha256(raw[start:]).digest() != raw[len(MAGIC) : start]:
-        raise ContractBroken(f"profile of {len(raw)} bytes is damaged: its checksum differs")
-    try:
-        unpacked = zlib.decompressobj().decompress(raw[start:], MAXIMUM_UNPACKED_BYTES)
-        found = msgspec.msgpack.decode(unpacked, type=_Head).format
-        if found != FORMAT:
-            raise ContractBroken(f"profile is of format {found}, not {FORMAT}")
-        return _profile(msgspec.msgpack.decode(unpacked, type=_Body))
-    except (zlib.error, msgspec.DecodeError, ValueError, TypeError, KeyError) as error:
-        raise ContractBroken(f"profile cannot be read: {error}") from error
-
-
-def _profile(body: _Body) -> Profile:
-    shape = (len(body.watched), CELLS)
-    return Profile(
-        body.rules,
-        body.partition,
-        body.epoch,
-        body.next,
-        tuple(body.watched),
-        _unpacked(body.edges).reshape(shape),
-        body.models,
-        {day: counts_of(raw, shape) for day, raw in body.histograms.items()},
-        {(day, role, model): counts_of(raw, shape[1:]) for day, role, model, raw in body.forecasts},
-        {(day, role, model): _sums(sums, ERRORS) for day, role, model, sums in body.errors},
-        {(day, one, two): _sums(sums, PAIRS) for day, one, two, sums in body.pairs},
-        DeviceTable(body.device, *(_unpacked(body.devices[name]) for name in NAMES)),
-    )
-
-
-def _sums(sums: list[int], names: Sequence[str]) -> Longs:
-    if len(sums) != len(names):
-        raise ContractBroken(f"{len(sums)} sums are not {', '.join(names)}")
-    return np.array(sums, np.int64)
-
-
-def _packed(array: npt.NDArray[Any]) -> _Array:
-    return _Array(array.dtype.str, list(array.shape), array.tobytes())
-
-
-def _unpacked(array: _Array) -> npt.NDArray[Any]:
-    return np.frombuffer(array.data, array.kind).reshape(array.shape).copy()
-
-
-def _key(item: tuple[K, object]) -> K:
-    return item[0]
 
 
 def merge(scenario: Scenario, profiles: Iterable[Profile]) -> Merged:

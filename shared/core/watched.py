@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -126,11 +125,6 @@ def count(places: Places) -> Longs:
 def by_key(key: Longs, places: Places) -> dict[int, Longs]:
     """Counts of the rows of each key, as `count` gives them."""
     return {int(value): count(places[key == value]) for value in np.unique(key)}
-
-
-def fits(names: Sequence[tuple[str, int]], watched: Watched) -> bool:
-    """Whether these are the features that are watched here, at the same versions and in the same order."""
-    return tuple(tuple(name) for name in names) == watched.names
 
 
 def _tailed(low: float, high: float, unit: str) -> bool:

@@ -172,6 +172,65 @@ def test_the_same_batch_gives_the_same_bytes_whoever_writes_it(outcome: Outcome)
     assert other.encode_predictions(again) == FILES.encode_predictions(outcome)
 
 
+def test_outcomes_are_the_forecasts_that_became_final(outcome: Outcome) -> None:
+    raw = FILES.encode_commit(commit_of(outcome), outcome)
+    table = FILES.outcomes(raw)
+    made, found = outcome.matured, table.to_pydict()
+    wait = SCENARIO.horizon + SCENARIO.lateness + 1
+    assert len(made) == 2 * (2 * (30 - wait) + 2 * (12 - wait)), "of each role, all whose truth cannot change any more"
+    assert found["device_id"] == [made.devices[place] for place in made.device.tolist()]
+    assert found["model_version"] == [made.models[place] for place in made.model.tolist()]
+    assert found["role"] == [("champion", "challenger")[role] for role in made.role.tolist()]
+    for name in ("as_of", "revision", "value", "lower", "upper", "truth", "latest"):
+        np.testing.assert_array_equal(np.array(found[name]), getattr(made, name), err_msg=name)
+    assert found["sequence_number"] == made.sequence.tolist()
+    text = "dictionary<values=string, indices=int32, ordered=0>"
+    assert {name: str(table.schema.field(name).type) for name in table.column_names} == {
+        "device_id": text,
+        "as_of": "int64",
+        "role": text,
+        "model_version": text,
+        "revision": "int32",
+        "value": "float",
+        "lower": "float",
+        "upper": "float",
+        "truth": "float",
+        "latest": "float",
+        "sequence_number": "int64",
+    }
+
+
+def test_a_truth_that_never_came_is_missing_among_the_outcomes() -> None:
+    rows = hourly("a", hours=14)
+    rows[4] = (*rows[4][:3], (float("nan"), 1.0, 90.0))
+    del rows[5]
+    outcome = outcome_of([("hub/0", rows)], [])
+    found = FILES.outcomes(FILES.encode_commit(commit_of(outcome), outcome)).to_pydict()
+    hours = [as_of - HOUR for as_of in found["as_of"]]
+    truths = {hour: truth == truth for hour, truth in zip(hours, found["truth"], strict=True)}
+    assert truths == {0: True, 1: False, 2: False, 3: True, 4: True, 6: True}
+    assert {hour for hour, latest in zip(hours, found["latest"], strict=True) if latest != latest} == {4}
+
+
+def test_a_commit_without_forecasts_has_outcomes_without_rows() -> None:
+    outcome = outcome_of([("hub/0", hourly())], [], lambda _: [])
+    table = FILES.outcomes(FILES.encode_commit(commit_of(outcome), outcome))
+    assert len(table) == 0
+    assert table.column_names[:3] == ["device_id", "as_of", "role"]
+
+
+def test_outcomes_are_covered_by_the_checksum_and_refused_where_there_are_none(outcome: Outcome) -> None:
+    raw = FILES.encode_commit(commit_of(outcome), outcome)
+    place = raw.index(commit_files.OUTCOMES) + 200
+    with pytest.raises(ContractBroken, match="checksum"):
+        FILES.outcomes(raw[:place] + b"A" * 4 + raw[place + 4 :])
+    with pytest.raises(ContractBroken, match="has no outcomes"):
+        FILES.outcomes(FILES.encode_predictions(outcome))
+    for hidden in (b"", b"?", b"AAAA"):
+        with pytest.raises(ContractBroken, match="outcomes of a commit cannot be read"):
+            FILES.outcomes(commit_files._write(pa.table({"a": [1]}), {commit_files.OUTCOMES: hidden}))
+
+
 def test_a_batch_without_readings_or_predictions_is_a_commit_too() -> None:
     outcome = outcome_of([], ["hub/0"], lambda _: [])
     commit, batch = FILES.decode_commit(FILES.encode_commit(commit_of(outcome), outcome))

@@ -102,9 +102,9 @@ def test_a_state_that_came_back_can_be_changed_and_the_copy_cannot() -> None:
     state.sources["hub/0"].totals += 1
     state.sources["file/x@1"].daily[17_000] += 1
     for sums in (state.errors, state.pairs, state.histograms, state.forecasts):
-        for array in sums.values():  # type: ignore[attr-defined]
+        for array in sums.values():
             array += 1
-        sums.clear()  # type: ignore[attr-defined]
+        sums.clear()
     assert snapshot.pack(body) == raw, "a copy is taken between batches and written while the next ones run"
     back = snapshot.decode(SCENARIO, raw)
     assert fields(back) == fields(filled())

@@ -342,7 +342,7 @@ def test_only_the_newest_days_of_errors_are_kept_for_every_role_and_model() -> N
 
 def test_histograms_are_kept_for_nine_weeks_and_pairs_as_long_as_errors() -> None:
     state, one = State.empty(SCENARIO, 0), longs(1)
-    state.histograms = {day: one for day in range(PROFILE_DAYS)}
+    state.histograms = dict.fromkeys(range(PROFILE_DAYS), one)
     state.forecasts = {(day, role, 0): one for day in range(PROFILE_DAYS) for role in (0, 1)}
     state.pairs = {(day, 0, model): one for day in range(KEPT_DAYS) for model in (1, 2)}
     forget(state)

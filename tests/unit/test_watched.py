@@ -15,7 +15,7 @@ from shared.adapters.scenario_files import load
 from shared.core.features import Feature, Featurizer
 from shared.core.features_block import VERSIONS
 from shared.core.readings import Floats
-from shared.core.watched import BINS, CELLS, MISSING, Watched, by_key, count, fits, forecast_edges, place, rules_of
+from shared.core.watched import BINS, CELLS, MISSING, Watched, by_key, count, forecast_edges, place, rules_of
 from tests.unit.plain_model import small
 
 SCENARIO = load("air_quality")
@@ -48,7 +48,11 @@ def test_edges_rise_from_the_lowest_to_the_highest_value() -> None:
         ("rel_humidity.latest", 100 / 512, 100 / 512),
         ("wind_dir_u.latest", 2 / 512, 2 / 512),
         ("pm25.latest", 1000 * math.sinh(6 / 512) / math.sinh(6), 1000 * (1 - math.sinh(6 * 511 / 512) / math.sinh(6))),
-        ("wind_spd.mean_24", 90 * math.sinh(6 / 512) / math.sinh(6), 90 * (1 - math.sinh(6 * 511 / 512) / math.sinh(6))),
+        (
+            "wind_spd.mean_24",
+            90 * math.sinh(6 / 512) / math.sinh(6),
+            90 * (1 - math.sinh(6 * 511 / 512) / math.sinh(6)),
+        ),
     ],
 )
 def test_what_has_a_long_tail_has_fine_bins_near_zero(name: str, first: float, last: float) -> None:
@@ -71,7 +75,9 @@ def test_a_value_falls_into_the_bin_it_begins_and_what_is_beyond_into_the_end_bi
 
 
 VALUES = arrays.arrays(
-    np.float32, st.tuples(st.integers(0, 40), st.just(15)), elements=st.floats(-2000, 2000, width=32) | st.just(math.nan)
+    np.float32,
+    st.tuples(st.integers(0, 40), st.just(15)),
+    elements=st.floats(-2000, 2000, width=32) | st.just(math.nan),
 )
 
 
@@ -110,18 +116,12 @@ def test_the_rules_name_the_version_and_the_bins_of_every_feature(monkeypatch: p
     assert "temp.mean_24 version 1 in 512 even bins from -60 to 61 degC" in other
 
 
-def test_other_features_do_not_fit() -> None:
-    assert fits(list(WATCHED.names), WATCHED)
-    assert not fits(WATCHED.names[:-1], WATCHED)
-    assert not fits((("temp.latest", 2), *WATCHED.names[1:]), WATCHED)
-
-
 def test_a_scenario_may_have_nothing_to_watch() -> None:
     @dataclasses.dataclass(frozen=True)
     class Other:
         features: tuple[Feature, ...] = (Feature("f0", 1), Feature("f1", 1))
 
     nothing = Watched.of(small(), Other())
-    assert (len(nothing), nothing.edges.shape, nothing.columns.dtype) == (0, (0, CELLS), np.int64)
+    assert (len(nothing), nothing.edges.shape, str(nothing.columns.dtype)) == (0, (0, CELLS), "int64")
     assert place(np.zeros((3, 0), np.float32), nothing.edges).shape == (3, 0)
     assert count(np.zeros((3, 0), np.uint16)).shape == (0, CELLS)

@@ -1,0 +1,42 @@
+"""What stands in where no place for training jobs or no registry is configured."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from shared.errors import ConfigError
+from shared.ports import JobSpec, JobState
+
+log = logging.getLogger(__name__)
+
+
+class NoJobs:
+    """There is no place for jobs: a decision to train stays in the ledger until there is one."""
+
+    def submit(self, spec: JobSpec) -> None:
+        """Refuse.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise ConfigError(f"{spec.name} cannot be started: JOBS is none, set it to local or azureml")
+
+    def status(self, _name: str) -> JobState | None:
+        """No job is known."""
+        return None
+
+    def cancel(self, _name: str) -> None:
+        """Nothing to stop."""
+
+
+class NoRegistry:
+    """Versions are entered nowhere but in the ledger."""
+
+    def register(self, _version: str, _run_id: str, _tags: Mapping[str, str]) -> str:
+        """No number."""
+        return ""
+
+    def mark(self, version: str, status: str) -> None:
+        """Only told."""
+        log.info("%s: %s", version, status)

@@ -1,0 +1,249 @@
+"""What stood behind one forecast, and whether the same step on the same state gives the same bits again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from platform import python_version
+from typing import Any
+
+import numpy as np
+
+from shared.app.explanation import (
+    CommitFacts,
+    Compared,
+    DeploymentFacts,
+    Explanation,
+    FeatureFacts,
+    Forecast,
+    ModelFacts,
+    ReadingFacts,
+    Window,
+)
+from shared.app.forecast_name import ForecastName, hour_text, time_text
+from shared.app.past import Before, Found, Past
+from shared.app.replay import control_of
+from shared.app.serving import Answering, load_package
+from shared.core.features import Featurizer
+from shared.core.outcome import DISPOSITIONS, Outcome
+from shared.core.package import Manifest
+from shared.core.readings import Floats, Longs
+from shared.core.scoring import Ask, Control, Scored
+from shared.core.state import ROLES
+from shared.core.step import Machine, step
+from shared.errors import ContractBroken
+from shared.ports import LoadModel, Model
+
+COMPARED = ("value", "lower", "upper")
+RUNTIME = ("numpy", "onnxruntime")
+MINUTES = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Explain:
+    """Looks a forecast up, rebuilds the state before its commit, and takes the step again with the real model.
+
+    Args:
+        past: What was committed.
+        load: Loads and checks a package as serving does.
+    """
+
+    past: Past
+    load: LoadModel
+
+    def __call__(self, wanted: ForecastName) -> Explanation:
+        """What stood behind a forecast.
+
+        Raises:
+            ContractBroken: There is no such forecast, what it rests on is gone or damaged, or the step does not make
+                it due again; the message names what.
+        """
+        found = self.past.find(wanted)
+        version, commit = str(found.column("model_version")), found.step.commit
+        try:
+            model = load_package(self.past.machine.scenario, self.past.blobs, self.load, version)
+        except ContractBroken as error:
+            raise ContractBroken(f"model {version} made it, but its package cannot be used: {error}") from error
+        before = self.past.before(found.step)
+        taken = self._again(found, before, model)
+        compared = [_compared(name, found.column(name), taken.row[name]) for name in COMPARED]
+        revision = int(taken.row["revision"])
+        why = _why(compared, int(found.column("revision")), revision)
+        return Explanation(
+            forecast=_forecast(found),
+            agrees=not why,
+            why=why,
+            compared=compared,
+            recomputed_revision=revision,
+            commit=_commit(found, before),
+            deployment=DeploymentFacts(
+                champion=commit.champion, challenger=commit.challenger, quarantine=list(commit.quarantine)
+            ),
+            model=_model(model.manifest),
+            features=self._features(model.manifest, taken.features),
+            readings=self._readings(found, taken.outcome),
+            window=self._window(int(found.column("as_of")), taken.window),
+            runtime={"python": python_version(), **{name: metadata.version(name) for name in RUNTIME}},
+        )
+
+    def _again(self, found: Found, before: Before, model: Model) -> _Taken:
+        """Take the step of the forecast's commit again."""
+        scenario, role = self.past.machine.scenario, ROLES.index(found.column("role"))
+        seen = _Seen(self.past.machine.featurizer)
+        device, as_of = str(found.column("device_id")), int(found.column("as_of"))
+        scorer = _Watched(Answering(scenario, Control(), model), role, seen, device, as_of)
+        item = found.step
+        outcome = step(Machine(scenario, seen), before.state, item.batch, control_of(item.commit), scorer)
+        made = outcome.predictions
+        rows = [row for row in np.flatnonzero(made.as_of == as_of).tolist() if made.device[row] == device]
+        if not rows or scorer.window is None:
+            raise ContractBroken(f"commits/{item.name}: taken again, its step does not make this forecast due")
+        row = {name: getattr(made, name)[rows[0]] for name in (*COMPARED, "revision")}
+        return _Taken(outcome, row, scorer.features, scorer.window)
+
+    def _features(self, manifest: Manifest, row: Floats) -> list[FeatureFacts]:
+        places = {feature.name: place for place, feature in enumerate(self.past.machine.featurizer.features)}
+        return [
+            FeatureFacts(name=name, version=version, value=_known(row[places[name]]))
+            for name, version in manifest.features
+        ]
+
+    def _readings(self, found: Found, outcome: Outcome) -> list[ReadingFacts]:
+        scenario, batch, as_of = self.past.machine.scenario, found.step.batch, int(found.column("as_of"))
+        hour = batch.minute.astype(np.int64) // MINUTES
+        near = (hour > as_of - scenario.history) & (hour < as_of + scenario.horizon)
+        mine = np.array([name == found.column("device_id") for name in batch.devices], bool)
+        return [
+            ReadingFacts(
+                time=time_text(int(batch.minute[row]) * MINUTES * 1000),
+                sequence=int(batch.sequence[row]),
+                source=batch.sources[batch.source[row]],
+                position=int(batch.position[row]),
+                disposition=DISPOSITIONS[outcome.disposition[row]],
+                values=dict(zip(scenario.channel_names, map(_known, batch.values[row]), strict=True)),
+            )
+            for row in np.flatnonzero(near & mine[batch.device]).tolist()
+        ]
+
+    def _window(self, as_of: int, values: Floats) -> Window:
+        scenario = self.past.machine.scenario
+        hours = [hour_text(as_of - back) for back in reversed(range(scenario.history))]
+        return Window(
+            columns=list(scenario.stored), hours=hours, values=[[_known(cell) for cell in row] for row in values]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A step taken again: its outcome, the forecast's numbers, its features, its window (hours, columns)."""
+
+    outcome: Outcome
+    row: Mapping[str, Any]
+    features: Floats
+    window: Floats
+
+
+class _Seen(Featurizer):
+    """A featurizer that keeps the windows it was given."""
+
+    def __init__(self, inner: Featurizer) -> None:
+        self._inner = inner
+        self.features = inner.features
+        self.windows: list[Floats] = []
+
+    def matrix(self, window: Floats, as_of: Longs) -> Floats:
+        """What the inner one gives."""
+        self.windows.append(window)
+        return self._inner.matrix(window, as_of)
+
+
+@dataclass
+class _Watched:
+    """A scorer that answers for one role with the real model, and keeps what the last answer for one forecast saw.
+
+    The whole batch is asked, as it was then: a model may round differently for other numbers of rows.
+    """
+
+    answering: Answering
+    role: int
+    seen: _Seen
+    device: str
+    as_of: int
+    window: Floats | None = None
+    features: Floats = field(default_factory=lambda: np.empty(0, np.float32))
+
+    def __call__(self, ask: Ask) -> Sequence[Scored]:
+        self.seen.windows.clear()
+        matrix = ask.matrix()
+        rows = [row for row in np.flatnonzero(ask.as_of == self.as_of).tolist() if ask.device[row] == self.device]
+        for row in rows:
+            self.features = matrix[row].copy()
+            self.window = np.concatenate([each.transpose(2, 0, 1) for each in self.seen.windows])[row]
+        assert self.answering.champion is not None  # noqa: S101 - the caller loaded it
+        numbers = self.answering.forecast(matrix)
+        served = np.ones(len(matrix), bool)
+        return [Scored(self.role, self.answering.champion.manifest.version, *numbers, served)]
+
+
+def _compared(name: str, stored: Any, recomputed: Any) -> Compared:
+    ours, theirs = np.float32(recomputed), np.float32(stored)
+    bits = [each.view(np.uint32) for each in (theirs, ours)]
+    return Compared(
+        name=name,
+        stored=float(theirs),
+        recomputed=float(ours),
+        stored_bits=f"{int(bits[0]):08x}",
+        recomputed_bits=f"{int(bits[1]):08x}",
+        agrees=bool(bits[0] == bits[1]),
+        apart=float(ours) - float(theirs),
+    )
+
+
+def _why(compared: Sequence[Compared], stored: int, revision: int) -> str:
+    parts = [f"{each.name} differs by {each.apart:+.9g}" for each in compared if not each.agrees]
+    if stored != revision:
+        parts.append(f"revision is {revision}, not {stored}")
+    return ", ".join(parts)
+
+
+def _forecast(found: Found) -> Forecast:
+    return Forecast(
+        device=str(found.column("device_id")),
+        as_of=hour_text(int(found.column("as_of"))),
+        target_time=hour_text(int(found.column("target_time"))),
+        value=float(found.column("value")),
+        lower=float(found.column("lower")),
+        upper=float(found.column("upper")),
+        category=str(found.column("category")),
+        model=str(found.column("model_version")),
+        role=str(found.column("role")),
+        served=bool(found.column("served")),
+        revision=int(found.column("revision")),
+        sequence=int(found.column("sequence_number")),
+    )
+
+
+def _commit(found: Found, before: Before) -> CommitFacts:
+    commit = found.step.commit
+    return CommitFacts(
+        name=found.step.name,
+        partition=commit.partition,
+        epoch=commit.epoch,
+        first=commit.first,
+        next=commit.next,
+        predictions=commit.predictions or "",
+        enqueued_at=time_text(commit.enqueued_ms),
+        begin=before.begin,
+        folded=before.folded,
+        from_lake=before.from_lake,
+    )
+
+
+def _model(manifest: Manifest) -> ModelFacts:
+    names = ModelFacts.__struct_fields__
+    return ModelFacts(**{name: getattr(manifest, name) for name in names})
+
+
+def _known(value: Any) -> float | None:
+    return None if np.isnan(value) else float(value)

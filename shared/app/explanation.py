@@ -1,0 +1,138 @@
+"""What stood behind one forecast, as a value that is JSON as it stands; hours and times are ISO 8601 in UTC."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Forecast(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored prediction row; hours as ISO 8601."""
+
+    device: str
+    as_of: str
+    target_time: str
+    value: float
+    lower: float
+    upper: float
+    category: str
+    model: str
+    role: str
+    served: bool
+    revision: int
+    sequence: int
+
+
+class CommitFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The commit that made it due, and where the state before it came from.
+
+    Args:
+        name: The commit's name.
+        predictions: The blob that holds the row.
+        enqueued_at: Newest enqueued time of its events, also when it was scored.
+        begin: Snapshot from which the state before it was rebuilt, "" for the partition's first commit.
+        folded: Commits folded since that snapshot.
+        from_lake: How many of these came from the lake.
+    """
+
+    name: str
+    partition: int
+    epoch: int
+    first: int
+    next: int
+    predictions: str
+    enqueued_at: str
+    begin: str
+    folded: int
+    from_lake: int
+
+
+class DeploymentFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Who served when it was committed."""
+
+    champion: str | None
+    challenger: str | None
+    quarantine: list[str]
+
+
+class ReadingFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """A reading of the device in that commit; missing values are null."""
+
+    time: str
+    sequence: int
+    source: str
+    position: int
+    disposition: str
+    values: dict[str, float | None]
+
+
+class Window(msgspec.Struct, frozen=True, kw_only=True):
+    """The hours the features were computed from, oldest first; missing values are null.
+
+    Args:
+        columns: Names of the columns.
+        hours: As-of hours, ISO 8601, length history.
+        values: Rows of hours, length history, each as long as `columns`.
+    """
+
+    columns: list[str]
+    hours: list[str]
+    values: list[list[float | None]]
+
+
+class FeatureFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """An input of the model, in its order; a missing value is null."""
+
+    name: str
+    version: int
+    value: float | None
+
+
+class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the model's package says of itself."""
+
+    version: str
+    run_id: str
+    dataset: str
+    code_version: str
+    created: str
+    training_start: str
+    training_end: str
+    rows: int
+    metrics: dict[str, float]
+
+
+class Compared(msgspec.Struct, frozen=True, kw_only=True):
+    """One number of the row, stored and recomputed, with its bits in hexadecimal; `apart` is the difference."""
+
+    name: str
+    stored: float
+    recomputed: float
+    stored_bits: str
+    recomputed_bits: str
+    agrees: bool
+    apart: float
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """What stood behind a forecast.
+
+    Args:
+        agrees: Whether the recomputation gave the same revision and bit for bit the same numbers.
+        why: What differs, "" when nothing does.
+        recomputed_revision: Revision that the recomputed forecast got.
+        readings: The device's readings in that commit that lie in the window or before the target hour.
+        runtime: Versions that the recomputation ran on; other ones may round differently.
+    """
+
+    forecast: Forecast
+    agrees: bool
+    why: str
+    compared: list[Compared]
+    recomputed_revision: int
+    commit: CommitFacts
+    deployment: DeploymentFacts
+    model: ModelFacts
+    features: list[FeatureFacts]
+    readings: list[ReadingFacts]
+    window: Window
+    runtime: dict[str, str]

@@ -1,0 +1,137 @@
+"""The loop's slow half: what timers, job events and people set off; every call may come twice or to two workers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from shared.app.completion import Completion
+from shared.app.lake import Compaction
+from shared.app.monitor import Monitor
+from shared.app.profiles import Profiles
+from shared.app.retrain_request import actor_of, retrain_request
+from shared.app.retraining import Retraining
+from shared.app.rollouts import Rollouts
+from shared.core import job_events, profile
+from shared.core.profile import Merged
+from shared.core.scenario import Scenario
+from shared.core.state import State
+from shared.errors import PipelineError, TransientFailure
+
+log = logging.getLogger(__name__)
+HOURS = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loop:
+    """Watching, deciding, training and releasing.
+
+    Args:
+        scenario: Its rules.
+        profiles: What the partitions tell.
+        partitions: How many there are.
+        recover: A partition's state from its commits, where its profile is unusable.
+        reach: Told of the newest hour of the data.
+        compaction: Fills the lake.
+        monitor: Checks for drift and quality.
+        retraining: Decides and starts jobs.
+        completion: Takes ended jobs on.
+        rollouts: The ladder.
+        topics: Where events of our jobs come from.
+        trains: Whether there is a place for training jobs; without one decisions are only told.
+    """
+
+    scenario: Scenario
+    profiles: Profiles
+    partitions: Callable[[], int]
+    recover: Callable[[int], State]
+    reach: Callable[[int], None]
+    compaction: Compaction
+    monitor: Monitor
+    retraining: Retraining
+    completion: Completion
+    rollouts: Rollouts
+    topics: tuple[str, ...]
+    trains: bool
+
+    def merged(self) -> Merged:
+        """All partitions' profiles added up."""
+        found = profile.merge(self.scenario, self.profiles.read_all(range(self.partitions()), self.recover))
+        if found.newest_hour >= 0:
+            self.reach(found.newest_hour)
+        return found
+
+    def compact(self) -> dict[str, int]:
+        """Bring what was committed into the lake."""
+        self.merged()  # for the clock, which decides which days are over
+        return self.compaction.run()
+
+    def check(self) -> dict[str, Any]:
+        """Look for drift and quality, isolate faulty devices, and start a training job where one is worth it."""
+        merged = self.merged()
+        found, signals = self.monitor.check(merged)
+        considered = self.retraining.consider(signals, dry_run=not self.trains)
+        if self.trains:
+            self.retraining.launch()
+        return {"verdict": found.kind, "launch": considered.decision.launch, "job": considered.job}
+
+    def watch_jobs(self) -> list[str]:
+        """Start what was decided and not started, and finish what events left undone."""
+        self.merged()
+        if self.trains:
+            self.retraining.launch()
+        return self.completion.reconcile()
+
+    def advance(self) -> dict[str, Any]:
+        """Look at the labels that have matured and take the rollout's next step."""
+        step = self.rollouts.tick(self.merged())
+        return {} if step is None else {"kind": step.kind, "share": step.share, "reasons": list(step.reasons)}
+
+    def job_event(self, kind: str, topic: str, data: object) -> bool:
+        """Take the event of a job's end; False when it is none of ours, or says nothing of an end."""
+        found = job_events.ended(kind, topic, data, experiment=self.scenario.name, topics=self.topics)
+        if isinstance(found, str):
+            log.warning("an event is left alone: %s", found)
+            return False
+        self.merged()
+        return self.completion.ended(found.job, found.state, found.job) is not None
+
+    def retrain(self, params: Mapping[str, str], headers: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
+        """A person asks for a training job; see `retrain_request`."""
+        merged = self.merged()
+        return retrain_request(self.retraining, lambda: self.monitor.signals(merged), params, headers)
+
+    def rollout(self, action: str, params: Mapping[str, str], headers: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
+        """A person approves, promotes, rolls back, pauses, resumes, or installs a version.
+
+        Args:
+            action: What, or "install" with the parameter `version`.
+            params: `version` for install; `id` names the request, so that a repeated one changes nothing.
+            headers: With lower-case names; see `retrain_request.actor_of`.
+
+        Returns:
+            Status and body: 200 where the rollout stands then, 400, 409 or 503 what is wrong.
+        """
+        try:
+            actor = actor_of(headers)
+        except ValueError as error:
+            return 400, {"error": str(error)}
+        day, key = self.today(), params.get("id") or f"{self.rollouts.stand()[1]}"
+        try:
+            if action == "install":
+                stand = self.rollouts.install(params.get("version", ""), day, actor, key)
+            else:
+                stand = self.rollouts.request(action, day, actor, key)
+        except TransientFailure as error:
+            return 503, {"error": str(error)}
+        except PipelineError as error:
+            return 409, {"error": str(error)}
+        return 200, msgspec.to_builtins(stand)
+
+    def today(self) -> int:
+        """Day since 1970 that the newest reading belongs to."""
+        return max(self.merged().newest_hour, 0) // HOURS

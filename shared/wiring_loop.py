@@ -1,0 +1,119 @@
+"""The composition root of the loop's slow half: lake, watching, decisions, jobs and release."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from shared.adapters import onnx_model
+from shared.adapters.clock import WallClock, WatermarkClock
+from shared.adapters.delta_lake import DeltaLake
+from shared.adapters.delta_tables import storage_options
+from shared.adapters.lake_truth import LakeTruth
+from shared.adapters.no_jobs import NoJobs, NoRegistry
+from shared.app.completion import Completion
+from shared.app.control import ControlDocument
+from shared.app.lake import Compaction
+from shared.app.ledger import Ledger
+from shared.app.loop import Loop
+from shared.app.monitor import Monitor
+from shared.app.packages import Packages
+from shared.app.partition import Tools
+from shared.app.retraining import Retraining
+from shared.app.rollouts import Rollouts
+from shared.core.state import State
+from shared.ports import Blobs, Clock, Jobs, Registry
+from shared.settings import Settings
+
+PASSED = ("STORAGE", "STORAGE__blobServiceUri", "MLFLOW_TRACKING_URI")
+
+
+def clock_of(settings: Settings) -> WallClock:
+    """The clock that decisions take their time from."""
+    return WatermarkClock() if settings.clock == "watermark" else WallClock()
+
+
+def jobs_of(settings: Settings, clock: Clock) -> Jobs:
+    """Where training jobs run."""
+    if settings.jobs == "local":
+        from shared.adapters.local_jobs import LocalJobs
+
+        return LocalJobs(Path(settings.jobs_folder), settings.job_events or "", clock)
+    if settings.jobs == "azureml":
+        from shared.adapters.azureml_jobs import AzureMlJobs
+
+        passed = {name: os.environ[name] for name in PASSED if name in os.environ and name != "STORAGE"}
+        return AzureMlJobs(
+            str(settings.subscription),
+            str(settings.resource_group),
+            str(settings.workspace),
+            compute=str(settings.compute),
+            component=str(settings.component),
+            environment=passed,
+        )
+    return NoJobs()
+
+
+def topics_of(settings: Settings, scenario: str) -> tuple[str, ...]:
+    """Where events of our jobs come from."""
+    if settings.jobs != "azureml":
+        return (f"local/{scenario}",)
+    group = f"/subscriptions/{settings.subscription}/resourceGroups/{settings.resource_group}"
+    return (f"{group}/providers/Microsoft.MachineLearningServices/workspaces/{settings.workspace}",)
+
+
+def registry_of(settings: Settings, scenario: str) -> Registry:
+    """Where model versions are entered."""
+    if not settings.tracking:
+        return NoRegistry()
+    from shared.adapters.mlflow_registry import MlflowRegistry
+
+    return MlflowRegistry(scenario, settings.tracking)
+
+
+def loop_of(settings: Settings, blobs: Blobs, tools: Tools, recover: Callable[[int], State]) -> Loop:
+    """Wire the slow half to given stores; touches none of them.
+
+    Args:
+        settings: The application's.
+        blobs: Its blobs.
+        tools: What the partitions share.
+        recover: A partition's state from its commits.
+    """
+    machine, clock = tools.machine, clock_of(settings)
+    scenario = machine.scenario
+    load = partial(onnx_model.load, featurizer_features=machine.featurizer.features)
+    lake = DeltaLake(scenario, options=storage_options(settings.storage, settings.storage_url))
+    ledger = Ledger(scenario.name, blobs, clock)
+    control, registry = ControlDocument(blobs), registry_of(settings, scenario.name)
+    # a job's own hours pass on the wall, wherever decisions take their time from
+    retraining = Retraining(scenario, ledger, jobs_of(settings, WallClock()), clock)
+    packages = Packages(blobs, load, machine.featurizer.features)
+    rollouts = Rollouts(scenario, blobs, ledger, control, packages.latency_ms, registry.mark)
+    completion = Completion(
+        scenario=scenario,
+        packages=packages,
+        blobs=blobs,
+        ledger=ledger,
+        retraining=retraining,
+        rollouts=rollouts,
+        registry=registry,
+        witness=LakeTruth(scenario, lake.delta),
+        today=lambda: clock.now_ms() // 86_400_000,
+    )
+    return Loop(
+        scenario=scenario,
+        profiles=tools.profiles,
+        partitions=tools.stream.partitions,
+        recover=recover,
+        reach=clock.reach if isinstance(clock, WatermarkClock) else lambda _: None,
+        compaction=Compaction(scenario=scenario, blobs=blobs, lake=lake, clock=clock, retain_days=settings.retain_days),
+        monitor=Monitor(scenario, blobs, ledger, control, lake),
+        retraining=retraining,
+        completion=completion,
+        rollouts=rollouts,
+        topics=topics_of(settings, scenario.name),
+        trains=settings.jobs != "none",
+    )

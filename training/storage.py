@@ -1,0 +1,21 @@
+"""Where the application's storage is, from the settings of the application."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from shared.errors import ConfigError
+from shared.settings import VARIABLES
+
+
+def storage_settings(env: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """Connection string (local) and address of the blob service (in Azure), one of which is there.
+
+    Raises:
+        ConfigError: There is neither.
+    """
+    names = VARIABLES["storage"], VARIABLES["storage_url"]
+    connection, address = (env.get(name, "").strip() or None for name in names)
+    if connection is None and address is None:
+        raise ConfigError(f"{names[1]} (in Azure) or {names[0]} (local) is missing")
+    return connection, address
