@@ -28,7 +28,7 @@ from shared.core.readings import Floats
 from shared.core.state import State
 
 T = TypeVar("T")
-DEVICES, HOURS = 10_000, 300  # more hours than a ring holds
+DEVICES, HOURS = 10_000, 160  # more hours than a ring holds
 PATTERN = Fleet(stations=100, hours=HOURS + 10)
 HISTORY = Fleet(stations=10, hours=40 * 24)
 AT_ONCE = 1000  # devices in one batch of the history

@@ -101,8 +101,13 @@ def refit(rows: TrainingSet, folds: Sequence[Fold], fitted: Fitted, *, seed: int
     """Train the winner on all rows, with modestly more trees for there being more rows than the folds had."""
     more = len(rows) / float(np.mean([len(fold.train) for fold in folds]))
     trees = max(1, round(fitted.trees * min(GROWTH_LIMIT, more**GROWTH)))
-    model = _regressor(fitted.params, trees, seed)
-    model.fit(_pool(rows, np.arange(len(rows))))
+    return fit(rows, np.arange(len(rows)), fitted.params, trees, seed=seed)
+
+
+def fit(rows: TrainingSet, index: Longs, params: Params, trees: int, *, seed: int) -> CatBoostRegressor:
+    """Train a candidate with a given number of trees on some rows."""
+    model = _regressor(params, trees, seed)
+    model.fit(_pool(rows, index))
     return model
 
 

@@ -120,7 +120,7 @@ class LocalJobs:
 
     def _supervise(self, folder: JobFolder) -> None:
         """Start the supervisor, which returns once it holds its lock and goes on in the background."""
-        environment = self._environment
+        environment = self._environment | {WEBHOOK: self._webhook}
         with (folder.path / LOG).open("ab") as log:
             try:
                 done = subprocess.run(  # noqa: S603 - ourselves

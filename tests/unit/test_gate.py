@@ -24,6 +24,7 @@ from shared.core.gate_rules import RULES
 from shared.core.gate_verdict import Verdict
 from shared.core.gate_verdict import decode as read_verdict
 from shared.core.gate_verdict import encode as write_verdict
+from shared.core.package import decode_arrays, encode_arrays
 from shared.core.scenario import with_overrides
 from shared.errors import ConfigError, ContractBroken
 from tests.unit.gate_world import FACTS, SCENARIO, START, World, change, facts, pick, rules, scenario, wander
@@ -166,6 +167,13 @@ def test_bytes_that_are_no_evidence_are_refused() -> None:
     for broken in (b"", raw[:-30], b"PK\x03\x04", raw.replace(b"damped.npy", b"dumped.npy")):
         with pytest.raises(ContractBroken):
             decode(broken)
+
+
+def test_arrays_of_another_kind_are_no_evidence() -> None:
+    arrays = decode_arrays("evidence.npz", encode(GOOD))
+    for name, value in [("as_of", GOOD.as_of * 0.5), ("devices", np.frombuffer(b"[1,", np.uint8))]:
+        with pytest.raises(ContractBroken, match=r"evidence\.npz: "):
+            decode(encode_arrays({**arrays, name: value}))
 
 
 def test_hours_far_apart_come_nearer_but_keep_their_hour_of_day() -> None:

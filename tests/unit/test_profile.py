@@ -201,9 +201,10 @@ def frozen(readings: Readings, rng: np.random.Generator) -> Readings:
     return dataclasses.replace(readings, values=values)
 
 
-def test_the_device_table_is_that_of_plain_series() -> None:
+@pytest.mark.parametrize("how", ["5", "one"])
+def test_the_device_table_is_that_of_plain_series(how: str) -> None:
     readings = frozen(Fleet(5, hours=330, missing=0.1, late=0.2).readings(seed=4), np.random.default_rng(1))
-    state, outcomes = folded(readings, cuts(readings, "5").tolist())
+    state, outcomes = folded(readings, cuts(readings, how).tolist())
     table = profile.of(MACHINE, state).devices
     history, rows = hourly(AIR, readings), labels_of(outcomes)
     assert sorted(table.device) == sorted(history)

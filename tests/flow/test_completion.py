@@ -1,0 +1,322 @@
+"""From the event of a job's end to the beginning of its model's rollout: exactly once, whatever comes how often."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cache
+
+import msgspec
+import numpy as np
+import pytest
+
+from shared.adapters.memory_jobs import MemoryJobs
+from shared.app.completion import Completion, Result
+from shared.app.control import ControlDocument
+from shared.app.ledger import Ledger
+from shared.app.packages import Packages
+from shared.app.retraining import Retraining
+from shared.app.rollouts import Rollouts
+from shared.core import gate_evidence
+from shared.core.features import Feature
+from shared.core.gate_evidence import Evidence
+from shared.core.package import FILES, Damped, Interval, Manifest, encode_manifest
+from shared.core.readings import Floats
+from shared.core.retrain import Signals
+from shared.errors import ContractBroken, TransientFailure
+from tests.flow.small import Faulty, HandClock
+from tests.unit import gate_world
+from tests.unit.gate_world import CHAMPION, World, scenario
+
+SCENARIO = scenario(minimum_rows=500, maximum_latency_ms=1000.0)
+FEATURES = (Feature("a", 1), Feature("b", 1))
+DAY = 20_000
+
+
+@cache
+def evidence(size: float) -> Evidence:
+    """A challenger whose errors are `size` times the champion's."""
+    world = World.draw(3, devices=6, days=60)
+    found = world.evidence(world.error(1, size))
+    return gate_world.change(found, witness=np.full(len(found), np.nan, np.float32))
+
+
+class Plain:
+    """A model that says zero."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+
+    def predict(self, matrix: Floats) -> Floats:
+        return np.zeros(len(matrix), np.float32)
+
+
+def load(files: Mapping[str, bytes]) -> Plain:
+    if files.get("model.onnx") == b"damaged":
+        raise ContractBroken("model.onnx: sha256 differs")
+    return Plain(msgspec.json.decode(files["manifest.json"], type=Manifest))
+
+
+class Failing(Faulty):
+    """Compare-and-swaps count as writes too."""
+
+    def replace(self, container: str, name: str, data: bytes, etag: str | None) -> str:
+        failing = self._turn()
+        done = super().replace(container, name, data, etag)
+        if failing:
+            raise TransientFailure("the store's answer got lost")
+        return done
+
+
+@dataclass
+class Registry:
+    """Counts what it is told."""
+
+    entered: dict[str, str] = field(default_factory=dict)
+    marks: dict[str, list[str]] = field(default_factory=dict)
+
+    def register(self, version: str, run_id: str, tags: Mapping[str, str]) -> str:
+        assert (run_id, tags["gate"]) in {("r1", "promote"), ("r1", "refuse")}
+        self.entered.setdefault(version, str(len(self.entered) + 1))
+        return self.entered[version]
+
+    def mark(self, version: str, status: str) -> None:
+        self.marks.setdefault(version, []).append(status)
+
+
+@dataclass
+class World2:
+    """A champion that serves, a job that was decided and started, and what it left."""
+
+    size: float | None = 0.8
+    blobs: Failing = field(default_factory=Failing)
+    clock: HandClock = field(default_factory=HandClock)
+    jobs: MemoryJobs = field(default_factory=MemoryJobs)
+    registry: Registry = field(default_factory=Registry)
+    witnessed: list[str] = field(default_factory=list)
+    job: str = ""
+
+    def __post_init__(self) -> None:
+        self.package("v1", "a", CHAMPION.trained_until)
+        self.package("v2", "b", 0)
+        rollouts = self.completion().rollouts
+        rollouts.begin("v1", DAY - 100)
+        signals = Signals(check="c1", dataset="lake@12", labelled_rows=90_000, champion="v1", drift="population")
+        retraining = self.completion().retraining
+        retraining.consider(signals)
+        (self.job,) = retraining.launch()
+        if self.size is not None:
+            self.leave(evidence(self.size))
+
+    def package(
+        self, version: str, digest: str, until: int, features: tuple[tuple[str, int], ...] = (("a", 1),)
+    ) -> None:
+        manifest = Manifest(
+            version=version, scenario=SCENARIO.name, created="", run_id="", dataset="", code_version="",
+            training_start="", training_end="", rows=0, features=[*features], interval=Interval(0.9, [], [-1.0], [1.0]),
+            damped=Damped(0.0, 1.0, 0.0), metrics={}, sha256={"model.onnx": digest * 64}, size_bytes=0, latency_ms=0.0,
+            trained_until=until,
+        )  # fmt: skip
+        self.blobs.write("models", f"{version}/manifest.json", encode_manifest(manifest))
+        for name in FILES:
+            self.blobs.write("models", f"{version}/{name}", b"x")
+
+    def leave(self, found: Evidence, version: str = "v2", job: str = "") -> None:
+        """What the training job leaves behind."""
+        name = job or self.job
+        result = Result(job=name, version=version, run_id="r1", dataset="lake@12", trained_until=0, parity=1e-6)
+        self.blobs.write("models", f"jobs/{name}.npz", gate_evidence.encode(found))
+        self.blobs.write("models", f"jobs/{name}.json", msgspec.json.encode(result))
+
+    def witness(self, found: Evidence, dataset: str) -> Floats:
+        self.witnessed.append(dataset)
+        return found.truth
+
+    def completion(self) -> Completion:
+        """As another worker would make it."""
+        ledger = Ledger(SCENARIO.name, self.blobs, self.clock)
+        packages = Packages(self.blobs, load, FEATURES)
+        control = ControlDocument(self.blobs)
+        rollouts = Rollouts(SCENARIO, self.blobs, ledger, control, packages.latency_ms, self.registry.mark)
+        retraining = Retraining(SCENARIO, ledger, self.jobs, self.clock)
+        return Completion(
+            scenario=SCENARIO, packages=packages, blobs=self.blobs, ledger=ledger, retraining=retraining,
+            rollouts=rollouts, registry=self.registry, witness=self.witness, today=lambda: DAY,
+        )  # fmt: skip
+
+    def entries(self, kind: str) -> list[dict[str, object]]:
+        return [entry.data for entry in self.completion().ledger.entries() if entry.kind == kind]
+
+    @property
+    def served(self) -> tuple[str | None, str | None]:
+        now = ControlDocument(self.blobs).read()
+        return now.champion, now.challenger
+
+
+def test_a_better_model_is_registered_and_begins_in_shadow() -> None:
+    world = World2(0.8)
+    entry = world.completion().ended(world.job, "completed", "r1")
+    assert entry is not None
+    (gate,) = world.entries("gate")
+    assert (gate["kind"], gate["version"], gate["champion"]) == ("promote", "v2", "v1")
+    assert world.served == ("v1", "v2")
+    assert world.registry.entered == {"v2": "1"}
+    assert world.registry.marks["v2"] == ["shadow"]
+    assert world.witnessed == ["lake@12"]
+    assert b'"kind": "promote"' in (world.blobs.read("reports", f"gate/{world.job}/verdict.json") or b"")
+    assert b"<svg" in (world.blobs.read("reports", f"gate/{world.job}/report.html") or b"")
+
+
+def test_a_worse_model_is_refused_with_evidence_and_the_champion_stays() -> None:
+    world = World2(1.2)
+    world.completion().ended(world.job, "completed", "r1")
+    (gate,) = world.entries("gate")
+    assert gate["kind"] == "refuse"
+    assert "improvement" in str(gate["reasons"])
+    assert world.served == ("v1", None)
+    assert world.registry.marks["v2"] == ["refused"]
+    assert world.blobs.read("reports", f"gate/{world.job}/verdict.json") is not None
+
+
+@pytest.mark.parametrize("state", ["failed", "canceled"])
+def test_a_job_that_did_not_complete_is_noted_and_nothing_more(state: str) -> None:
+    world = World2(0.8)
+    world.completion().ended(world.job, state, None)  # type: ignore[arg-type]
+    assert [each["status"] for each in world.entries("job_ended")] == [state]
+    assert world.entries("gate") == []
+    assert world.served == ("v1", None)
+
+
+def test_an_unknown_job_is_none_of_ours() -> None:
+    world = World2(0.8)
+    assert world.completion().ended("air_quality-000999", "completed") is None
+    assert world.entries("job_ended") == []
+
+
+def test_a_job_that_left_nothing_is_refused_with_the_missing_name() -> None:
+    world = World2(None)
+    world.completion().ended(world.job, "completed", "r1")
+    (gate,) = world.entries("gate")
+    assert (gate["kind"], gate["reasons"]) == ("refuse", ["evidence"])
+    assert f"models/jobs/{world.job}.json is missing" in str(gate["text"])
+
+
+@pytest.mark.parametrize(
+    ("blob", "raw", "why"),
+    [
+        ("jobs/JOB.json", b"{", "jobs/JOB.json"),
+        (
+            "jobs/JOB.json",
+            b'{"job":"other","version":"v2","run_id":"","dataset":"","trained_until":0,"parity":0}',
+            "of",
+        ),
+        ("jobs/JOB.npz", b"PK", "evidence.npz"),
+    ],
+)
+def test_what_a_job_left_damaged_is_refused(blob: str, raw: bytes, why: str) -> None:
+    world = World2(0.8)
+    world.blobs.write("models", blob.replace("JOB", world.job), raw)
+    world.completion().ended(world.job, "completed", "r1")
+    (gate,) = world.entries("gate")
+    assert gate["kind"] == "refuse"
+    assert why.replace("JOB", world.job) in str(gate["text"])
+    assert world.served == ("v1", None)
+
+
+@pytest.mark.parametrize(("change", "reason"), [("damaged", "files"), ("features", "features"), ("same", "sha256")])
+def test_a_package_that_cannot_be_trusted_is_refused(change: str, reason: str) -> None:
+    world = World2(0.8)
+    if change == "damaged":
+        world.blobs.write("models", "v2/model.onnx", b"damaged")
+    else:
+        world.package("v2", "a" if change == "same" else "b", 0, (("a", 2),) if change == "features" else (("a", 1),))
+    world.completion().ended(world.job, "completed", "r1")
+    (gate,) = world.entries("gate")
+    assert (gate["kind"], reason in str(gate["reasons"])) == ("refuse", True)
+
+
+def test_truths_that_the_lake_does_not_confirm_are_refused() -> None:
+    world = World2(0.8)
+    completion = world.completion()
+    object.__setattr__(completion, "witness", lambda found, _: np.roll(found.truth, 1))
+    completion.ended(world.job, "completed", "r1")
+    (gate,) = world.entries("gate")
+    assert gate["reasons"] == ["aligned"]
+
+
+def test_five_deliveries_at_once_are_one_of_everything() -> None:
+    world = World2(0.8)
+    together = threading.Barrier(5)
+
+    def deliver(_: int) -> None:
+        together.wait()
+        world.completion().ended(world.job, "completed", "r1")
+
+    with ThreadPoolExecutor(5) as pool:
+        list(pool.map(deliver, range(5)))
+    for order in itertools.permutations(["event", "poll"]):
+        for source in order:
+            world.completion().ended(world.job, "completed", "r1", source)
+    world.completion().reconcile()
+    assert len(world.entries("job_ended")) == 1
+    assert len(world.entries("gate")) == 1
+    assert [each["step"] for each in world.entries("rollout")] == ["installed", "shadow"]
+    assert world.registry.entered == {"v2": "1"}
+    assert world.served == ("v1", "v2")
+
+
+def test_a_crash_after_any_write_is_finished_by_the_next_look() -> None:
+    done = World2(0.8)
+    before = done.blobs.count
+    done.completion().ended(done.job, "completed", "r1")
+    writes = done.blobs.count - before
+    assert writes >= 6
+    for at, stored in itertools.product(range(writes), (False, True)):
+        world = World2(0.8)
+        world.jobs.states[world.job] = "completed"
+        world.blobs.count, world.blobs.fail_at, world.blobs.stored_anyway = 0, at, stored
+        with pytest.raises(TransientFailure):
+            world.completion().ended(world.job, "completed", "r1")
+        world.blobs.fail_at = -1
+        world.completion().reconcile()
+        assert len(world.entries("gate")) == 1, at
+        assert [each["step"] for each in world.entries("rollout")] == ["installed", "shadow"], at
+        assert world.registry.entered == {"v2": "1"}, at
+        assert world.served == ("v1", "v2"), at
+
+
+def test_a_job_that_ended_silently_is_found() -> None:
+    world = World2(0.8)
+    world.jobs.states[world.job] = "completed"
+    done = world.completion().reconcile()
+    assert done == [f"{world.job} ended: completed", f"{world.job} judged or begun"]
+    assert world.served == ("v1", "v2")
+    assert world.completion().reconcile() == []
+
+
+def test_a_promotion_waits_while_another_challenger_climbs_and_is_then_judged_anew() -> None:
+    world = World2(0.8)
+    world.package("v3", "c", 0)
+    world.completion().rollouts.begin("v3", DAY)
+    world.completion().ended(world.job, "completed", "r1")
+    assert world.served == ("v1", "v3")
+    world.completion().rollouts.request("promote", DAY, "ann", "r")
+    assert world.served == ("v3", "v1")
+    world.completion().reconcile()
+    assert [(each["champion"], each["kind"]) for each in world.entries("gate")] == [
+        ("v1", "promote"),
+        ("v3", "promote"),
+    ]
+    assert world.served == ("v3", "v2")
+
+
+def test_a_model_that_became_champion_is_not_judged_against_itself() -> None:
+    world = World2(0.8)
+    world.completion().ended(world.job, "completed", "r1")
+    world.completion().rollouts.request("promote", DAY, "ann", "r")
+    assert world.served == ("v2", "v1")
+    world.completion().reconcile()
+    assert len(world.entries("gate")) == 1
