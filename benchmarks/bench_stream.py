@@ -37,7 +37,7 @@ from local.workspace import DEVICES, TEMPLATE, Workspace
 from shared.adapters import scenario_files
 from shared.wiring import CONTAINERS
 
-FLEET, HOURS, WARM_HOURS = 1000, 64, 4
+FLEET, HOURS, WARM_HOURS = 1000, 44, 4
 HOSTS = 2  # one for each core
 PARTITIONS = 4
 HISTORY = Fleet(stations=10, hours=40 * 24)

@@ -79,10 +79,11 @@ def years(days: Longs) -> float:
 def margin(history_years: float) -> float:
     """What limits are multiplied by, because few years do not show how much years differ.
 
-    Found on Beijing and the generator: limits of two years alone let 15 % of the next two years' checks pass as drift.
-    Below a year and a half a window's month is left out with all that is known of it, which widens limits enough.
+    Found on Beijing and the generator: with limits of two years alone 15 % of the next two years' checks raise drift,
+    with those of three years none. With one year a window's own month is not in its reference at all, but for what
+    its neighbours tell, and that has widened the limits already.
     """
-    return 1.0 + 0.8 / history_years if history_years >= 1.5 else 1.0
+    return 1.2 if history_years < 1.25 else min(1.5, 1.0 + 1.6 / history_years**2)
 
 
 def _by_day(rows: TrainingSet, seen: Watched) -> tuple[Longs, Longs]:

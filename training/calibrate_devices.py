@@ -114,7 +114,8 @@ def _mean(values: Doubles) -> Doubles:
     there = np.isfinite(values)
     count = there.sum(0)
     mean: Doubles = np.full(values.shape[1], np.nan)
-    return np.divide(np.where(there, values, 0).sum(0), count, out=mean, where=count > 0)
+    np.divide(np.where(there, values, 0).sum(0), count, out=mean, where=count > 0)
+    return mean
 
 
 def _places(values: list[Doubles], edges: Doubles) -> Doubles:

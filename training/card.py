@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from shared.core.package import Damped, Interval
 from shared.core.scenario import Scenario
 from training.evaluate import Row
+from training.level import Level
 
 NAMES = {"": "model", "_damped": "damped persistence", "_persistence": "persistence"}
 
@@ -18,6 +19,8 @@ class Story:
 
     scenario: Scenario
     dataset: str
+    content: str
+    level: str
     code_version: str
     start: str
     end: str
@@ -58,10 +61,11 @@ def _head(story: Story) -> str:
 
 def _data(story: Story) -> str:
     span = f"from {story.start} to {story.end}" if story.dated else "without timestamps"
+    named = "" if story.content == story.dataset else f" (content `{story.content}`)"
     lines = [
         "## Data", "",
         f"{story.rows:,} rows of {story.devices} devices {span}.", "",
-        f"Dataset `{story.dataset}`, code `{story.code_version}`.",
+        f"Dataset `{story.dataset}`{named}, code `{story.code_version}`.",
     ]  # fmt: skip
     if story.excluded:
         counts = ", ".join(f"{reason} {count:,}" for reason, count in sorted(story.excluded.items()))
@@ -109,9 +113,11 @@ def _devices(story: Story) -> str:
 def _model(story: Story) -> str:
     params = ", ".join(f"{name} {value:.4g}" for name, value in story.params.items())
     floor = story.damped
+    level = "" if story.level == str(Level()) else f"Corrected by its newest errors: {story.level}.\n\n"
     important = _table(("feature", "importance"), [(name, f"{value:.1f} %") for name, value in story.importance])
     return (
-        f"## Model\n\nCatBoost, {story.trees} symmetric trees refitted on all rows ({params}).\n\n{important}\n\n"
+        f"## Model\n\nCatBoost, {story.trees} symmetric trees refitted on all rows ({params}).\n\n"
+        f"{level}{important}\n\n"
         f"Floor: {floor.intercept:.3f} + {floor.latest:.3f} x now + {floor.mean_24:.3f} x mean of the last 24 h."
     )
 

@@ -23,17 +23,17 @@ def gather(scenario: Scenario, rows: TrainingSet, trained: Trained, champion: Ch
         trained: The challenger.
         champion: The deployed model; without one its column is NaN.
     """
-    judged = trained.judged
+    judged, chosen = trained.judged, trained.unseen.rows
     said: Floats = np.full(len(rows), np.nan, np.float32) if champion is None else champion.forecast(scenario, rows)
     return Evidence(
         devices=rows.devices,
         device=judged.device.astype(np.int32),
         as_of=judged.as_of,
-        trained_until=trained.trained_until,
+        trained_until=trained.unseen.trained_until[chosen],
         truth=judged.truth,
         witness=np.full(len(judged.truth), np.nan, np.float32),  # the gate reads the truth for itself
         challenger=judged.forecasts[""],
-        champion=said[trained.unseen],
+        champion=said[chosen],
         persistence=judged.forecasts["_persistence"],
         damped=judged.forecasts["_damped"],
         lower=trained.lower,

@@ -13,14 +13,15 @@ from shared.core.package import Damped, Interval
 from shared.core.readings import Floats, Longs
 from shared.core.scenario import Scenario
 from shared.core.scoring import bounds, clip
-from training import boosting, export, floor, intervals
+from training import boosting, export, floor, intervals, unseen
 from training.boosting import Fitted
 from training.data import TrainingSet
-from training.evaluate import Judged
+from training.evaluate import Judged, coverage
 from training.folds import Fold
 from training.progress import Screen
 from training.search import search
 from training.tracking import Tracker
+from training.unseen import Unseen
 
 PARITY_ROWS = 2000
 
@@ -30,9 +31,12 @@ class Trained:
     """The model refitted on all rows, and how its recipe did on rows it had not seen.
 
     Args:
-        fitted: The recipe on the folds.
-        judged: Its out-of-fold forecasts.
-        coverage: Share of truths covered by intervals that were calibrated on the other folds.
+        fitted: The recipe on the folds of the search.
+        unseen: Out-of-fold forecasts.
+        judged: The same beside what came; intervals are those that the package has.
+        lower: Lower ends of intervals that were calibrated on the other folds, on the rows of `judged`.
+        upper: Upper ends.
+        coverage: Share of truths that these cover.
         interval: Offsets calibrated on all folds.
         damped: The floor, fitted on all rows.
         booster: The model.
@@ -41,7 +45,10 @@ class Trained:
     """
 
     fitted: Fitted
+    unseen: Unseen
     judged: Judged
+    lower: Floats
+    upper: Floats
     coverage: float
     interval: Interval
     damped: Damped
@@ -50,8 +57,23 @@ class Trained:
     parity: float
 
 
-def train(scenario: Scenario, rows: TrainingSet, folds: Sequence[Fold], tracker: Tracker, screen: Screen) -> Trained:
+def train(
+    scenario: Scenario,
+    rows: TrainingSet,
+    folds: Sequence[Fold],
+    tracker: Tracker,
+    screen: Screen,
+    since: int | None = None,
+) -> Trained:
     """Search, calibrate, refit on all rows, export.
+
+    Args:
+        scenario: Budget, limits and seed.
+        rows: The rows.
+        folds: To search on.
+        tracker: Receives the trials.
+        screen: Where the run reports to.
+        since: Hour from which out-of-fold forecasts are to be as new as can be: the end of the champion's training.
 
     Raises:
         ContractBroken: The graph does not say what the model says, or the interval cannot be used.
@@ -59,24 +81,37 @@ def train(scenario: Scenario, rows: TrainingSet, folds: Sequence[Fold], tracker:
     with screen.step("search") as step:
         fitted = search(rows, folds, scenario.search, tracker, step)
         step.note = f"best RMSE on folds {fitted.score:.3f} with {fitted.trees} trees"
-    unseen = np.concatenate([fold.valid for fold in folds])
-    forecast = clip(scenario, fitted.forecast[unseen])
-    interval = intervals.fit(scenario.interval, forecast, rows.target[unseen])
+    found = _unseen(scenario, rows, folds, fitted, since, screen)
+    forecast, truth = found.forecast[found.rows], rows.target[found.rows]
+    interval = intervals.fit(scenario.interval, forecast, truth)
     intervals.check(interval)
-    covered = intervals.honest_coverage(scenario, folds, fitted.forecast, rows.target)
-    floors = [floor.forecast(floor.fit(rows, fold.train), rows, fold.valid) for fold in folds]
-    judged = judge(scenario, rows, unseen, forecast, np.concatenate(floors), interval)
+    lower, upper = (
+        ends[found.rows] for ends in intervals.honest_bounds(scenario, found.folds, found.forecast, rows.target)
+    )
+    judged = judge(scenario, rows, found.rows, forecast, found.damped[found.rows], interval)
     with screen.step("refit") as step:
         booster = boosting.refit(rows, folds, fitted, seed=scenario.search.seed)
+        found.level.into(booster)
         step.note = f"{booster.tree_count_} trees on all {len(rows):,} rows"
     with screen.step("export") as step:
         onnx = export.to_onnx(booster, rows.matrix.shape[1])
         parity = export.check_parity(booster, onnx, rows.matrix[spread(len(rows), PARITY_ROWS)])
         step.note = f"{len(onnx):,} bytes of ONNX, at most {parity:.1e} from CatBoost"
     return Trained(
-        fitted=fitted, judged=judged, coverage=covered, interval=interval, damped=floor.fit(rows), booster=booster,
-        onnx=onnx, parity=parity,
+        fitted=fitted, unseen=found, judged=judged, lower=lower, upper=upper, coverage=coverage(lower, upper, truth),
+        interval=interval, damped=floor.fit(rows), booster=booster, onnx=onnx, parity=parity,
     )  # fmt: skip
+
+
+def _unseen(
+    scenario: Scenario, rows: TrainingSet, folds: Sequence[Fold], fitted: Fitted, since: int | None, screen: Screen
+) -> Unseen:
+    if since is None:
+        return unseen.gather(scenario, rows, folds, fitted, None)
+    with screen.step("newest folds") as step:
+        found = unseen.gather(scenario, rows, folds, fitted, since, step.advance)
+        step.note = f"{len(found.folds) - len(folds)} more; level {found.level}"
+    return found
 
 
 def judge(

@@ -13,7 +13,7 @@ from shared.core.readings import Longs
 FIRST_SHARE = 0.4
 """Share of the rows that only ever train: the first validation needs a past long enough to have seasons."""
 
-STRETCHES_H = (168, 168, 336, 672)
+STRETCHES_H = (84, 84, 168, 168, 336, 672)
 """Hours of the recent folds, the newest first."""
 LEAST_ROWS = 200
 
@@ -57,8 +57,8 @@ def _between(as_of: Longs, horizon: int, edges: Sequence[int]) -> Iterator[Fold]
 def recent(as_of: Longs, horizon: int, since: int) -> tuple[Fold, ...]:
     """Rolling-origin folds of the time from `since` on: the newer, the shorter, for that is where a change shows first.
 
-    They validate the newest week, the one before, the two before those, the four before those, and all between these
-    and `since`. One that has fewer than 200 rows to train on is left out.
+    They validate the newest half weeks, the two weeks before, and so on up to nine weeks, and what lies before down to
+    `since`. One that has fewer than 200 rows to train on is left out.
 
     Args:
         as_of: Hours, rising, shape (n,).

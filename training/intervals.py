@@ -68,9 +68,7 @@ def check(interval: Interval) -> None:
         raise ContractBroken(f"interval: offsets {ends} do not hold the forecast")
 
 
-def honest_bounds(
-    scenario: Scenario, folds: Sequence[Fold], forecast: Floats, truth: Floats
-) -> tuple[Floats, Floats]:
+def honest_bounds(scenario: Scenario, folds: Sequence[Fold], forecast: Floats, truth: Floats) -> tuple[Floats, Floats]:
     """Ends of intervals where each fold's are calibrated on the other folds alone; on itself where it is the only one.
 
     Args:

@@ -5,19 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from shared.adapters import package_files
+from shared.core import gate_evidence
 from shared.core.package import Manifest
-from shared.errors import ConfigError
-from training import baseline, package, report
+from shared.errors import ConfigError, ContractBroken
+from training import baseline, evidence, history, package, report
+from training.champion import Champion
+from training.champion import load as load_champion
 from training.fit import Trained, judge_unseen, train
 from training.prepare import Options, Prepared, held_out_rows, prepare
 from training.progress import Screen
+from training.publish import publish
 from training.report import HeldOut, Report
 from training.tracking import Tracker, track
 
 
 def run(options: Options, screen: Screen, read: Callable[[Options, Screen], Prepared] = prepare) -> dict[str, Any]:
     """Train, judge and write a package, and beside it `{out}.training.json`, whose content is returned.
+
+    Beside the package lie also the evidence for the gate, `{out}.evidence.npz`, and its row of the historic profile,
+    `{out}.profile.json`. With `options.publish` all goes to the application's blobs.
 
     Args:
         options: What to train, and where everything goes.
@@ -28,22 +37,82 @@ def run(options: Options, screen: Screen, read: Callable[[Options, Screen], Prep
         DataRefused: The data cannot be trained on.
         ContractBroken: The exported model is not the trained one, or serving would refuse the package.
         ConfigError: The output folder or the tracking URI cannot be used.
+        TransientFailure: The storage does not answer.
     """
     _check_out(options)
-    tags = {"scenario": options.scenario.name, "code_version": options.code_version}
-    with track(options.tracking_uri, options.scenario.name, tags, run_id=options.run_id) as tracker:
+    with track(options.tracking_uri, options.scenario.name, _tags(options), run_id=options.run_id) as tracker:
         screen.line(f"MLflow run {tracker.run_id} at {options.tracking_uri}")
         prepared = read(options, screen)
         tracker.tag("dataset", prepared.dataset)
-        trained = train(options.scenario, prepared.rows, prepared.folds, tracker, screen)
+        tracker.tag("content", prepared.content)
+        champion = _champion(options, prepared, tracker, screen)
+        since = None if champion is None else champion.trained_until
+        trained = train(options.scenario, prepared.rows, prepared.folds, tracker, screen, since)
         tested = _test(options, prepared, trained, screen) if options.test_from is not None else None
         found = report.gather(options.scenario, prepared, trained, tested)
         with screen.step("package") as step:
             manifest = _write(options, prepared, trained, found, tracker)
             step.note = f"{manifest.size_bytes:,} bytes, {manifest.latency_ms:.2f} ms a row"
+        _beside(options, prepared, trained, champion, manifest, tracker)
         content = report.publish(options, found, manifest, tracker, screen)
+        _publish(options, screen)
     report.show(found, manifest, options, screen)
     return content
+
+
+def _tags(options: Options) -> dict[str, str]:
+    known = {
+        "scenario": options.scenario.name,
+        "code_version": options.code_version,
+        "job": options.job,
+        "champion": options.champion,
+        "lake.version": None if options.lake is None else str(options.lake.version),
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _champion(options: Options, prepared: Prepared, tracker: Tracker, screen: Screen) -> Champion | None:
+    """The deployed model; when it cannot be used the training goes on without it, and the gate will say so."""
+    if options.champion is None or options.blobs is None:
+        return None
+    try:
+        with screen.step("champion") as step:
+            found = load_champion(options.blobs, options.champion, prepared.rows.features)
+            after = int((prepared.rows.as_of >= found.trained_until).sum())
+            step.note = f"{found.version} is judged on {after:,} rows after its training"
+    except ContractBroken as error:
+        problem = f"champion {options.champion}: {error}; nothing is compared with it"
+        screen.line(f"warning: {problem}", style="yellow")
+        tracker.tag("champion.problem", problem[:400])
+        return None
+    return found
+
+
+def _beside(
+    options: Options,
+    prepared: Prepared,
+    trained: Trained,
+    champion: Champion | None,
+    manifest: Manifest,
+    tracker: Tracker,
+) -> None:
+    """What lies beside the package: its row of the historic profile, and the evidence for the gate."""
+    row = history.profile(options.scenario, manifest, prepared.rows)
+    history.path_of(options.out).write_bytes(msgspec.json.encode(row))
+    tracker.table("historic_profile", [row])
+    place = evidence.path_of(options.out)
+    place.unlink(missing_ok=True)
+    if prepared.rows.dated:
+        found = evidence.gather(options.scenario, prepared.rows, trained, champion)
+        place.write_bytes(gate_evidence.encode(found))
+
+
+def _publish(options: Options, screen: Screen) -> None:
+    if not options.publish or options.blobs is None or options.job is None:
+        return
+    with screen.step("upload") as step:
+        version = publish(options.blobs, options.scenario, options.out, options.job)
+        step.note = f"package {version} of job {options.job}"
 
 
 def _check_out(options: Options) -> None:
@@ -74,6 +143,8 @@ def _write(options: Options, prepared: Prepared, trained: Trained, found: Report
             created=options.now,
             run_id=tracker.run_id,
             dataset=prepared.dataset,
+            content=prepared.content,
+            trained_until=_trained_until(options, prepared),
             code_version=options.code_version,
             training_start=found.span[0],
             training_end=found.span[1],
@@ -87,7 +158,11 @@ def _write(options: Options, prepared: Prepared, trained: Trained, found: Report
             model_onnx=trained.onnx,
             golden_inputs=golden,
             golden_outputs=trained.booster.predict(golden),
-            baseline=baseline.arrays(prepared.rows, trained.judged),
+            baseline=baseline.arrays(options.scenario, prepared.rows, trained.judged),
             card=report.model_card(options, prepared, trained, found),
         ),
     )
+
+
+def _trained_until(options: Options, prepared: Prepared) -> int:
+    return int(prepared.rows.as_of[-1]) + options.scenario.horizon if prepared.rows.dated else -1

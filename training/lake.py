@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from shared.adapters import lake_rows
+from shared.adapters.delta_files import View
 from shared.adapters.delta_tables import DeltaTables
 from shared.adapters.lake_schema import READINGS
 from shared.core.outcome import APPLIED, DISPOSITIONS
 from shared.core.readings import Floats, Readings
 from shared.core.ring import Hourly, hourly
 from shared.core.scenario import Scenario
-from shared.errors import ContractBroken
 from training.data import dataset_hash
 from training.files import DataRefused
 
@@ -72,18 +72,13 @@ def history(
         ContractBroken: There is no such version, or a file of it is gone or damaged.
         DataRefused: It holds no applied reading.
     """
-    tables = DeltaTables(uri, options)
-    opened = tables.opened(READINGS, version)
-    if opened is None:  # only without a version; kept for the type
-        raise ContractBroken(f"lake {READINGS}@{version}: there is no such table")
-    gathered, days = _Gathered(scenario), tables.rows_by_day(opened, READINGS)
-    for first, stop, wanted in _spans(days, rows_at_once):
-        found = 0
+    view = DeltaTables(uri, options).opened(READINGS, version)
+    gathered = _Gathered(scenario)
+    if view is None:  # never, when a version is named
+        raise DataRefused(f"lake@{version}: there is no lake")
+    for first, stop, wanted in _spans(_rows_by_day(view), rows_at_once):
         for low, high in _parts(first, stop, wanted, rows_at_once):
-            found += gathered.add(list(tables.read(opened, READINGS, _between(first, stop, low, high))))
-        if found != wanted:
-            span = f"days {np.datetime64(first, 'D')} to {np.datetime64(stop - 1, 'D')}"
-            raise ContractBroken(f"lake {READINGS}@{version}: {span} hold {found} rows, the log says {wanted}")
+            gathered.add([_between(rows, low, high) for rows in view.read(days=(first, stop))])
     if not gathered.rows:
         raise DataRefused(f"lake@{version}: holds no applied reading")
     hours = gathered.hours()
@@ -109,18 +104,20 @@ def _parts(first: int, stop: int, rows: int, limit: int) -> list[tuple[int, int]
     return list(pairwise(edges))
 
 
-def _between(first: int, stop: int, low: int, high: int) -> Any:
-    import pyarrow as pa
+def _rows_by_day(view: View) -> dict[int, int]:
+    found: dict[int, int] = {}
+    for file in view.files:
+        found[file.day] = found.get(file.day, 0) + file.rows
+    return found
+
+
+def _between(rows: pa.Table, low: int, high: int) -> pa.Table:
+    """Applied readings of some hours."""
     import pyarrow.compute as pc
 
-    def date(day: int) -> Any:
-        return pa.scalar(day, pa.int32()).cast(pa.date32())
-
-    def when(place: int) -> Any:
-        return pa.scalar(place, pa.timestamp("us", tz="UTC"))
-
-    days = (pc.field("date") >= date(first)) & (pc.field("date") < date(stop))
-    return days & (pc.field("timestamp") >= when(low)) & (pc.field("timestamp") < when(high))
+    when = rows["timestamp"].cast("int64").to_numpy()
+    applied = pc.equal(rows["disposition"], DISPOSITIONS[APPLIED]).to_numpy(zero_copy_only=False)
+    return rows.filter((when >= low) & (when < high) & applied)
 
 
 @dataclass(slots=True)
@@ -132,18 +129,13 @@ class _Gathered:
     devices: dict[str, _Growing] = field(default_factory=dict)
     sources: set[str] = field(default_factory=set)
 
-    def add(self, pieces: list[pa.Table]) -> int:
-        """Fold what no later piece has hours of; returns how many rows there were, applied or not."""
+    def add(self, pieces: list[pa.Table]) -> None:
+        """Fold applied readings, of hours that no other call has."""
         import pyarrow as pa
-        import pyarrow.compute as pc
 
-        if not pieces:
-            return 0
-        found = pa.concat_tables(pieces)
-        applied = found.filter(pc.equal(found["disposition"], DISPOSITIONS[APPLIED]))
-        if len(applied):
-            self._fold(applied.sort_by([(name, "ascending") for name in ORDER]))
-        return len(found)
+        found = pa.concat_tables(pieces, promote_options="default") if pieces else None
+        if found is not None and len(found):
+            self._fold(found.sort_by([(name, "ascending") for name in ORDER]))
 
     def _fold(self, rows: pa.Table) -> None:
         minute = lake_rows.minutes_of(rows)

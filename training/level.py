@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from catboost import CatBoostRegressor
 
 from shared.core.readings import Floats, Longs
 
 DAY = 24
-WINDOW_DAYS = 21
-PRIOR_DAYS = 14
+WINDOW_DAYS = 14
+PRIOR_DAYS = 21
 """The line is drawn as if this many days without any error had come too."""
 
 
@@ -27,7 +28,15 @@ class Level:
 
     def __call__(self, forecast: Floats) -> Floats:
         """Corrected forecasts, float32, shape (n,)."""
-        return (np.float32(self.intercept) + np.float32(self.slope) * forecast).astype(np.float32)
+        return np.asarray(np.float32(self.intercept) + np.float32(self.slope) * forecast, np.float32)
+
+    def __str__(self) -> str:
+        return "as it is" if self == Level() else f"{self.intercept:+.2f} {self.slope:+.3f} x forecast"
+
+    def into(self, model: CatBoostRegressor) -> None:
+        """Make it part of a model, in place."""
+        scale, bias = model.get_scale_and_bias()
+        model.set_scale_and_bias(scale * self.slope, bias * self.slope + self.intercept)
 
 
 def fit(forecast: Floats, truth: Floats, days: int) -> Level:

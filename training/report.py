@@ -86,7 +86,8 @@ def gather(scenario: Scenario, prepared: Prepared, trained: Trained, tested: Hel
         tables=tables,
         params=dict(trained.fitted.params),
         folds=[
-            _fold_line(prepared, fold, rmse) for fold, rmse in zip(prepared.folds, trained.fitted.rmse, strict=True)
+            _fold_line(prepared, fold, rmse)
+            for fold, rmse in zip(trained.unseen.folds, trained.unseen.rmse(rows.target), strict=True)
         ],
         warnings=[*prepared.file_warnings, *prepared.warnings],
         sources=[asdict(source) for source in prepared.sources],
@@ -123,6 +124,8 @@ def model_card(options: Options, prepared: Prepared, trained: Trained, found: Re
         card.Story(
             scenario=options.scenario,
             dataset=prepared.dataset,
+            content=prepared.content,
+            level=str(trained.unseen.level),
             code_version=options.code_version,
             start=found.span[0],
             end=found.span[1],
@@ -150,7 +153,13 @@ def path_of(out: Path) -> Path:
 
 def publish(options: Options, found: Report, manifest: Manifest, tracker: Tracker, screen: Screen) -> dict[str, Any]:
     """Write the report beside the package and everything to MLflow; returns the report's content."""
-    content = {"version": manifest.version, "out": options.out.name, "dataset": manifest.dataset, **asdict(found)}
+    content: dict[str, Any] = {
+        "version": manifest.version,
+        "out": options.out.name,
+        "dataset": manifest.dataset,
+        "content": manifest.content,
+    }
+    content |= asdict(found)
     with screen.step("publish") as step:
         tracker.log({**found.params, "seed": options.scenario.search.seed}, found.metrics)
         tracker.tag("model_version", manifest.version)

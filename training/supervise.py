@@ -122,6 +122,7 @@ class Supervisor:
             _signal(child.pid, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(self._job.grace_s)
+        _signal(child.pid, signal.SIGKILL)
 
     def _in_patience(self, waited_s: float) -> bool:
         return waited_s < (STOPPED_PATIENCE_S if self._told_to_stop else PATIENCE_S)

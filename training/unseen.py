@@ -12,11 +12,13 @@ from shared.core.scenario import Scenario
 from shared.core.scoring import clip
 from training import boosting, floor, folds, level
 from training.boosting import Fitted
-from training.data import UNKNOWN_HOUR, TrainingSet
+from training.data import DAY, TrainingSet
 from training.folds import Fold
 from training.level import Level
 
+TRUST_DAYS = 28
 LEAST_GAIN = 0.005
+"""Of the squared error; a correction that does no better is not worth its risk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,7 @@ def gather(
     since: int | None,
     done: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> Unseen:
-    """The search's forecasts, and from an hour on those of models trained anew shortly before.
+    """The search's forecasts, and from an hour on those of models trained anew shortly before, corrected day by day.
 
     Args:
         scenario: Horizon, limits and seed.
@@ -75,8 +77,34 @@ def gather(
         damped[fold.valid] = floor.forecast(floor.fit(rows, fold.train), rows, fold.valid)
         if rows.dated:
             until[fold.valid] = rows.as_of[fold.train[-1]] + scenario.horizon
-    found = Unseen(
-        folds=whole, rows=np.flatnonzero(np.isfinite(raw)), forecast=clip(scenario, raw), damped=damped,
-        trained_until=until, level=Level(),
-    )  # fmt: skip
-    return found if since is None else corrected(scenario, rows, found, since)
+    line = Level() if since is None else _corrected(rows, scenario.horizon, since, raw, until)
+    chosen = np.flatnonzero(np.isfinite(raw))
+    raw[chosen] = clip(scenario, raw[chosen])
+    return Unseen(folds=whole, rows=chosen, forecast=raw, damped=damped, trained_until=until, level=line)
+
+
+def _corrected(rows: TrainingSet, horizon: int, since: int, raw: Floats, until: Longs) -> Level:
+    """Correct the forecasts from an hour on, day by day with what was known, in place; returns the newest correction.
+
+    A correction is used while it did well lately. The first days have to do without: nothing is known of it yet.
+    """
+    tried = np.full(len(rows), np.nan, np.float32)
+    plain = raw.copy()
+    end = int(rows.as_of[-1]) + 1
+    for start in range(since, end, DAY):
+        line, seen = level.newest(rows.as_of, horizon, start, plain, rows.target)
+        low, high = np.searchsorted(rows.as_of, [start, start + DAY])
+        tried[low:high] = line(plain[low:high])
+        if _helps(rows, horizon, start, plain, tried):
+            raw[low:high] = tried[low:high]
+        until[low:high] = np.maximum(until[low:high], seen)
+    line, _ = level.newest(rows.as_of, horizon, end + horizon, plain, rows.target)
+    return line if _helps(rows, horizon, end + horizon, plain, tried) else Level()
+
+
+def _helps(rows: TrainingSet, horizon: int, now: int, plain: Floats, tried: Floats) -> bool:
+    """Whether the corrected forecasts of the last weeks were clearly better, by the truths known as `now` began."""
+    low, high = np.searchsorted(rows.as_of, [now - horizon - TRUST_DAYS * DAY + 1, now - horizon + 1])
+    there = low + np.flatnonzero(np.isfinite(plain[low:high]) & np.isfinite(tried[low:high]))
+    before, after = (np.square(f[there].astype(np.float64) - rows.target[there]).sum() for f in (plain, tried))
+    return bool(after < (1 - LEAST_GAIN) * before)

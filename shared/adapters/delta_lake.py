@@ -10,6 +10,7 @@ import msgspec
 
 from shared.adapters import lake_rows, lake_schema
 from shared.adapters.commit_files import ParquetFiles
+from shared.adapters.delta_files import View
 from shared.adapters.delta_tables import DeltaTables, Options
 from shared.adapters.lake_schema import COMMITS, PREDICTIONS, READINGS, TABLES
 from shared.core.commit import Commit
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 CONTAINER_URI = "az://lake"
+MANY = 2**62
 Named = tuple[str, Commit]
 
 
@@ -68,22 +70,24 @@ class DeltaLake:
     def version(self) -> int | None:
         """Version of the readings, which names a dataset; None without a lake."""
         found = self.delta.opened(READINGS)
-        return None if found is None else int(found.version())
+        return None if found is None else found.version
 
     def commits(self, partition: int, start: tuple[int, int] = (0, 0)) -> list[Named]:
         """A partition's commits that are in the lake, from an epoch and sequence number on, with names, in order."""
-        import pyarrow.compute as pc
-
-        epoch, first = start
-        later = (pc.field("epoch") > epoch) | ((pc.field("epoch") == epoch) & (pc.field("first") >= first))
-        found = self._read(COMMITS, (pc.field("partition") == partition) & later)
-        return [] if found is None else _decoded(found)
+        view = self.delta.opened(COMMITS)
+        if view is None:
+            return []
+        bounds = {"partition": (partition, partition), "epoch": (start[0], MANY)}
+        found = [named for rows in view.read(bounds) for named in _decoded(rows)]
+        found = [named for named in found if (named[1].epoch, named[1].first) >= start]
+        return sorted(found, key=lambda named: (named[1].epoch, named[1].first))
 
     def stored(self, commits: Sequence[Named]) -> Iterator[tuple[Commit, Batch, dict[str, Any] | None]]:
         """Commits with batch and predictions, a bounded number of rows at a time."""
         channels = tuple(self.scenario.channel_names)
+        views = {table: self.delta.opened(table) for table in (READINGS, PREDICTIONS)}
         for group in _groups([commit for _, commit in commits], self.group_rows):
-            readings, predictions = (self._ranged(table, group) for table in (READINGS, PREDICTIONS))
+            readings, predictions = (self._ranged(table, view, group) for table, view in views.items())
             for commit in group:
                 batch = lake_rows.batch_of(channels, commit, lake_rows.within(readings, commit))
                 yield commit, batch, lake_rows.predictions_of(commit, lake_rows.within(predictions, commit))
@@ -96,27 +100,20 @@ class DeltaLake:
         """Delete files that no version of the last hours needs, nor a version of the readings to keep."""
         return sum(self.delta.vacuum(table, retain_h, keep if table == READINGS else ()) for table in TABLES)
 
-    def _ranged(self, table: str, group: Sequence[Commit]) -> pa.Table:
+    def _ranged(self, table: str, view: View | None, group: Sequence[Commit]) -> pa.Table:
         """Rows of commits that follow each other, sorted by sequence number and, if they have one, by position."""
-        import pyarrow.compute as pc
-
-        head, place = group[0], pc.field("sequence_number")
-        mine = (pc.field("partition") == head.partition) & (pc.field("epoch") == head.epoch)
-        found = self._read(table, mine & (place >= head.first) & (place < group[-1].next))
-        if found is None:
-            found = self._schemas[table].empty_table()
-        order = [("sequence_number", "ascending"), ("position", "ascending")]
-        return found.sort_by([key for key in order if key[0] in found.column_names])
-
-    def _read(self, table: str, where: Any) -> pa.Table | None:
-        """A table's newest rows; None when there is no such table, or none is found."""
         import pyarrow as pa
 
-        opened = self.delta.opened(table)
-        if opened is None:
-            return None
-        found = list(self.delta.read(opened, table, where))
-        return pa.concat_tables(found) if found else None
+        head = group[0]
+        bounds = {
+            "partition": (head.partition, head.partition),
+            "epoch": (head.epoch, head.epoch),
+            "sequence_number": (head.first, group[-1].next - 1),
+        }
+        pieces = [] if view is None else list(view.read(bounds))
+        found = pa.concat_tables([self._schemas[table].empty_table(), *pieces], promote_options="default")
+        order = [("sequence_number", "ascending"), ("position", "ascending")]
+        return found.sort_by([key for key in order if key[0] in found.column_names])
 
 
 def _decoded(rows: pa.Table) -> list[Named]:

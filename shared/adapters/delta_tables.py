@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import numpy as np
-
-from shared.adapters import lake_schema
+from shared.adapters import delta_files
 from shared.adapters.azure_blobs import DEVELOPMENT, SHORTHAND
-from shared.errors import ConfigError, ContractBroken, StateConflict, TransientFailure
+from shared.adapters.delta_files import View, translated
+from shared.errors import ConfigError, StateConflict, TransientFailure
 from shared.ports import Advance
 
 if TYPE_CHECKING:
@@ -23,10 +20,9 @@ if TYPE_CHECKING:
 
 Options = Callable[[], Mapping[str, str]]
 SCOPE = "https://storage.azure.com/.default"
-QUERY = re.compile(r"\?\S*")  # an address may carry a signature
 # old versions stay readable as long as their files do: the log itself is hardly ever cut
 CONFIGURATION = {"delta.logRetentionDuration": "interval 3650 days"}
-READ_ROWS = 65_536
+MERGE = "merge"
 
 
 def storage_options(connection: str | None, account_url: str | None) -> Options:
@@ -83,7 +79,7 @@ class _Token:
 
 @dataclass
 class DeltaTables:
-    """Delta tables beside each other.
+    """Delta tables beside each other, made of files whose names are their checksums.
 
     Args:
         uri: Where they are: `az://container` or a folder.
@@ -95,39 +91,34 @@ class DeltaTables:
     _held: dict[str, DeltaTable] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def opened(self, table: str, version: int | None = None) -> DeltaTable | None:
+    def opened(self, table: str, version: int | None = None) -> View | None:
         """A table as it is now or was at a version, None when there is none.
 
         Raises:
             ContractBroken: The version does not exist, or the table's log is damaged.
         """
-        from deltalake import DeltaTable
-        from deltalake.exceptions import TableNotFoundError
-
-        with self._translated(table, version):
-            try:
-                return DeltaTable(self._at(table), version=version, storage_options=dict(self.options()))
-            except TableNotFoundError:
-                if version is not None:
-                    raise
-                return None
+        with translated(table, version):
+            found = self._open(table, version)
+            return None if found is None else View.of(table, found)
 
     def refresh(self, table: str, schema: pa.Schema) -> DeltaTable:
         """Look again at a table, which is made if it is not there; appends build on what is seen here."""
         from deltalake import DeltaTable
 
-        with self._lock:
-            found = self.opened(table)
+        with self._lock, translated(table, None):
+            found = self._open(table, None)
             if found is None:
-                with self._translated(table, None):
-                    found = DeltaTable.create(
-                        self._at(table),
-                        schema=schema,
-                        mode="ignore",
-                        partition_by=["date"],
-                        configuration=CONFIGURATION,
-                        storage_options=dict(self.options()),
-                    )
+                found = DeltaTable.create(
+                    self._at(table),
+                    schema=schema,
+                    mode="ignore",
+                    partition_by=["date"],
+                    configuration=CONFIGURATION,
+                    storage_options=dict(self.options()),
+                )
+            missing = [field for field in schema if field.name not in _names(found)]
+            if missing:  # a channel was added to the scenario
+                _add_columns(found, missing)
             self._held[table] = found
             return found
 
@@ -137,113 +128,83 @@ class DeltaTables:
         Raises:
             StateConflict: A transaction is not where its advance begins: somebody else appended these rows.
         """
-        from deltalake import CommitProperties, Transaction, WriterProperties, write_deltalake
-
-        with self._lock, self._translated(table, None):
+        with self._lock, translated(table, None):
             held = self._held[table]
-            for advance in advances:
-                found = held.transaction_version(advance.app)
-                if found != advance.before:
-                    raise StateConflict(f"lake {table}: {advance.app} is at {found}, not at {advance.before}")
-            write_deltalake(
-                held,
-                rows,
-                mode="append",
-                schema_mode="merge",  # a channel added to the scenario becomes a new column
-                writer_properties=WriterProperties(compression="ZSTD"),
-                commit_properties=CommitProperties(
-                    app_transactions=[Transaction(advance.app, advance.after) for advance in advances]
-                ),
-            )
+            actions = delta_files.write(held, rows)
+            self._commit(table, held, actions, rows.schema, advances)
+            held.update_incremental()
             return int(held.version())
 
-    def read(self, opened: DeltaTable, table: str, where: Any = None) -> Iterator[pa.Table]:
-        """Rows of an opened table in pieces, each row checked.
-
-        Args:
-            opened: The table.
-            table: Its name, for messages.
-            where: A pyarrow expression.
+    def merge(self, table: str, before_day: int) -> int:
+        """Merge the small files of days before `before_day`; returns how many files went.
 
         Raises:
-            ContractBroken: A file is gone or damaged; the message names it.
+            StateConflict: Somebody else merges at the same time.
         """
         import pyarrow as pa
 
-        version = opened.version()
-        with self._translated(table, version):
-            dataset = opened.to_pyarrow_dataset()
-            columns = [*dataset.schema.names, "__filename"]
-            for batch in dataset.to_batches(filter=where, columns=columns, batch_size=READ_ROWS):
-                rows = pa.table(batch)
-                wrong = lake_schema.broken(rows.drop_columns(["__filename"]))
-                if len(wrong):
-                    name = rows["__filename"][int(wrong[0])].as_py()
-                    raise ContractBroken(
-                        f"lake {table}@{version}: {len(wrong)} rows of {name} are not what was written"
-                    )
-                yield rows.drop_columns(["__filename"])
-
-    def rows_by_day(self, opened: DeltaTable, table: str) -> dict[int, int]:
-        """Rows that the log says there are, by day since 1970."""
-        import pyarrow as pa
-
-        with self._translated(table, opened.version()):
-            files = pa.table(opened.get_add_actions(flatten=True))
-            days = files["partition.date"].cast(pa.date32()).cast(pa.int32()).to_numpy()
-            found, place = np.unique(days, return_inverse=True)
-            rows = np.bincount(place, files["num_records"].to_numpy(), minlength=len(found)).astype(np.int64)
-            return dict(zip(found.tolist(), rows.tolist(), strict=True))
-
-    def merge(self, table: str, before_day: int) -> int:
-        """Merge the small files of days before `before_day`; returns how many files went."""
-        import pyarrow as pa
-        from deltalake import WriterProperties
-
-        found = self.opened(table)
-        if found is None:
-            return 0
-        with self._translated(table, found.version()):
-            dates = pa.table(found.get_add_actions(flatten=True))["partition.date"].to_pylist()
-            limit = pa.scalar(before_day, pa.int32()).cast(pa.date32()).as_py()
-            small = [date.isoformat() for date in sorted(set(dates)) if dates.count(date) > 1 and date < limit]
-            if not small:
+        with translated(table, None):
+            found = self._open(table, None)
+            if found is None:
                 return 0
-            done = found.optimize.compact(
-                partition_filters=[("date", "in", small)], writer_properties=WriterProperties(compression="ZSTD")
-            )
-            return int(done["numFilesRemoved"])
+            view, gone = View.of(table, found), 0
+            for small in delta_files.small(view.files, before_day):
+                rows = pa.concat_tables(list(view.contents(small)))
+                before = found.transaction_version(MERGE)
+                advance = Advance(MERGE, before, (before or 0) + 1)  # two that merge the same files at once: one wins
+                actions = [*delta_files.removed(small), *delta_files.write(found, rows, data_change=False)]
+                self._commit(table, found, actions, rows.schema, [advance])
+                found.update_incremental()
+                gone += len(small)
+            return gone
 
     def vacuum(self, table: str, retain_h: int, keep: Sequence[int] = ()) -> int:
         """Delete files that no version of the last hours needs, nor any version to keep; returns how many."""
-        found = self.opened(table)
-        if found is None:
-            return 0
-        with self._translated(table, found.version()):
+        with translated(table, None):
+            found = self._open(table, None)
+            if found is None:
+                return 0
             there = [version for version in keep if version <= found.version()]
             gone = found.vacuum(retain_h, dry_run=False, enforce_retention_duration=False, keep_versions=there or None)
             return len(gone)
 
+    def _commit(
+        self, table: str, held: DeltaTable, actions: list[Any], schema: pa.Schema, advances: Sequence[Advance]
+    ) -> None:
+        """One entry of the log, refused when it does not build on the transactions as `held` shows them."""
+        from deltalake import CommitProperties, Transaction
+
+        for advance in advances:
+            found = held.transaction_version(advance.app)
+            if found != advance.before:
+                raise StateConflict(f"lake {table}: {advance.app} is at {found}, not at {advance.before}")
+        moved = [Transaction(advance.app, advance.after) for advance in advances]
+        held.create_write_transaction(
+            actions, "append", schema, partition_by=["date"], commit_properties=CommitProperties(app_transactions=moved)
+        )
+
+    def _open(self, table: str, version: int | None) -> DeltaTable | None:
+        from deltalake import DeltaTable
+        from deltalake.exceptions import TableNotFoundError
+
+        try:
+            return DeltaTable(self._at(table), version=version, storage_options=dict(self.options()))
+        except TableNotFoundError:
+            if version is not None:
+                raise
+            return None
+
     def _at(self, table: str) -> str:
         return f"{self.uri.rstrip('/')}/{table}"
 
-    @contextmanager
-    def _translated(self, table: str, version: int | None) -> Iterator[None]:
-        import pyarrow as pa
-        from deltalake.exceptions import CommitFailedError, DeltaError
 
-        where = f"lake {table}" if version is None else f"lake {table}@{version}"
-        try:
-            yield
-        except CommitFailedError as error:
-            raise StateConflict(f"{where}: {_said(error)}") from error
-        except (FileNotFoundError, pa.ArrowInvalid, DeltaError) as error:
-            raise ContractBroken(f"{where}: {_said(error)}") from error
-        except (OSError, pa.ArrowException) as error:
-            raise TransientFailure(f"{where}: {_said(error)}") from error
+def _add_columns(table: DeltaTable, columns: Sequence[pa.Field]) -> None:
+    import pyarrow as pa
+    from deltalake import Schema
+
+    table.alter.add_columns(list(Schema.from_arrow(pa.schema(columns)).fields))
+    table.update_incremental()
 
 
-def _said(error: Exception) -> str:
-    """The first lines of a message, in one, without colours and query strings."""
-    text = re.sub(r"\x1b\[\d+m|\s+", " ", QUERY.sub("", str(error)))
-    return f"{type(error).__name__}: {text[:300]}"
+def _names(table: DeltaTable) -> set[str]:
+    return {column.name for column in table.schema().fields}

@@ -135,12 +135,9 @@ def _commit(name: str, commit: Commit, held: dict[str, int]) -> dict[str, Any]:
 
 
 def commits_of(rows: pa.Table) -> list[tuple[str, Commit]]:
-    """Names and commits, in order."""
-    found = [
-        (name, msgspec.json.decode(raw, type=Commit))
-        for name, raw in zip(rows["name"].to_pylist(), rows["metadata"].to_pylist(), strict=True)
-    ]
-    return sorted(found, key=lambda item: (item[1].epoch, item[1].first))
+    """Names and commits."""
+    cells = zip(rows["name"].to_pylist(), rows["metadata"].to_pylist(), strict=True)
+    return [(name, msgspec.json.decode(raw, type=Commit)) for name, raw in cells]
 
 
 def within(rows: pa.Table, commit: Commit) -> pa.Table:

@@ -71,7 +71,7 @@ class Explain:
         revision = int(taken.row["revision"])
         why = _why(compared, int(found.column("revision")), revision)
         return Explanation(
-            forecast=_forecast(found),
+            forecast=forecast_facts(found),
             agrees=not why,
             why=why,
             compared=compared,
@@ -80,7 +80,7 @@ class Explain:
             deployment=DeploymentFacts(
                 champion=commit.champion, challenger=commit.challenger, quarantine=list(commit.quarantine)
             ),
-            model=_model(model.manifest),
+            model=model_facts(model.manifest),
             features=self._features(model.manifest, taken.features),
             readings=self._readings(found, taken.outcome),
             window=self._window(int(found.column("as_of")), taken.window),
@@ -207,7 +207,8 @@ def _why(compared: Sequence[Compared], stored: int, revision: int) -> str:
     return ", ".join(parts)
 
 
-def _forecast(found: Found) -> Forecast:
+def forecast_facts(found: Found) -> Forecast:
+    """A prediction row as a value."""
     return Forecast(
         device=str(found.column("device_id")),
         as_of=hour_text(int(found.column("as_of"))),
@@ -240,7 +241,8 @@ def _commit(found: Found, before: Before) -> CommitFacts:
     )
 
 
-def _model(manifest: Manifest) -> ModelFacts:
+def model_facts(manifest: Manifest) -> ModelFacts:
+    """What a package says of its origin."""
     names = ModelFacts.__struct_fields__
     return ModelFacts(**{name: getattr(manifest, name) for name in names})
 

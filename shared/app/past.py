@@ -161,14 +161,20 @@ class Past:
             predictions = self._decoded("predictions", commit.predictions, self.files.read_predictions)
         return Step(name, commit, batch, predictions)
 
-    def commits(self) -> Iterator[tuple[Commit, Any]]:
-        """Commits that are not in the lake, with a function that reads their predictions."""
+    def commit(self, name: str) -> Commit:
+        """A landed commit's metadata.
+
+        Raises:
+            ContractBroken: It is gone or damaged.
+        """
+        commit: Commit = self._decoded("commits", name, self.files.decode_commit)[0]
+        return commit
+
+    def outside_the_lake(self) -> Iterator[str]:
+        """Names of landed commits that are not in the lake."""
         for partition in self._partitions():
             known = {name for name, _ in self.lake.commits(partition)} if self.lake else set()
-            for name in self._landed(partition):
-                if name not in known:
-                    commit, _ = self._decoded("commits", name, self.files.decode_commit)
-                    yield commit, lambda name=name: self.read(name).predictions
+            yield from (name for name in self._landed(partition) if name not in known)
 
     def _decoded(self, container: str, name: str, decode: Any) -> Any:
         raw = self.blobs.read(container, name)

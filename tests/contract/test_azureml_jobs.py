@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -191,6 +192,7 @@ def test_cancelling_asks_once_and_does_not_wait(arm: Arm) -> None:
     jobs.submit(SPEC)
     jobs.cancel(SPEC.name)
     assert [(r.path, r.body) for r in arm.sent("POST")] == [(f"{JOB}/cancel", None)]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("LROPoller")]
     assert jobs.status(SPEC.name) == "running", "it was asked to end, and has not ended yet"
     assert jobs.status(SPEC.name) == "canceled"
     jobs.cancel(SPEC.name)

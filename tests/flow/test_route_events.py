@@ -411,3 +411,18 @@ def test_it_tells_how_far_it_is() -> None:
         "rejected": {"not_json": 1},
         "expired": 0,
     }
+
+
+def test_a_router_alone_reads_the_progress_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, reads = World(), []
+    read = world.blobs.read_changed
+
+    def counted(container: str, name: str, etag: str | None) -> tuple[bytes, str] | None:
+        reads.append(name)
+        return read(container, name, etag)
+
+    monkeypatch.setattr(world.blobs, "read_changed", counted)
+    router = world.router()
+    for minute in range(3):
+        router.take(world.hear(body("a", minute)))
+    assert reads == [progress.name_of(0)]
