@@ -34,7 +34,7 @@ def fleet_history(scenario: Scenario, fleet: Fleet) -> dict[str, Hourly]:
     layout, found = Layout.of(scenario), {}
     for station, name in enumerate(fleet.names):
         values = spread(layout, np.ascontiguousarray(fleet.values[:, station])).astype(np.float32)
-        found[name] = Hourly(fleet.first_hour, values, np.isfinite(values).any(1).astype(np.int64))
+        found[name] = Hourly(fleet.first_hour, values, np.isfinite(values).any(1).astype(np.uint8))
     return found
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from local import send_arguments
+from local import look_arguments, send_arguments
 from local.stack_process import StackError
 from shared.errors import PipelineError
 
@@ -42,8 +42,13 @@ def _parser() -> argparse.ArgumentParser:
     drop.add_argument("--zone", help="zone of timestamps without one, such as Asia/Shanghai or +08:00")
     drop.add_argument("--name", help="name in incoming/ (default: the file's)")
     commands.add_parser("func", help="the same app under Azure Functions Core Tools (`func start`), until Ctrl-C")
-    deploy = commands.add_parser("deploy", help="let a model package serve")
+    deploy = commands.add_parser("deploy", help="let a model package serve, the one of before beside it as its guard")
     deploy.add_argument("package", type=Path, metavar="DIR")
+    rollout = commands.add_parser("rollout", help="approve, promote, take back, pause or resume what is on its way")
+    rollout.add_argument("action", choices=("approve", "promote", "roll_back", "pause", "resume"))
+    retrain = commands.add_parser("retrain", help="ask for a training job")
+    retrain.add_argument("reason", help="why, in words; it stands in the ledger")
+    retrain.add_argument("--dry-run", action="store_true", help="only tell what would be decided")
     commands.add_parser("status", help="what runs, who serves, how far it is, what became of dropped files")
     send_arguments.add(commands)
     replay = commands.add_parser("replay", help="feed dead letters through route again, after a fix")
@@ -56,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     ledger = commands.add_parser("ledger", help="what was decided and done, and whether the log is as it was written")
     ledger.add_argument("action", nargs="?", choices=("show", "verify"), default="show")
     ledger.add_argument("--kind", action="append", help="show only entries of this kind, such as decision")
+    look_arguments.add(commands)
     demo = commands.add_parser("demo", help="the loop from a file of history to forecasts, on a stack of its own")
     demo.add_argument("--data", type=Path, help="CSV or JSON lines of readings (default: the built-in generator)")
     demo.add_argument("--zone", help="zone of timestamps without one")

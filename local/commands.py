@@ -15,6 +15,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.markup import escape
 
 from local import books as bookkeeping
@@ -118,15 +119,44 @@ def await_summary(
 
 
 def deploy(given: argparse.Namespace) -> int:
-    """Publish a package and let it serve."""
+    """Publish a package and install it: a champion of before stays beside it as its guard."""
     space, console = Workspace.of(given.root or FOLDER), new_console()
     if not given.package.is_dir():
         raise StackError(f"{given.package}: there is no such folder")
-    release = space.release()
-    version = release.publish(package_files.read(given.package))
-    release.deploy(version)
-    console.print(f"model {version} serves from now on")
+    version = space.release().publish(package_files.read(given.package))
+    return _rollout(console, space, "install", {"version": version})
+
+
+def rollout(given: argparse.Namespace) -> int:
+    """Approve, promote, roll back, pause or resume; 1 when that makes no sense now."""
+    return _rollout(new_console(), Workspace.of(given.root or FOLDER), given.action, {})
+
+
+def _rollout(console: Console, space: Workspace, action: str, query: dict[str, str]) -> int:
+    stand = get(f"{space.host_url}/api/rollout/{action}?{urllib.parse.urlencode(query)}", method="POST")
+    if "error" in stand:
+        console.print(stand["error"], markup=False)
+        return 1
+    beside = (
+        f", {stand['challenger']} beside it ({stand['stage']}, share {stand['share']:g})" if stand["challenger"] else ""
+    )
+    console.print(f"{stand['champion']} serves{beside}", markup=False)
     return 0
+
+
+def retrain(given: argparse.Namespace) -> int:
+    """Ask for a training job; 1 when it is refused."""
+    console, space = new_console(), Workspace.of(given.root or FOLDER)
+    query = urllib.parse.urlencode({"reason": given.reason, "dry_run": str(given.dry_run).lower()})
+    found = get(f"{space.host_url}/api/retrain?{query}", method="POST")
+    if "error" in found:
+        console.print(found["error"], markup=False)
+        return 1
+    for reason in found["reasons"]:
+        console.print(f"  {reason}", markup=False)
+    told = {True: "would start", False: "is decided"}[found["dry_run"]]
+    console.print(f"job {found['job'] or ''} {told}" if found["launch"] else "no job", markup=False)
+    return 0 if found["launch"] else 1
 
 
 def get(url: str, method: str = "GET") -> dict[str, Any]:
@@ -198,6 +228,20 @@ def ledger(given: argparse.Namespace) -> int:
     from local import ledger as log
 
     return log.run(Workspace.of(given.root or FOLDER), given.action, given.kind or [])
+
+
+def explain(given: argparse.Namespace) -> int:
+    """What stood behind a forecast; 1 when it does not come out again."""
+    from local import explain as looking
+
+    return looking.run(Workspace.of(given.root or FOLDER), given)
+
+
+def lineage(given: argparse.Namespace) -> int:
+    """Where a model came from and what became of it."""
+    from local import lineage as looking
+
+    return looking.run(Workspace.of(given.root or FOLDER), given)
 
 
 def demo(given: argparse.Namespace) -> int:

@@ -30,23 +30,6 @@ from shared.errors import ConfigError
 SHOWN_HOURS, SHOWN_READINGS, SHOWN_FEATURES = 6, 6, 24
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command's arguments."""
-    parser = commands.add_parser("explain", help="what stood behind a forecast, and whether it comes out again")
-    parser.add_argument(
-        "prediction",
-        nargs="?",
-        metavar="PREDICTION",
-        help="DEVICE@AS_OF, the newest that users saw; DEVICE@AS_OF#REVISION; each also with /champion or /challenger",
-    )
-    parser.add_argument("--device", help="device id, instead of PREDICTION")
-    parser.add_argument("--as-of", metavar="HOUR", help="as-of hour in UTC, such as 2026-11-20T10")
-    parser.add_argument("--revision", type=int, help="default: the newest")
-    parser.add_argument("--role", choices=("champion", "challenger"), help="default: the one that users saw")
-    parser.add_argument("--all", action="store_true", help="every feature, hour and reading")
-    parser.add_argument("--json", action="store_true", help="for a machine")
-
-
 def run(space: Workspace, given: argparse.Namespace) -> int:
     """Explain a forecast; 1 when the recomputation does not agree.
 
@@ -82,7 +65,7 @@ def name_of(given: argparse.Namespace) -> ForecastName:
 
 def past_of(space: Workspace) -> Past:
     """What was committed on a stack, its lake included."""
-    lake = LakeArchive(space.scenario, options=partial(storage_options, space.storage, None))
+    lake = LakeArchive(space.scenario, options=storage_options(space.storage, None))
     hub = event_log.hub_info(space.logs, READINGS)
     machine = Machine(space.scenario, Featurizer(space.scenario))
     return Past(machine, space.blobs, space.files, lake, hub.partitions if hub else None)

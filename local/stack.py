@@ -224,7 +224,8 @@ class Stack:
         )
 
     def _host(self, name: str, options: Sequence[str]) -> Process:
-        values = self._values()
+        port = free_port(self._ports.host)
+        values = self._values() | self._job_values(self.processes["host"].port if "host" in self.processes else port)
         settings = self.root / "host.settings.json"
         settings.write_text(json.dumps({"IsEncrypted": False, "Values": values}, indent=2), "utf-8")
         command = [sys.executable, "-m", "local.host", "--app-dir", str(self._app_dir), "--settings", str(settings)]
@@ -232,7 +233,7 @@ class Stack:
             name,
             [*command, "--port", "{port}", *self._host_options, *options],
             ready=r"^ready port=(\d+)",
-            port=free_port(self._ports.host),
+            port=port,
             environment=_python_environment(values),
             log=self.root / "logs" / f"{name}.log",
             cwd=PROJECT,
@@ -246,6 +247,14 @@ class Stack:
             found = json.loads(self._template.read_text("utf-8"))["Values"]
         azurite, eventhub = self.processes["azurite"].port, self.processes["eventhub"].port
         return with_ports(found | {"AzureWebJobsStorage": self.storage} | self._settings, azurite, eventhub)
+
+    def _job_values(self, port: int) -> dict[str, str]:
+        """Where jobs of this stack run and report, whatever the settings file says for the usual ports."""
+        return {
+            "JOBS_FOLDER": str(self.root / "jobs"),
+            "JOB_EVENTS_URL": f"http://127.0.0.1:{port}/runtime/webhooks/eventgrid?functionName=job_events",
+            "MLFLOW_TRACKING_URI": f"sqlite:///{self.root / 'mlflow.db'}",
+        }
 
     def _directory(self, name: str) -> Path:
         path = self.root / name

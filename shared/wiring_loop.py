@@ -11,6 +11,7 @@ from shared.adapters import onnx_model
 from shared.adapters.clock import WallClock, WatermarkClock
 from shared.adapters.delta_lake import DeltaLake
 from shared.adapters.delta_tables import storage_options
+from shared.adapters.lake_schema import READINGS
 from shared.adapters.lake_truth import LakeTruth
 from shared.adapters.no_jobs import NoJobs, NoRegistry
 from shared.app.completion import Completion
@@ -27,6 +28,7 @@ from shared.core.state import State
 from shared.ports import Blobs, Clock, Jobs, Registry
 from shared.settings import Settings
 
+HOUR_MS = 3_600_000
 PASSED = ("STORAGE", "STORAGE__blobServiceUri", "MLFLOW_TRACKING_URI")
 
 
@@ -73,6 +75,12 @@ def registry_of(settings: Settings, scenario: str) -> Registry:
     return MlflowRegistry(scenario, settings.tracking)
 
 
+def dataset_of(lake: DeltaLake) -> tuple[int, int] | None:
+    """Version of the lake's readings and how many there are, from the table's log alone; None without a lake."""
+    view = lake.delta.opened(READINGS)
+    return None if view is None else (view.version, sum(file.rows for file in view.files))
+
+
 def loop_of(settings: Settings, blobs: Blobs, tools: Tools, recover: Callable[[int], State]) -> Loop:
     """Wire the slow half to given stores; touches none of them.
 
@@ -101,7 +109,7 @@ def loop_of(settings: Settings, blobs: Blobs, tools: Tools, recover: Callable[[i
         rollouts=rollouts,
         registry=registry,
         witness=LakeTruth(scenario, lake.delta),
-        today=lambda: clock.now_ms() // 86_400_000,
+        today=lambda: clock.now_ms() // (24 * HOUR_MS),
     )
     return Loop(
         scenario=scenario,
@@ -110,7 +118,9 @@ def loop_of(settings: Settings, blobs: Blobs, tools: Tools, recover: Callable[[i
         recover=recover,
         reach=clock.reach if isinstance(clock, WatermarkClock) else lambda _: None,
         compaction=Compaction(scenario=scenario, blobs=blobs, lake=lake, clock=clock, retain_days=settings.retain_days),
-        monitor=Monitor(scenario, blobs, ledger, control, lake),
+        monitor=Monitor(
+            scenario, blobs, packages, ledger, control, partial(dataset_of, lake), lambda: clock.now_ms() // HOUR_MS
+        ),
         retraining=retraining,
         completion=completion,
         rollouts=rollouts,

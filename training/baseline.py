@@ -8,27 +8,23 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.core.readings import Floats
-from shared.core.scenario import Scenario
-from training.calibrate import calibrate
 from training.data import TrainingSet
 from training.evaluate import Judged
 
 QUANTILES = 101
 
 
-def arrays(scenario: Scenario, rows: TrainingSet, judged: Judged) -> dict[str, npt.NDArray[Any]]:
+def arrays(rows: TrainingSet, judged: Judged) -> dict[str, npt.NDArray[Any]]:
     """Arrays of `baseline.npz`.
 
     Args:
-        scenario: Rules of the drift check.
         rows: All training rows.
         judged: Out-of-fold forecasts.
 
     Returns:
         feature_names (F,), feature_quantiles (F, 101; 0 to 100 %, NaN for a feature that is always missing),
         feature_missing (F,) shares, target_quantiles (101,), forecast_quantiles (101,), devices (D,), and per
-        out-of-fold row oof_device, oof_as_of (hours, -1 unknown), oof_truth, oof_forecast, oof_persistence, oof_damped;
-        and those of `calibrate`, for the drift check.
+        out-of-fold row oof_device, oof_as_of (hours, -1 unknown), oof_truth, oof_forecast, oof_persistence, oof_damped.
     """
     columns = [rows.matrix[:, index] for index in range(rows.matrix.shape[1])]
     return {
@@ -44,7 +40,6 @@ def arrays(scenario: Scenario, rows: TrainingSet, judged: Judged) -> dict[str, n
         "oof_forecast": judged.forecasts[""],
         "oof_persistence": judged.forecasts["_persistence"],
         "oof_damped": judged.forecasts["_damped"],
-        **calibrate(scenario, rows, judged),
     }
 
 

@@ -9,9 +9,10 @@ import msgspec
 
 from shared.adapters import package_files
 from shared.core import gate_evidence
-from shared.core.package import Manifest
+from shared.core.package import Arrays, Manifest
 from shared.errors import ConfigError, ContractBroken
 from training import baseline, evidence, history, package, report
+from training.calibrate import calibrate
 from training.champion import Champion
 from training.champion import load as load_champion
 from training.fit import Trained, judge_unseen, train
@@ -158,10 +159,16 @@ def _write(options: Options, prepared: Prepared, trained: Trained, found: Report
             model_onnx=trained.onnx,
             golden_inputs=golden,
             golden_outputs=trained.booster.predict(golden),
-            baseline=baseline.arrays(options.scenario, prepared.rows, trained.judged),
+            baseline=_baseline(options, prepared, trained),
             card=report.model_card(options, prepared, trained, found),
         ),
     )
+
+
+def _baseline(options: Options, prepared: Prepared, trained: Trained) -> Arrays:
+    """What the data looked like, and the limits of the drift check."""
+    seen = baseline.arrays(prepared.rows, trained.judged)
+    return {**seen, **calibrate(options.scenario, prepared.rows, trained.judged)}
 
 
 def _trained_until(options: Options, prepared: Prepared) -> int:

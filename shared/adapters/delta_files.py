@@ -111,7 +111,7 @@ class View:
         if len(raw) != file.size or (named and _digest(raw) != named[1]):
             raise ContractBroken(f"{where} is damaged: its {len(raw)} bytes are not what was written")
         with translated(self.table, self.version):
-            found = pq.read_table(io.BytesIO(raw))
+            found = _plain(pq.read_table(io.BytesIO(raw)))
         date = pa.array(np.full(len(found), file.day, np.int32)).cast(pa.date32())
         rows = found.add_column(0, "date", date)
         wrong = len(lake_schema.broken(rows))
@@ -221,6 +221,14 @@ def _files(opened: DeltaTable) -> list[File]:
 def _ranges(place: int, lows: Mapping[str, list[Any]], highs: Mapping[str, list[Any]]) -> dict[str, tuple[int, int]]:
     found = {name: (lows[name][place], highs[name][place]) for name in lows}
     return {name: ends for name, ends in found.items() if None not in ends}
+
+
+def _plain(rows: pa.Table) -> pa.Table:
+    """Texts in one form: other writers leave a hint that makes them views."""
+    import pyarrow as pa
+
+    fields = [field.with_type(pa.string()) if pa.types.is_string_view(field.type) else field for field in rows.schema]
+    return rows.cast(pa.schema(fields))
 
 
 def _filtered(rows: pa.Table, bounds: Bounds) -> pa.Table:

@@ -19,7 +19,7 @@ from shared.core.scenario import Scenario
 from shared.errors import ContractBroken
 
 DATASET = re.compile(r"lake@([0-9]{1,18})")
-HOUR_US = 3_600_000_000
+HOURS, HOUR_US = 24, 3_600_000_000
 ORDER = ("device_id", "timestamp", "partition", "epoch", "sequence_number", "position")
 
 
@@ -41,6 +41,8 @@ class LakeTruth:
         Raises:
             ContractBroken: `dataset` names no version of the lake, or a file of it is gone or damaged.
         """
+        import pyarrow as pa
+
         named = DATASET.fullmatch(dataset)
         if named is None:
             raise ContractBroken(f"dataset {dataset[:80]!r} is not a version of the lake, such as lake@12")
@@ -48,11 +50,13 @@ class LakeTruth:
         if not len(evidence):
             return out
         target = evidence.as_of + self.scenario.horizon
-        opened = self.tables.opened(READINGS, int(named[1]))
-        if opened is None:
+        view = self.tables.opened(READINGS, int(named[1]))
+        if view is None:
             raise ContractBroken(f"{dataset}: there is no lake")
-        found = list(self.tables.read(opened, READINGS, _between(int(target.min()), int(target.max()) + 1)))
-        hours = hourly(self.scenario, self._readings(found)) if found else {}
+        first, last = int(target.min()), int(target.max())
+        pieces = [_applied(rows, first, last) for rows in view.read(days=(first // HOURS, last // HOURS + 1))]
+        found = pa.concat_tables(pieces, promote_options="default") if pieces else ()
+        hours = hourly(self.scenario, self._readings(found)) if len(found) else {}
         for place, name in enumerate(evidence.devices):
             mine = np.flatnonzero(evidence.device == place)
             if name in hours and len(mine):
@@ -62,12 +66,7 @@ class LakeTruth:
                 out[mine[there]] = values[at[there]]
         return out
 
-    def _readings(self, pieces: list[Any]) -> Readings:
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        rows = pa.concat_tables(pieces)
-        rows = rows.filter(pc.equal(rows["disposition"], DISPOSITIONS[APPLIED]))
+    def _readings(self, rows: Any) -> Readings:
         rows = rows.sort_by([(name, "ascending") for name in ORDER])
         device = rows["device_id"].combine_chunks().dictionary_encode()
         return Readings(
@@ -79,16 +78,10 @@ class LakeTruth:
         )
 
 
-def _between(first: int, stop: int) -> Any:
-    """Rows of the hours from `first` to before `stop`, hours since 1970; the day prunes files."""
-    import pyarrow as pa
+def _applied(rows: Any, first: int, last: int) -> Any:
+    """Applied readings of the hours from `first` to `last` (since 1970)."""
     import pyarrow.compute as pc
 
-    def date(day: int) -> Any:
-        return pa.scalar(day, pa.int32()).cast(pa.date32())
-
-    def when(hour: int) -> Any:
-        return pa.scalar(hour * HOUR_US, pa.timestamp("us", tz="UTC"))
-
-    days = (pc.field("date") >= date(first // 24)) & (pc.field("date") <= date(stop // 24))
-    return days & (pc.field("timestamp") >= when(first)) & (pc.field("timestamp") < when(stop))
+    hour = rows["timestamp"].cast("int64").to_numpy() // HOUR_US
+    applied = pc.equal(rows["disposition"], DISPOSITIONS[APPLIED]).to_numpy(zero_copy_only=False)
+    return rows.filter((hour >= first) & (hour <= last) & applied)

@@ -79,7 +79,7 @@ class Known:
         """
         for fits in (str.__eq__, str.startswith):
             for kind in KINDS:
-                found = {version for version, each, text in self.names if each == kind and fits(text, what)}
+                found = {version for version, each, text in self.names if each == kind and text and fits(text, what)}
                 if found and (fits is str.__eq__ or (len(what) >= SHORTEST and kind in SHORTENED)):
                     return kind, sorted(found, key=self._age)
         versions = ", ".join(sorted({version for version, _, _ in self.names})[-8:]) or "none"

@@ -77,7 +77,7 @@ class Loop:
         considered = self.retraining.consider(signals, dry_run=not self.trains)
         if self.trains:
             self.retraining.launch()
-        return {"verdict": found.kind, "launch": considered.decision.launch, "job": considered.job}
+        return {"verdict": found.kind if found else None, "launch": considered.decision.launch, "job": considered.job}
 
     def watch_jobs(self) -> list[str]:
         """Start what was decided and not started, and finish what events left undone."""

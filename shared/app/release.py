@@ -39,15 +39,21 @@ class Release:
         return version
 
     def deploy(self, version: str) -> Deployment:
-        """Let a published package serve; workers notice within their refresh interval.
+        """Let a published package serve, while the ledger knows of no rollout; workers notice soon.
 
         Raises:
-            ContractBroken: There is no such package.
+            ContractBroken: There is no such package, or the ledger leads already: then `Rollouts.install` is the way.
             StateConflict: Others changed the document time and again.
         """
         if self.blobs.info(deployment.CONTAINER, f"{version}/manifest.json") is None:
             raise ContractBroken(f"there is no package {version} to deploy")
-        return ControlDocument(self.blobs).change(lambda now: msgspec.structs.replace(now, champion=version))
+
+        def serve(now: Deployment) -> Deployment:
+            if now.position >= 0:
+                raise ContractBroken(f"{version} has to be installed as a rollout: the ledger leads the control document")
+            return msgspec.structs.replace(now, champion=version)
+
+        return ControlDocument(self.blobs).change(serve)
 
     def _same(self, name: str, data: bytes) -> None:
         if self.blobs.read(deployment.CONTAINER, name) != data:

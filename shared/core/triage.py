@@ -11,7 +11,7 @@ import numpy as np
 from shared.core.device_table import HOURS, DeviceTable
 from shared.core.drift_baseline import Baseline
 from shared.core.drift_verdict import Fault, FaultKind
-from shared.core.readings import Doubles, Mask
+from shared.core.readings import Doubles, Floats, Mask
 
 MISSING_H = 48  # hours that a channel of one device may be silent
 GONE_H = 12  # hours after which a channel that is silent on nearly all devices is the pipeline's
@@ -21,6 +21,7 @@ NEARLY_ALL = 0.8
 SEVERAL = 0.2  # beyond this share a common fault is no longer a fault of single devices
 USUAL = 0.5  # a channel that was there less often in training may be missing
 MINIMUM_HOURS = 24  # values of a device below which nothing is said of it
+ODD = 0.5  # share of the limit on its level beyond which a device may carry a shift alone
 CALM = 0.7  # a quarantined device is healthy again when below this share of every limit
 
 
@@ -82,7 +83,7 @@ def triage(baseline: Baseline, table: DeviceTable, now_hour: int, quarantined: C
         recovered=tuple(_chosen(table, calm)),
         silent=tuple(_chosen(table, ~heard)),
         shared=shared,
-        allowance=_allowance(signs.apart, blamed.any(0) | held[:, None], heard),
+        allowance=_allowance(signs.apart, blamed.any(0) | held[:, None], signs.apart > ODD * baseline.jumps[1], heard),
     )
 
 
@@ -115,7 +116,7 @@ def _signs(baseline: Baseline, table: DeviceTable) -> _Signs:
     return _Signs(stuck, jump, missing, np.abs(np.where(np.isfinite(strayed), strayed, np.nan_to_num(apart))))
 
 
-def _places(baseline: Baseline, values: Doubles) -> Doubles:
+def _places(baseline: Baseline, values: Doubles | Floats) -> Doubles:
     """Values of the stored columns on the scale of the bins, NaN for a column whose newest value is not watched."""
     out = np.full(values.shape, np.nan)
     for column, place in enumerate(baseline.latest):
@@ -158,7 +159,7 @@ def _faults(baseline: Baseline, table: DeviceTable, signs: _Signs, blamed: Mask)
     for kind, device, column in zip(*np.nonzero(blamed), strict=True):
         cell = device, column
         text = (
-            f"{table.last[cell]:.6g} for {table.run[cell]} values in a row, {signs.stuck[cell]:.1f} times the usual limit",
+            f"{table.last[cell]:.6g} for {table.run[cell]} values in a row, {signs.stuck[cell]:.1f} times the limit",
             f"level {signs.jump[cell]:.1f} times as far from its usual place as is normal, while the others stay",
             f"no value for {table.silent[cell]} hours, limit {MISSING_H}",
         )[kind]
@@ -167,10 +168,11 @@ def _faults(baseline: Baseline, table: DeviceTable, signs: _Signs, blamed: Mask)
     return found
 
 
-def _allowance(apart: Doubles, suspect: Mask, heard: Mask) -> Doubles:
+def _allowance(apart: Doubles, suspect: Mask, odd: Mask, heard: Mask) -> Doubles:
+    """Departures that history has too are in the limits already; those of suspects and of the oddest device are not."""
     count = max(int(heard.sum()), 1)
     known = np.where(suspect, apart, 0.0).sum(0)
-    return np.asarray((known + np.where(suspect, 0.0, apart).max(0)) / count)
+    return np.asarray((known + np.where(odd & ~suspect, apart, 0.0).max(0)) / count)
 
 
 def summary(faulty: Collection[Fault]) -> str:

@@ -84,3 +84,9 @@ def test_deploying_keeps_the_quarantine(deploying: Deploying) -> None:
 def test_what_is_not_published_is_not_deployed(deploying: Deploying) -> None:
     with pytest.raises(ContractBroken, match="no package v2"):
         deploying.release.deploy("v2")
+
+
+def test_once_the_ledger_leads_a_package_is_installed_as_a_rollout(deploying: Deploying) -> None:
+    ControlDocument(deploying.blobs).change(lambda now: msgspec.structs.replace(now, position=3))
+    with pytest.raises(ContractBroken, match="v1 has to be installed as a rollout"):
+        deploying.release.deploy("v1")

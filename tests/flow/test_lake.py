@@ -402,7 +402,7 @@ def test_numbers_that_were_changed_in_a_valid_file_are_seen(tmp_path: Path) -> N
     bench, lake = busy(Bench(), 15), lake_in(tmp_path)
     compaction(bench, lake).run()
     DeltaTable(str(tmp_path / READINGS)).update(updates={"pm": "pm + 1"}, predicate="position = 3")
-    with pytest.raises(ContractBroken, match="1 of 10 rows are not what was written"):
+    with pytest.raises(ContractBroken, match="1 of 30 rows are not what was written"):
         rebuild(lake, MACHINE, 0)
 
 

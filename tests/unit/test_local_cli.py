@@ -66,7 +66,18 @@ def describe(root: Path, port: int = 1, **changes: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["fly"], ["drop"], ["deploy"], ["send", "--rate", "x"], ["books", "x"], ["ledger", "x"]]
+    "arguments",
+    [
+        [],
+        ["fly"],
+        ["drop"],
+        ["deploy"],
+        ["send", "--rate", "x"],
+        ["books", "x"],
+        ["ledger", "x"],
+        ["rollout", "dance"],
+        ["retrain"],
+    ],
 )
 def test_wrong_usage_exits_with_2_and_shows_the_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -76,7 +87,8 @@ def test_wrong_usage_exits_with_2_and_shows_the_usage(arguments: list[str], caps
 
 
 @pytest.mark.parametrize(
-    "command", ["up", "drop", "deploy", "status", "send", "replay", "books", "demo", "func", "ledger"]
+    "command",
+    ["up", "drop", "deploy", "status", "send", "replay", "books", "demo", "func", "ledger", "rollout", "retrain"],
 )
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -90,7 +102,16 @@ FILE = str(Path(__file__))
 
 @pytest.mark.parametrize(
     "command",
-    [["status"], ["books"], ["ledger", "verify"], ["replay"], ["drop", FILE], ["deploy", str(Path(FILE).parent)]],
+    [
+        ["status"],
+        ["books"],
+        ["ledger", "verify"],
+        ["rollout", "pause"],
+        ["retrain", "because"],
+        ["replay"],
+        ["drop", FILE],
+        ["deploy", str(Path(FILE).parent)],
+    ],
 )
 @pytest.mark.parametrize("left", ["nothing", "rubbish", "a killed stack's description", "a stack without a host"])
 def test_without_a_running_stack_each_command_says_how_to_start_one(

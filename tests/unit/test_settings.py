@@ -49,6 +49,17 @@ def test_every_variable_reaches_its_setting() -> None:
         "SNAPSHOT_COMMITS": "7",
         "BATCH_ROWS": "8",
         "CHUNK_ROWS": "9",
+        "LAKE_RETAIN_DAYS": "30.0",
+        "CLOCK": "watermark",
+        "JOBS": "azureml",
+        "JOBS_FOLDER": "/jobs",
+        "JOB_EVENTS_URL": "http://127.0.0.1:7071/x",
+        "MLFLOW_TRACKING_URI": "sqlite:///m.db",
+        "AZUREML_SUBSCRIPTION": "s",
+        "AZUREML_RESOURCE_GROUP": "g",
+        "AZUREML_WORKSPACE": "w",
+        "AZUREML_COMPUTE": "c",
+        "AZUREML_COMPONENT": "train:1",
     }
     assert env.keys() == set(VARIABLES.values())
     found = from_env(env, SCENARIOS)
@@ -103,6 +114,15 @@ def test_variables_and_limits_name_settings() -> None:
         ({"BATCH_ROWS": "0"}, "BATCH_ROWS: 0 is outside 1 to 500000"),
         ({"CHUNK_ROWS": "999999"}, "CHUNK_ROWS: 999999 is outside 1 to 500000"),
         ({"CHUNK_ROWS": "1e4"}, "CHUNK_ROWS: '1e4' is not a whole number"),
+        ({"LAKE_RETAIN_DAYS": "-1"}, "LAKE_RETAIN_DAYS: -1.0 is outside 0.0 to 3650.0"),
+        ({"CLOCK": "sun"}, "CLOCK: 'sun' is not one of wall, watermark"),
+        ({"JOBS": "batch"}, "JOBS: 'batch' is not one of none, local, azureml"),
+        ({"JOB_EVENTS_URL": "file:///etc"}, "JOB_EVENTS_URL: is not an http address"),
+        ({"AZUREML_COMPONENT": "train"}, "AZUREML_COMPONENT: 'train' is not of the form name:version"),
+        (
+            {"JOBS": "azureml", "AZUREML_WORKSPACE": "w", "AZUREML_COMPONENT": "t:1"},
+            "AZUREML_SUBSCRIPTION, AZUREML_RESOURCE_GROUP, AZUREML_COMPUTE: missing, JOBS=azureml needs it",
+        ),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(change: dict[str, str], problem: str) -> None:
@@ -125,6 +145,11 @@ def test_all_problems_are_told_at_once_and_no_secret_with_them() -> None:
         "SNAPSHOT_COMMITS": "?",
         "BATCH_ROWS": "-1",
         "CHUNK_ROWS": "?",
+        "LAKE_RETAIN_DAYS": "?",
+        "CLOCK": "?",
+        "JOBS": "?",
+        "JOB_EVENTS_URL": "?",
+        "AZUREML_COMPONENT": "?",
     }
     with pytest.raises(ConfigError) as told:
         from_env(env, SCENARIOS)

@@ -18,6 +18,7 @@ from shared.adapters import local_jobs
 from shared.adapters.azureml_jobs import NO_CHAMPION
 from shared.errors import ConfigError
 from shared.ports import JobSpec
+from training import __main__ as command_line
 from training import register, search, steps
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # azure-ai-ml's, of its own dependencies
@@ -86,6 +87,14 @@ def test_the_clusters_identity_is_named_to_the_storage_client(tmp_path: Path) ->
     inputs = {"scenario": "s", "dataset": "lake@1", "champion": "none", "job": "s-1"}
     _, identity = run_as_azure_does(load("component").command, inputs, tmp_path, DEFAULT_IDENTITY_CLIENT_ID="abc")
     assert identity == "abc"
+
+
+def test_the_training_command_knows_the_flags_that_the_component_gives(tmp_path: Path) -> None:
+    inputs = {"scenario": "air_quality", "dataset": "lake@12", "champion": "20261101-abc", "job": "air_quality-000007"}
+    (_, _, *flags), _ = run_as_azure_does(load("component").command, inputs, tmp_path)
+    given = command_line._parser().parse_args(flags)
+    assert (given.scenario, given.lake, given.champion) == ("air_quality", "lake@12", "20261101-abc")
+    assert (given.job, given.publish) == ("air_quality-000007", True)
 
 
 def test_the_inputs_of_the_component_are_those_that_a_submission_gives() -> None:

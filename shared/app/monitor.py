@@ -1,0 +1,149 @@
+"""The drift check: what the profiles say of the champion, told in a report, and faulty devices isolated."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+import msgspec
+
+from shared.app.control import ControlDocument
+from shared.app.ledger import Ledger
+from shared.app.packages import Packages
+from shared.app.pages_drift import drift_report
+from shared.core import drift, package
+from shared.core.deployment import Deployment
+from shared.core.drift_baseline import Baseline
+from shared.core.drift_verdict import Verdict
+from shared.core.profile import Merged
+from shared.core.retrain import Signals
+from shared.core.scenario import Scenario
+from shared.errors import ContractBroken
+from shared.ports import Blobs
+
+log = logging.getLogger(__name__)
+CHECK, QUARANTINE, RELEASE = "check", "quarantine", "release"
+REPORTS = "reports"
+NONE_YET = "none"
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+Dataset = Callable[[], "tuple[int, int] | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """Checks of one scenario.
+
+    Args:
+        scenario: Its rules.
+        blobs: Where reports go.
+        packages: The models' packages, with what their training left for the check.
+        ledger: Where every check is written.
+        control: Holds the quarantine.
+        dataset: Version of the lake's readings and how many there are, None without a lake.
+        now_hour: The clock, hours since 1970.
+    """
+
+    scenario: Scenario
+    blobs: Blobs
+    packages: Packages
+    ledger: Ledger
+    control: ControlDocument
+    dataset: Dataset
+    now_hour: Callable[[], int]
+
+    def check(self, merged: Merged) -> tuple[Verdict | None, Signals]:
+        """Check, isolate and release devices, write report and ledger entry; the same profiles give the same entry.
+
+        Returns:
+            What was found, None before the first champion, and the signals for the decision whether to train.
+
+        Raises:
+            ContractBroken: The champion's package is damaged.
+        """
+        champion = self.control.read().champion
+        if champion is None:
+            return None, self.signals(merged)
+        baseline = Baseline.from_arrays(self._arrays(champion))
+        found = self._look(baseline, merged, champion)
+        key = self.key(merged, champion)
+        folder = self._report(key, found, baseline, merged)
+        isolated = self._isolate(key, found)
+        told = {
+            "kind": found.kind,
+            "reasons": found.reasons,
+            "magnitude": found.magnitude,
+            "rows": found.rows,
+            "model": champion,
+            "report": folder,
+            "quarantine": isolated.quarantine,
+            "outside": found.quality.outside,
+        }
+        self.ledger.append(CHECK, key, told)
+        return found, self._signals(key, champion, found)
+
+    def signals(self, merged: Merged) -> Signals:
+        """What a decision about training rests on now, without a check being written."""
+        champion = self.control.read().champion
+        found = None
+        if champion is not None:
+            found = self._look(Baseline.from_arrays(self._arrays(champion)), merged, champion)
+        return self._signals(self.key(merged, champion), champion, found)
+
+    def key(self, merged: Merged, champion: str | None) -> str:
+        """Identity of a check: the newest hour of the data and the model; a redelivered timer has the same."""
+        if merged.newest_hour < 0:
+            return f"{NONE_YET}-{champion or NONE_YET}"
+        return f"{_EPOCH + timedelta(hours=merged.newest_hour):%Y-%m-%dT%H}-{champion or NONE_YET}"
+
+    def _look(self, baseline: Baseline, merged: Merged, champion: str) -> Verdict:
+        quarantined = self.control.read().quarantine
+        return drift.check(self.scenario.drift, baseline, merged, self.now_hour(), champion, quarantined)
+
+    def _arrays(self, version: str) -> package.Arrays:
+        raw = self.packages.files(version).get("baseline.npz")
+        if raw is None:
+            raise ContractBroken(f"models/{version}/baseline.npz is missing")
+        return package.decode_arrays(f"models/{version}/baseline.npz", raw)
+
+    def _report(self, key: str, found: Verdict, baseline: Baseline, merged: Merged) -> str:
+        folder = f"drift/{key}"
+        self.blobs.write(REPORTS, f"{folder}/verdict.json", msgspec.json.format(msgspec.json.encode(found), indent=2))
+        unit = self.scenario.target_channel.unit
+        page = drift_report(found, baseline, merged, title=self.scenario.title, unit=unit)
+        self.blobs.write(REPORTS, f"{folder}/report.html", page.encode())
+        return folder
+
+    def _isolate(self, key: str, found: Verdict) -> Deployment:
+        """Put faulty devices into quarantine and let healthy ones out; the entry stands before the change."""
+        held = set(self.control.read().quarantine)
+        faulty = {} if found.kind == "pipeline" else {fault.device: fault for fault in found.faulty}
+        entering, leaving = sorted(faulty.keys() - held), sorted(held & set(found.recovered))
+        for device in entering:
+            log.warning("device %r goes into quarantine: %s", device[:80], faulty[device].detail)
+            self.ledger.append(QUARANTINE, f"{key}/{device}", msgspec.to_builtins(faulty[device]))
+        for device in leaving:
+            self.ledger.append(RELEASE, f"{key}/{device}", {"device": device})
+        return self.control.change(
+            lambda now: msgspec.structs.replace(
+                now, quarantine=sorted((set(now.quarantine) | set(entering)) - set(leaving))
+            )
+        )
+
+    def _signals(self, key: str, champion: str | None, found: Verdict | None) -> Signals:
+        dataset = self.dataset()
+        manifest = self.packages.manifest(champion) if champion else None
+        outside = None if found is None else found.quality.outside
+        return Signals(
+            check=key,
+            dataset=f"lake@{dataset[0]}" if dataset else None,
+            labelled_rows=dataset[1] if dataset else 0,
+            champion=champion,
+            trained_rows=manifest.rows if manifest else None,
+            trained_ms=manifest.trained_until * 3_600_000 if manifest and manifest.trained_until >= 0 else None,
+            drift=found.kind if found else "not enough data",
+            magnitude=found.magnitude if found else None,
+            quality="not enough data" if outside is None else ("outside" if outside else "inside"),
+            notes=(*found.reasons, *found.quality.reasons) if found else (),
+        )
