@@ -8,7 +8,7 @@ ZONE ?=
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := all
-.PHONY: all demo up test soak check format bench func clean install
+.PHONY: all demo up test soak check format bench register func clean install
 
 all: check test ## checks, then tests
 
@@ -48,6 +48,9 @@ check: .venv/.done ## format, lint, types, import contract
 format: .venv/.done ## format, and mend what can be mended
 	$(PY) -m ruff check --fix-only -q $(CODE)
 	$(PY) -m ruff format $(CODE)
+
+register: install ## enter training component and environment in an Azure ML workspace once
+	@$(PY) -m training.register --subscription "$(SUBSCRIPTION)" --resource-group "$(GROUP)" --workspace "$(WORKSPACE)"
 
 bench: install ## speed, side by side with the alternatives
 	$(PY) -m benchmarks

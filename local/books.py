@@ -11,6 +11,7 @@ from local import books_sources
 from local.books_account import Account
 from local.books_partitions import Partitions
 from shared.adapters.commit_files import ParquetFiles
+from shared.adapters.delta_lake import DeltaLake
 from shared.core.outcome import DISPOSITIONS
 from shared.ports import BlobReader
 
@@ -56,7 +57,9 @@ class Books:
         return dict(sums)
 
 
-def recount(blobs: BlobReader, files: ParquetFiles, logs: Path, hub: str, devices: str) -> Books:
+def recount(
+    blobs: BlobReader, files: ParquetFiles, logs: Path, hub: str, devices: str, lake: DeltaLake | None = None
+) -> Books:
     """Count everything again.
 
     Args:
@@ -65,8 +68,9 @@ def recount(blobs: BlobReader, files: ParquetFiles, logs: Path, hub: str, device
         logs: The endpoint's data folder.
         hub: Name of the hub "readings".
         devices: Name of the devices' hub.
+        lake: Where commits stand whose blobs are no longer needed; not needed where none is ever removed.
     """
-    partitions = Partitions(blobs, files, logs, hub)
+    partitions = Partitions(blobs, files, logs, hub, lake=lake)
     accounts = partitions.accounts()  # first, for what it learns of each source
     return Books(accounts, books_sources.accounts(blobs, files.scenario, logs, devices, partitions.by_source))
 

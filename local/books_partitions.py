@@ -6,7 +6,7 @@ The log of a hub that was created anew is gone. What the commits of its epoch ho
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -19,6 +19,7 @@ from local.amqp import read_message
 from local.books_account import GONE, Account, created_anew, titled
 from local.books_letters import replays_of
 from shared.adapters.commit_files import ParquetFiles
+from shared.adapters.delta_lake import DeltaLake
 from shared.core import dead_letters
 from shared.core.commit import Commit, partition_in, place_of
 from shared.core.events import Batch, unpack
@@ -27,6 +28,8 @@ from shared.errors import BadEvent
 from shared.ports import BlobReader
 
 Counts = dict[str, Counter[str]]
+# a commit with its batch, what became of each reading, and its predictions where they are counted already
+Counted = tuple[Commit, Batch, npt.NDArray[np.uint8], int | None]
 
 
 @dataclass
@@ -39,6 +42,7 @@ class Partitions:
         logs: The endpoint's data folder.
         hub: Name of the hub "readings".
         by_source: What became of each source's readings, filled by `accounts`.
+        lake: Holds the commits whose blobs are no longer needed, None where none is ever removed.
     """
 
     blobs: BlobReader
@@ -46,6 +50,7 @@ class Partitions:
     logs: Path
     hub: str
     by_source: Counts = field(default_factory=dict)
+    lake: DeltaLake | None = None
 
     def accounts(self) -> list[Account]:
         """One account for each epoch of each partition."""
@@ -58,6 +63,9 @@ class Partitions:
     def _partition(self, info: event_log.HubInfo | None, number: int, names: Sequence[str]) -> list[Account]:
         """Accounts of a partition's epochs; the last one is of the hub as it stands."""
         epochs: dict[int, list[str]] = {}
+        removed, landed = self._removed(number, names), self._landed(names)
+        kept, names = set(names), [*names, *(name for name, _ in removed)]
+        compacted = self._compacted(removed)
         for name in sorted(names, key=place_of):
             epochs.setdefault(place_of(name)[0], []).append(name)
         newest_ms, next_event, last, found = -1, 0, max(epochs, default=0), []
@@ -66,7 +74,8 @@ class Partitions:
             found.append(account)
             if names and epoch not in epochs:
                 account.problems.append("no commit is left")
-            next_event, newest_ms = self._epoch(account, epochs.get(epoch, []), newest_ms)
+            counted = (next(landed if name in kept else compacted) for name in epochs.get(epoch, []))
+            next_event, newest_ms = self._epoch(account, counted, newest_ms)
         stands = info is not None and number < info.partitions
         log = event_log.read(event_log.log_path(self.logs, self.hub, number)) if stands else iter(())
         oldest = next(log, None)
@@ -78,17 +87,33 @@ class Partitions:
         self._log(found[-1], chain([oldest] if oldest else [], log), next_event)
         return found
 
-    def _epoch(self, account: Account, names: Sequence[str], newest_ms: int) -> tuple[int, int]:
-        """Count the commits of one epoch; the event expected next, and the newest enqueued time so far."""
-        next_event = 0
-        for name in names:
+    def _removed(self, number: int, names: Sequence[str]) -> list[tuple[str, Commit]]:
+        """Commits of a partition that stand in the lake only."""
+        landed = set(names)
+        found = self.lake.commits(number) if self.lake else []
+        return [named for named in found if named[0] not in landed]
+
+    def _landed(self, names: Sequence[str]) -> Iterator[Counted]:
+        for name in sorted(names, key=place_of):
             raw = self.blobs.read("commits", name) or b""
             commit, batch = self.files.decode_commit(raw)
+            yield commit, batch, self.files.dispositions(raw), None
+
+    def _compacted(self, removed: Sequence[tuple[str, Commit]]) -> Iterator[Counted]:
+        for commit, batch, became in self.lake.recounted(removed) if self.lake else ():
+            yield commit, batch, became, commit.counts["predictions"]  # the lake has counted them while reading
+
+    def _epoch(self, account: Account, commits: Iterable[Counted], newest_ms: int) -> tuple[int, int]:
+        """Count the commits of one epoch; the event expected next, and the newest enqueued time so far."""
+        next_event = 0
+        for commit, batch, became, predictions in commits:
             if commit.first != next_event and not commit.follows == next_event < commit.first:
                 account.problems.append(f"events {next_event} to {commit.first - 1} are in no commit")
             account.counts["expired"] += max(0, commit.first - commit.follows)
             next_event, newest_ms = commit.next, max(newest_ms, commit.enqueued_ms)
-            self._count(commit, batch, self.files.dispositions(raw), account)
+            self._count(commit, batch, became, account)
+            found = self._predictions(commit, account) if predictions is None else predictions
+            account.counts["predictions"] += found
         return next_event, newest_ms
 
     def _log(self, account: Account, log: Iterable[event_log.Record], next_event: int) -> None:
@@ -113,7 +138,6 @@ class Partitions:
             account.problems.append(f"commit {commit.first} says {claimed}, holds {recounted}")
         account.counts.update(recounted)
         account.counts["undecodable"] += commit.counts["undecodable"]
-        account.counts["predictions"] += self._predictions(commit, account)
         buried, lost = self._letters(commit), int((became == CONFLICT).sum()) + commit.counts["undecodable"]
         if buried != lost and buried + self._fed_back(commit) != lost:
             account.problems.append(f"commit {commit.first} names {buried} dead letters, which is not what it lost")

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,9 @@ UPLOADED = "the file stays in incoming/ and is read when the stack goes on"
 SETTINGS = {"MODEL_REFRESH_S": "1"}
 
 
-def new_stack(root: Path) -> Stack:
+def new_stack(root: Path, settings: Mapping[str, str] = SETTINGS) -> Stack:
     """The stack of a folder, not yet started."""
-    return Stack(root, app_dir=PROJECT, template=TEMPLATE, settings=SETTINGS, containers=CONTAINERS)
+    return Stack(root, app_dir=PROJECT, template=TEMPLATE, settings=settings, containers=CONTAINERS)
 
 
 def up(given: argparse.Namespace) -> int:

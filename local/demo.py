@@ -7,45 +7,50 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from local import books as bookkeeping
-from local import send_sources, splitting
+from local import demo_loop, send_sources, splitting
 from local import stack as stacks
 from local.commands import SETTINGS, await_summary, get, new_stack
-from local.demo_report import Phase, demo_report
+from local.demo_loop import Days
+from local.demo_report import Outcomes, Phase, demo_report
 from local.evaluate import Evaluation, evaluate
 from local.fleet import Fleet
+from local.injection import Tail
 from local.read_once import ReadOnce
-from local.send_faults import Faults, Plan
-from local.send_record import Record
-from local.send_stream import Pace, stream
-from local.send_wire import Sender
+from local.send_faults import Faults
+from local.send_stream import Pace
 from local.show import new_console, show_summary
 from local.stack import Stack
 from local.stack_process import StackError
 from local.watch import Watch
 from local.workspace import DEVICES, FOLDER, PROJECT, READINGS, Workspace
-from shared.adapters import package_files, scenario_files
+from shared.adapters import scenario_files
+from shared.adapters.clock import WallClock
+from shared.app.ledger import Ledger
 from shared.core.package import Manifest, decode_manifest
 from shared.core.scenario import Scenario
 
-SHARES = (0.8, 0.85, 0.985)
-PARTS = ("history", "next", "stream", "live")
+PARTS = ("history", "next", "tail")
+DROPPED_DAYS, TAIL_DAYS = 14, 200
+STREAM_DAYS, ORDINARY_WEEKS, LIVE_DAYS = 7, 2, 3
+GENERATED_DAYS = 560
 FAULTS = Faults(resend=0.005, garbage=0.002, late=0.01)
+DEMO_SETTINGS = {**SETTINGS, "CLOCK": "watermark"}
 LIVE_PER_S = 200.0
 SEED = 7
 
@@ -90,12 +95,12 @@ def _run(given: argparse.Namespace) -> int:
     root, out = (given.root or FOLDER) / "demo", given.out or PROJECT / "build" / "demo"
     _clear(root)
     shutil.rmtree(out, ignore_errors=True)
-    story.console.print(f"settings that differ from production: {SETTINGS}")
+    story.console.print(f"settings that differ from production: {DEMO_SETTINGS}")
     parts = {name: root / "data" / f"{name}.csv.gz" for name in PARTS}
     with story.phase("the data") as detail:
         since = _data(given, parts, root, detail)
     with story.phase("start the local stack") as detail:
-        stack = new_stack(root)
+        stack = new_stack(root, DEMO_SETTINGS)
         stack.start()
         detail.append("Azurite, the Event Hubs endpoint and the trigger host; nothing leaves this machine")
     try:
@@ -125,15 +130,16 @@ def _data(given: argparse.Namespace, parts: dict[str, Path], root: Path, detail:
     if path is None:
         path = root / "data" / "generated.csv.gz"
         path.parent.mkdir(parents=True)
-        fleet = Fleet()
+        fleet = Fleet(hours=GENERATED_DAYS * 24)
         rows = fleet.write_csv(path)
         detail.append(f"{rows:,} rows of {len(fleet.names)} made-up stations")
     elif not path.is_file():
         raise StackError(f"--data {path}: there is no such file")
     scenario = scenario_files.load("air_quality")
-    at = splitting.cut(path, scenario, given.zone, SHARES, list(parts.values()))
+    back = (TAIL_DAYS + DROPPED_DAYS, TAIL_DAYS)
+    at = splitting.cut(path, scenario, given.zone, back, list(parts.values()))
     days = [f"{datetime.fromtimestamp(hour * 3600, timezone.utc):%Y-%m-%d}" for hour in at]
-    detail.append(f"history until {days[0]}, dropped until {days[1]}, streamed until {days[2]}, then live")
+    detail.append(f"history until {days[0]}, dropped until {days[1]}, the rest streamed as the story needs it")
     return at[0]
 
 
@@ -141,34 +147,37 @@ def _loop(
     story: Story, stack: Stack, given: argparse.Namespace, parts: dict[str, Path], since: int
 ) -> tuple[dict[str, Any], Evaluation, Manifest]:
     space = Workspace.connect(stack.root, stack.storage, stack.host_url())
+    tail = Tail.of(send_sources.file(parts["tail"], space.scenario, given.zone))
+    days = Days(story.console, space, stack, Watch(story.console, space, stack), tail, SEED)
     with story.phase("drop the history") as detail:
         first = await_summary(space, space.drop(parts["history"], parts["history"].name, given.zone), stack)
         show_summary(story.console, first)
         detail.append(f"{first['rows_accepted']:,} readings folded into hourly state")
-    with story.phase("train on the history") as detail:
+    with story.phase("the first model: decided, trained, judged and deployed by the functions") as detail:
         started = time.monotonic()
-        files = _train(given, stack.root, parts["history"])
+        made = demo_loop.bootstrap(days)
         train_seconds = time.monotonic() - started
-        manifest = decode_manifest(files["manifest.json"])
-        detail.append(f"{len(manifest.features)} features, {manifest.size_bytes / 1e3:,.0f} kB of ONNX")
-    with story.phase("deploy the model") as detail:
-        release = space.release()
-        release.deploy(release.publish(files))
+        manifest = decode_manifest(space.blobs.read("models", f"{made['version']}/manifest.json") or b"")
         _await_champion(stack, manifest.version)
-        detail.append(f"{manifest.version} serves")
+        detail.append(
+            f"{manifest.version} serves: {len(manifest.features)} features, {manifest.size_bytes / 1e3:,.0f} kB"
+        )
     with story.phase("drop what came next") as detail:
         started = time.monotonic()
         second = await_summary(space, space.drop(parts["next"], parts["next"].name, given.zone), stack)
         score_seconds = time.monotonic() - started
         show_summary(story.console, second)
         detail.append(f"{second['rows_in'] / score_seconds:,.0f} rows/s from the drop to the summary")
-    streamed = _stream(story, space, stack, given, parts)
+    streamed = _stream(story, days)
+    told = _closed(story, days, made)
     with story.phase("recount") as detail:
         blobs = ReadOnce(space.blobs)
         evaluation = evaluate(blobs, space.files, manifest.damped, since)
         books = bookkeeping.recount(blobs, space.files, space.logs, READINGS, DEVICES)
+        entries = Ledger(space.scenario.name, space.blobs, WallClock()).verify()
         detail.extend(f"does not balance: {problem}" for problem in books.problems)
         detail.append("forecasts against what came; every reading against log, commits and dead letters")
+        detail.append(f"the ledger's {entries} entries follow on each other")
     rows = {name: first[name] + second[name] for name in ("rows_in", "rows_accepted", "rows_rejected")}
     summary = {
         **rows,
@@ -180,69 +189,88 @@ def _loop(
         "train_seconds": round(train_seconds, 2),
         "score_rows_per_second": round(second["forecasts"] / score_seconds, 1),
         **streamed,
+        **told,
+        "mae_by_phase": by_phase(days.spans, evaluation.outcomes, space.scenario.horizon),
+        "events_sent": days.sent,
         **bookkeeping.as_json(books),
-        "faults_found": _faults_found(streamed["faults_expected"], books),
+        "faults_found": _faults_found(days.expected, books),
         "since": datetime.fromtimestamp(since * 3600, timezone.utc).isoformat(),
     }
     return summary, evaluation, manifest
 
 
-def _stream(
-    story: Story, space: Workspace, stack: Stack, given: argparse.Namespace, parts: dict[str, Path]
-) -> dict[str, Any]:
-    """Stream the rest: most of it as fast as the hub takes it, with faults, then a live end at a steady rate."""
-    watch = Watch(story.console, space, stack)
-
-    def send(part: str, faults: Faults, pace: Pace) -> Callable[[Callable[[Record], None]], Record]:
-        def work(note: Callable[[Record], None]) -> Record:
-            plan = Plan(send_sources.file(parts[part], space.scenario, given.zone), faults, SEED, space.scenario)
-            with Sender(stack.eventhub, DEVICES) as sender:
-                return stream(plan, sender, pace=pace, on_progress=note)
-
-        return work
-
-    with story.phase("stream the rest to the devices' hub") as detail:
+def _stream(story: Story, days: Days) -> dict[str, Any]:
+    """Stream some days as fast as the hub takes them, with faults, then some at a steady rate."""
+    days.begin("as it was")
+    with story.phase("stream to the devices' hub, with faults") as detail:
         started = time.monotonic()
-        fast = watch.during(send("stream", FAULTS, Pace()))
+        fast = days.go(STREAM_DAYS, FAULTS)
         rate = fast.sent / (time.monotonic() - started)
         injected = ", ".join(f"{count:,} {kind}" for kind, count in sorted(fast.injected.items()))
         detail.append(f"{fast.sent:,} messages, {injected} injected; {rate:,.0f} a second to the last forecast")
     with story.phase(f"live: {LIVE_PER_S:.0f} messages a second") as detail:
         started = time.monotonic()
-        live = watch.during(send("live", Faults(), Pace(rate=LIVE_PER_S)))
+        days.go(LIVE_DAYS, pace=Pace(rate=LIVE_PER_S))
         window = time.monotonic() - started
-        latency = get(f"{stack.host_url()}/api/health?window={window:.1f}")["latency"]
+        latency = get(f"{days.space.host_url}/api/health?window={window:.1f}")["latency"]
         detail.append(
             f"from message to committed forecast: median {latency['p50_ms']} ms, 95 % in {latency['p95_ms']} ms"
         )
     return {
-        "events_sent": fast.sent + live.sent,
         "events_per_second": round(rate, 1),
         "forecast_latency_p50_ms": latency["p50_ms"],
         "forecast_latency_p95_ms": latency["p95_ms"],
-        "faults_expected": fast.expected(),
     }
 
 
-def _faults_found(expected: dict[str, Any], books: bookkeeping.Books) -> bool:
+def _closed(story: Story, days: Days, made: dict[str, Any]) -> dict[str, Any]:
+    """The loop closes: what the functions find, decide, train, release and take back while the days pass."""
+    days.watch.quiet = True
+    with story.phase("ordinary weeks"):
+        checks = demo_loop.ordinary(days, ORDINARY_WEEKS)
+    with story.phase("one sensor sticks"):
+        isolated = demo_loop.stuck(days)
+    days.begin("drift, old model")
+    with story.phase("a new source of pollution, and all humidity sensors recalibrated"):
+        found = demo_loop.drift(days)
+    with story.phase("the job ends: gate, shadow, canary, champion"):
+        promoted = demo_loop.climb(days, found["job"])
+    days.begin("drift, new model")
+    with story.phase("a job that somebody tampered with"):
+        days.go(6)
+        refused = demo_loop.refused(days, found["job"])
+    days.begin("sabotaged model")
+    with story.phase("a sabotaged model, put in place by hand"):
+        sabotaged = demo_loop.rolled_back(days)
+    days.begin("taken back")
+    with story.phase("and on it goes"):
+        days.go(5)
+    return {
+        "checks": checks,
+        "quarantined": isolated,
+        "drift_found": found["found"],
+        "jobs": [made["job"], found["job"]],
+        "promoted_version": promoted["version"],
+        "refused": refused,
+        "rolled_back": sabotaged,
+    }
+
+
+def by_phase(spans: list[tuple[str, int]], outcomes: Outcomes, horizon: int) -> dict[str, float | None]:
+    """Mean absolute error of the served forecasts by part of the story, by their as-of hour; None without any."""
+    hours = np.array([hour for _, hour in spans])
+    part = np.searchsorted(hours, outcomes.hour - horizon, side="right") - 1
+    error = np.abs(outcomes.forecast.astype(np.float64) - outcomes.truth)
+    found = {name: error[part == place] for place, (name, _) in enumerate(spans)}
+    return {name: round(float(each.mean()), 2) if len(each) else None for name, each in found.items()}
+
+
+def _faults_found(expected: list[dict[str, Any]], books: bookkeeping.Books) -> bool:
     """Whether every injected fault ended where it had to."""
     totals = books.totals()
-    rejected = sum(expected["rejected"].values())
-    same = all(totals[name] == expected[name] for name in ("stored_late", "duplicates"))
-    return same and totals["dead_lettered"] == rejected + expected["conflicts"]
-
-
-def _train(given: argparse.Namespace, root: Path, history: Path) -> dict[str, bytes]:
-    """Run the training job; returns its package."""
-    package = root / "packages" / "first"
-    command = [sys.executable, "-m", "training", "--scenario", "air_quality", "--readings", str(history)]
-    command += ["--out", str(package), "--trials", str(given.trials)]
-    command += ["--tracking-uri", f"sqlite:///{root / 'mlflow.db'}"]
-    command += ["--zone", given.zone] if given.zone else []
-    done = subprocess.run(command, cwd=PROJECT, check=False)  # noqa: S603 - our own module
-    if done.returncode:
-        raise StackError(f"the training ended with exit code {done.returncode}; its message stands above")
-    return package_files.read(package)
+    rejected = sum(sum(each["rejected"].values()) + each["conflicts"] for each in expected)
+    same = all(totals[name] == sum(each[name] for each in expected) for name in ("stored_late", "duplicates"))
+    return same and totals["dead_lettered"] == rejected
 
 
 def _await_champion(stack: Stack, version: str, timeout_s: float = 60.0) -> None:
@@ -275,10 +303,19 @@ def _conclude(story: Story, out: Path, summary: dict[str, Any], evaluation: Eval
     (out / "report.html").write_text(page, encoding="utf-8")
     _show(story.console, summary, scenario)
     story.console.print(f"{_shown(out / 'summary.json')}, {_shown(out / 'report.html')}", soft_wrap=True)
-    happened = summary["books_balance"] and summary["faults_found"] and summary["gain_over_damped"] > 0
+    happened = _happened(summary)
     if not happened:
         story.console.print("the story did not happen as it should: see above", style="red")
     return 0 if happened else 1
+
+
+def _happened(summary: dict[str, Any]) -> bool:
+    """Whether the whole story did."""
+    sound = summary["books_balance"] and summary["faults_found"] and summary["gain_over_damped"] > 0
+    watched = summary["drift_found"] and bool(summary["quarantined"]) and summary["refused"]
+    mae = summary["mae_by_phase"]
+    recovered = (mae["drift, new model"] or math.inf) < (mae["drift, old model"] or 0.0)
+    return bool(sound and watched and summary["promoted_version"] and summary["rolled_back"] and recovered)
 
 
 def _show(console: Console, summary: dict[str, Any], scenario: Scenario) -> None:
@@ -299,8 +336,19 @@ def _show(console: Console, summary: dict[str, Any], scenario: Scenario) -> None
     parts = " + ".join(f"{summary[name]:,} {name.replace('_', ' ')}" for name in shares)
     verdict = "the books balance" if summary["books_balance"] else "THE BOOKS DO NOT BALANCE"
     console.print(f"{verdict}: {summary['arrived']:,} arrived = {parts}")
+    _show_phases(console, summary, unit)
     found = "every" if summary["faults_found"] else "NOT EVERY"
     console.print(f"{found} injected fault ended where it had to; {summary['elapsed_seconds']:.0f} s in all")
+
+
+def _show_phases(console: Console, summary: dict[str, Any], unit: str) -> None:
+    table = Table("part of the story", f"MAE {unit}", box=None)
+    for name, mae in summary["mae_by_phase"].items():
+        table.add_row(name, "" if mae is None else f"{mae:.2f}")
+    console.print(table)
+    console.print(f"isolated: {', '.join(summary['quarantined']) or 'NOBODY'}; jobs: {', '.join(summary['jobs'])}")
+    console.print(f"promoted: {summary['promoted_version']}; refused: {'yes' if summary['refused'] else 'NO'}", end="")
+    console.print(f"; taken back: {summary['rolled_back'] or 'NOTHING'}")
 
 
 def _shown(path: Path) -> str:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from local import event_log
-from local.show import new_console, plain, table
+from local.show import new_console, table
 from local.workspace import READINGS, Workspace
 from shared.adapters import onnx_model
 from shared.adapters.delta_tables import storage_options
@@ -37,7 +37,12 @@ def run(space: Workspace, given: argparse.Namespace) -> int:
         ConfigError: The arguments name no forecast.
         ContractBroken: There is no such forecast, or what it rests on is gone.
     """
-    wanted, past = name_of(given), past_of(space)
+    wanted = name_of(given)
+    return tell(past_of(space), wanted, given)
+
+
+def tell(past: Past, wanted: ForecastName, given: argparse.Namespace) -> int:
+    """Explain a forecast of the past; 1 when the recomputation does not agree."""
     load = partial(onnx_model.load, featurizer_features=past.machine.featurizer.features)
     found, console = Explain(past, load)(wanted), new_console()
     if given.json:
@@ -125,11 +130,12 @@ def _readings(console: Console, readings: Sequence[ReadingFacts], *, everything:
     shown = readings if everything else readings[-SHOWN_READINGS:]
     _title(console, "readings of that commit", "newest", len(shown), len(readings))
     if shown:
-        lines = table(("time (UTC)", "became", "source"), ("event", *shown[0].values))
+        lines = table(("time (UTC)", "became"), ("event", *shown[0].values))
         for each in shown:
-            cells = [str(each.sequence), *map(_cell, each.values.values())]
-            lines.add_row(each.time, each.disposition, plain(each.source), *cells)
+            lines.add_row(each.time[:16], each.disposition, str(each.sequence), *map(_cell, each.values.values()))
         console.print(lines)
+        sources = sorted({each.source for each in shown})
+        _say(console, f"from {_line(', '.join(sources))}")
 
 
 def _window(console: Console, window: Window, *, everything: bool) -> None:

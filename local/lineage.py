@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -37,9 +38,13 @@ def run(space: Workspace, given: argparse.Namespace) -> int:
     uri = given.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     registered = registry_of(space.scenario.name, uri, notes)
     ledger = Ledger(space.scenario.name, space.blobs, WallClock())
-    found = Trace(past_of(space), ledger, registered)(given.what)
+    return tell(Trace(past_of(space), ledger, registered), notes, given)
+
+
+def tell(trace: Trace, notes: list[str], given: argparse.Namespace) -> int:
+    """Show a lineage, beside notes on what could not be looked at."""
+    found, console = trace(given.what), new_console()
     found = msgspec.structs.replace(found, notes=[*notes, *found.notes])
-    console = new_console()
     if given.json:
         console.print_json(msgspec.json.encode(found).decode())
     else:
@@ -62,7 +67,12 @@ def registry_of(scenario: str, uri: str | None, notes: list[str]) -> Mapping[str
     except PipelineError as error:
         notes.append(f"the registry was not looked into: {error}")
         return {}
-    return {row["tags"][VERSION]: msgspec.convert(row, Registered) for row in rows if VERSION in row["tags"]}
+    return by_version(rows, VERSION)
+
+
+def by_version(rows: Sequence[Mapping[str, Any]], tag: str) -> dict[str, Registered]:
+    """The registry's rows by the package version that a tag holds."""
+    return {row["tags"][tag]: msgspec.convert(row, Registered) for row in rows if tag in row["tags"]}
 
 
 def show(console: Console, found: Lineage) -> None:

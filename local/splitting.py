@@ -44,13 +44,15 @@ def times(path: Path, scenario: Scenario, zone: str | None) -> tuple[Array, Arra
     return np.concatenate(positions), np.concatenate(hours)
 
 
-def moments(hours: Array, shares: Sequence[float]) -> list[int]:
-    """The full days (first hours, UTC) at which these shares of the file's time have passed."""
-    first, last = int(hours.min()), int(hours.max())
-    return [round((first + share * (last - first)) / HOURS_A_DAY) * HOURS_A_DAY for share in shares]
+def moments(hours: Array, days_before: Sequence[int]) -> list[int]:
+    """The full days (first hours, UTC) that lie so many days before the end of the file's time."""
+    end = (int(hours.max()) + 1) // HOURS_A_DAY
+    return [(end - days) * HOURS_A_DAY for days in days_before]
 
 
-def cut(path: Path, scenario: Scenario, zone: str | None, shares: Sequence[float], parts: Sequence[Path]) -> list[int]:
+def cut(
+    path: Path, scenario: Scenario, zone: str | None, days_before: Sequence[int], parts: Sequence[Path]
+) -> list[int]:
     """Write the rows between moments into gzipped files; returns the moments, hours since 1970.
 
     A row that is not accepted goes where the row before it went.
@@ -59,14 +61,14 @@ def cut(path: Path, scenario: Scenario, zone: str | None, shares: Sequence[float
         path: CSV or JSON lines, gzipped or not.
         scenario: Names and limits.
         zone: Declared zone of timestamps without one.
-        shares: Shares of the file's time at which it is cut, rising.
-        parts: The files to write, one more than there are shares.
+        days_before: Days before its end at which it is cut, falling.
+        parts: The files to write, one more than there are cuts.
 
     Raises:
         BadEvent: The file cannot be used or cut.
     """
     position, hour = times(path, scenario, zone)
-    at = moments(hour, shares)
+    at = moments(hour, days_before)
     part = np.full(int(position.max()) + 1, -1, np.int8)
     part[position] = np.searchsorted(at, hour, side="right")
     if len(np.unique(part[position])) < len(parts):

@@ -31,12 +31,14 @@ class Watch:
         console: Where it is shown.
         space: The stack's stores.
         stack: Its processes, watched too.
+        quiet: Whether nothing is shown.
     """
 
     console: Console
     space: Workspace
     stack: Stack
     record: Record | None = None
+    quiet: bool = False
 
     def during(self, work: Callable[[Callable[[Record], None]], Record]) -> Record:
         """Do the sending in a thread and show what goes on until everything sent is committed.
@@ -57,7 +59,9 @@ class Watch:
 
         sender = threading.Thread(target=send, daemon=True)
         sender.start()
-        with Live(console=self.console, refresh_per_second=4, transient=False) as live:
+        with Live(
+            console=self.console, refresh_per_second=4, transient=self.quiet, auto_refresh=not self.quiet
+        ) as live:
             while sender.is_alive():
                 live.update(self._table(self._health()))
                 self.stack.check()
@@ -65,7 +69,7 @@ class Watch:
             if problems:
                 raise problems[0]
             self._settle(live)
-        if not self.console.is_terminal:
+        if not self.console.is_terminal and not self.quiet:
             self.console.print()  # which a live view without a terminal does not end its line with
         if self.record is None:
             raise StackError("nothing was sent")

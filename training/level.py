@@ -18,6 +18,8 @@ WINDOW_DAYS = 14
 PRIOR_DAYS = 21
 """The line is drawn as if this many days without any error had come too."""
 
+SLOPES = (0.5, 2.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Level:
@@ -53,6 +55,7 @@ def fit(forecast: Floats, truth: Floats, days: int) -> Level:
     trust = days / (days + PRIOR_DAYS)
     spread = float(x.var())
     slope = 1 + trust * (float(np.mean((x - x.mean()) * (y - y.mean()))) / spread - 1) if spread > 0 else 1.0
+    slope = min(max(slope, SLOPES[0]), SLOPES[1])
     centre = float(x.mean()) + trust * float(y.mean() - x.mean())
     return Level(centre - slope * float(x.mean()), slope)
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import re
+import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import DeltaTable
 
-DIGEST = re.compile(r"/([0-9a-f]{32})\.parquet$")
+DIGEST = re.compile(r"/([0-9a-f]{32})-[0-9a-f]{8}\.parquet$")
 QUERY = re.compile(r"\?\S*")  # an address may carry a signature
 AT_ONCE = 4
 MERGED_ROWS = 1_000_000
@@ -155,7 +156,7 @@ def _write_day(store: Any, day: int, rows: pa.Table, *, data_change: bool) -> An
     sink = io.BytesIO()
     pq.write_table(rows.drop_columns(["date"]), sink, compression="zstd", version="2.6")
     raw, date = sink.getvalue(), _date(day)
-    path = f"date={date}/{_digest(raw)}.parquet"
+    path = f"date={date}/{_digest(raw)}-{secrets.token_hex(4)}.parquet"  # two runs must not write the same blob at once
     stream = store.open_output_stream(path)
     stream.write(raw)
     stream.close()
@@ -186,19 +187,30 @@ def small(files: Sequence[File], before_day: int) -> Iterator[list[File]]:
 
 
 def _statistics(rows: pa.Table) -> str:
+    """What the log says of a file; complete, for readers take a range that is not there for an empty one."""
+    low: dict[str, Any] = {}
+    high: dict[str, Any] = {}
+    for name in rows.column_names:
+        if name != "date":
+            ends = _ends(rows[name])
+            low |= {} if ends is None else {name: ends[0]}
+            high |= {} if ends is None else {name: ends[1]}
+    empty = {name: rows[name].null_count for name in rows.column_names if name != "date"}
+    return json.dumps({"numRecords": len(rows), "minValues": low, "maxValues": high, "nullCount": empty})
+
+
+def _ends(column: pa.ChunkedArray) -> tuple[Any, Any] | None:
+    """Lowest and highest value as JSON, None when all are missing; times are whole milliseconds."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    numbers = [name for name in rows.column_names if pa.types.is_integer(rows.schema.field(name).type)]
-    ranges = {name: pc.min_max(rows[name]).as_py() for name in numbers if name != lake_schema.CHECK}
-    return json.dumps(
-        {
-            "numRecords": len(rows),
-            "minValues": {name: found["min"] for name, found in ranges.items()},
-            "maxValues": {name: found["max"] for name, found in ranges.items()},
-            "nullCount": dict.fromkeys(ranges, 0),
-        }
-    )
+    plain = column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column
+    found = pc.min_max(plain).as_py()
+    if found["min"] is None:
+        return None
+    if plain is not column:
+        return tuple(f"{np.datetime64(found[end] // 1000, 'ms')}Z" for end in ("min", "max"))  # type: ignore[return-value]
+    return found["min"], found["max"]
 
 
 def _files(opened: DeltaTable) -> list[File]:

@@ -7,6 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from shared.adapters import lake_rows, lake_schema
 from shared.adapters.commit_files import ParquetFiles
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 CONTAINER_URI = "az://lake"
 MANY = 2**62
 Named = tuple[str, Commit]
+Dispositions = npt.NDArray[np.uint8]
 
 
 class DeltaLake:
@@ -84,13 +87,23 @@ class DeltaLake:
 
     def stored(self, commits: Sequence[Named]) -> Iterator[tuple[Commit, Batch, dict[str, Any] | None]]:
         """Commits with batch and predictions, a bounded number of rows at a time."""
+        for commit, batch, _, predictions in self._rows(commits):
+            yield commit, batch, predictions
+
+    def recounted(self, commits: Sequence[Named]) -> Iterator[tuple[Commit, Batch, Dispositions]]:
+        """Commits with batch and what became of each reading; their predictions are counted too."""
+        for commit, batch, readings, _ in self._rows(commits):
+            yield commit, batch, lake_rows.dispositions_of(readings)
+
+    def _rows(self, commits: Sequence[Named]) -> Iterator[tuple[Commit, Batch, pa.Table, dict[str, Any] | None]]:
         channels = tuple(self.scenario.channel_names)
         views = {table: self.delta.opened(table) for table in (READINGS, PREDICTIONS)}
         for group in _groups([commit for _, commit in commits], self.group_rows):
             readings, predictions = (self._ranged(table, view, group) for table, view in views.items())
             for commit in group:
-                batch = lake_rows.batch_of(channels, commit, lake_rows.within(readings, commit))
-                yield commit, batch, lake_rows.predictions_of(commit, lake_rows.within(predictions, commit))
+                rows = lake_rows.within(readings, commit)
+                batch = lake_rows.batch_of(channels, commit, rows)
+                yield commit, batch, rows, lake_rows.predictions_of(commit, lake_rows.within(predictions, commit))
 
     def merge(self, before_day: int) -> int:
         """Merge small files of the days before one; returns how many files went."""

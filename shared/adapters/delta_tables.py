@@ -23,6 +23,7 @@ SCOPE = "https://storage.azure.com/.default"
 # old versions stay readable as long as their files do: the log itself is hardly ever cut
 CONFIGURATION = {"delta.logRetentionDuration": "interval 3650 days"}
 MERGE = "merge"
+DAY_H = 24
 
 
 def storage_options(connection: str | None, account_url: str | None) -> Options:
@@ -165,7 +166,13 @@ class DeltaTables:
             if found is None:
                 return 0
             there = [version for version in keep if version <= found.version()]
-            gone = found.vacuum(retain_h, dry_run=False, enforce_retention_duration=False, keep_versions=there or None)
+            gone = found.vacuum(
+                retain_h,
+                dry_run=False,
+                enforce_retention_duration=False,
+                full=retain_h >= DAY_H,  # files of runs that died too, but none that a run is about to name
+                keep_versions=there or None,
+            )
             return len(gone)
 
     def _commit(

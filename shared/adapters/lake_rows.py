@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from shared.adapters import lake_schema
 from shared.adapters.commit_files import NUMBERS, TEXTS, TIMES, ParquetFiles
@@ -177,6 +178,13 @@ def batch_of(channels: tuple[str, ...], commit: Commit, rows: pa.Table) -> Batch
         values_of(channels, rows),
         tuple(End(place, position) for place, position in commit.ends),
     )
+
+
+def dispositions_of(rows: pa.Table) -> npt.NDArray[np.uint8]:
+    """What became of readings, index into `DISPOSITIONS`."""
+    coded = rows["disposition"].combine_chunks().dictionary_encode()
+    renumber = np.array([DISPOSITIONS.index(name) for name in coded.dictionary.to_pylist()], np.uint8)
+    return renumber[coded.indices.to_numpy()]
 
 
 def minutes_of(rows: pa.Table) -> Any:

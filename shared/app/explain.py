@@ -112,8 +112,10 @@ class Explain:
     def _readings(self, found: Found, outcome: Outcome) -> list[ReadingFacts]:
         scenario, batch, as_of = self.past.machine.scenario, found.step.batch, int(found.column("as_of"))
         hour = batch.minute.astype(np.int64) // MINUTES
-        near = (hour > as_of - scenario.history) & (hour < as_of + scenario.horizon)
-        mine = np.array([name == found.column("device_id") for name in batch.devices], bool)
+        mine = np.array([name == found.column("device_id") for name in batch.devices], bool)[batch.device]
+        later = hour[mine & (hour > as_of) & (hour < as_of + scenario.horizon)]
+        last = int(later.min()) if len(later) else as_of
+        near = (hour > as_of - scenario.history) & (hour <= last)
         return [
             ReadingFacts(
                 time=time_text(int(batch.minute[row]) * MINUTES * 1000),
@@ -123,7 +125,7 @@ class Explain:
                 disposition=DISPOSITIONS[outcome.disposition[row]],
                 values=dict(zip(scenario.channel_names, map(_known, batch.values[row]), strict=True)),
             )
-            for row in np.flatnonzero(near & mine[batch.device]).tolist()
+            for row in np.flatnonzero(near & mine).tolist()
         ]
 
     def _window(self, as_of: int, values: Floats) -> Window:

@@ -120,7 +120,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         agrees: Whether the recomputation gave the same revision and bit for bit the same numbers.
         why: What differs, "" when nothing does.
         recomputed_revision: Revision that the recomputed forecast got.
-        readings: The device's readings in that commit that lie in the window or before the target hour.
+        readings: The device's readings in that commit that lie in the window, or in the hour that closed its last one.
         runtime: Versions that the recomputation ran on; other ones may round differently.
     """
 

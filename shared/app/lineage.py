@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -19,7 +19,7 @@ from shared.core import deployment
 from shared.core.ledger import Entry
 from shared.core.retrain_history import DECISION, ENDED, GATE, LAUNCHED, ROLLOUT
 from shared.core.state import CHAMPION, ROLES
-from shared.errors import ContractBroken
+from shared.errors import ContractBroken, PipelineError
 
 Counts = dict[tuple[str, str], tuple[int, int]]
 
@@ -136,8 +136,8 @@ class Trace:
 
     def _counts(self, notes: list[str]) -> Counts:
         """Forecasts and served ones by version and role; what cannot be read goes into the notes."""
-        sums: Counts = dict(self.past.lake.made()) if self.past.lake else {}
-        for name in self.past.outside_the_lake():
+        sums, names = self._archived(notes)
+        for name in names:
             try:
                 made = self._made(name)
             except ContractBroken as error:
@@ -147,6 +147,15 @@ class Trace:
                 before = sums.get(key, (0, 0))
                 sums[key] = before[0] + count, before[1] + served
         return sums
+
+    def _archived(self, notes: list[str]) -> tuple[Counts, list[str]]:
+        """What the lake counts, and names of the commits that it does not hold."""
+        try:
+            sums = dict(self.past.lake.made()) if self.past.lake else {}
+            return sums, list(self.past.outside_the_lake())
+        except PipelineError as error:
+            notes.append(f"forecasts in the lake are not counted: {error}")
+            return {}, list(replace(self.past, lake=None).outside_the_lake())
 
     def _made(self, name: str) -> Counts:
         commit = self.past.commit(name)

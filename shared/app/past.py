@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -140,13 +140,16 @@ class Past:
         """
         partition = target.commit.partition
         state, begin = self._snapshot(partition, target)
+        first = state.epoch, state.next
+        names = [name for name in self._landed(partition) if first <= place_of(name) < target.place]
         folded = from_lake = 0
-        for item, archived in self._between(partition, (state.epoch, state.next), target.place):
-            self._enter(state, item.commit, item.name, begin)
-            answers = Stored(item.predictions, partial=state.expired > 0)
-            step(self.machine, state, item.batch, control_of(item.commit), answers).put(state)
-            folded, from_lake = folded + 1, from_lake + archived
-        self._enter(state, target.commit, target.name, begin)
+        for landed in chain(map(self.read, names), [target]):
+            for item in chain(self._gap(state, landed), [landed]):
+                if not _enter(state, item.commit):
+                    raise ContractBroken(self._broken(state, target, begin))
+                if item is not target:
+                    self._fold(state, item)
+                    folded, from_lake = folded + 1, from_lake + (item is not landed)
         return Before(state, begin, folded, from_lake)
 
     def read(self, name: str) -> Step:
@@ -247,32 +250,38 @@ class Past:
                 return state, f"{snapshots.CONTAINER}/{name}"
         return State.empty(self.machine.scenario, partition), ""
 
-    def _between(self, partition: int, begin: Place, end: Place) -> Iterator[tuple[Step, bool]]:
-        """Commits from one place to before another, and whether each came from the lake."""
-        landed = {name for name in self._landed(partition) if begin <= place_of(name) < end}
-        held = dict(self.lake.commits(partition, begin)) if self.lake else {}
-        names = sorted(landed | {name for name in held if place_of(name) < end}, key=place_of)
-        for there, group in groupby(names, landed.__contains__):
-            run = list(group)
-            steps = map(self.read, run) if there else self._archived([(name, held[name]) for name in run])
-            yield from ((item, not there) for item in steps)
+    def _gap(self, state: State, item: Step) -> Iterator[Step]:
+        """What the lake holds between a state and a commit that does not follow on it."""
+        if self.lake is None or _follows(state, item.commit):
+            return
+        held = self.lake.commits(item.commit.partition, (state.epoch, state.next))
+        yield from self._archived([named for named in held if place_of(named[0]) < item.place])
 
-    def _enter(self, state: State, commit: Commit, name: str, begin: str) -> None:
-        """Bring a state to where a commit begins, over what had expired before it."""
-        if commit.epoch == state.epoch + 1 and state.next > 0:  # every epoch has commits
-            state.epoch, state.next = commit.epoch, 0
-        if (commit.epoch, commit.follows) != (state.epoch, state.next):
-            self._gap(state, commit, name, begin)
-        state.expired += commit.first - commit.follows
-        state.next = commit.first
+    def _fold(self, state: State, item: Step) -> None:
+        answers = Stored(item.predictions, partial=state.expired > 0)
+        step(self.machine, state, item.batch, control_of(item.commit), answers).put(state)
 
-    def _gap(self, state: State, commit: Commit, name: str, begin: str) -> None:
-        lost = commit_name(commit.partition, state.epoch, state.next)
+    def _broken(self, state: State, target: Step, begin: str) -> str:
+        lost = commit_name(target.commit.partition, state.epoch, state.next)
         since = f"the snapshot {begin}" if begin else "the first commit"
         lake = "also from the lake" if self.lake else "and the lake was not looked into"
-        raise ContractBroken(
-            f"the state before commits/{name} cannot be rebuilt from {since}: commits/{lost} is gone, {lake}"
-        )
+        return f"the state before commits/{target.name} cannot be rebuilt from {since}: commits/{lost} is gone, {lake}"
+
+
+def _follows(state: State, commit: Commit) -> bool:
+    """Whether a commit is the next one on a state; every epoch has commits, so none begins behind an empty one."""
+    if commit.epoch == state.epoch + 1:
+        return state.next > 0 and commit.follows == 0
+    return (commit.epoch, commit.follows) == (state.epoch, state.next)
+
+
+def _enter(state: State, commit: Commit) -> bool:
+    """Bring a state to where a commit begins, over what had expired before it; False when it does not follow."""
+    if not _follows(state, commit):
+        return False
+    state.expired += commit.first - commit.follows
+    state.epoch, state.next = commit.epoch, commit.first
+    return True
 
 
 def _row(item: Step, wanted: ForecastName) -> Found | None:

@@ -6,6 +6,7 @@ import re
 import threading
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,27 @@ from tests.flow.test_lake import busy, keys
 from training import lake as training_lake
 
 DAY_MS = 86_400_000
+# what a file's statistics must not hide: every kind of column
+WHERE: list[tuple[str, str, Callable[[pd.DataFrame], int]]] = [
+    ("readings", "device_id = 'a'", lambda rows: int((rows["device_id"] == "a").sum())),
+    ("readings", "pm > 20", lambda rows: int((rows["pm"] > 20).sum())),
+    (
+        "readings",
+        "timestamp >= '2017-11-30T20:00:00Z'",
+        lambda rows: int((rows["timestamp"] >= "2017-11-30T20Z").sum()),
+    ),
+    ("readings", "rain is null", lambda rows: int(rows["rain"].isna().sum())),
+    ("predictions", "served", lambda rows: int(rows["served"].sum())),
+    ("predictions", "model_version = 'v2'", lambda rows: int((rows["model_version"] == "v2").sum())),
+    ("outcomes", "truth > 5", lambda rows: int((rows["truth"] > 5).sum())),
+    ("commits", "readings = 10", len),
+]
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "lake.md"
+
+
+def frame_of(dataset: Any) -> pd.DataFrame:
+    frame: pd.DataFrame = dataset.to_table().to_pandas()
+    return frame
 
 
 @pytest.fixture
@@ -148,6 +169,13 @@ def test_the_guide_s_snippets_run(place: tuple[DeltaLake, AzureBlobs, str], azur
         exec(compile(block, str(GUIDE), "exec"), names)  # noqa: S102 - our own guide
     frame: pd.DataFrame = names["readings"]
     assert len(frame) == 60
+    connected, dataset = names["connected"], {}
+    for table in TABLES:
+        dataset[table] = DeltaTable(f"{lake.delta.uri}/{table}", storage_options=names["options"]).to_pyarrow_dataset()
+        connected.register(f"now_{table}", dataset[table])
+    for table, where, count in WHERE:
+        found = connected.execute(f"select count(*) from now_{table} where {where}").fetchone()  # noqa: S608 - ours
+        assert found == (count(frame_of(dataset[table])),), where
     daily = {str(day): mean for day, mean in names["daily"]}
     assert daily == pytest.approx({str(day): part["pm"].mean() for day, part in frame.groupby("date")})
 

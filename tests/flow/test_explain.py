@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ import pytest
 from shared.adapters.commit_files import ParquetFiles
 from shared.adapters.lake_archive import LakeArchive
 from shared.adapters.memory_blobs import MemoryBlobs
-from shared.adapters.memory_stream import MemoryStream
 from shared.adapters.onnx_model import load as load_onnx
 from shared.app.explain import Explain
 from shared.app.explanation import Explanation
@@ -27,10 +26,9 @@ from shared.core.commit import place_of
 from shared.core.package import decode_manifest, encode_manifest
 from shared.core.readings import Floats
 from shared.errors import ConfigError, ContractBroken
-from shared.settings import Settings
-from shared.wiring import assemble
-from tests.flow import small, tiny_model
-from tests.flow.small import HOUR, MACHINE, SCENARIO, Bench, Guess, HandClock, Row, deploy, hourly
+from tests.flow import small
+from tests.flow.real_past import real_past
+from tests.flow.small import HOUR, MACHINE, SCENARIO, Bench, Guess, Row, deploy, hourly
 
 HOSTILE = "a@2026-01-01T00/#champion"
 
@@ -341,41 +339,14 @@ def test_forecasts_of_a_recreated_hub_are_recomputed_and_a_lost_epoch_is_seen() 
         explain(bench, ForecastName("a", HOUR + 11))
 
 
-@dataclass
-class Real:
-    """The whole application with a real package, on stores in memory."""
-
-    blobs: MemoryBlobs = field(default_factory=MemoryBlobs)
-    clock: HandClock = field(default_factory=HandClock)
-    stream: MemoryStream = field(default_factory=MemoryStream)
-
-
 def test_a_real_model_gives_the_same_bits_again() -> None:
-    real = Real()
-    champion = tiny_model.deploy(real.blobs, challenger=tiny_model.upload(real.blobs, tiny_model.package_of(1)))
-    pipeline = assemble(Settings(), real.blobs, real.stream, real.clock, lambda job: job())
-    random = np.random.default_rng(7)
-    lines = ["device_id,timestamp," + ",".join(tiny_model.SCENARIO.channel_names)]
-    low = [channel.minimum for channel in tiny_model.SCENARIO.channels]
-    for hour in range(140):
-        for device in ("x", "y", "z"):
-            cells = [
-                f"{max(base, 0) + value:.2f}" for base, value in zip(low, random.random(len(low)) * 9, strict=True)
-            ]
-            lines.append(f"{device},{hour_text(HOUR + hour)}:00Z,{','.join(cells)}")
-    real.blobs.write("incoming", "x.csv", "\n".join(lines).encode())
-    pipeline.route_file("x.csv")
-    for number, events in enumerate(real.stream.logs):
-        if events:
-            pipeline.score(number, events)
-    machine = pipeline.machine
-    load = partial(load_onnx, featurizer_features=machine.featurizer.features)
-    past = Past(machine, real.blobs, ParquetFiles(machine.scenario), partitions=real.stream.partitions())
+    champion, past = real_past()
+    load = partial(load_onnx, featurizer_features=past.machine.featurizer.features)
     for role in ("champion", "challenger"):
         found = Explain(past, load)(ForecastName("y", HOUR + 130, role=role))
         assert (found.agrees, found.why) == (True, "")
         assert (found.model.version == champion) == (role == "champion")
-        assert len(found.features) == len(machine.featurizer.features)
+        assert len(found.features) == len(past.machine.featurizer.features)
         latest = next(each.value for each in found.features if each.name == "temp.latest")
         assert latest == found.window.values[-1][found.window.columns.index("temp")]
 

@@ -31,7 +31,9 @@ def write(place: str, scenario: Scenario, readings: Readings, options: dict[str,
         **{name: readings.values[:, index] for index, name in enumerate(scenario.channel_names)},
     }
     rows = lake_schema.sealed(columns, lake_schema.schemas(scenario)[lake_schema.READINGS])
-    write_deltalake(f"{place}/{lake_schema.READINGS}", rows, mode="append", partition_by=["date"], storage_options=options)
+    write_deltalake(
+        f"{place}/{lake_schema.READINGS}", rows, mode="append", partition_by=["date"], storage_options=options
+    )
 
 
 def data_files(place: Path) -> list[Path]:

@@ -110,7 +110,7 @@ def test_a_version_that_does_not_exist_and_a_lake_without_readings_are_refused(t
     with pytest.raises(DataRefused, match="lake@0: holds no applied reading"):
         training_lake.history(SCENARIO, str(tmp_path), dict, 0)
     next((tmp_path / READINGS).rglob("*.parquet")).unlink()
-    with pytest.raises(ContractBroken, match=r"lake readings@1: FileNotFoundError.*[0-9a-f]{32}\.parquet"):
+    with pytest.raises(ContractBroken, match=r"lake readings@1: FileNotFoundError.*[0-9a-f]{32}-[0-9a-f]{8}\.parquet"):
         training_lake.history(SCENARIO, str(tmp_path), dict, 1)
 
 

@@ -1,0 +1,291 @@
+"""The second half of the demo: nobody pushes a button. Timers fire, jobs end, models come and go; we only look."""
+
+from __future__ import annotations
+
+import time
+import urllib.parse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+
+from local import sabotage
+from local.commands import get
+from local.injection import Pollution, Recalibrated, Stuck, Tail
+from local.send_faults import Faults, Plan
+from local.send_record import Record
+from local.send_stream import Pace, stream
+from local.send_wire import Sender
+from local.stack import Stack
+from local.stack_process import StackError
+from local.watch import Watch
+from local.workspace import DEVICES, Workspace
+from shared.adapters import package_files
+from shared.adapters.clock import WallClock
+from shared.adapters.local_jobs import LocalJobs
+from shared.app.control import ControlDocument
+from shared.app.ledger import Ledger
+from shared.core.ledger import Entry
+from shared.core.retrain_history import job_name
+from shared.ports import JobSpec, JobState
+
+JOB_S = 300.0
+CHECK = ("compact_lake", "check_drift")
+LADDER = ("advance_rollout",)
+CALM_POLLUTION, HUMIDITY = 60.0, 15.0
+SHIFT = 60.0
+MOST_WEEKS, MOST_STEPS = 6, 40
+
+
+@dataclass
+class Days:
+    """Event time that passes in steps, and what the functions did in it.
+
+    Args:
+        console: Where it is told.
+        space: The stack's stores.
+        stack: Its processes.
+        watch: Waits until what was sent is committed.
+        tail: Readings still to come.
+        seed: Seed of the sending.
+        spans: Names of the parts of the story, with the first hour of each.
+    """
+
+    console: Console
+    space: Workspace
+    stack: Stack
+    watch: Watch
+    tail: Tail
+    seed: int
+    spans: list[tuple[str, int]] = field(default_factory=list)
+    sent: int = 0
+    expected: list[dict[str, Any]] = field(default_factory=list)
+
+    def begin(self, name: str) -> None:
+        """A new part of the story begins with the next reading."""
+        self.spans.append((name, self.tail.hour))
+
+    def go(self, days: int, faults: Faults | None = None, pace: Pace | None = None) -> Record:
+        """Stream some days and wait until they are committed.
+
+        Raises:
+            StackError: The data end before the story does.
+        """
+        if days > self.tail.days_left:
+            raise StackError(
+                f"the data end {days - self.tail.days_left} days before the story does: give it more history"
+            )
+        source = self.tail.take(days)
+
+        def work(note: Callable[[Record], None]) -> Record:
+            plan = Plan(source, faults or Faults(), self.seed + len(self.expected), self.space.scenario)
+            with Sender(self.stack.eventhub, DEVICES) as sender:
+                return stream(plan, sender, pace=pace or Pace(), on_progress=note)
+
+        record = self.watch.during(work)
+        self.sent += record.sent
+        self.expected.append(record.expected())
+        return record
+
+    def fire(self, *functions: str) -> None:
+        """Let timers fire now, one after the other.
+
+        Raises:
+            StackError: One failed.
+        """
+        for name in functions:
+            done = get(f"{self.space.host_url}/admin/functions/{name}?wait=true", method="POST")
+            if "error" in done:
+                raise StackError(f"{name}: {done['error']}")
+
+    def entries(self, *kinds: str) -> list[Entry]:
+        """What the ledger holds."""
+        found = Ledger(self.space.scenario.name, self.space.blobs, WallClock()).entries()
+        return [entry for entry in found if not kinds or entry.kind in kinds]
+
+    def newest(self, kind: str) -> dict[str, Any]:
+        """Data of the newest entry of a kind.
+
+        Raises:
+            StackError: There is none.
+        """
+        found = self.entries(kind)
+        if not found:
+            raise StackError(f"the ledger holds no entry of kind {kind}")
+        return found[-1].data
+
+    def champion(self) -> str | None:
+        """Who serves."""
+        return ControlDocument(self.space.blobs).read().champion
+
+    def job_done(self, job: str, *, gate: bool = True) -> dict[str, Any]:
+        """Wait for a job's end, and for what the gate says of its model.
+
+        Raises:
+            StackError: It failed, or took too long.
+        """
+        deadline = time.monotonic() + JOB_S
+        while time.monotonic() < deadline:
+            self.stack.check()
+            for entry in self.entries("job_ended"):
+                if entry.key == job and entry.data["status"] != "completed":
+                    log = self.space.root / "jobs" / job / "log.txt"
+                    raise StackError(f"job {job} {entry.data['status']}: see {log}")
+            verdicts = [entry.data for entry in self.entries("gate") if entry.data["job"] == job]
+            if verdicts or not gate:
+                return verdicts[-1] if verdicts else {}
+            time.sleep(0.5)
+        raise StackError(f"job {job} did not end within {JOB_S:.0f} s")
+
+    def told(self, text: str) -> None:
+        """Say what happened."""
+        self.console.print(f"  {text}", markup=False, soft_wrap=True)
+
+
+def bootstrap(days: Days) -> dict[str, Any]:
+    """The first model: a check finds history and no model, decides, and what the job made passes the gate."""
+    days.fire(*CHECK)
+    decision = days.newest("decision")
+    if not decision["launch"]:
+        raise StackError(f"no first training was decided: {'; '.join(decision['reasons'])}")
+    days.told(f"decided: {decision['reason']}, {decision['inputs']['signals']['dataset']}; job {decision['job']}")
+    verdict = days.job_done(decision["job"])
+    if verdict["kind"] != "promote":
+        raise StackError(f"the first model was refused: {verdict['text']}")
+    days.told(f"gate: {verdict['text']}")
+    return {"job": decision["job"], "version": verdict["version"]}
+
+
+def ordinary(days: Days, weeks: int) -> list[str]:
+    """Weeks in which nothing happens: what each check says."""
+    kinds = []
+    for _ in range(weeks):
+        days.go(7)
+        days.fire(*CHECK, *LADDER)
+        kinds.append(days.newest("check")["kind"])
+        days.told(f"{_day(days)}: {kinds[-1]}, {'; '.join(days.newest('check')['reasons'])}")
+        if days.newest("decision")["launch"]:
+            raise StackError(f"a training was decided without need: {days.newest('decision')['reasons']}")
+    return kinds
+
+
+def stuck(days: Days) -> list[str]:
+    """One sensor sticks: its device is isolated, and nothing is trained."""
+    channels, before = days.tail.channels, len(days.entries("decision"))
+    device = min({row.device for row in days.tail.rows[:500]})
+    hour = days.tail.hour
+    days.tail.changes.append(Stuck(device, channels.index("temp"), hour, hour + 4 * 24, 21.3))
+    days.go(4)
+    days.fire(*CHECK)
+    isolated = list(days.newest("check")["quarantine"])
+    for entry in days.entries("quarantine"):
+        days.told(f"{_day(days)}: {entry.data['device']} isolated: {entry.data['channel']}, {entry.data['detail']}")
+    days.go(7)
+    days.fire(*CHECK)
+    released = [entry.data["device"] for entry in days.entries("release")]
+    days.told(f"{_day(days)}: released {', '.join(released) or 'nobody'}")
+    if any(entry.data["launch"] for entry in days.entries("decision")[before:]):
+        raise StackError("a stuck device led to a training")
+    return isolated if device in isolated else []
+
+
+def drift(days: Days) -> dict[str, Any]:
+    """A new source of pollution, and all humidity sensors recalibrated: found, and answered with a training job."""
+    channels, hour = days.tail.channels, days.tail.hour
+    by_name = {channel.name: channel for channel in days.space.scenario.channels}
+    target, wind, humidity = (channels.index(name) for name in ("pm25", "wind_spd", "rel_humidity"))
+    days.tail.changes += [
+        Pollution(target, wind, hour, CALM_POLLUTION, by_name["pm25"].maximum),
+        Recalibrated(humidity, hour, HUMIDITY, by_name["rel_humidity"].maximum),
+    ]
+    for _ in range(MOST_WEEKS):
+        days.go(7)
+        days.fire(*CHECK)
+        check, decision = days.newest("check"), days.newest("decision")
+        days.told(f"{_day(days)}: {check['kind']}, {'; '.join(check['reasons'][:2])}")
+        if decision["launch"]:
+            days.told(f"decided: {decision['reason']}; job {decision['job']}")
+            return {"found": check["kind"] == "population", "job": decision["job"], "reason": decision["reason"]}
+    raise StackError(f"no drift was found within {MOST_WEEKS} weeks")
+
+
+def climb(days: Days, job: str) -> dict[str, Any]:
+    """The gate, then shadow, canary and champion."""
+    verdict = days.job_done(job)
+    days.told(f"gate: {verdict['kind']}: {verdict['text']}")
+    if verdict["kind"] != "promote":
+        raise StackError(f"the challenger was refused: {verdict['text']}")
+    seen = 0
+    for _ in range(MOST_STEPS):
+        days.go(3)
+        days.fire(*LADDER)
+        steps = days.entries("rollout")
+        if len(steps) > seen:
+            seen = len(steps)
+            now = steps[-1].data
+            days.told(f"{_day(days)}: {now['step']}, share {now['share']:g}: {'; '.join(now['reasons'])}")
+        if days.champion() == verdict["version"]:
+            return {"version": verdict["version"]}
+    raise StackError(f"{verdict['version']} is not champion after {3 * MOST_STEPS} days: {days.newest('rollout')}")
+
+
+def refused(days: Days, pattern: str) -> bool:
+    """A job that learned from shifted truths: the gate refuses its model, with evidence."""
+    champion = str(days.champion())
+    bad = _publish(days, champion, "bad")
+    webhook = f"{days.space.host_url}/runtime/webhooks/eventgrid?functionName=job_events"
+    position = len(days.entries())
+    jobs = LocalJobs(
+        days.space.root / "jobs", webhook, WallClock(), command=lambda python, _out, _spec: [python, "-c", "pass"]
+    )
+    names = [job_name(days.space.scenario.name, at) for at in (position, position + 1)]  # a month may close before it
+    for name in names:
+        sabotage.leave_bad_job(days.space.blobs, name, pattern, bad, SHIFT)
+        jobs.submit(JobSpec(name=name, scenario=days.space.scenario.name, reason="manual", dataset="lake@0"))
+    _ended(jobs, names)
+    query = urllib.parse.urlencode({"reason": "a job that somebody tampered with"})
+    get(f"{days.space.host_url}/api/retrain?{query}", method="POST")
+    days.fire("watch_jobs")
+    verdicts = [entry.data for entry in days.entries("gate") if entry.data["version"] == bad]
+    if verdicts:
+        days.told(f"gate: {verdicts[-1]['kind']}: {', '.join(verdicts[-1]['reasons'])}")
+    return bool(verdicts) and verdicts[-1]["kind"] == "refuse" and days.champion() == champion
+
+
+def rolled_back(days: Days) -> str | None:
+    """A sabotaged model that somebody put in place by hand: taken back by its realised errors."""
+    before = str(days.champion())
+    bad = _publish(days, before, "sabotaged")
+    query = urllib.parse.urlencode({"version": bad, "id": "demo"})
+    stand = get(f"{days.space.host_url}/api/rollout/install?{query}", method="POST")
+    days.told(f"{stand.get('champion')} serves, {stand.get('challenger')} beside it")
+    for _ in range(MOST_STEPS):
+        days.go(2)
+        days.fire(*LADDER)
+        if days.champion() == before:
+            now = days.newest("rollout")
+            days.told(f"{_day(days)}: {now['step']}: {'; '.join(now['reasons'])}")
+            return bad
+    return None
+
+
+def _publish(days: Days, pattern: str, name: str) -> str:
+    files = {each: days.space.blobs.read("models", f"{pattern}/{each}") or b"" for each in package_files.NAMES}
+    version = f"{pattern[:40]}-{name}"
+    return days.space.release().publish(sabotage.shifted(files, version, SHIFT))
+
+
+def _ended(jobs: LocalJobs, names: Sequence[str]) -> None:
+    deadline = time.monotonic() + 60
+    open_states: tuple[JobState | None, ...] = ("queued", "running")
+    while any(jobs.status(name) in open_states for name in names):
+        if time.monotonic() > deadline:
+            raise StackError(f"jobs {', '.join(names)} do not end")
+        time.sleep(0.1)
+
+
+def _day(days: Days) -> str:
+    import numpy as np
+
+    return str(np.datetime64(days.tail.hour, "h").astype("datetime64[D]"))
