@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from local.fleet import Fleet
 from shared.core.device_table import DeviceTable, Lately
@@ -15,7 +16,7 @@ from shared.core.drift_verdict import Verdict
 from shared.core.features import Featurizer
 from shared.core.profile import Merged
 from shared.core.readings import Longs
-from shared.core.ring import Hourly, Layout, spread
+from shared.core.ring import Hourly, Layout, hourly, spread
 from shared.core.scenario import Scenario
 from shared.core.state import QUALITY, quantum
 from shared.core.watched import Watched, count, place
@@ -34,14 +35,13 @@ def fleet_history(scenario: Scenario, fleet: Fleet) -> dict[str, Hourly]:
     layout, found = Layout.of(scenario), {}
     for station, name in enumerate(fleet.names):
         values = spread(layout, np.ascontiguousarray(fleet.values[:, station])).astype(np.float32)
-        found[name] = Hourly(fleet.first_hour, values, np.isfinite(values).any(1).astype(np.uint8))
+        sampled: npt.NDArray[np.uint8] = np.isfinite(values).any(axis=1).astype(np.uint8)
+        found[name] = Hourly(fleet.first_hour, values, sampled)
     return found
 
 
 def file_history(scenario: Scenario, path: Path) -> dict[str, Hourly]:
     """The hours of a file in the long form."""
-    from shared.core.ring import hourly
-
     return hourly(scenario, read([path], scenario, not_after_minute=2**31 - 1).readings)
 
 
@@ -154,11 +154,24 @@ class Replay:
         heads = np.full(len(names), head, np.int64)
         return Lately(layout, quantum(self.scenario), names, heads, np.nan_to_num(sums), counts, none).table()
 
-    def check(self, baseline: Baseline, end: int, other: Replay | None = None, since: int = 0) -> Verdict:
+    def without(self, name: str, since: int) -> Replay:
+        """The same with nothing counted of a device from a day on: it is in quarantine."""
+        own = self.counts[name].copy()
+        own[since - self.first_day :] = 0
+        return replace(self, counts={**self.counts, name: own})
+
+    def check(
+        self,
+        baseline: Baseline,
+        end: int,
+        other: Replay | None = None,
+        since: int = 0,
+        quarantined: tuple[str, ...] = (),
+    ) -> Verdict:
         """The verdict when the day before `end` has matured."""
         merged = self.merged(end, other, since)
         rules = replace(self.scenario.drift, minimum_rows=MINIMUM_ROWS)
-        return check(rules, baseline, merged, merged.newest_hour, MODEL)
+        return check(rules, baseline, merged, merged.newest_hour, MODEL, quarantined)
 
 
 def calibrated(scenario: Scenario, history: History, days: int) -> tuple[Baseline, int]:

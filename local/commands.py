@@ -216,7 +216,7 @@ def replay(given: argparse.Namespace) -> int:
 def books(given: argparse.Namespace) -> int:
     """Recount; 1 when something does not balance."""
     space, console = Workspace.of(given.root or FOLDER), new_console()
-    found = bookkeeping.recount(space.blobs, space.files, space.logs, READINGS, DEVICES)
+    found = bookkeeping.recount(space.blobs, space.files, space.logs, READINGS, DEVICES, lake=space.lake())
     if given.json:
         console.print_json(json.dumps(bookkeeping.as_json(found)))
     else:

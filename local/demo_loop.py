@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+import urllib.error
 import urllib.parse
+import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,7 +32,7 @@ from shared.core.ledger import Entry
 from shared.core.retrain_history import job_name
 from shared.ports import JobSpec, JobState
 
-JOB_S = 300.0
+JOB_S, FIRE_S = 300.0, 300.0
 CHECK = ("compact_lake", "check_drift")
 LADDER = ("advance_rollout",)
 CALM_POLLUTION, HUMIDITY = 60.0, 15.0
@@ -95,9 +97,13 @@ class Days:
             StackError: One failed.
         """
         for name in functions:
-            done = get(f"{self.space.host_url}/admin/functions/{name}?wait=true", method="POST")
-            if "error" in done:
-                raise StackError(f"{name}: {done['error']}")
+            url = f"{self.space.host_url}/admin/functions/{name}?wait=true"
+            try:
+                urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=FIRE_S).close()  # noqa: S310
+            except urllib.error.HTTPError as error:
+                raise StackError(f"{name}: {error.read().decode(errors='replace')[:500]}") from error
+            except OSError as error:
+                raise StackError(f"{name}: the host does not answer: {error}") from error
 
     def entries(self, *kinds: str) -> list[Entry]:
         """What the ledger holds."""

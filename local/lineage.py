@@ -35,10 +35,15 @@ def run(space: Workspace, given: argparse.Namespace) -> int:
         ContractBroken: The ledger or a blob of the forecast is damaged.
     """
     notes: list[str] = []
-    uri = given.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    uri = given.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or _own_store(space)
     registered = registry_of(space.scenario.name, uri, notes)
     ledger = Ledger(space.scenario.name, space.blobs, WallClock())
     return tell(Trace(past_of(space), ledger, registered), notes, given)
+
+
+def _own_store(space: Workspace) -> str | None:
+    store = space.root.resolve() / "mlflow.db"
+    return f"sqlite:///{store}" if store.exists() else None
 
 
 def tell(trace: Trace, notes: list[str], given: argparse.Namespace) -> int:

@@ -37,5 +37,7 @@ def lineage(commands: argparse._SubParsersAction[Any]) -> None:
         metavar="WHAT",
         help="DEVICE@AS_OF (a forecast), model version, MLflow run, dataset version such as lake@12, code version, job",
     )
-    parser.add_argument("--tracking-uri", metavar="URI", help="MLflow's registry (default: MLFLOW_TRACKING_URI)")
+    parser.add_argument(
+        "--tracking-uri", metavar="URI", help="MLflow's registry (default: MLFLOW_TRACKING_URI, or that of the stack)"
+    )
     parser.add_argument("--json", action="store_true", help="for a machine")

@@ -15,6 +15,8 @@ from local.stack_process import StackError
 from shared.adapters import onnx_model, scenario_files
 from shared.adapters.azure_blobs import AzureBlobs
 from shared.adapters.commit_files import ParquetFiles
+from shared.adapters.delta_lake import DeltaLake
+from shared.adapters.delta_tables import storage_options
 from shared.app.filing import key_of
 from shared.app.release import Release
 from shared.app.route import INCOMING
@@ -92,6 +94,10 @@ class Workspace:
     def logs(self) -> Path:
         """The endpoint's data."""
         return self.root / "eventhub"
+
+    def lake(self) -> DeltaLake:
+        """The lake's tables."""
+        return DeltaLake(self.scenario, options=storage_options(self.storage, None))
 
     def release(self) -> Release:
         """Publishes and deploys packages here."""

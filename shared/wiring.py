@@ -144,6 +144,7 @@ def assemble(
         batch_rows=settings.batch_rows,
         clock=clock,
         latencies=Latencies(),
+        rebuild=partial(_rebuilt, settings, machine) if settings.retain_days > 0 else lambda _: None,
     )
     route_file = RouteFile(
         machine=machine,
@@ -158,6 +159,12 @@ def assemble(
     resubmit = Resubmit(scenario=scenario, blobs=blobs, readings=stream, open_table=open_table, clock=clock)
     road = Road(scenario=scenario, blobs=blobs, devices=devices, readings=stream) if devices else None
     return Pipeline(machine, tools, filing, route_file, resubmit, partial(_loop, settings, blobs, tools), road)
+
+
+def _rebuilt(settings: Settings, machine: Machine, partition: int) -> State | None:
+    from shared.wiring_loop import rebuilt  # late: it takes lost snapshots to need it
+
+    return rebuilt(settings, machine, partition)
 
 
 def _loop(settings: Settings, blobs: Blobs, tools: Tools, recover: Callable[[int], State]) -> Loop:

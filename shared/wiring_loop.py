@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from shared.adapters.clock import WallClock, WatermarkClock
 from shared.adapters.delta_lake import DeltaLake
 from shared.adapters.delta_tables import storage_options
 from shared.adapters.lake_schema import READINGS
-from shared.adapters.lake_truth import LakeTruth
+from shared.adapters.lake_truth import DATASET, LakeTruth
 from shared.adapters.no_jobs import NoJobs, NoRegistry
 from shared.app.completion import Completion
 from shared.app.control import ControlDocument
-from shared.app.lake import Compaction
+from shared.app.lake import Compaction, rebuild
 from shared.app.ledger import Ledger
 from shared.app.loop import Loop
 from shared.app.monitor import Monitor
@@ -24,7 +24,11 @@ from shared.app.packages import Packages
 from shared.app.partition import Tools
 from shared.app.retraining import Retraining
 from shared.app.rollouts import Rollouts
+from shared.core.ledger import Entry
+from shared.core.retrain_history import GATE
+from shared.core.scenario import Scenario
 from shared.core.state import State
+from shared.core.step import Machine
 from shared.ports import Blobs, Clock, Jobs, Registry
 from shared.settings import Settings
 
@@ -75,10 +79,27 @@ def registry_of(settings: Settings, scenario: str) -> Registry:
     return MlflowRegistry(scenario, settings.tracking)
 
 
+def lake_of(settings: Settings, scenario: Scenario) -> DeltaLake:
+    """The lake."""
+    return DeltaLake(scenario, options=storage_options(settings.storage, settings.storage_url))
+
+
+def rebuilt(settings: Settings, machine: Machine, partition: int) -> State | None:
+    """A partition's state from the lake alone, None when that holds none of its commits."""
+    lake = lake_of(settings, machine.scenario)
+    return rebuild(lake, machine, partition) if lake.commits(partition) else None
+
+
 def dataset_of(lake: DeltaLake) -> tuple[int, int] | None:
     """Version of the lake's readings and how many there are, from the table's log alone; None without a lake."""
     view = lake.delta.opened(READINGS)
     return None if view is None else (view.version, sum(file.rows for file in view.files))
+
+
+def trained_on(entries: Sequence[Entry]) -> list[int]:
+    """Versions of the lake's readings that models were trained on: their files stay."""
+    datasets = [str(entry.data.get("dataset")) for entry in entries if entry.kind == GATE]
+    return sorted({int(found[1]) for each in datasets if (found := DATASET.fullmatch(each))})
 
 
 def loop_of(settings: Settings, blobs: Blobs, tools: Tools, recover: Callable[[int], State]) -> Loop:
@@ -93,7 +114,7 @@ def loop_of(settings: Settings, blobs: Blobs, tools: Tools, recover: Callable[[i
     machine, clock = tools.machine, clock_of(settings)
     scenario = machine.scenario
     load = partial(onnx_model.load, featurizer_features=machine.featurizer.features)
-    lake = DeltaLake(scenario, options=storage_options(settings.storage, settings.storage_url))
+    lake = lake_of(settings, scenario)
     ledger = Ledger(scenario.name, blobs, clock)
     control, registry = ControlDocument(blobs), registry_of(settings, scenario.name)
     # a job's own hours pass on the wall, wherever decisions take their time from
@@ -117,7 +138,14 @@ def loop_of(settings: Settings, blobs: Blobs, tools: Tools, recover: Callable[[i
         partitions=tools.stream.partitions,
         recover=recover,
         reach=clock.reach if isinstance(clock, WatermarkClock) else lambda _: None,
-        compaction=Compaction(scenario=scenario, blobs=blobs, lake=lake, clock=clock, retain_days=settings.retain_days),
+        compaction=Compaction(
+            scenario=scenario,
+            blobs=blobs,
+            lake=lake,
+            clock=clock,
+            retain_days=settings.retain_days,
+            keep=lambda: trained_on(ledger.entries()),
+        ),  # fmt: skip
         monitor=Monitor(
             scenario, blobs, packages, ledger, control, partial(dataset_of, lake), lambda: clock.now_ms() // HOUR_MS
         ),

@@ -12,9 +12,15 @@ from shared.core.scenario import Scenario
 from training.champion import Champion
 from training.data import TrainingSet
 from training.fit import Trained
+from training.search import stride_for
+
+ROWS = 2_000_000
+"""Beyond, every k-th as-of hour is taken: what the gate reads has to fit into the memory of a function."""
 
 
-def gather(scenario: Scenario, rows: TrainingSet, trained: Trained, champion: Champion | None) -> Evidence:
+def gather(
+    scenario: Scenario, rows: TrainingSet, trained: Trained, champion: Champion | None, limit: int = ROWS
+) -> Evidence:
     """Out-of-fold rows in the order of time, so rising within a device.
 
     Args:
@@ -22,22 +28,24 @@ def gather(scenario: Scenario, rows: TrainingSet, trained: Trained, champion: Ch
         rows: The training rows; they have a time.
         trained: The challenger.
         champion: The deployed model; without one its column is NaN.
+        limit: Rows at most.
     """
     judged, chosen = trained.judged, trained.unseen.rows
     said: Floats = np.full(len(rows), np.nan, np.float32) if champion is None else champion.forecast(scenario, rows)
+    kept = judged.as_of % stride_for(len(chosen), limit) == 0
     return Evidence(
         devices=rows.devices,
-        device=judged.device.astype(np.int32),
-        as_of=judged.as_of,
-        trained_until=trained.unseen.trained_until[chosen],
-        truth=judged.truth,
-        witness=np.full(len(judged.truth), np.nan, np.float32),  # the gate reads the truth for itself
-        challenger=judged.forecasts[""],
-        champion=said[chosen],
-        persistence=judged.forecasts["_persistence"],
-        damped=judged.forecasts["_damped"],
-        lower=trained.lower,
-        upper=trained.upper,
+        device=judged.device[kept].astype(np.int32),
+        as_of=judged.as_of[kept],
+        trained_until=trained.unseen.trained_until[chosen[kept]],
+        truth=judged.truth[kept],
+        witness=np.full(int(kept.sum()), np.nan, np.float32),  # the gate reads the truth for itself
+        challenger=judged.forecasts[""][kept],
+        champion=said[chosen[kept]],
+        persistence=judged.forecasts["_persistence"][kept],
+        damped=judged.forecasts["_damped"][kept],
+        lower=trained.lower[kept],
+        upper=trained.upper[kept],
     )
 
 

@@ -34,6 +34,7 @@ class Report:
         test_excluded: Hours of the test span that gave no row, by reason.
         tables: Scores by device and by month, by name.
         params: The chosen recipe.
+        level: The correction by the newest errors, in words.
         folds: One line a fold.
         warnings: Of the validation.
         sources: What each file gave.
@@ -46,6 +47,7 @@ class Report:
     test_excluded: dict[str, int]
     tables: dict[str, list[Row]]
     params: dict[str, float]
+    level: str
     folds: list[str]
     warnings: list[str]
     sources: list[dict[str, Any]]
@@ -85,6 +87,7 @@ def gather(scenario: Scenario, prepared: Prepared, trained: Trained, tested: Hel
         test_excluded=tested.excluded if tested else {},
         tables=tables,
         params=dict(trained.fitted.params),
+        level=str(trained.unseen.level),
         folds=[
             _fold_line(prepared, fold, rmse)
             for fold, rmse in zip(trained.unseen.folds, trained.unseen.rmse(rows.target), strict=True)
@@ -125,7 +128,7 @@ def model_card(options: Options, prepared: Prepared, trained: Trained, found: Re
             scenario=options.scenario,
             dataset=prepared.dataset,
             content=prepared.content,
-            level=str(trained.unseen.level),
+            level=found.level,
             code_version=options.code_version,
             start=found.span[0],
             end=found.span[1],
@@ -161,7 +164,7 @@ def publish(options: Options, found: Report, manifest: Manifest, tracker: Tracke
     }
     content |= asdict(found)
     with screen.step("publish") as step:
-        tracker.log({**found.params, "seed": options.scenario.search.seed}, found.metrics)
+        tracker.log({**found.params, "seed": options.scenario.search.seed, "level": found.level}, found.metrics)
         tracker.tag("model_version", manifest.version)
         for name, rows in found.tables.items():
             tracker.table(name, rows)

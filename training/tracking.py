@@ -112,6 +112,8 @@ def track(uri: str, experiment: str, tags: Mapping[str, str], *, run_id: str | N
         raise ConfigError(f"tracking URI {uri!r}: {_first_line(error)}") from error
     tracker = Tracker(client, where, name)
     try:
+        for key, value in tags.items() if run_id else ():
+            tracker.tag(key, value)
         yield tracker
     except BaseException as error:
         tracker.tag("error", _first_line(error)[:400])

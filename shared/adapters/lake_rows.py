@@ -184,7 +184,8 @@ def dispositions_of(rows: pa.Table) -> npt.NDArray[np.uint8]:
     """What became of readings, index into `DISPOSITIONS`."""
     coded = rows["disposition"].combine_chunks().dictionary_encode()
     renumber = np.array([DISPOSITIONS.index(name) for name in coded.dictionary.to_pylist()], np.uint8)
-    return renumber[coded.indices.to_numpy()]
+    found: npt.NDArray[np.uint8] = renumber[coded.indices.to_numpy()]
+    return found
 
 
 def minutes_of(rows: pa.Table) -> Any:

@@ -29,6 +29,7 @@ def line_chart(
     note: str = "",
     zero: bool = True,
     clock: bool = True,
+    shaded: tuple[int, int] | None = None,
 ) -> Html:
     """Lines over time, with an interval behind them, gaps where values are NaN.
 
@@ -41,6 +42,7 @@ def line_chart(
         note: A sentence below the title.
         zero: Let the value axis begin at 0.
         clock: Show the time of day in tooltips.
+        shaded: Hours between which the ground is shaded.
     """
     values = [one.values.astype(np.float64) for one in series]
     ends = [band.lower.astype(np.float64), band.upper.astype(np.float64)] if band else []
@@ -51,7 +53,7 @@ def line_chart(
         first, last = first - 12, last + 12
     x = (hours - first) / (last - first)
     axis = scale(*values, *ends, zero=zero)
-    parts = [grid(axis)]
+    parts = [_ground(shaded, first, last), grid(axis)]
     if ends:
         parts.append(_area(x, axis.at(ends[0]), axis.at(ends[1])))
     parts += [_line(x, axis.at(one.values.astype(np.float64)), one.role) for one in series]
@@ -79,6 +81,13 @@ def density_chart(title: str, truth: Doubles, forecast: Doubles, *, unit: str = 
     axes = "Stronger cells hold more pairs; the dashed line is a perfect forecast."
     beyond = f" {outside:,} of {len(truth):,} pairs lie outside." if outside else ""
     return figure(title, unit, f"{note} {axes}{beyond}".strip(), (), drawing)
+
+
+def _ground(shaded: tuple[int, int] | None, first: int, last: int) -> Html:
+    if shaded is None:
+        return Html("")
+    left, right = (round(WIDTH * min(max((hour - first) / (last - first), 0.0), 1.0)) for hour in shaded)
+    return tag("rect", x=left, width=max(right - left, 0), height=HEIGHT, class_="ground")
 
 
 def _line(x: Doubles, y: Doubles, role: Role) -> Html:

@@ -20,6 +20,7 @@ def bar_chart(
     note: str = "",
     roles: Sequence[Role] = (),
     meanings: Sequence[str] = (),
+    mark: float | None = None,
 ) -> Html:
     """Horizontal bars with their values, in the order given; the longest fills the width.
 
@@ -31,13 +32,15 @@ def bar_chart(
         note: A sentence below the title.
         roles: Role of each bar; all are the model's without them.
         meanings: A smaller text below each name.
+        mark: A value to be marked by a line through all bars.
     """
-    most = max(values, default=0.0) or 1.0
+    most = max([*values, mark or 0.0], default=0.0) or 1.0
+    line = "" if mark is None else tag("path", d=f"M{1000 * mark / most:.0f} -6V16", class_="mark")
     rows = []
     for index, (label, value) in enumerate(zip(labels[:ROWS], values, strict=False)):
         role = roles[index] if roles else "model"
         bar = tag("rect", width=round(1000 * value / most) if value > 0 else 0, height=10, class_=f"bar {role}")
-        drawn = tag("svg", bar, viewBox="0 0 1000 10", preserveAspectRatio="none", aria_hidden="true")
+        drawn = tag("svg", bar, line, viewBox="0 0 1000 10", preserveAspectRatio="none", aria_hidden="true")
         rows.append(
             row(label, drawn, count(value) if float(value).is_integer() else plain(value), *meanings[index : index + 1])
         )

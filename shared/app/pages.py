@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from shared.app.markup import Html, foreign, shorten, tag
+from shared.app.markup import Html, foreign, join, shorten, tag
 from shared.app.pages_style import STYLE
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -15,7 +15,11 @@ STATUS = {
     "promoted": ("Promoted", "good", "✓"),
     "refused": ("Refused", "bad", "✕"),
     "incomplete": ("Incomplete", "warn", "!"),
-    "not enough data": ("Not enough data", "warn", "!"),
+    "not enough data": ("Not enough data", "muted", "…"),
+    "none": ("No drift", "good", "✓"),
+    "device": ("Device at fault", "warn", "!"),
+    "pipeline": ("Pipeline at fault", "bad", "✕"),
+    "population": ("Drift", "warn", "!"),
 }
 LONGEST_TABLE = 400
 _UNITS = {"ug/m3": "µg/m³", "mg/m3": "mg/m³", "degC": "°C", "deg": "°"}
@@ -43,7 +47,7 @@ def page(title: str, *sections: Html, lead: object = "", status: str = "", kind:
         title: Heading and title; may come from outside.
         sections: What follows, from `section`, `tiles` and the charts.
         lead: One or two sentences below the heading.
-        status: done, promoted, refused, incomplete or not enough data, shown beside the heading.
+        status: A key of `STATUS`, shown beside the heading.
         kind: What kind of page this is, shown beside the product's name.
         foot: Last line.
     """
@@ -106,8 +110,15 @@ def facts(pairs: Sequence[tuple[str, object]]) -> Html:
 
 
 def callout(title: str, *paragraphs: object, kind: str = "warn") -> Html:
-    """A message that must not be missed; kind is good, warn or bad."""
+    """A message that must not be missed; kind is good, warn, bad or muted."""
     return tag("div", tag("strong", title), *(tag("p", p) for p in paragraphs if p), class_=f"callout {kind}")
+
+
+def names(found: Sequence[object], most: int = 30) -> Html:
+    """Names that came from outside, one after the other."""
+    shown = [foreign(shorten(str(name))) for name in found[:most]]
+    joined = [part for name in shown for part in (Html(", "), name)][1:]
+    return join([*joined, f" and {len(found) - most:,} more" if len(found) > most else ""])
 
 
 def pretty_unit(unit: str) -> str:

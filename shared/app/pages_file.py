@@ -13,7 +13,7 @@ from shared.app.charts_axis import UNKNOWN, count, duration, plain
 from shared.app.charts_parts import Series
 from shared.app.charts_rows import bar_chart, split_bar
 from shared.app.markup import Html, foreign, join, shorten, tag
-from shared.app.pages import Tile, against, callout, facts, number, page, pretty_unit, section, table, tiles
+from shared.app.pages import Tile, against, callout, facts, names, number, page, pretty_unit, section, table, tiles
 from shared.core.readings import REASONS, Doubles, Longs
 
 _DAYS_AXIS = 4000
@@ -155,25 +155,19 @@ def _file_facts(summary: Mapping[str, object]) -> Html:
     units = [f"{channel} from {unit}" for channel, unit in converted.items()] if isinstance(converted, Mapping) else []
     first, last = (str(summary.get(key) or "").replace("T", " ").removesuffix("Z")[:16] for key in ("first", "last"))
     devices = summary.get("devices")
-    names = _list(devices)
-    many = f"{len(names):,}: " if names else ""
+    known = _list(devices)
+    many = f"{len(known):,}: " if known else ""
     return facts(
         [
             ("First and last reading", f"{first} to {last}" if first and last else ""),
-            ("Devices", join((many, _names(names))) if names else _whole(number(summary, "devices"))),
-            ("New devices", _names(_list(summary.get("new_devices")))),
-            ("Columns not used", _names(_list(summary.get("ignored")))),
-            ("Converted to the scenario's units", _names(units)),
+            ("Devices", join((many, names(known))) if known else _whole(number(summary, "devices"))),
+            ("New devices", names(_list(summary.get("new_devices")))),
+            ("Columns not used", names(_list(summary.get("ignored")))),
+            ("Converted to the scenario's units", names(units)),
             ("Model", foreign(summary["model_version"]) if summary.get("model_version") else ""),
             ("ETag", tag("code", shorten(str(summary["etag"]))) if summary.get("etag") else ""),
         ]
     )
-
-
-def _names(names: Sequence[object], most: int = 30) -> Html:
-    shown = [foreign(shorten(str(name))) for name in names[:most]]
-    joined = [part for name in shown for part in (Html(", "), name)][1:]
-    return join([*joined, f" and {len(names) - most:,} more" if len(names) > most else ""])
 
 
 def _list(value: object) -> Sequence[object]:

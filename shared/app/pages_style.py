@@ -134,6 +134,7 @@ svg path { fill: none; vector-effect: non-scaling-stroke }
 .spot.floor { stroke: var(--floor) }
 .spot.other { stroke: var(--other) }
 svg path.band { fill: var(--model); opacity: .18 }
+.ground { fill: var(--tint) }
 svg path.cell { fill: var(--model) }
 .perfect { stroke: var(--ink); stroke-width: 1; stroke-dasharray: 4 4; opacity: .65 }
 .hover rect { fill: transparent }

@@ -51,6 +51,8 @@ class Tools:
         batch_rows: Most readings in one commit, about.
         clock: Says how long a forecast took.
         latencies: How long recent ones took, for the health route.
+        rebuild: A partition's state from the lake, None when that holds nothing of it; asked when no snapshot is whole,
+            because the first commits may have been removed once they were in the lake.
     """
 
     machine: Machine
@@ -64,6 +66,7 @@ class Tools:
     batch_rows: int
     clock: Clock
     latencies: Latencies
+    rebuild: Callable[[int], State | None] = lambda _: None
 
 
 @dataclass
@@ -97,7 +100,7 @@ class Partition:
     def recovered(self) -> State:
         """The state as the commits tell it, read from them unless it is in memory."""
         if self.state is None:
-            found = self.tools.snapshots.newest(self.number)
+            found = self.tools.snapshots.newest(self.number) or self.tools.rebuild(self.number)
             state = State.empty(self.tools.machine.scenario, self.number) if found is None else found
             self._catch_up(state)
             self.state = state

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any, Protocol
 
@@ -121,16 +122,17 @@ class Past:
         Raises:
             ContractBroken: There is none, or a blob is gone or damaged; the message says what there is.
         """
-        partitions = self._partitions()
-        if self.partitions:  # the owner first; a hub that was recreated may have had another number
-            owner = partition_of(wanted.device, self.partitions)
-            partitions.sort(key=lambda partition: (partition != owner, partition))
-        for partition in partitions:
-            if found := self._in_blobs(partition, wanted):
+        there = self._partitions()
+        likely = [partition_of(wanted.device, self.partitions)] if self.partitions else there
+        # What is not in the lake yet is newest; a recreated hub may have had another number of partitions.
+        for search in (
+            *(partial(self._in_blobs, partition) for partition in likely),
+            self._in_lake,
+            *(partial(self._in_blobs, partition) for partition in there if partition not in likely),
+        ):
+            if found := search(wanted):
                 return found
-        if found := self._in_lake(wanted):
-            return found
-        raise ContractBroken(self._missing(wanted, partitions))
+        raise ContractBroken(self._missing(wanted, there))
 
     def before(self, target: Step) -> Before:
         """The state that a commit's step began with.
@@ -176,8 +178,11 @@ class Past:
     def outside_the_lake(self) -> Iterator[str]:
         """Names of landed commits that are not in the lake."""
         for partition in self._partitions():
-            known = {name for name, _ in self.lake.commits(partition)} if self.lake else set()
-            yield from (name for name in self._landed(partition) if name not in known)
+            yield from self._outside(partition)
+
+    def _outside(self, partition: int) -> list[str]:
+        known = {name for name, _ in self.lake.commits(partition)} if self.lake else set()
+        return [name for name in self._landed(partition) if name not in known]
 
     def _decoded(self, container: str, name: str, decode: Any) -> Any:
         raw = self.blobs.read(container, name)
@@ -196,18 +201,17 @@ class Past:
         return sorted(self.blobs.names("commits", f"partition={partition:02d}/"), key=place_of)
 
     def _in_blobs(self, partition: int, wanted: ForecastName) -> Found | None:
-        """The forecast among those of landed commits, looked for from the newest on: revisions rise with them."""
-        landed = set(self._landed(partition))
+        """The forecast among those outside the lake, looked for from the newest on: revisions rise with commits."""
+        landed = set(self._outside(partition))
         made = [(_maker(name), name) for name in self.blobs.names("predictions", f"partition={partition:02d}/")]
         for maker, name in sorted(made, key=lambda pair: place_of(pair[0]), reverse=True):
             if maker in landed and self._may_hold(name, wanted):
-                item = self.read(maker)
-                if item.commit.predictions == name and (found := _row(item, wanted)):
+                if found := _row(self.read(maker), wanted):
                     return found
         return None
 
     def _may_hold(self, name: str, wanted: ForecastName) -> bool:
-        """Whether predictions hold the forecast; of damaged ones the commit decides whether that matters."""
+        """Whether predictions hold the forecast; only the commit tells whether they count, and if damaged, matter."""
         try:
             return bool(_rows(self.files.read_predictions(self.blobs.read("predictions", name) or b""), wanted))
         except ContractBroken:
@@ -222,10 +226,18 @@ class Past:
                 for named in self.lake.commits(partition, (epoch, 0))
                 if named[1].epoch == epoch and named[1].first <= sequence < named[1].next
             ]
-            for item in self._archived(held):
+            for item in self._kept(held):
                 if found := _row(item, wanted):
                     return found
         return None
+
+    def _kept(self, named: Sequence[tuple[str, Commit]]) -> Iterator[Step]:
+        """Commits of the lake, from their blobs where these are still there."""
+        for name, commit in named:
+            if self.blobs.read("commits", name) is not None:
+                yield self.read(name)
+            else:
+                yield from self._archived([(name, commit)])
 
     def _archived(self, named: Sequence[tuple[str, Commit]]) -> Iterator[Step]:
         assert self.lake is not None  # noqa: S101 - it gave the names

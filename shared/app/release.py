@@ -50,7 +50,9 @@ class Release:
 
         def serve(now: Deployment) -> Deployment:
             if now.position >= 0:
-                raise ContractBroken(f"{version} has to be installed as a rollout: the ledger leads the control document")
+                raise ContractBroken(
+                    f"{version} has to be installed as a rollout: the ledger leads the control document"
+                )
             return msgspec.structs.replace(now, champion=version)
 
         return ControlDocument(self.blobs).change(serve)

@@ -40,7 +40,8 @@ def check(
         merged: The profiles of all partitions.
         now_hour: The clock, hours since 1970.
         model_version: The champion.
-        quarantined: Devices in quarantine.
+        quarantined: Devices that are in quarantine or were within the last two windows: what they showed before may
+            still stand in the counts, so that much is allowed for.
 
     Raises:
         ContractBroken: The profiles count other features, versions or bins than the baseline.

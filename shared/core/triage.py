@@ -10,6 +10,7 @@ import numpy as np
 
 from shared.core.device_table import HOURS, DeviceTable
 from shared.core.drift_baseline import Baseline
+from shared.core.drift_measures import shares
 from shared.core.drift_verdict import Fault, FaultKind
 from shared.core.readings import Doubles, Floats, Mask
 
@@ -22,6 +23,7 @@ SEVERAL = 0.2  # beyond this share a common fault is no longer a fault of single
 USUAL = 0.5  # a channel that was there less often in training may be missing
 MINIMUM_HOURS = 24  # values of a device below which nothing is said of it
 ODD = 0.5  # share of the limit on its level beyond which a device may carry a shift alone
+END = 0.001  # share of values beyond the ends
 CALM = 0.7  # a quarantined device is healthy again when below this share of every limit
 
 
@@ -63,7 +65,7 @@ def triage(baseline: Baseline, table: DeviceTable, now_hour: int, quarantined: C
         baseline: How devices behave in ordinary times; ones never seen in training are judged by what all do.
         table: The devices.
         now_hour: The clock, hours since 1970.
-        quarantined: Devices in quarantine.
+        quarantined: Devices in quarantine, and better also those released within the last two windows.
     """
     if not len(table):
         return Triage(("nothing ever arrived",), (), (), (), (), np.zeros(len(baseline.columns)))
@@ -83,7 +85,7 @@ def triage(baseline: Baseline, table: DeviceTable, now_hour: int, quarantined: C
         recovered=tuple(_chosen(table, calm)),
         silent=tuple(_chosen(table, ~heard)),
         shared=shared,
-        allowance=_allowance(signs.apart, blamed.any(0) | held[:, None], signs.apart > ODD * baseline.jumps[1], heard),
+        allowance=_allowance(baseline, signs.apart, blamed.any(0) | held[:, None], heard),
     )
 
 
@@ -168,11 +170,24 @@ def _faults(baseline: Baseline, table: DeviceTable, signs: _Signs, blamed: Mask)
     return found
 
 
-def _allowance(apart: Doubles, suspect: Mask, odd: Mask, heard: Mask) -> Doubles:
-    """Departures that history has too are in the limits already; those of suspects and of the oddest device are not."""
+def _allowance(baseline: Baseline, apart: Doubles, suspect: Mask, heard: Mask) -> Doubles:
+    """What devices may add to a pooled mean on their own.
+
+    A suspect may have shown anything in the days before, so it counts with all the way to the ends of what the column
+    showed in training. Departures that history has too are in the limits already; of the rest the oddest counts.
+    """
     count = max(int(heard.sum()), 1)
-    known = np.where(suspect, apart, 0.0).sum(0)
-    return np.asarray((known + np.where(odd & ~suspect, apart, 0.0).max(0)) / count)
+    bound = np.where(suspect, np.maximum(apart, _ends(baseline)), 0.0).sum(0)
+    odd = ~suspect & (apart > ODD * baseline.jumps[1])
+    return np.asarray((bound + np.where(odd, apart, 0.0).max(0)) / count)
+
+
+def _ends(baseline: Baseline) -> Doubles:
+    """Bins from the median of each column to the farther end of what it showed in training."""
+    share = np.cumsum(np.nan_to_num(shares(baseline.counts.sum(0))), axis=1)
+    low, middle, high = ((share < part).sum(1) for part in (END, 0.5, 1 - END))
+    farther = np.maximum(high - middle, middle - low)
+    return np.where(baseline.latest >= 0, farther[baseline.latest], 0).astype(np.float64)
 
 
 def summary(faulty: Collection[Fault]) -> str:

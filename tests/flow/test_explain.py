@@ -188,6 +188,33 @@ def test_another_interval_shows_too(story: Bench) -> None:
     assert {each.name: each.agrees for each in found.compared} == {"value": True, "lower": True, "upper": False}
 
 
+class Shifted(ParquetFiles):
+    """Files that say another revision than was written."""
+
+    def read_predictions(self, raw: bytes) -> dict[str, Any]:
+        found = super().read_predictions(raw)
+        return {**found, "revision": found["revision"] + 1}
+
+
+def test_another_revision_is_a_disagreement(story: Bench) -> None:
+    past = Past(MACHINE, story.blobs, Shifted(SCENARIO))
+    found = Explain(past, small.load)(ForecastName("a", HOUR + 5, 1))
+    assert (found.agrees, found.why, found.recomputed_revision) == (False, "revision is 0, not 1", 0)
+
+
+def test_forecasts_behind_lost_events_are_recomputed_on_what_was_left() -> None:
+    bench = Bench(every=100)
+    deploy(bench.blobs, "v1")
+    feed(bench, "hub/0", rows_at(0, 8))
+    bench.send("hub/1", rows_at(8, 1))
+    rest = bench.send("hub/2", rows_at(9, 3))
+    bench.stream.begin = rest[0].sequence
+    bench.worker().take(rest)
+    found = past_of(bench).find(ForecastName("a", HOUR + 10))
+    assert past_of(bench).before(found.step).state.expired == 1
+    assert explain(bench, ForecastName("a", HOUR + 10)).agrees
+
+
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [

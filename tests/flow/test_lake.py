@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -425,3 +425,21 @@ def test_every_cell_counts_for_the_check_and_a_column_added_later_does_not() -> 
         kind = schema.field(name).type
         cell = pa.array([value]).cast(kind) if value is not None else pa.nulls(1, kind)
         assert len(lake_schema.broken(row.set_column(place, schema.field(name), cell))) == 1, name
+
+
+def test_an_append_builds_on_what_its_run_has_seen_even_after_an_append_of_its_own(tmp_path: Path) -> None:
+    bench, mine, other = busy(Bench(), 10), lake_in(tmp_path), lake_in(tmp_path)
+    some = [
+        mine.rows(name, bench.blobs.read("commits", name) or b"", read_from(bench)) for name, _, _ in bench.commits()
+    ]
+    assert mine.reached(READINGS, ["x", "y"]) == other.reached(READINGS, ["x", "y"]) == {}
+    assert other.append(READINGS, some[:1], [Advance("x", None, 1)])
+    assert mine.append(READINGS, some[1:], [Advance("y", None, 2)])  # its view of the table moves on with this
+    with pytest.raises(StateConflict, match="x is at 1, not at None"):
+        mine.append(READINGS, some[:1], [Advance("x", None, 1)])
+    assert len(keys(mine, READINGS)) == len(set(keys(mine, READINGS))) == 20
+    assert mine.reached(READINGS, ["x", "y", "z"]) == {"x": 1, "y": 2}
+
+
+def read_from(bench: Bench) -> Callable[[str], bytes]:
+    return lambda name: bench.blobs.read("predictions", name) or b""

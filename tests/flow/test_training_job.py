@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -21,16 +22,17 @@ from shared.app.completion import Result
 from shared.core import drift_baseline, gate_evidence
 from shared.core.features import Featurizer
 from shared.core.gate_evidence import Evidence
-from shared.core.package import Manifest, decode_arrays, decode_manifest
+from shared.core.package import Interval, Manifest, decode_arrays, decode_manifest
 from shared.core.readings import Floats
-from shared.core.scoring import clip
+from shared.core.scoring import bounds, clip
 from shared.errors import ContractBroken, PipelineError
 from tests.flow.test_training import write
-from tests.unit import lake_folder
+from tests.unit import lake_folder, test_training_unseen
 from tests.unit.training_data import FIRST_HOUR, air_quality, history, readings
-from training import evidence, job
+from training import evidence, job, unseen
 from training.champion import load
 from training.files import DataRefused
+from training.fit import judge
 from training.prepare import LakeVersion, Options, prepare
 from training.progress import Screen
 from training.tracking import SQLITE
@@ -173,8 +175,26 @@ def test_no_forecast_of_the_evidence_comes_from_a_model_that_had_seen_its_truth(
     assert np.isnan(found.witness).all()
     assert (found.lower <= found.challenger).all()
     assert (found.challenger <= found.upper).all()
+    shipped = bounds(SCENARIO, world.manifest(world.result().version).interval, found.challenger)
+    assert (found.lower != shipped[0]).mean() > 0.5  # those have seen the errors of the very rows
     covered = (found.lower <= found.truth) & (found.truth <= found.upper)
     assert covered.mean() == pytest.approx(0.9, abs=0.1)
+
+
+def test_a_large_fleets_evidence_takes_every_few_hours() -> None:
+    rows = test_training_unseen.world()
+    split, fitted = test_training_unseen.searched(rows)
+    found = unseen.gather(SCENARIO, rows, split, fitted, None)
+    zeros = np.zeros(len(found.rows), np.float32)
+    interval = Interval(nominal=0.9, edges=[], lower=[-1.0], upper=[1.0])
+    judged = judge(SCENARIO, rows, found.rows, found.forecast[found.rows], zeros, interval)
+    trained: Any = SimpleNamespace(judged=judged, unseen=found, lower=zeros, upper=zeros)
+    whole = evidence.gather(SCENARIO, rows, trained, None)
+    some = evidence.gather(SCENARIO, rows, trained, None, limit=len(whole) // 4)
+    kept = whole.as_of % 5 == 0
+    assert kept.sum() < len(whole) / 4
+    for name in ("device", "as_of", "trained_until", "truth", "challenger"):
+        np.testing.assert_array_equal(getattr(some, name), getattr(whole, name)[kept])
 
 
 def test_a_publish_ends_with_the_result_and_leaves_the_deployment_alone(world: World) -> None:

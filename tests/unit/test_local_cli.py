@@ -74,6 +74,8 @@ def describe(root: Path, port: int = 1, **changes: Any) -> None:
         ["deploy"],
         ["send", "--rate", "x"],
         ["books", "x"],
+        ["lineage"],
+        ["explain", "x@2026-11-20T10", "--role", "x"],
         ["ledger", "x"],
         ["rollout", "dance"],
         ["retrain"],
@@ -88,7 +90,22 @@ def test_wrong_usage_exits_with_2_and_shows_the_usage(arguments: list[str], caps
 
 @pytest.mark.parametrize(
     "command",
-    ["up", "drop", "deploy", "status", "send", "replay", "books", "demo", "func", "ledger", "rollout", "retrain"],
+    [
+        "up",
+        "drop",
+        "deploy",
+        "status",
+        "send",
+        "replay",
+        "books",
+        "demo",
+        "func",
+        "ledger",
+        "rollout",
+        "retrain",
+        "explain",
+        "lineage",
+    ],
 )
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -108,6 +125,8 @@ FILE = str(Path(__file__))
         ["ledger", "verify"],
         ["rollout", "pause"],
         ["retrain", "because"],
+        ["explain", "x@2026-11-20T10"],
+        ["lineage", "v1"],
         ["replay"],
         ["drop", FILE],
         ["deploy", str(Path(FILE).parent)],

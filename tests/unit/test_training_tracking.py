@@ -52,9 +52,11 @@ def test_a_run_that_raises_is_failed_and_says_why(uri: str) -> None:
 def test_an_existing_run_is_continued(uri: str) -> None:
     with track(uri, "air_quality", {}) as first:
         pass
-    with track(uri, "air_quality", {}, run_id=first.run_id) as again:
+    with track(uri, "air_quality", {"job": "j1"}, run_id=first.run_id) as again:
         again.log({}, {"late": 1.0})
-    assert client(uri).get_run(first.run_id).data.metrics == {"late": 1.0}
+    found = client(uri).get_run(first.run_id)
+    assert found.data.metrics == {"late": 1.0}
+    assert found.data.tags["job"] == "j1"
 
 
 def test_a_uri_that_cannot_be_used_is_a_configuration_error(tmp_path: Path) -> None:

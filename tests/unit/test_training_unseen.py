@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from shared.core.features import Feature
 from tests.unit.training_data import air_quality
-from training import folds, level, unseen
+from training import boosting, folds, level, unseen
 from training.boosting import Fitted, fit_folds
 from training.data import TrainingSet
 from training.folds import Fold
@@ -144,7 +144,13 @@ def test_after_a_change_the_forecasts_are_corrected_and_so_is_the_model() -> Non
 def test_in_a_calm_world_nothing_is_corrected() -> None:
     rows = world()
     split, fitted = searched(rows)
-    assert unseen.gather(SCENARIO, rows, split, fitted, SINCE).level == Level()
+    found = unseen.gather(SCENARIO, rows, split, fitted, SINCE)
+    assert found.level == Level()
+    for fold in found.folds[-4:]:
+        model = boosting.fit(rows, fold.train, PARAMS, fitted.trees, seed=SCENARIO.search.seed)
+        np.testing.assert_array_equal(
+            found.forecast[fold.valid], model.predict(rows.matrix[fold.valid]).astype(np.float32)
+        )
 
 
 def test_a_forecast_knows_nothing_of_what_came_after_its_hour() -> None:
@@ -152,11 +158,13 @@ def test_a_forecast_knows_nothing_of_what_came_after_its_hour() -> None:
     split, fitted = searched(rows)
     before = unseen.gather(SCENARIO, rows, split, fitted, SINCE)
     cut = START + 80 * 24
-    rows.target[rows.as_of + HORIZON > cut] = 500
+    rows.target[rows.as_of + HORIZON > cut] = -1000  # so far down that every correction upwards looks wrong
     after = unseen.gather(SCENARIO, rows, split, fitted, SINCE)
     same = (rows.as_of >= SINCE) & (rows.as_of <= cut)
     np.testing.assert_array_equal(before.forecast[same], after.forecast[same])
     assert (before.forecast != after.forecast).any()
     assert (before.trained_until[before.rows] <= rows.as_of[before.rows]).all()
+    recent = rows.as_of >= SINCE
+    assert (rows.as_of - before.trained_until)[recent].max() == 23  # the correction has seen the truth of the night
     assert (before.trained_until[before.rows] > START).all()
     np.testing.assert_array_equal(before.rows, np.flatnonzero(rows.as_of >= rows.as_of[split[0].valid[0]]))
