@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from local.fleet import Fleet
 from shared.core.device_table import DeviceTable, Lately
@@ -35,7 +34,7 @@ def fleet_history(scenario: Scenario, fleet: Fleet) -> dict[str, Hourly]:
     layout, found = Layout.of(scenario), {}
     for station, name in enumerate(fleet.names):
         values = spread(layout, np.ascontiguousarray(fleet.values[:, station])).astype(np.float32)
-        sampled: npt.NDArray[np.uint8] = np.isfinite(values).any(axis=1).astype(np.uint8)
+        sampled = np.asarray(np.isfinite(values).any(axis=1), np.uint8)
         found[name] = Hourly(fleet.first_hour, values, sampled)
     return found
 

@@ -35,7 +35,7 @@ from shared.ports import JobSpec, JobState
 JOB_S, FIRE_S = 300.0, 300.0
 CHECK = ("compact_lake", "check_drift")
 LADDER = ("advance_rollout",)
-CALM_POLLUTION, HUMIDITY = 60.0, 15.0
+CALM_POLLUTION, HUMIDITY = 120.0, 15.0
 SHIFT = 60.0
 MOST_WEEKS, MOST_STEPS = 6, 40
 

@@ -283,3 +283,21 @@ class Registry(Protocol):
 
     def mark(self, version: str, status: str) -> None:
         """Say what became of a version; one that is not entered is left alone."""
+
+
+class Endpoint(Protocol):
+    """Where the deployed models answer requests beside the streams."""
+
+    def show(self, champion: str, challenger: str | None, share: float) -> None:
+        """Bring it nearer to where the control document stands; called again and again, it never waits.
+
+        Args:
+            champion: Version that answers.
+            challenger: Version kept ready beside it, None without one.
+            share: Share of the requests that the challenger answers, 0 in shadow.
+
+        Raises:
+            TransientFailure: It does not answer for now.
+            ConfigError: It refuses, or a deployment did not come up; who answered before goes on answering.
+            ContractBroken: That is no version or no share.
+        """

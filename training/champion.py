@@ -52,6 +52,19 @@ class Champion:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What the deployed model says of the training rows.
+
+    Args:
+        trained_until: Hour of the last truth that it has seen.
+        forecast: Its forecasts by row, NaN where it is not judged, shape (n,).
+    """
+
+    trained_until: int
+    forecast: Floats
+
+
 def load(blobs: BlobReader, version: str, features: Sequence[Feature]) -> Champion:
     """Read a published package.
 

@@ -8,8 +8,6 @@ import numpy as np
 
 from shared.core.gate_evidence import Evidence
 from shared.core.readings import Floats
-from shared.core.scenario import Scenario
-from training.champion import Champion
 from training.data import TrainingSet
 from training.fit import Trained
 from training.search import stride_for
@@ -18,20 +16,17 @@ ROWS = 2_000_000
 """Beyond, every k-th as-of hour is taken: what the gate reads has to fit into the memory of a function."""
 
 
-def gather(
-    scenario: Scenario, rows: TrainingSet, trained: Trained, champion: Champion | None, limit: int = ROWS
-) -> Evidence:
+def gather(rows: TrainingSet, trained: Trained, champion: Floats | None, limit: int = ROWS) -> Evidence:
     """Out-of-fold rows in the order of time, so rising within a device.
 
     Args:
-        scenario: Limits of the target.
         rows: The training rows; they have a time.
         trained: The challenger.
-        champion: The deployed model; without one its column is NaN.
+        champion: The deployed model's forecasts by row, NaN where it is not judged, shape (n,); None without one.
         limit: Rows at most.
     """
     judged, chosen = trained.judged, trained.unseen.rows
-    said: Floats = np.full(len(rows), np.nan, np.float32) if champion is None else champion.forecast(scenario, rows)
+    said = np.full(len(rows), np.nan, np.float32) if champion is None else champion
     kept = judged.as_of % stride_for(len(chosen), limit) == 0
     return Evidence(
         devices=rows.devices,

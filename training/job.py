@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from shared.adapters import package_files
 from shared.core import gate_evidence
@@ -13,7 +14,7 @@ from shared.core.package import Arrays, Manifest
 from shared.errors import ConfigError, ContractBroken
 from training import baseline, evidence, history, package, report
 from training.calibrate import calibrate
-from training.champion import Champion
+from training.champion import Compared
 from training.champion import load as load_champion
 from training.fit import Trained, judge_unseen, train
 from training.prepare import Options, Prepared, held_out_rows, prepare
@@ -72,28 +73,29 @@ def _tags(options: Options) -> dict[str, str]:
     return {name: value for name, value in known.items() if value is not None}
 
 
-def _champion(options: Options, prepared: Prepared, tracker: Tracker, screen: Screen) -> Champion | None:
+def _champion(options: Options, prepared: Prepared, tracker: Tracker, screen: Screen) -> Compared | None:
     """The deployed model; when it cannot be used the training goes on without it, and the gate will say so."""
     if options.champion is None or options.blobs is None:
         return None
     try:
         with screen.step("champion") as step:
             found = load_champion(options.blobs, options.champion, prepared.rows.features)
-            after = int((prepared.rows.as_of >= found.trained_until).sum())
+            said = found.forecast(options.scenario, prepared.rows)
+            after = int(np.isfinite(said).sum())
             step.note = f"{found.version} is judged on {after:,} rows after its training"
     except ContractBroken as error:
         problem = f"champion {options.champion}: {error}; nothing is compared with it"
         screen.line(f"warning: {problem}", style="yellow")
         tracker.tag("champion.problem", problem[:400])
         return None
-    return found
+    return Compared(found.trained_until, said)
 
 
 def _beside(
     options: Options,
     prepared: Prepared,
     trained: Trained,
-    champion: Champion | None,
+    champion: Compared | None,
     manifest: Manifest,
     tracker: Tracker,
 ) -> None:
@@ -104,7 +106,7 @@ def _beside(
     place = evidence.path_of(options.out)
     place.unlink(missing_ok=True)
     if prepared.rows.dated:
-        found = evidence.gather(options.scenario, prepared.rows, trained, champion)
+        found = evidence.gather(prepared.rows, trained, None if champion is None else champion.forecast)
         place.write_bytes(gate_evidence.encode(found))
 
 

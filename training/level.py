@@ -2,6 +2,10 @@
 
 Trees that learn from years of rows take weeks to believe a change. A straight line through forecasts and what came
 believes it within days, and being a line it goes into the model's file as its scale and bias.
+
+Giving newer rows more weight was tried instead and is worse, changed world or not: it takes away from the rows of the
+same season a year ago (generator, RMSE of three weeks after a new pollution source: 29.4 with equal weights, 31.0 with
+half-lives of 90 days and 31.2 of 30; without the source 20.0, 21.4 and 22.0).
 """
 
 from __future__ import annotations

@@ -65,7 +65,8 @@ def gather(
         since: First hour that newer models forecast, None for none.
         done: Called after each of these models with their number so far and in all.
     """
-    extra = () if since is None else folds.recent(rows.as_of, scenario.horizon, since)
+    extra = [] if since is None else folds.recent(rows.as_of, scenario.horizon, since)
+    extra = [fold for fold in extra if np.ptp(rows.target[fold.train]) > 0]  # of one value nothing can be learned
     raw, whole = fitted.forecast.copy(), folds.owned([*searched, *extra])
     fresh = [fold for fold in whole if not any(fold.train is other.train for other in searched)]
     for number, fold in enumerate(fresh, 1):

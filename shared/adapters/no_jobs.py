@@ -1,4 +1,4 @@
-"""What stands in where no place for training jobs or no registry is configured."""
+"""What stands in where no place for training jobs, no registry or no online endpoint is configured."""
 
 from __future__ import annotations
 
@@ -40,3 +40,10 @@ class NoRegistry:
     def mark(self, version: str, status: str) -> None:
         """Only told."""
         log.info("%s: %s", version, status)
+
+
+class NoEndpoint:
+    """The models answer in the streams alone."""
+
+    def show(self, _champion: str, _challenger: str | None, _share: float) -> None:
+        """Nothing to bring anywhere."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -84,7 +85,7 @@ def _steps(across: Doubles, up: Doubles, kind: str, end: str = "") -> Html:
 
 def _hovers(across: Doubles, edges: Doubles, lines: Sequence[Series], unit: str) -> Html:
     columns = []
-    for place, (left, right) in enumerate(zip(across[:-1], across[1:], strict=True)):
+    for place, (left, right) in enumerate(pairwise(across.tolist())):
         told = [f"{plain(edges[place])} to {plain(edges[place + 1])} {unit}".rstrip()]
         told += [f"{line.name}: {plain(line.values[place])} %" for line in lines]
         size = {"x": round(left * WIDTH), "width": round((right - left) * WIDTH), "height": HEIGHT}

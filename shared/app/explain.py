@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from platform import python_version
 from typing import Any
 
 import numpy as np
 
+from shared.app.explain_step import NUMBERS, take_again
 from shared.app.explanation import (
     CommitFacts,
     Compared,
@@ -22,20 +23,16 @@ from shared.app.explanation import (
     Window,
 )
 from shared.app.forecast_name import ForecastName, hour_text, time_text
-from shared.app.past import Before, Found, Past
-from shared.app.replay import control_of
-from shared.app.serving import Answering, load_package
-from shared.core.features import Featurizer
+from shared.app.past import Past
+from shared.app.past_search import Found, find
+from shared.app.past_state import Before, state_before
+from shared.app.serving import load_package
 from shared.core.outcome import DISPOSITIONS, Outcome
 from shared.core.package import Manifest
-from shared.core.readings import Floats, Longs
-from shared.core.scoring import Ask, Control, Scored
-from shared.core.state import ROLES
-from shared.core.step import Machine, step
+from shared.core.readings import Floats
 from shared.errors import ContractBroken
-from shared.ports import LoadModel, Model
+from shared.ports import LoadModel
 
-COMPARED = ("value", "lower", "upper")
 RUNTIME = ("numpy", "onnxruntime")
 MINUTES = 60
 
@@ -59,15 +56,15 @@ class Explain:
             ContractBroken: There is no such forecast, what it rests on is gone or damaged, or the step does not make
                 it due again; the message names what.
         """
-        found = self.past.find(wanted)
+        found = find(self.past, wanted)
         version, commit = str(found.column("model_version")), found.step.commit
         try:
             model = load_package(self.past.machine.scenario, self.past.blobs, self.load, version)
         except ContractBroken as error:
             raise ContractBroken(f"model {version} made it, but its package cannot be used: {error}") from error
-        before = self.past.before(found.step)
-        taken = self._again(found, before, model)
-        compared = [_compared(name, found.column(name), taken.row[name]) for name in COMPARED]
+        before = state_before(self.past, found.step)
+        taken = take_again(self.past, found, before, model)
+        compared = [_compared(name, found.column(name), taken.row[name]) for name in NUMBERS]
         revision = int(taken.row["revision"])
         why = _why(compared, int(found.column("revision")), revision)
         return Explanation(
@@ -86,21 +83,6 @@ class Explain:
             window=self._window(int(found.column("as_of")), taken.window),
             runtime={"python": python_version(), **{name: metadata.version(name) for name in RUNTIME}},
         )
-
-    def _again(self, found: Found, before: Before, model: Model) -> _Taken:
-        """Take the step of the forecast's commit again."""
-        scenario, role = self.past.machine.scenario, ROLES.index(found.column("role"))
-        seen = _Seen(self.past.machine.featurizer)
-        device, as_of = str(found.column("device_id")), int(found.column("as_of"))
-        scorer = _Watched(Answering(scenario, Control(), model), role, seen, device, as_of)
-        item = found.step
-        outcome = step(Machine(scenario, seen), before.state, item.batch, control_of(item.commit), scorer)
-        made = outcome.predictions
-        rows = [row for row in np.flatnonzero(made.as_of == as_of).tolist() if made.device[row] == device]
-        if not rows or scorer.window is None:
-            raise ContractBroken(f"commits/{item.name}: taken again, its step does not make this forecast due")
-        row = {name: getattr(made, name)[rows[0]] for name in (*COMPARED, "revision")}
-        return _Taken(outcome, row, scorer.features, scorer.window)
 
     def _features(self, manifest: Manifest, row: Floats) -> list[FeatureFacts]:
         places = {feature.name: place for place, feature in enumerate(self.past.machine.featurizer.features)}
@@ -134,58 +116,6 @@ class Explain:
         return Window(
             columns=list(scenario.stored), hours=hours, values=[[_known(cell) for cell in row] for row in values]
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Taken:
-    """A step taken again: its outcome, the forecast's numbers, its features, its window (hours, columns)."""
-
-    outcome: Outcome
-    row: Mapping[str, Any]
-    features: Floats
-    window: Floats
-
-
-class _Seen(Featurizer):
-    """A featurizer that keeps the windows it was given."""
-
-    def __init__(self, inner: Featurizer) -> None:
-        self._inner = inner
-        self.features = inner.features
-        self.windows: list[Floats] = []
-
-    def matrix(self, window: Floats, as_of: Longs) -> Floats:
-        """What the inner one gives."""
-        self.windows.append(window)
-        return self._inner.matrix(window, as_of)
-
-
-@dataclass
-class _Watched:
-    """A scorer that answers for one role with the real model, and keeps what the last answer for one forecast saw.
-
-    The whole batch is asked, as it was then: a model may round differently for other numbers of rows.
-    """
-
-    answering: Answering
-    role: int
-    seen: _Seen
-    device: str
-    as_of: int
-    window: Floats | None = None
-    features: Floats = field(default_factory=lambda: np.empty(0, np.float32))
-
-    def __call__(self, ask: Ask) -> Sequence[Scored]:
-        self.seen.windows.clear()
-        matrix = ask.matrix()
-        rows = [row for row in np.flatnonzero(ask.as_of == self.as_of).tolist() if ask.device[row] == self.device]
-        for row in rows:
-            self.features = matrix[row].copy()
-            self.window = np.concatenate([each.transpose(2, 0, 1) for each in self.seen.windows])[row]
-        assert self.answering.champion is not None  # noqa: S101 - the caller loaded it
-        numbers = self.answering.forecast(matrix)
-        served = np.ones(len(matrix), bool)
-        return [Scored(self.role, self.answering.champion.manifest.version, *numbers, served)]
 
 
 def _compared(name: str, stored: Any, recomputed: Any) -> Compared:

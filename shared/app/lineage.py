@@ -15,6 +15,7 @@ from shared.app.forecast_name import ForecastName
 from shared.app.ledger import Ledger
 from shared.app.lineage_names import Kind, Known, Registered
 from shared.app.past import Past
+from shared.app.past_search import find
 from shared.core import deployment
 from shared.core.ledger import Entry
 from shared.core.retrain_history import DECISION, ENDED, GATE, LAUNCHED, ROLLOUT
@@ -97,7 +98,7 @@ class Trace:
         forecast, commit = None, ""
         kind: Kind = "forecast"
         if wanted is not None:
-            found = self.past.find(wanted)
+            found = find(self.past, wanted)
             forecast, commit = forecast_facts(found), found.step.name
             versions = [forecast.model]
         else:

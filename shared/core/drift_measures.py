@@ -13,6 +13,7 @@ PSI_GROUPS = 10  # parts of equal share of the reference: with hundreds of thin 
 HALF = 0.5
 MONTHS = 12
 GAP = 4
+THIN = 0.1  # share of the fullest month: the last hours of a month say nothing of the month
 YEAR_DAYS = 365.2425
 POSITION = np.arange(BINS) + HALF  # a value's place on the scale of its bins, which even out a long tail
 
@@ -115,16 +116,17 @@ def seasonal(counts: Longs | Doubles, day: float) -> Doubles:
 
 
 def filled(counts: Longs | Doubles) -> Doubles:
-    """Months without rows, up to `GAP` in a row, become the mixture of the months around, the nearer one weighing more.
+    """Months without rows, or next to none, up to `GAP` in a row, become a mixture of the months around.
 
     Args:
         counts: Counts by month of the year, shape (12, W, BINS + 1).
 
     Returns:
-        Shares, shape (12, W, BINS + 1), for a month that had no rows; the others as they are; longer gaps stay empty.
+        Shares, shape (12, W, BINS + 1), for a month that had none; the others, and longer gaps, as they are.
     """
     out = counts.astype(np.float64)
-    full = counts.sum((1, 2)) > 0
+    rows = counts.sum((1, 2))
+    full = (rows > 0) & (rows >= THIN * rows.max())
     for month in np.flatnonzero(~full):
         back = next((n for n in range(1, MONTHS) if full[(month - n) % MONTHS]), MONTHS)
         ahead = next((n for n in range(1, MONTHS) if full[(month + n) % MONTHS]), MONTHS)

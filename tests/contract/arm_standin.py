@@ -177,10 +177,10 @@ def authority(folder: Path) -> tuple[Path, Path]:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Arm]:
-    """The stand-in, up while the block runs."""
+def serving(folder: Path, kind: type[Arm] = Arm) -> Iterator[Arm]:
+    """The stand-in, up while the block runs; `kind` may know more than jobs."""
     root, certificate = authority(folder)
-    arm = Arm(authority=str(root))
+    arm = kind(authority=str(root))
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -195,7 +195,7 @@ def serving(folder: Path) -> Iterator[Arm]:
             self.end_headers()
             self.wfile.write(out)
 
-        do_GET = do_PUT = do_POST = _go  # noqa: N815 - the names that http.server wants
+        do_GET = do_PUT = do_POST = do_DELETE = _go  # noqa: N815 - the names that http.server wants
 
         def log_message(self, *_: Any) -> None:
             return

@@ -22,6 +22,8 @@ from shared.app.explanation import Explanation
 from shared.app.forecast_name import ForecastName, hour_text, named, parse, required
 from shared.app.lake import Compaction
 from shared.app.past import Past
+from shared.app.past_search import find
+from shared.app.past_state import state_before
 from shared.core.commit import place_of
 from shared.core.package import decode_manifest, encode_manifest
 from shared.core.readings import Floats
@@ -188,6 +190,25 @@ def test_another_interval_shows_too(story: Bench) -> None:
     assert {each.name: each.agrees for each in found.compared} == {"value": True, "lower": True, "upper": False}
 
 
+def test_of_a_batch_that_forecasts_in_many_stretches_the_window_is_the_one_that_was_used() -> None:
+    bench = Bench()
+    deploy(bench.blobs, "v1")
+    listed(bench.blobs, "v1")
+    rows = rows_at(0, 60)
+    events = bench.send("hub/0", rows) + bench.send("hub/1", [(1, "a", (HOUR + 56) * 60 + 30, (7.0, 1.0, 10.0))])
+    bench.worker().take(events)
+    assert len(bench.commits()) == 1
+    for name in every(bench):
+        found = explain(bench, name)
+        cells = [cell for row in found.window.values for cell in row]
+        assert (found.agrees, [each.value for each in found.features]) == (True, cells)
+    sent = {(device, minute // 60 - HOUR): values[0] for _, device, minute, values in rows}
+    used = explain(bench, ForecastName("a", HOUR + 56)).window.values[-1][0]
+    assert used == sent["a", 56], "the late reading came when its target was known"
+    later = explain(bench, ForecastName("a", HOUR + 58)).window.values[-3][0]
+    assert later == (sent["a", 56] + 7.0) / 2
+
+
 class Shifted(ParquetFiles):
     """Files that say another revision than was written."""
 
@@ -210,8 +231,8 @@ def test_forecasts_behind_lost_events_are_recomputed_on_what_was_left() -> None:
     rest = bench.send("hub/2", rows_at(9, 3))
     bench.stream.begin = rest[0].sequence
     bench.worker().take(rest)
-    found = past_of(bench).find(ForecastName("a", HOUR + 10))
-    assert past_of(bench).before(found.step).state.expired == 1
+    found = find(past_of(bench), ForecastName("a", HOUR + 10))
+    assert state_before(past_of(bench), found.step).state.expired == 1
     assert explain(bench, ForecastName("a", HOUR + 10)).agrees
 
 

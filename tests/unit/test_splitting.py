@@ -27,15 +27,15 @@ def row(hour: int, device: str = "a", pm: str = "5") -> str:
 def parts_of(
     folder: Path,
     data: bytes,
-    shares: tuple[float, ...] = (0.5,),
+    days_before: tuple[int, ...] = (5,),
     scenario: Scenario = SCENARIO,
     zone: str | None = None,
 ) -> tuple[list[int], list[bytes]]:
     """The moments, as hours from the start, and what each part holds."""
     source = folder / "source"
     source.write_bytes(data)
-    parts = [folder / "parts" / f"{number}.gz" for number in range(len(shares) + 1)]
-    at = cut(source, scenario, zone, shares, parts)
+    parts = [folder / "parts" / f"{number}.gz" for number in range(len(days_before) + 1)]
+    at = cut(source, scenario, zone, days_before, parts)
     return [hour - START for hour in at], [gzip.decompress(part.read_bytes()) for part in parts]
 
 
@@ -43,7 +43,7 @@ HOURLY = [row(hour) for hour in range(DAYS * 24)]
 
 
 def test_a_csv_file_is_cut_at_midnight_and_each_part_has_the_header(tmp_path: Path) -> None:
-    at, parts = parts_of(tmp_path, "\n".join([CSV, *HOURLY]).encode(), (0.5, 0.8))
+    at, parts = parts_of(tmp_path, "\n".join([CSV, *HOURLY]).encode(), (5, 2))
     assert at == [120, 192]
     for part, rows in zip(parts, (HOURLY[:120], HOURLY[120:192], HOURLY[192:]), strict=True):
         assert part.decode().splitlines() == [CSV, *rows]
@@ -102,7 +102,7 @@ def test_a_file_with_a_byte_order_mark_is_text_all_the_same(tmp_path: Path) -> N
 def test_a_declared_zone_moves_the_cut(tmp_path: Path) -> None:
     rows = [line.replace("Z", "") for line in HOURLY]
     _, parts = parts_of(tmp_path, "\n".join([CSV, *rows]).encode(), zone="+08:00")
-    assert parts[0].decode().splitlines()[-1] == row(127).replace("Z", "")
+    assert parts[0].decode().splitlines()[-1] == row(103).replace("Z", "")
 
 
 def test_parquet_is_refused_clearly(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_parquet_is_refused_clearly(tmp_path: Path) -> None:
     stamps = pa.array([(START + hour) * 3600 for hour in range(48)], pa.int64())
     parquet.write_table(pa.table({"device_id": ["a"] * 48, "timestamp": stamps, "pm": [1.0] * 48}), out)
     with pytest.raises(BadEvent, match="give it CSV or JSON lines"):
-        parts_of(tmp_path, out.read_bytes())
+        parts_of(tmp_path, out.read_bytes(), (1,))
 
 
 @pytest.mark.parametrize(
@@ -146,10 +146,9 @@ def test_a_truncated_gzip_is_refused_with_how_far_it_goes(tmp_path: Path) -> Non
 @pytest.mark.parametrize("hours", [[0], [0, 5, 20], [0, 47], [0, 200]])
 def test_a_file_that_is_too_short_for_its_parts_is_refused(tmp_path: Path, hours: list[int]) -> None:
     with pytest.raises(BadEvent, match=r"spans \d+\.\d days; that is too short for 4 parts"):
-        parts_of(tmp_path, "\n".join([CSV, *map(row, hours)]).encode(), (0.25, 0.5, 0.75))
+        parts_of(tmp_path, "\n".join([CSV, *map(row, hours)]).encode(), (6, 4, 2))
 
 
-def test_moments_are_full_days_that_rise_with_their_shares() -> None:
-    found = moments(np.arange(START, START + 240), (0.0, 0.25, 0.5, 1.0))
-    assert found == sorted(found)
-    assert all(hour % 24 == 0 for hour in found)
+def test_moments_are_full_days_before_the_end() -> None:
+    assert moments(np.arange(START, START + 240), (10, 3, 0)) == [START, START + 168, START + 240]
+    assert moments(np.arange(START, START + 250), (3,)) == [START + 168]  # a day that has begun does not count

@@ -153,6 +153,14 @@ def test_in_a_calm_world_nothing_is_corrected() -> None:
         )
 
 
+def test_a_past_of_one_value_trains_no_model() -> None:
+    rows = world()
+    split, fitted = searched(rows)
+    rows.target[rows.as_of < START + 50 * 24] = 7
+    found = unseen.gather(SCENARIO, rows, split, fitted, START + 20 * 24)
+    assert rows.as_of[found.rows].min() >= rows.as_of[split[0].valid[0]]
+
+
 def test_a_forecast_knows_nothing_of_what_came_after_its_hour() -> None:
     rows = world(change=1.5)
     split, fitted = searched(rows)

@@ -1,0 +1,151 @@
+"""From the body of a request to windows: hourly values as they stand, or readings in the form devices send."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from shared.core.json_bodies import value_of
+from shared.core.messages import Decoder
+from shared.core.quantities import BAD, normalise, numbers, value_problem
+from shared.core.readings import Floats, Longs, Readings, shown
+from shared.core.ring import Layout, hourly, spread
+from shared.core.scenario import Scenario
+from shared.core.timestamps import OK, UNZONED, from_texts
+from shared.errors import BadEvent
+
+LARGEST = 16 * 1024 * 1024
+MOST = 1000
+MINUTES = 60
+NO_TIME = -1
+LATEST_MINUTE = 2**31 - 1
+FORMS = 'one of {"windows": [...], "as_of": [...]} and {"readings": [...]}'
+
+
+class Refused(Exception):  # noqa: N818 - named after what it says of a request
+    """A request that cannot be answered.
+
+    Args:
+        problems: Key, reason code and detail of each.
+    """
+
+    def __init__(self, *problems: tuple[str, str, str]) -> None:
+        super().__init__(problems[0])
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be forecast.
+
+    Args:
+        device: Device of each window, "" where the request has none.
+        window: Stored columns, oldest hour first, float32, shape (history, columns, n).
+        as_of: Newest hours since 1970, -1 where unknown, int64, shape (n,).
+    """
+
+    device: Sequence[str]
+    window: Floats
+    as_of: Longs
+
+
+def asked(scenario: Scenario, raw: bytes) -> Asked:
+    """Read a request.
+
+    Args:
+        scenario: Its channels and their limits.
+        raw: The body.
+
+    Raises:
+        Refused: With every problem found.
+    """
+    if len(raw) > LARGEST:
+        raise Refused(("body", "too_large", f"{len(raw)} bytes are more than {LARGEST}"))
+    try:
+        body = value_of(raw)
+    except BadEvent as error:
+        raise Refused(("body", error.reason, error.detail)) from error
+    if not isinstance(body, dict):
+        raise Refused(("body", "not_an_object", f"{shown(body)} is not {FORMS}"))
+    if unknown := sorted(set(body) - {"windows", "as_of", "readings"}):
+        raise Refused(*((shown(key), "unknown_key", f"the body is {FORMS}") for key in unknown))
+    if ("windows" in body) == ("readings" in body) or ("readings" in body and "as_of" in body):
+        raise Refused(("body", "form", f"it has to be {FORMS}"))
+    if "readings" in body:
+        return _of_readings(scenario, _rows("readings", body["readings"], Decoder_MOST))
+    windows = _rows("windows", body["windows"], MOST)
+    return _of_windows(scenario, windows, body.get("as_of"))
+
+
+def _rows(key: str, found: object, most: int) -> list[object]:
+    if not isinstance(found, list) or not found:
+        raise Refused((key, "empty", f"{shown(found)} is not a list with at least one element"))
+    if len(found) > most:
+        raise Refused((key, "too_large", f"{len(found)} elements are more than {most}"))
+    return found
+
+
+def _of_windows(scenario: Scenario, windows: list[object], times: object) -> Asked:
+    problems: list[tuple[str, str, str]] = []
+    values = np.full((len(windows), scenario.history, len(scenario.channels)), np.nan, np.float32)
+    for i, window in enumerate(windows):
+        _fill(scenario, f"windows[{i}]", window, values[i], problems)
+    as_of = _times(times, len(windows), problems)
+    if problems:
+        raise Refused(*problems)
+    columns = spread(Layout.of(scenario), values.reshape(-1, len(scenario.channels)))
+    stored = columns.reshape(len(windows), scenario.history, -1)
+    return Asked([""] * len(windows), np.ascontiguousarray(stored.transpose(1, 2, 0)), as_of)
+
+
+def _fill(scenario: Scenario, key: str, window: object, out: Floats, problems: list[tuple[str, str, str]]) -> None:
+    """Check one window's channels and write them into (history, channels)."""
+    if not isinstance(window, dict):
+        problems.append((key, "not_an_object", f"{shown(window)} is not an object with a list for each channel"))
+        return
+    known = scenario.channel_names
+    problems.extend((f"{key}.{shown(name)}", "unknown_key", f"the channels are {', '.join(known)}")
+                    for name in window if name not in known)  # fmt: skip
+    for c, channel in enumerate(scenario.channels):
+        cells = window.get(channel.name)
+        if cells is None:
+            continue
+        if not isinstance(cells, list) or len(cells) != scenario.history:
+            what = f"{len(cells)} numbers" if isinstance(cells, list) else shown(cells)
+            problems.append((f"{key}.{channel.name}", "window", f"{what}, a list of {scenario.history} is needed"))
+            continue
+        raw, bad = numbers(cells)
+        # units are not guessed: a window is in the scenario's own
+        values, faults, _ = normalise(channel, raw, channel.units.get(channel.unit))
+        wrong = {int(i): int(faults[i]) for i in np.flatnonzero(faults)} if faults is not None else {}
+        wrong.update(dict.fromkeys(bad, BAD))
+        problems.extend((f"{key}.{channel.name}[{i}]", *value_problem(channel, wrong[i], cells[i]))
+                        for i in sorted(wrong)[:1])  # fmt: skip
+        out[:, c] = values
+    if not problems and np.isnan(out).all():
+        problems.append((key, "no_values", f"no channel has a value; the channels are {', '.join(known)}"))
+
+
+def _times(times: object, count: int, problems: list[tuple[str, str, str]]) -> Longs:
+    as_of = np.full(count, NO_TIME, np.int64)
+    if times is None:
+        return as_of
+    if not isinstance(times, list) or len(times) != count:
+        what = f"{len(times)} elements" if isinstance(times, list) else shown(times)
+        problems.append(("as_of", "window", f"{what}, a list of {count} is needed, one for each window"))
+        return as_of
+    for i, text in enumerate(times):
+        if text is None:
+            continue
+        stamps = from_texts([text]) if isinstance(text, str) else None
+        if stamps is None or stamps.fault[0] != OK:
+            problems.append((f"as_of[{i}]", "bad_time", f"{shown(text)} is not an ISO 8601 time or null"))
+        elif stamps.offset[0] == UNZONED:
+            problems.append((f"as_of[{i}]", "no_zone", f"{shown(text)} has no zone"))
+        elif (hour := int(stamps.local[0] - stamps.offset[0]) // MINUTES) < 0:
+            problems.append((f"as_of[{i}]", "ancient", f"{shown(text)} is before 1970"))
+        else:
+            as_of[i] = hour
+    return as_of
