@@ -50,7 +50,7 @@ DROPPED_DAYS, TAIL_DAYS = 14, 200
 STREAM_DAYS, ORDINARY_WEEKS, LIVE_DAYS = 7, 2, 3
 GENERATED_DAYS = 560
 FAULTS = Faults(resend=0.005, garbage=0.002, late=0.01)
-DEMO_SETTINGS = {**SETTINGS, "CLOCK": "watermark"}
+DEMO_SETTINGS = {**SETTINGS, "CLOCK": "watermark", "PROFILE_S": "0.2"}
 LIVE_PER_S = 200.0
 SEED = 7
 
@@ -231,14 +231,14 @@ def _closed(story: Story, days: Days, made: dict[str, Any]) -> dict[str, Any]:
     with story.phase("one sensor sticks"):
         isolated = demo_loop.stuck(days)
     days.begin("drift, old model")
-    with story.phase("a new source of pollution, and all humidity sensors recalibrated"):
+    with story.phase("a new source of pollution, and all humidity sensors recalibrated: check, job, gate"):
         found = demo_loop.drift(days)
-    with story.phase("the job ends: gate, shadow, canary, champion"):
-        promoted = demo_loop.climb(days, found["job"])
+    with story.phase("the new model climbs: shadow, canary, champion"):
+        promoted = demo_loop.climb(days, found["version"])
     days.begin("drift, new model")
     with story.phase("a job that somebody tampered with"):
         days.go(6)
-        refused = demo_loop.refused(days, found["job"])
+        refused = demo_loop.refused(days, found["jobs"][-1])
     days.begin("sabotaged model")
     with story.phase("a sabotaged model, put in place by hand"):
         sabotaged = demo_loop.rolled_back(days)
@@ -249,8 +249,8 @@ def _closed(story: Story, days: Days, made: dict[str, Any]) -> dict[str, Any]:
         "checks": checks,
         "quarantined": isolated,
         "drift_found": found["found"],
-        "jobs": [made["job"], found["job"]],
-        "promoted_version": promoted["version"],
+        "jobs": [made["job"], *found["jobs"]],
+        "promoted_version": promoted,
         "refused": refused,
         "rolled_back": sabotaged,
     }

@@ -63,7 +63,7 @@ class Pollution:
         if row.minute // HOUR < self.first_hour or math.isnan(value):
             return row
         speed = row.values[self.wind]
-        added = self.calm / (1 + (CALM if math.isnan(speed) else speed) / 2)
+        added = self.calm / (1 + (CALM if math.isnan(speed) else speed) / 4)
         return _with(row, self.target, round(min(value + added, self.maximum), 1))
 
 
@@ -120,9 +120,9 @@ class Tail:
         """Whole days that are still to come."""
         return (self.rows[-1].minute // HOUR + 1 - self.hour) // 24
 
-    def take(self, days: int) -> Source:
-        """The next days as a source to be streamed."""
-        self.hour += 24 * days
+    def take(self, hours: int) -> Source:
+        """The next hours as a source to be streamed."""
+        self.hour += hours
         first, self.at = self.at, self._place(self.hour)
         part, changes = self.rows[first : self.at], tuple(self.changes)
 
@@ -132,7 +132,7 @@ class Tail:
                     row = change(row)
                 yield row
 
-        return Source(f"{days} days", self.channels, len(part), rows)
+        return Source(f"{hours} hours", self.channels, len(part), rows)
 
     def _place(self, hour: int) -> int:
         low, high = self.at, len(self.rows)

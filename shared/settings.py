@@ -36,6 +36,7 @@ class Settings:
         incoming_source: How dropped files are noticed, one of `SOURCES`.
         model_refresh_s: Seconds between two looks at the control document.
         snapshot_commits: Commits of a partition between two snapshots.
+        profile_s: Seconds between two profiles of a partition, at least.
         batch_rows: Most readings in one commit, about.
         chunk_rows: Rows of a file read at once.
         retain_days: Days that commits stay after they are in the lake, 0 keeps them.
@@ -64,6 +65,7 @@ class Settings:
     incoming_source: str = "EventGrid"
     model_refresh_s: float = 10.0
     snapshot_commits: int = 64
+    profile_s: float = 10.0
     batch_rows: int = 40_000
     chunk_rows: int = 50_000
     retain_days: float = 0.0
@@ -93,6 +95,7 @@ VARIABLES = {
     "incoming_source": "INCOMING_SOURCE",
     "model_refresh_s": "MODEL_REFRESH_S",
     "snapshot_commits": "SNAPSHOT_COMMITS",
+    "profile_s": "PROFILE_S",
     "batch_rows": "BATCH_ROWS",
     "chunk_rows": "CHUNK_ROWS",
     "retain_days": "LAKE_RETAIN_DAYS",
@@ -110,6 +113,7 @@ VARIABLES = {
 LIMITS = {
     "model_refresh_s": (0.0, 30.0),
     "snapshot_commits": (1, 10_000),
+    "profile_s": (0.0, 3600.0),
     "batch_rows": (1, 500_000),
     "chunk_rows": (1, 500_000),
     "retain_days": (0.0, 3650.0),

@@ -139,7 +139,7 @@ def assemble(
         stream=stream,
         serving=serving,
         snapshots=Snapshots(scenario, blobs, settings.snapshot_commits, beside),
-        profiles=Profiles(machine, blobs, clock, beside),
+        profiles=Profiles(machine, blobs, clock, beside, settings.profile_s),
         ended=filing.ended,
         batch_rows=settings.batch_rows,
         clock=clock,

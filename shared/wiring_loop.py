@@ -24,6 +24,7 @@ from shared.app.packages import Packages
 from shared.app.partition import Tools
 from shared.app.retraining import Retraining
 from shared.app.rollouts import Rollouts
+from shared.app.serving import load_package
 from shared.core.ledger import Entry
 from shared.core.retrain_history import GATE
 from shared.core.scenario import Scenario
@@ -120,7 +121,8 @@ def loop_of(settings: Settings, blobs: Blobs, tools: Tools, recover: Callable[[i
     # a job's own hours pass on the wall, wherever decisions take their time from
     retraining = Retraining(scenario, ledger, jobs_of(settings, WallClock()), clock)
     packages = Packages(blobs, load, machine.featurizer.features)
-    rollouts = Rollouts(scenario, blobs, ledger, control, packages.latency_ms, registry.mark)
+    check = partial(load_package, scenario, blobs, load)
+    rollouts = Rollouts(scenario, blobs, ledger, control, packages.latency_ms, registry.mark, check)
     completion = Completion(
         scenario=scenario,
         packages=packages,

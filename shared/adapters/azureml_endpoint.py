@@ -121,11 +121,11 @@ class AzureMlEndpoint:
     def _seen(self, endpoint: Any) -> Seen:
         deployments = self._connected().online_deployments.list(self._name)
         ours = [
-            Running(each.name, each.tags[VERSION], str(each.provisioning_state))
+            Running(each.name, each.tags[VERSION], _plain(each.provisioning_state))
             for each in deployments
             if VERSION in (each.tags or {})
         ]
-        return Seen(str(endpoint.provisioning_state), dict(endpoint.traffic), ours)
+        return Seen(_plain(endpoint.provisioning_state), dict(endpoint.traffic), ours)
 
     def _carry_out(self, endpoint: Any, decided: Plan) -> None:
         if decided.traffic is not None:
@@ -212,6 +212,11 @@ class AzureMlEndpoint:
         if self._client is None:
             self._client = connect(*self._scope, credential=self._credential, options=self._options)
         return self._client
+
+
+def _plain(state: object) -> str:
+    """A state's word, whether the client knows it as one of an enumeration or not."""
+    return str(getattr(state, "value", state))
 
 
 def _named(key: str, text: str) -> tuple[str, str]:

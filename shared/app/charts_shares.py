@@ -28,13 +28,18 @@ def shares_chart(
     Args:
         title: What is shown.
         edges: Edges of the bins, rising, shape (B + 1,).
-        series: Name, role and shares by bin, shape (B,); NaN where nothing is known.
+        series: Name, role and shares by bin, shape (B,); NaN where nothing is known; without the last nothing is
+            drawn.
         unit: Unit of the edges.
         note: A sentence below the title.
     """
     known = [(name, role, values) for name, role, values in series if np.isfinite(values).all() and values.sum() > 0]
-    if not known:
+    if not known or known[-1][0] != series[-1][0]:
         return figure(title, unit, note, (), tag("p", "Nothing to show yet.", class_="nothing"))
+    if len(known) < len(series):
+        there = {name for name, _, _ in known}
+        gone = ", ".join(name for name, _, _ in series if name not in there)
+        note = f"{note} Nothing is known of {gone}.".strip()
     cuts = _cuts([values for _, _, values in known], len(edges) - 1)
     heights = [np.add.reduceat(values[: cuts[-1]], cuts[:-1]) for _, _, values in known]
     lines = [Series(name, 100 * share, role) for (name, role, _), share in zip(known, heights, strict=True)]

@@ -26,6 +26,7 @@ from shared.ports import Blobs
 log = logging.getLogger(__name__)
 CHECK, QUARANTINE, RELEASE = "check", "quarantine", "release"
 REPORTS = "reports"
+HOUR_MS = 3_600_000
 NONE_YET = "none"
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 Dataset = Callable[[], "tuple[int, int] | None"]
@@ -98,8 +99,13 @@ class Monitor:
         return f"{_EPOCH + timedelta(hours=merged.newest_hour):%Y-%m-%dT%H}-{champion or NONE_YET}"
 
     def _look(self, baseline: Baseline, merged: Merged, champion: str) -> Verdict:
-        quarantined = self.control.read().quarantine
-        return drift.check(self.scenario.drift, baseline, merged, self.now_hour(), champion, quarantined)
+        suspects = {*self.control.read().quarantine, *self._lately_released()}
+        return drift.check(self.scenario.drift, baseline, merged, self.now_hour(), champion, suspects)
+
+    def _lately_released(self) -> set[str]:
+        """Devices whose faulty days may still lie in the windows that are compared."""
+        since_ms = (self.now_hour() - 2 * self.scenario.drift.window_days * 24) * HOUR_MS
+        return {str(e.data["device"]) for e in self.ledger.entries() if e.kind == RELEASE and e.at_ms >= since_ms}
 
     def _arrays(self, version: str) -> package.Arrays:
         raw = self.packages.files(version).get("baseline.npz")
@@ -141,7 +147,7 @@ class Monitor:
             labelled_rows=dataset[1] if dataset else 0,
             champion=champion,
             trained_rows=manifest.rows if manifest else None,
-            trained_ms=manifest.trained_until * 3_600_000 if manifest and manifest.trained_until >= 0 else None,
+            trained_ms=manifest.trained_until * HOUR_MS if manifest and manifest.trained_until >= 0 else None,
             drift=found.kind if found else "not enough data",
             magnitude=found.magnitude if found else None,
             quality="not enough data" if outside is None else ("outside" if outside else "inside"),

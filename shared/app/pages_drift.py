@@ -22,7 +22,7 @@ _HEADLINES = {
 }
 _MEANINGS = {
     "none": "What the model reads lies within what its training history shows at this time of the year.",
-    "device": "What all devices show together is no cause for concern; some of them report what cannot be right.",
+    "device": "Some of what single devices report cannot be right.",
     "pipeline": "What fails on nearly all devices at once is not the weather: something before the model is broken.",
     "population": "What the model reads is further from its training history at this time of the year than any quiet "
     "week was, and further than one device alone could bring about.",
@@ -80,7 +80,11 @@ def _headline(verdict: Verdict) -> str:
 
 
 def _lead(verdict: Verdict) -> str:
-    return f"{_MEANINGS[verdict.kind]} Checked: {_window(verdict)}."
+    together = ""
+    if verdict.kind == "device":
+        judged = "could not be judged" if verdict.magnitude is None else "is no cause for concern"
+        together = f" What all devices show together {judged}."
+    return f"{_MEANINGS[verdict.kind]}{together} Checked: {_window(verdict)}."
 
 
 def _window(verdict: Verdict) -> str:
@@ -98,11 +102,11 @@ def _next(verdict: Verdict) -> Html:
         rest = ": their readings are stored, but not scored until they are healthy again."
         paragraphs.append(join(("Isolated: ", names(devices, 8), rest)))
     if verdict.recovered:
-        paragraphs.append(join(("Healthy again, and released: ", names(verdict.recovered, 8), ".")))
+        paragraphs.append(join(("Healthy again, no longer isolated: ", names(verdict.recovered, 8), ".")))
     if verdict.quality.outside:
         why = "; ".join(verdict.quality.reasons)
         paragraphs.append(f"The realised quality is outside its accepted range, which asks for training too: {why}.")
-    reasons = [tag("span", _capital(reason), class_="muted") for reason in verdict.reasons[:MOST_REASONS]]
+    reasons = [tag("span", reason, class_="muted") for reason in verdict.reasons[:MOST_REASONS]]
     left = len(verdict.reasons) - MOST_REASONS
     if left > 0:
         reasons.append(tag("span", f"And {left:,} more.", class_="muted"))
@@ -162,12 +166,12 @@ def _example(verdict: Verdict) -> Html:
 
 
 def _foot(verdict: Verdict) -> Html:
-    limits = (
-        f"Limits from {count(verdict.calibrated_windows)} windows of {plain(verdict.calibrated_years, 0.1)} years of "
-        "training history."
-    )
+    windows, years = count(verdict.calibrated_windows), plain(verdict.calibrated_years, 0.1)
+    limits = f"Limits from {windows} windows of {years} years of training history."
+    if not verdict.calibrated_windows:
+        limits = "The training history was too short for limits."
     model = foreign(shorten(verdict.model)) if verdict.model else UNKNOWN
-    window = f"Window: {_window(verdict)}, whole days (UTC) of as-of hours whose forecasts have matured. "
+    window = f"Window: {_window(verdict)}, by the day (UTC) from which was forecast. "
     return join((window, limits, " Model: ", model, ". This page needs nothing from the network."))
 
 
@@ -177,7 +181,3 @@ def _two(value: float | None) -> str:
 
 def _words(kind: str) -> str:
     return kind.replace("_", " ")
-
-
-def _capital(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}"

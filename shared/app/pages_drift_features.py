@@ -34,13 +34,15 @@ def features_section(verdict: Verdict, baseline: Baseline, merged: Merged) -> Ht
     if judged:
         ratios = [known(feature.ratio) for feature in judged]
         roles: list[Role] = ["floor" if ratio > 1 else "model" for ratio in ratios]
-        note = "The largest statistic of each over its limit; the dashed line is the limit. Beyond it is drift."
+        meaning = "Beyond it is drift." if verdict.magnitude is not None else "Nothing is concluded from these here."
+        note = f"The largest statistic of each over its limit; the dashed line is the limit. {meaning}"
         note += f" {silent} deciding features could not be judged." if silent else ""
         labels = [feature.name for feature in judged]
         parts.append(bar_chart("Ratio to the limit", labels, ratios, note=note, roles=roles, mark=1.0))
     drawn = [_histogram(feature, verdict, baseline, merged) for feature in _leading(verdict)]
     if drawn:
-        parts += [drawn[0], tag("div", *drawn[1:], class_="grid2") if drawn[1:] else ""]
+        first = len(drawn) % 2
+        parts += [*drawn[:first], tag("div", *drawn[first:], class_="grid2") if drawn[first:] else ""]
     if not parts:
         parts = [tag("p", "Nothing to show yet.", class_="nothing")]
     return section("What the model reads", *parts)

@@ -70,21 +70,21 @@ def forecasts_section(verdict: Verdict, baseline: Baseline, merged: Merged, unit
     reference = seasonal(filled(baseline.forecast_counts[:, None]), middle)[0, :BINS]
     lines: list[tuple[str, Role, Doubles]] = [(THEN, "truth", reference), (NOW, "model", live)]
     drawn = shares_chart("Forecasts", baseline.forecast_edges, lines, unit=unit, note="Share of forecasts per bar.")
-    head = ("n", "Mean", "Difference (sd)", "Wasserstein", "PSI", "JS", "KS", "Ratio to its limit")
+    head = ("Forecasts", "n", "Mean", "Difference (sd)", "Wasserstein", "PSI", "JS", "KS", "Ratio to its limit")
     distances = (found.psi, found.jensen_shannon, found.ks, found.ratio)
     row = [
-        count(found.rows), plain(known(found.mean)), plain(known(found.difference), 0.01),
+        "Now and in training", count(found.rows), plain(known(found.mean)), plain(known(found.difference), 0.01),
         plain(known(found.wasserstein)), *(plain(known(one), 0.001) for one in distances),
     ]  # fmt: skip
     note = (
         "Compared with the out-of-fold forecasts of this time of the year. Reported; the verdict does not rest on it."
     )
-    return section("What the model says", drawn, table(head, [row], words=0), note=note)
+    return section("What the model says", drawn, table(head, [row]), note=note)
 
 
 def _pipeline(found: Sequence[str]) -> Html:
     items = [[text] for text in found[:MOST]]
-    return table(("Of the pipeline",), items) if items else Html("")
+    return table(("What fails before the model",), items) if items else Html("")
 
 
 def _faulty(found: Sequence[Fault]) -> Html:

@@ -182,10 +182,14 @@ svg path.cell { fill: var(--model) }
 table { border-collapse: collapse; width: 100%; font-size: .875rem }
 caption { text-align: left; color: var(--muted); font-size: .8125rem; padding-bottom: .4rem }
 th,td { padding: .45rem .9rem .45rem 0; border-bottom: 1px solid var(--hair); text-align: left; vertical-align: top }
-thead th { color: var(--muted); font-weight: 500; font-size: .8125rem; line-height: 1.3; vertical-align: bottom }
+thead th {
+  color: var(--muted); font-weight: 500; font-size: .8125rem; line-height: 1.3; vertical-align: bottom;
+  overflow-wrap: break-word;
+}
 td.n,th.n { text-align: right; white-space: nowrap; padding-right: 0; padding-left: .9rem }
 tbody tr:last-child>* { border-bottom: 0 }
 tr.best td,tr.best th { font-weight: 650 }
+tbody th[scope=row] { min-width: 6.5rem }
 table.facts th { font-weight: 400; color: var(--muted); width: 11rem; max-width: 38% }
 details { margin-top: 1rem }
 summary { cursor: pointer; color: var(--model); font-size: .875rem; width: fit-content }

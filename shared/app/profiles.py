@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from shared.core import profile
 from shared.core.profile import Profile, Taken
+from shared.core.ring import NO_HOUR
 from shared.core.snapshot import rules_of
 from shared.core.state import State
 from shared.core.step import Machine
@@ -17,7 +19,16 @@ from shared.ports import Blobs, Clock
 
 log = logging.getLogger(__name__)
 CONTAINER = "profiles"
-INTERVAL_S = 1.0
+INTERVAL_S = 10.0
+PART = 20  # profiles take at most so small a part of a worker's time
+Reach = tuple[int, int]
+NOTHING: Reach = (-1, NO_HOUR)
+
+
+def reach(state: State) -> Reach:
+    """Newest day that was counted, and newest hour of a device."""
+    heads = state.columns.ring.head[: len(state.devices)]
+    return max(state.histograms, default=-1), int(heads.max(initial=NO_HOUR))
 
 
 def name_of(partition: int) -> str:
@@ -34,7 +45,7 @@ class Profiles:
         blobs: Where profiles are kept.
         clock: Tells how long ago a profile was written.
         beside: Runs a job off the critical path; a test may run it at once.
-        interval_s: Shortest time between two profiles of a partition.
+        interval_s: Shortest time between two profiles of a partition; longer where making one takes long.
     """
 
     machine: Machine
@@ -44,7 +55,8 @@ class Profiles:
     interval_s: float = INTERVAL_S
     _due: set[int] = field(default_factory=set)
     _busy: set[int] = field(default_factory=set)
-    _taken: dict[int, tuple[int, float]] = field(default_factory=dict)
+    _taken: dict[int, tuple[Reach, float]] = field(default_factory=dict)
+    _cost_s: dict[int, float] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def consider(self, state: State, *, due: bool) -> None:
@@ -52,20 +64,22 @@ class Profiles:
 
         Args:
             state: The state, which may go on changing afterwards.
-            due: Whether one is wanted anyhow; one is also due when the newest day that was counted moved on. One that
-                cannot be taken now, because another is on its way or was taken a moment ago, stays due.
+            due: Whether one is wanted anyhow; one is also due when the newest day that was counted or the newest hour
+                of a device moved on. One that cannot be taken now, because another is on its way or was taken a moment
+                ago, stays due.
         """
-        number, newest = state.partition, max(state.histograms, default=-1)
+        number, reached = state.partition, reach(state)
         with self._lock:
-            day, taken_s = self._taken.get(number, (-1, -self.interval_s))
-            if due or newest != day:
+            before, taken_s = self._taken.get(number, (NOTHING, -math.inf))
+            if due or reached != before:
                 self._due.add(number)
             now_s = self.clock.elapsed_s()
-            if number not in self._due or number in self._busy or not now_s - taken_s >= self.interval_s:
+            pause_s = max(self.interval_s, PART * self._cost_s.get(number, 0.0))
+            if number not in self._due or number in self._busy or not now_s - taken_s >= pause_s:
                 return
             self._due.discard(number)
             self._busy.add(number)
-            self._taken[number] = newest, now_s
+            self._taken[number] = reached, now_s
         try:
             taken = Taken.of(self.machine, state)
             self.beside(lambda: self._upload(taken))
@@ -74,10 +88,11 @@ class Profiles:
             raise
 
     def _upload(self, taken: Taken) -> None:
-        number, stored = taken.sums.partition, False
+        number, stored, began_s = taken.sums.partition, False, self.clock.elapsed_s()
         try:
             self._write(taken.profile())
             stored = True
+            self._cost_s[number] = self.clock.elapsed_s() - began_s
         except PipelineError as error:
             log.warning("%s/%s was not stored, the next one will be: %s", CONTAINER, name_of(number), error)
         finally:

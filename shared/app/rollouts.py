@@ -14,6 +14,7 @@ import msgspec
 
 from shared.app.control import ControlDocument
 from shared.app.ledger import ACTOR, Ledger
+from shared.app.refusals import CheckPackage, refusal, step_back
 from shared.core import deployment, package, rollout
 from shared.core.deployment import Deployment
 from shared.core.ledger import Entry, find
@@ -71,6 +72,7 @@ class Rollouts:
         control: What serving reads.
         latency_ms: Measures a version's time for one forecast, NaN when it cannot.
         mark: Tells the registry what became of a version; called until it succeeded once for each step.
+        check: Loads a version as serving does, or raises ContractBroken.
     """
 
     scenario: Scenario
@@ -79,6 +81,7 @@ class Rollouts:
     control: ControlDocument
     latency_ms: MeasureLatency
     mark: Callable[[str, str], None]
+    check: CheckPackage
 
     def stand(self, entries: Sequence[Entry] | None = None) -> tuple[Stand, int]:
         """Who is to serve, and the position of the entry that says so, -1 before the first."""
@@ -96,18 +99,23 @@ class Rollouts:
     def begin(self, version: str, day: int, actor: str = ACTOR) -> Stand:
         """Put a version that passed the gate beside the champion; without a champion it becomes champion.
 
+        One whose package serving refuses is refused here too, and leaves all others where they stand.
+
         Raises:
             ContractBroken: There is no such package.
             StateConflict: Another challenger is still on its way.
         """
         self._package(version)
+        damage = "" if self._begun(version) else self._refusal(version)
 
         def make(now: Stand, _: Sequence[Entry]) -> Stand | None:
+            if now.stage in {"shadow", "canary"}:
+                raise StateConflict(f"{now.challenger} is still on its way: {version} has to wait")
+            if damage:
+                return msgspec.structs.replace(now, step="refused", about=version, reasons=(damage,), evidence={})
             if now.champion is None:
                 return Stand(step="installed", stage="none", champion=version, about=version, since_day=day,
                              reasons=("the first champion",))  # fmt: skip
-            if now.stage in {"shadow", "canary"}:
-                raise StateConflict(f"{now.challenger} is still on its way: {version} has to wait")
             return Stand(step="shadow", stage="shadow", champion=now.champion, challenger=version, salt=version,
                          since_day=day, rung_day=day, about=version, reasons=("passed the gate",))  # fmt: skip
 
@@ -121,22 +129,28 @@ class Rollouts:
             day: Today, days since 1970.
             actor: Who does it.
             key: Identity of the request: the same one again changes nothing.
+
+        Raises:
+            ContractBroken: There is no such package, or serving refuses it.
         """
         self._package(version)
+        if find(self.ledger.entries(), ROLLOUT, f"install/{version}/{key}") is None:
+            self._usable(version)
 
         def make(now: Stand, _: Sequence[Entry]) -> Stand | None:
             return None if now.champion == version else self._crowned(now, version, day, "installed", (f"by {actor}",))
 
-        return self._take(f"{version}/{key}", make, actor)
+        return self._take(f"install/{version}/{key}", make, actor)
 
     def tick(self, merged: Merged) -> Step | None:
         """Look at the labels that have matured and take the step that follows; None when nothing is on its way."""
         stand, position = self.stand()
         self._apply(stand, position)
+        one, other = (refusal(self.ledger, self.check, each, position) for each in (stand.champion, stand.challenger))
         if stand.stage == "none":
             return None
-        days = self.days(merged, stand)
-        step = self._decided(stand, days, merged)
+        step = step_back(stand.stage, stand.share, one, other, self.scenario.rollout)
+        step = step or self._decided(stand, self.days(merged, stand), merged)
         following = self._following(stand, step, merged)
         if following is not None:
             self._take(_key(following, position), lambda now, _: following if now == stand else None, ACTOR)
@@ -146,7 +160,7 @@ class Rollouts:
         """What a person asks for: approve, promote, roll_back, pause or resume.
 
         Raises:
-            ContractBroken: There is no such action, or nothing it could be about.
+            ContractBroken: There is no such action, nothing it could be about, or serving refuses the new champion.
         """
         if find(self.ledger.entries(), ROLLOUT, f"{action}/{key}") is not None:
             self.follow()
@@ -162,6 +176,8 @@ class Rollouts:
         following = self._after(stand, step, day)
         if following is None:
             raise ContractBroken(f"{action}: there is no challenger and no guard to do it with")
+        if following.champion is not None and following.champion != stand.champion:
+            self._usable(following.champion)
         return self._take(f"{action}/{key}", lambda now, _: following if now == stand else None, actor)
 
     def days(self, merged: Merged, stand: Stand) -> Days:
@@ -269,6 +285,16 @@ class Rollouts:
             told = {"about": stand.about, "as": stand.step}
             self.ledger.append(MARKED, f"{ROLLOUT}/{position}", told)
         return found
+
+    def _begun(self, version: str) -> bool:
+        return find(self.ledger.entries(), ROLLOUT, begin_key(version)) is not None
+
+    def _refusal(self, version: str) -> str:
+        return refusal(self.ledger, self.check, version, self.stand()[1])
+
+    def _usable(self, version: str) -> None:
+        if why := self._refusal(version):
+            raise ContractBroken(why)
 
     def _package(self, version: str) -> None:
         if not package.VERSION.fullmatch(version):

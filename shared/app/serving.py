@@ -175,9 +175,12 @@ class Serving:
 
     def _serve(self, wanted: Deployment) -> Answering:
         """What can be served of what is wanted: a broken champion leaves the old one, a broken challenger none."""
-        now = self._now
-        champion = self._model(wanted.champion, now.champion if now else None)
-        challenger = self._model(wanted.challenger, None) if champion else None
+        before, challenger = self._now.champion if self._now else None, self._model(wanted.challenger, None)
+        if before is None and not wanted.salt:
+            before = challenger  # of no rollout, so the champion of before: also a new worker goes on with it
+        champion = self._model(wanted.champion, before)
+        if champion is None or champion is challenger:
+            challenger = None
         first, second = (model.manifest.version if model else None for model in (champion, challenger))
         control = Control(first, second, frozenset(wanted.quarantine))
         return Answering(self.scenario, control, champion, challenger, wanted.share, wanted.salt)

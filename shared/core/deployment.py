@@ -17,7 +17,8 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         champion: Version that answers users, None before the first deployment.
         challenger: Version scored beside it, None without one.
         share: Share of devices that the challenger answers, 0 in shadow.
-        salt: Makes the choice of these devices differ between rollouts.
+        salt: Makes the choice of these devices differ between rollouts; empty where the challenger is the champion of
+            before, which stands guard.
         quarantine: Devices that are stored but not scored.
         position: Place in the ledger of the entry that this follows, -1 before the first.
     """

@@ -130,7 +130,7 @@ class DriftRules:
     """When recent data count as drifted."""
 
     window_days: int = 7
-    minimum_rows: int = 1000
+    minimum_rows: int = 300
     false_alarm_rate: float = 0.05
 
 

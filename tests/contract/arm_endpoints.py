@@ -28,7 +28,8 @@ class EndpointArm(Arm):
 
     def model(self, name: str, number: int, version: str) -> None:
         """A registered model's version, as MLflow leaves it."""
-        properties = {"modelType": "custom_model", "modelUri": "azureml://runs/1", "tags": {"airloop.version": version}}
+        tags = {"airloop.version": version}
+        properties = {"modelType": "custom_model", "modelUri": "azureml://runs/1", "tags": tags, "flavors": {}}
         self._keep(f"/models/{name}/versions/{number}", properties)
 
     def settle(self) -> None:
@@ -65,7 +66,8 @@ class EndpointArm(Arm):
 
     def _get(self, path: str, body: Any) -> tuple[int, dict[str, str], Any]:
         if not path:
-            workspace = {"id": PLACE, "name": "mlw-air", "location": LOCATION, "properties": {}, "kind": "Default"}
+            properties = {"mlFlowTrackingUri": "azureml://localhost/mlflow/v1.0"}
+            workspace = {"id": PLACE, "location": LOCATION, "properties": properties, "kind": "Default"}
             return 200, {}, workspace
         if path.endswith(("/deployments", "/versions")):
             return 200, {}, {"value": [each for name, each in self.resources.items() if name.startswith(f"{path}/")]}
@@ -78,6 +80,8 @@ class EndpointArm(Arm):
             return problem
         old = self.resources.get(path)
         properties = {**body["properties"], "provisioningState": "Updating" if old else "Creating"}
+        if "/deployments/" in path:
+            properties = {**properties, "scaleSettings": {"scaleType": "Default"}}
         made = self._keep(path, properties)
         made.update(location=LOCATION, tags=body.get("tags") or {}, sku={"name": "Default", "capacity": 1})
         made["identity"] = {"type": "SystemAssigned", "principalId": "p", "tenantId": "t"}

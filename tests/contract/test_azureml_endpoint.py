@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import subprocess
 import sys
@@ -11,11 +12,11 @@ from typing import Any, cast
 
 import pytest
 
-from shared.adapters.azureml_endpoint import AzureMlEndpoint
+from shared.adapters.azureml_endpoint import SCRIPT, AzureMlEndpoint
 from shared.adapters.no_jobs import NoEndpoint
 from shared.errors import ConfigError, ContractBroken, TransientFailure
 from shared.ports import Endpoint
-from tests.contract.arm_endpoints import BASE, LOCATION, EndpointArm
+from tests.contract.arm_endpoints import BASE, EndpointArm
 from tests.contract.arm_standin import BEARER, GROUP, PLACE, SUBSCRIPTION, WORKSPACE, error, serving
 from tests.contract.test_azureml_jobs import CODE, Identity, NoIdentity, cloud
 
@@ -101,7 +102,6 @@ def test_a_deployment_refers_to_registered_versions_and_uploads_nothing(arm: End
 
 
 def test_the_script_that_a_deployment_names_is_part_of_the_code() -> None:
-    from shared.adapters.azureml_endpoint import SCRIPT
     from training.register import INCLUDED
 
     assert (CODE / SCRIPT).is_file()
@@ -215,11 +215,9 @@ def test_another_version_of_the_code_is_rolled_out_beside_the_old_one(arm: Endpo
 def test_a_deployment_of_somebody_else_is_left_alone(arm: EndpointArm) -> None:
     until_still(arm, adapter(arm), BLUE, None, 0.0)
     place = f"{BASE}{NAME}/deployments/hand-made"
-    arm.resources[place] = {
-        **arm.resources[next(p for p in arm.resources if "/deployments/v" in p)],
-        "name": "hand-made",
-    }
-    arm.resources[place] = {**arm.resources[place], "id": f"{PLACE}{place}", "tags": {}}
+    ours = next(path for path in arm.resources if "/deployments/v" in path)
+    theirs = {"id": f"{PLACE}{place}", "name": "hand-made", "tags": {}}
+    arm.resources[place] = {**copy.deepcopy(arm.resources[ours]), **theirs}
     until_still(arm, adapter(arm), GREEN, None, 0.0)
     assert place in arm.resources
     assert arm.traffic(NAME) == {GREEN: 100}
@@ -332,6 +330,15 @@ def test_building_the_adapter_touches_no_network_and_imports_no_client() -> None
     assert done.returncode == 0
 
 
-def test_the_stand_in_is_where_the_tests_say(arm: EndpointArm) -> None:
-    until_still(arm, adapter(arm), BLUE, None, 0.0)
-    assert arm.resources[f"{BASE}{NAME}"]["location"] == LOCATION
+def test_the_client_accepts_the_environment_and_its_image_has_the_packages_of_the_application() -> None:
+    from azure.ai.ml import load_environment
+
+    folder = (CODE / SCRIPT).parent
+    found: Any = load_environment(folder / "environment.yml")
+    route = found.inference_config.scoring_route
+    assert (route.path, route.port) == ("/score", 5001)
+    pins = set((folder / "requirements.txt").read_text().splitlines())
+    application = (CODE / "requirements.txt").read_text().replace('; python_version >= "3.11"', "").splitlines()
+    ours = {line for line in pins if line and not line.startswith(("#", "azureml-inference"))}
+    assert ours
+    assert ours <= set(application)

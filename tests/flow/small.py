@@ -204,7 +204,7 @@ class Bench:
             stream=self.stream,
             serving=Serving(SCENARIO, blobs, load, clock, 0.0),
             snapshots=Snapshots(SCENARIO, blobs, self.every, lambda job: job()),
-            profiles=Profiles(MACHINE, blobs, clock, lambda job: job()),
+            profiles=Profiles(MACHINE, blobs, clock, lambda job: job(), interval_s=1.0),
             ended=Filing(SCENARIO, blobs, clock).ended,
             batch_rows=self.batch_rows,
             clock=clock,

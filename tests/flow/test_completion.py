@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 
 import msgspec
 import numpy as np
@@ -20,6 +20,7 @@ from shared.app.ledger import Ledger
 from shared.app.packages import Packages
 from shared.app.retraining import Retraining
 from shared.app.rollouts import Rollouts
+from shared.app.serving import load_package
 from shared.core import gate_evidence
 from shared.core.features import Feature
 from shared.core.gate_evidence import Evidence
@@ -140,7 +141,8 @@ class World2:
         ledger = Ledger(SCENARIO.name, self.blobs, self.clock)
         packages = Packages(self.blobs, load, FEATURES)
         control = ControlDocument(self.blobs)
-        rollouts = Rollouts(SCENARIO, self.blobs, ledger, control, packages.latency_ms, self.registry.mark)
+        check = partial(load_package, SCENARIO, self.blobs, load)
+        rollouts = Rollouts(SCENARIO, self.blobs, ledger, control, packages.latency_ms, self.registry.mark, check)
         retraining = Retraining(SCENARIO, ledger, self.jobs, self.clock)
         return Completion(
             scenario=SCENARIO, packages=packages, blobs=self.blobs, ledger=ledger, retraining=retraining,

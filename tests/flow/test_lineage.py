@@ -65,7 +65,7 @@ def bench() -> Bench:
     told(bench, "v3", run_id="run-3", dataset="lake@12", **{**facts, "code_version": "fedcba9876543210"})
     control = ControlDocument(bench.blobs)
     ledger = ledger_of(bench)
-    rollouts = Rollouts(SCENARIO, bench.blobs, ledger, control, lambda _: 1.0, lambda *_: None)
+    rollouts = Rollouts(SCENARIO, bench.blobs, ledger, control, lambda _: 1.0, lambda *_: None, lambda _: None)
     trained(bench, "v1", "run-1", "lake@7")
     rollouts.begin("v1", DAY)
     feed(bench, 0, 10)

@@ -40,13 +40,15 @@ class Later:
 
 
 class Broken(MemoryBlobs):
-    """Blobs that cannot be written while `broken`."""
+    """Blobs that cannot be written while `broken`, and call `before` at each write."""
 
     broken = False
+    before: Callable[[], object] = staticmethod(lambda: None)
 
     def write(self, container: str, name: str, data: bytes, metadata: Mapping[str, str] | None = None) -> None:
         if self.broken:
             raise TransientFailure("the store does not answer")
+        self.before()
         super().write(container, name, data, metadata)
 
 
@@ -59,7 +61,7 @@ class Desk:
     later: Later = field(default_factory=Later)
 
     def __post_init__(self) -> None:
-        self.profiles = Profiles(MACHINE, self.blobs, self.clock, self.later)
+        self.profiles = Profiles(MACHINE, self.blobs, self.clock, self.later, interval_s=1.0)
 
     def hand_in(self, hours: int, *, due: bool = False, partition: int = 0) -> State:
         """A state after some hours, just committed."""
@@ -99,15 +101,28 @@ def test_the_blob_says_what_the_state_says_and_up_to_where() -> None:
     assert desk.blobs.read(CONTAINER, NAME) == profile.encode(profile.of(MACHINE, state))
 
 
-def test_one_is_written_when_the_newest_counted_day_moves_on_and_when_it_is_due_anyhow() -> None:
+def test_one_is_written_when_the_newest_hour_moves_on_and_when_it_is_due_anyhow() -> None:
     desk, written = Desk(), []
-    for hours, due in [(5, False), (5, True), (20, False), (22, False), (40, False), (43, False), (66, False)]:
+    for hours, due in [(5, False), (5, False), (5, True), (20, False), (20, False), (43, False), (43, False)]:
         desk.clock.s += 1
         desk.hand_in(hours, due=due)
         written.append(len(desk.later.jobs))
         desk.later.run()
-    assert written == [0, 1, 1, 0, 1, 0, 1], "the as-of day that matured is 7 hours behind the head"
-    assert desk.stamps() == [state_after(66).next]
+    assert written == [1, 0, 1, 1, 0, 1, 0]
+    assert desk.stamps() == [state_after(43).next]
+
+
+def test_profiles_that_take_long_are_made_less_often() -> None:
+    desk = Desk()
+    desk.hand_in(5)
+    desk.blobs.before = lambda: setattr(desk.clock, "s", desk.clock.s + 2)  # two seconds to store one
+    desk.later.run()
+    desk.clock.s += 37
+    desk.hand_in(20)
+    assert not desk.later.jobs
+    desk.clock.s += 1
+    desk.hand_in(20)
+    assert len(desk.later.jobs) == 1
 
 
 def test_there_are_never_two_on_their_way_and_the_next_commit_tries_again() -> None:
@@ -268,4 +283,4 @@ def test_every_commit_of_a_partition_is_considered() -> None:
         worker.take(bench.send("hub/0", hourly(hours=hour + 1)[2 * hour :]))
         raw = bench.blobs.read(CONTAINER, NAME)
         stamps.append(raw and profile.decode(raw).next)
-    assert stamps == [None, 2, 2, 4, 4, 6], "with every snapshot"
+    assert stamps == [1, 2, 3, 4, 5, 6]

@@ -14,6 +14,7 @@ import pytest
 from shared.adapters.memory_blobs import MemoryBlobs
 from shared.app.control import ControlDocument
 from shared.app.ledger import Ledger
+from shared.app.refusals import REFUSED
 from shared.app.rollouts import MARKED, ROLLOUT, Rollouts
 from shared.core import deployment
 from shared.core.deployment import Deployment
@@ -42,6 +43,7 @@ class World:
     forecasts: dict[tuple[int, str, str], np.ndarray] = field(default_factory=dict)
     marks: list[tuple[str, str]] = field(default_factory=list)
     latency_ms: float = 1.0
+    damaged: set[str] = field(default_factory=set)
     day: int = DAY
 
     def __post_init__(self) -> None:
@@ -57,7 +59,12 @@ class World:
             ControlDocument(self.blobs),
             lambda _: self.latency_ms,
             lambda version, step: self.marks.append((version, step)),
+            self.check,
         )
+
+    def check(self, version: str) -> None:
+        if version in self.damaged:
+            raise ContractBroken("model.onnx: sha256 differs")
 
     def live(self, days: int, ratio: float, rows: int = 100) -> None:
         """Days go by in which the challenger errs `ratio` times as much as the champion."""
@@ -81,6 +88,12 @@ class World:
     @property
     def document(self) -> Deployment:
         return deployment.decode(self.blobs.read("models", "deployment.json") or b"{}")
+
+    @property
+    def refused(self) -> list[str]:
+        """Versions whose refusal stands in the ledger."""
+        entries = Ledger("small", self.blobs, self.clock).entries()
+        return [entry.data["about"] for entry in entries if entry.kind == REFUSED and "sha256" in entry.data["text"]]
 
     @property
     def steps(self) -> list[str]:
@@ -307,3 +320,123 @@ def test_an_older_step_never_comes_back(world: World) -> None:
     world.rollouts().begin("v2", DAY)
     slow._apply(stand, position)  # a worker that slept between ledger and document
     assert world.document.challenger == "v2"
+
+
+def test_a_damaged_version_does_not_begin_and_its_refusal_is_told_once(world: World) -> None:
+    world.damaged = {"v2"}
+    for _ in range(3):  # the timer finds the promotion again
+        world.rollouts().begin("v2", DAY)
+    assert (world.document.champion, world.document.challenger) == ("v1", None)
+    assert (world.steps, world.refused) == (["installed", "refused"], ["v2"])
+    assert world.marks[-1] == ("v2", "refused")
+    world.rollouts().begin("v3", DAY)
+    assert world.document.challenger == "v3"
+
+
+def test_a_damaged_version_waits_like_any_other_while_a_challenger_climbs(world: World) -> None:
+    world.rollouts().begin("v2", DAY)
+    world.damaged = {"v3"}
+    with pytest.raises(StateConflict, match="v3 has to wait"):
+        world.rollouts().begin("v3", DAY)
+    assert world.steps == ["installed", "shadow"]
+
+
+def test_nobody_installs_a_damaged_version(world: World) -> None:
+    world.damaged = {"v3"}
+    for _ in range(2):
+        with pytest.raises(ContractBroken, match=r"package v3 is refused: model\.onnx: sha256 differs"):
+            world.rollouts().install("v3", DAY, "ann", "r")
+    assert (world.document.champion, world.steps, world.refused) == ("v1", ["installed"], ["v3"])
+
+
+def test_an_installation_that_comes_again_is_taken_although_its_package_is_damaged_by_now(world: World) -> None:
+    world.rollouts().install("v3", DAY, "ann", "r")
+    world.damaged = {"v3"}
+    assert world.rollouts().install("v3", DAY, "ann", "r").champion == "v3"
+
+
+@pytest.mark.parametrize("key", ["begin", "canary/2"])
+def test_a_persons_key_is_never_that_of_a_step(world: World, key: str) -> None:
+    world.rollouts().begin("v2", DAY)
+    world.live(14, 0.7)
+    world.rollouts().tick(world.merged)
+    assert world.steps[-1] == "canary"
+    assert world.rollouts().install("v2", DAY, "ann", key).champion == "v2"
+
+
+@pytest.mark.parametrize(("climbs", "action"), [(True, "promote"), (False, "roll_back")])
+def test_no_person_gives_the_place_to_a_damaged_version(world: World, climbs: bool, action: str) -> None:
+    if climbs:
+        world.rollouts().begin("v2", DAY)
+    else:
+        world.rollouts().install("v2", DAY, "ann", "r")
+    before = world.document
+    world.damaged = {"v2" if climbs else "v1"}
+    with pytest.raises(ContractBroken, match=r"is refused: model\.onnx: sha256 differs"):
+        world.rollouts().request(action, DAY, "ann", "r")
+    assert world.document == before
+    assert world.refused == [*world.damaged]
+
+
+def test_a_damaged_challenger_can_be_taken_back_by_a_person(world: World) -> None:
+    world.rollouts().begin("v2", DAY)
+    world.damaged = {"v2"}
+    assert world.rollouts().request("roll_back", DAY, "ann", "r").challenger is None
+
+
+@pytest.mark.parametrize("days", [0, 14])
+def test_a_challenger_whose_package_gets_damaged_falls(world: World, days: int) -> None:
+    world.rollouts().begin("v2", DAY)
+    world.live(days, 0.7)
+    if days:
+        world.rollouts().tick(world.merged)
+    world.damaged = {"v2"}
+    for _ in range(2):
+        world.rollouts().tick(world.merged)
+    assert (world.document.champion, world.document.challenger, world.document.share) == ("v1", None, 0.0)
+    assert (world.steps[-1], world.refused) == ("refused", ["v2"])
+    newest = [e for e in world.rollouts().ledger.entries() if e.kind == ROLLOUT][-1]
+    assert newest.data["reasons"] == ["package v2 is refused: model.onnx: sha256 differs"]
+
+
+def test_a_new_champion_whose_package_gets_damaged_makes_room_for_the_one_before(world: World) -> None:
+    world.rollouts().install("v3", DAY, "ann", "r")
+    world.damaged = {"v3"}
+    for _ in range(2):
+        world.rollouts().tick(world.merged)
+    assert (world.document.champion, world.document.challenger) == ("v1", None)
+    assert (world.steps, world.refused) == (["installed", "installed", "rolled_back"], ["v3"])
+    assert world.marks[-1] == ("v3", "rolled_back")
+
+
+def test_a_guard_that_could_not_come_back_ends(world: World) -> None:
+    world.rollouts().install("v3", DAY, "ann", "r")
+    world.damaged = {"v1"}
+    world.live(3, 0.4)  # it would have come back
+    world.rollouts().tick(world.merged)
+    assert (world.document.champion, world.document.challenger) == ("v3", None)
+    assert (world.steps[-1], world.refused) == ("guarded", ["v1"])
+
+
+def test_where_nothing_else_could_serve_everything_stays(world: World) -> None:
+    world.rollouts().install("v3", DAY, "ann", "r")
+    world.damaged = {"v1", "v3"}
+    for _ in range(3):
+        world.rollouts().tick(world.merged)
+    assert (world.document.champion, world.document.challenger) == ("v3", "v1")
+    assert (world.steps, sorted(world.refused)) == (["installed", "installed"], ["v1", "v3"])
+
+
+def test_a_lonely_champion_that_gets_damaged_is_told_once(world: World) -> None:
+    world.damaged = {"v1"}
+    for _ in range(3):
+        assert world.rollouts().tick(world.merged) is None
+    assert (world.document.champion, world.refused) == ("v1", ["v1"])
+
+
+def test_a_damaged_champion_does_not_keep_a_good_challenger_down(world: World) -> None:
+    world.rollouts().begin("v2", DAY)
+    world.damaged = {"v1"}
+    assert world.tick_for(14, 0.7).count("promote") == 2
+    assert world.steps[1:] == ["shadow", "canary", "canary", "champion", "guarded"]
+    assert world.refused == ["v1"] * 4  # once where each of these steps began

@@ -282,6 +282,31 @@ def test_a_broken_challenger_leaves_the_champion_alone(place: Place) -> None:
     assert list(place.serving.problems) == [bad]
 
 
+def test_a_new_worker_goes_on_with_the_champion_of_before_when_the_new_one_is_broken(place: Place) -> None:
+    old, bad = upload(place.blobs, package_of()), upload(place.blobs, flip("model.onnx")(package_of(1)))
+    announce(place.blobs, bad, challenger=old)
+    answering = place.serving.current()
+    assert (answering.control.champion, answering.control.challenger) == (old, None)
+    assert list(place.serving.problems) == [bad]
+
+
+def test_a_worker_that_keeps_the_champion_of_before_does_not_ask_it_twice(place: Place) -> None:
+    old = deploy(place.blobs)
+    assert place.later() == old
+    bad = upload(place.blobs, flip("model.onnx")(package_of(1)))
+    announce(place.blobs, bad, challenger=old)
+    assert place.later() == old
+    assert place.serving.current().control.challenger is None
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_challenger_that_climbs_never_takes_a_broken_champions_place(place: Place, share: float) -> None:
+    bad, candidate = upload(place.blobs, flip("model.onnx")(package_of())), upload(place.blobs, package_of(1))
+    announce(place.blobs, bad, challenger=candidate, share=share, salt=candidate)
+    assert place.serving.current().champion is None
+    assert place.serving.current().challenger is None
+
+
 def test_a_champion_that_becomes_the_challenger_is_not_loaded_again(place: Place) -> None:
     first, second = deploy(place.blobs), upload(place.blobs, package_of(1))
     one = place.serving.current().champion

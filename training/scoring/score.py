@@ -23,7 +23,7 @@ def init() -> None:
     Raises:
         ContractBroken: There is no package, it is damaged, or not of the version AIRLOOP_VERSION.
     """
-    global _answers  # noqa: PLW0603 - the server knows only functions of a module
+    global _answers
     from training.scoring.answers import load
 
     _answers = load(Path(os.environ["AZUREML_MODEL_DIR"]), os.environ.get("AIRLOOP_VERSION"))

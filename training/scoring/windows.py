@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from shared.core.json_bodies import value_of
+from shared.core.messages import MOST as MOST_READINGS
 from shared.core.messages import Decoder
-from shared.core.quantities import BAD, normalise, numbers, value_problem
+from shared.core.quantities import BAD, CANONICAL, normalise, numbers, value_problem
 from shared.core.readings import Floats, Longs, Readings, shown
 from shared.core.ring import Layout, hourly, spread
 from shared.core.scenario import Scenario
@@ -20,11 +22,11 @@ LARGEST = 16 * 1024 * 1024
 MOST = 1000
 MINUTES = 60
 NO_TIME = -1
-LATEST_MINUTE = 2**31 - 1
+LATEST_MINUTE = 2**31 - 10  # minutes are int32, and the decoder allows some minutes more
 FORMS = 'one of {"windows": [...], "as_of": [...]} and {"readings": [...]}'
 
 
-class Refused(Exception):  # noqa: N818 - named after what it says of a request
+class Refused(Exception):
     """A request that cannot be answered.
 
     Args:
@@ -74,7 +76,7 @@ def asked(scenario: Scenario, raw: bytes) -> Asked:
     if ("windows" in body) == ("readings" in body) or ("readings" in body and "as_of" in body):
         raise Refused(("body", "form", f"it has to be {FORMS}"))
     if "readings" in body:
-        return _of_readings(scenario, _rows("readings", body["readings"], Decoder_MOST))
+        return _of_readings(scenario, _rows("readings", body["readings"], MOST_READINGS))
     windows = _rows("windows", body["windows"], MOST)
     return _of_windows(scenario, windows, body.get("as_of"))
 
@@ -117,8 +119,7 @@ def _fill(scenario: Scenario, key: str, window: object, out: Floats, problems: l
             problems.append((f"{key}.{channel.name}", "window", f"{what}, a list of {scenario.history} is needed"))
             continue
         raw, bad = numbers(cells)
-        # units are not guessed: a window is in the scenario's own
-        values, faults, _ = normalise(channel, raw, channel.units.get(channel.unit))
+        values, faults, _ = normalise(channel, raw, CANONICAL)  # units are not guessed
         wrong = {int(i): int(faults[i]) for i in np.flatnonzero(faults)} if faults is not None else {}
         wrong.update(dict.fromkeys(bad, BAD))
         problems.extend((f"{key}.{channel.name}[{i}]", *value_problem(channel, wrong[i], cells[i]))
@@ -126,6 +127,29 @@ def _fill(scenario: Scenario, key: str, window: object, out: Floats, problems: l
         out[:, c] = values
     if not problems and np.isnan(out).all():
         problems.append((key, "no_values", f"no channel has a value; the channels are {', '.join(known)}"))
+
+
+def _of_readings(scenario: Scenario, found: list[object]) -> Asked:
+    """Windows that end with each device's newest hour."""
+    lines = [json.dumps(each).encode() for each in found]
+    parsed = Decoder(scenario).decode_lines(lines, positions=range(len(lines)), not_after_minute=LATEST_MINUTE)
+    if parsed.rejected:
+        raise Refused(*((f"readings[{each.position}]", each.reason, each.detail) for each in parsed.rejected))
+    readings = parsed.readings
+    if len(readings.devices) > MOST:
+        raise Refused(("readings", "too_large", f"{len(readings.devices)} devices are more than {MOST}"))
+    newest = np.zeros(len(readings.devices), np.int64)
+    np.maximum.at(newest, readings.device, readings.minute // MINUTES)
+    recent = (
+        readings.minute // MINUTES > newest[readings.device] - scenario.history
+    )  # older ones would only cost memory
+    kept = (readings.device[recent], readings.minute[recent], readings.position[recent], readings.values[recent])
+    hours = hourly(scenario, Readings(readings.devices, *kept))
+    window = np.full((scenario.history, len(scenario.stored), len(hours)), np.nan, np.float32)
+    for i, each in enumerate(hours.values()):
+        window[scenario.history - len(each.values) :, :, i] = each.values
+    last = [each.first_hour + len(each.values) - 1 for each in hours.values()]
+    return Asked(list(hours), window, np.array(last, np.int64))
 
 
 def _times(times: object, count: int, problems: list[tuple[str, str, str]]) -> Longs:

@@ -1,0 +1,170 @@
+"""The drift check as a use case: report, ledger, quarantine and signals, exactly once and in the right order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import msgspec
+import pytest
+
+from shared.adapters.memory_blobs import MemoryBlobs
+from shared.app.control import ControlDocument
+from shared.app.ledger import Ledger
+from shared.app.monitor import Monitor
+from shared.app.packages import Packages
+from shared.core.deployment import Deployment
+from shared.core.features import Feature
+from shared.core.package import Damped, Interval, Manifest, encode_arrays, encode_manifest
+from shared.core.profile import Merged
+from shared.errors import ContractBroken
+from tests.flow.small import HandClock
+from tests.unit.drift_baseline import NOW, SCENARIO, baseline, spoilt, table
+from tests.unit.test_drift import merged
+
+FOUR = ("a", "b", "c", "d")
+HOUR_MS = 3_600_000
+
+
+def never(_: Mapping[str, bytes]) -> object:
+    raise AssertionError("a check loads no model")
+
+
+@dataclass
+class Watched:
+    """A champion whose training left a baseline, and the stores around it."""
+
+    blobs: MemoryBlobs = field(default_factory=MemoryBlobs)
+    clock: HandClock = field(default_factory=HandClock)
+    dataset: tuple[int, int] | None = (7, 20_500)
+
+    def __post_init__(self) -> None:
+        manifest = Manifest(
+            version="v1", scenario=SCENARIO.name, created="", run_id="", dataset="", code_version="",
+            training_start="", training_end="", rows=18_000, features=[], interval=Interval(0.9, [], [-1.0], [1.0]),
+            damped=Damped(0.0, 1.0, 0.0), metrics={}, sha256={}, size_bytes=0, latency_ms=0.0, trained_until=NOW - 500,
+        )  # fmt: skip
+        self.blobs.write("models", "v1/manifest.json", encode_manifest(manifest))
+        self.blobs.write("models", "v1/baseline.npz", encode_arrays(baseline(*FOUR).arrays()))
+        self.control.change(lambda _: Deployment(champion="v1"))
+        self.clock.ms = NOW * HOUR_MS
+
+    @property
+    def control(self) -> ControlDocument:
+        return ControlDocument(self.blobs)
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(SCENARIO.name, self.blobs, self.clock)
+
+    def monitor(self) -> Monitor:
+        packages = Packages(self.blobs, never, (Feature("x", 1),))  # type: ignore[arg-type]
+        return Monitor(
+            SCENARIO, self.blobs, packages, self.ledger, self.control, lambda: self.dataset,
+            lambda: self.clock.ms // HOUR_MS,
+        )  # fmt: skip
+
+    def kinds(self) -> list[tuple[str, str]]:
+        return [(entry.kind, entry.key) for entry in self.ledger.entries() if entry.kind != "closed"]
+
+
+@pytest.fixture
+def watched() -> Watched:
+    return Watched()
+
+
+def ordinary(**cells: float) -> Merged:
+    """A healthy fleet; with cells, device b's temperature is spoilt."""
+    healthy = table(*FOUR)
+    return merged(spoilt(healthy, 1, "temp", **cells) if cells else healthy, rows=2000)
+
+
+def test_an_ordinary_check_leaves_a_report_an_entry_and_signals(watched: Watched) -> None:
+    found, signals = watched.monitor().check(ordinary())
+    assert found is not None
+    assert found.kind == "none"
+    key = watched.monitor().key(ordinary(), "v1")
+    assert key == "2024-10-04T00-v1"
+    assert watched.kinds() == [("check", key)]
+    told = msgspec.json.decode(watched.blobs.read("reports", f"drift/{key}/verdict.json") or b"")
+    assert told["kind"] == "none"
+    assert b"<svg" in (watched.blobs.read("reports", f"drift/{key}/report.html") or b"")
+    assert (signals.dataset, signals.labelled_rows, signals.champion) == ("lake@7", 20_500, "v1")
+    assert (signals.drift, signals.quality) == ("none", "not enough data")
+    assert (signals.trained_rows, signals.trained_ms) == (18_000, (NOW - 500) * HOUR_MS)
+
+
+def test_a_redelivered_timer_writes_nothing_twice(watched: Watched) -> None:
+    for _ in range(3):
+        watched.monitor().check(ordinary(run=400))
+    assert [kind for kind, _ in watched.kinds()] == ["quarantine", "check"]
+
+
+def test_a_stuck_device_is_isolated_and_let_out_once_healthy(watched: Watched) -> None:
+    found, signals = watched.monitor().check(ordinary(run=400))
+    assert found is not None
+    assert (found.kind, signals.drift) == ("device", "device")
+    assert watched.control.read().quarantine == ["b"]
+    (entry,) = (entry for entry in watched.ledger.entries() if entry.kind == "quarantine")
+    assert (entry.data["device"], entry.data["fault"], entry.data["channel"]) == ("b", "stuck", "temp")
+    watched.clock.ms += 24 * HOUR_MS
+    later = ordinary()
+    later.devices.head[:] = later.devices.head + 24
+    watched.monitor().check(replace(later, newest_hour=NOW + 24))
+    assert watched.control.read().quarantine == []
+    assert [kind for kind, _ in watched.kinds()] == ["quarantine", "check", "release", "check"]
+
+
+def test_what_a_person_put_into_quarantine_stays_until_it_is_healthy(watched: Watched) -> None:
+    watched.control.change(lambda now: msgspec.structs.replace(now, quarantine=["elsewhere"]))
+    watched.monitor().check(ordinary())
+    assert watched.control.read().quarantine == ["elsewhere"]
+
+
+def test_a_population_drift_is_told_and_isolates_nobody(watched: Watched) -> None:
+    found, signals = watched.monitor().check(merged(table(*FOUR), {"temp.latest": 60}, 2000))
+    assert found is not None
+    assert (found.kind, signals.drift) == ("population", "population")
+    assert signals.magnitude == found.magnitude
+    assert watched.control.read().quarantine == []
+
+
+def test_a_pipeline_that_is_silent_isolates_nobody(watched: Watched) -> None:
+    watched.clock.ms += 30 * HOUR_MS
+    found, _ = watched.monitor().check(ordinary(run=400))
+    assert found is not None
+    assert found.kind == "pipeline"
+    assert watched.control.read().quarantine == []
+
+
+def test_a_dry_look_writes_nothing(watched: Watched) -> None:
+    signals = watched.monitor().signals(ordinary(run=400))
+    assert signals.drift == "device"
+    assert watched.kinds() == []
+    assert watched.control.read().quarantine == []
+
+
+def test_before_the_first_champion_only_signals_are_given(watched: Watched) -> None:
+    watched.control.change(lambda _: Deployment())
+    watched.dataset = None
+    found, signals = watched.monitor().check(ordinary())
+    assert found is None
+    assert (signals.dataset, signals.labelled_rows, signals.drift) == (None, 0, "not enough data")
+
+
+@pytest.mark.parametrize(("raw", "why"), [(None, "v1/baseline.npz is missing"), (b"PK", "v1/baseline.npz")])
+def test_a_champion_without_its_baseline_is_a_clear_error(watched: Watched, raw: bytes | None, why: str) -> None:
+    if raw is None:
+        watched.blobs.delete("models", "v1/baseline.npz")
+    else:
+        watched.blobs.write("models", "v1/baseline.npz", raw)
+    with pytest.raises(ContractBroken, match=why):
+        watched.monitor().check(ordinary())
+    assert watched.kinds() == []
+
+
+def test_a_device_that_was_let_out_lately_is_still_suspected(watched: Watched) -> None:
+    watched.ledger.append("release", "k/b", {"device": "b"})
+    assert watched.monitor()._lately_released() == {"b"}
+    watched.clock.ms += 15 * 24 * HOUR_MS
+    assert watched.monitor()._lately_released() == set()
