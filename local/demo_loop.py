@@ -38,7 +38,7 @@ from shared.ports import JobSpec, JobState
 JOB_S, FIRE_S, PROFILES_S = 300.0, 300.0, 3.0
 CHECK = ("compact_lake", "check_drift")
 LADDER = ("advance_rollout",)
-CALM_POLLUTION, HUMIDITY = 150.0, 15.0
+CALM_POLLUTION, HUMIDITY = 60.0, 15.0
 SHIFT = 60.0
 MOST_WEEKS, MOST_STEPS = 8, 30
 

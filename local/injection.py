@@ -41,7 +41,7 @@ class Stuck:
 
 @dataclass(frozen=True, slots=True)
 class Pollution:
-    """A new source beside the stations: little in wind, much in calm air.
+    """A new source beside the stations: somewhat less of it in wind than in calm air.
 
     Args:
         target: Index of the particles among a row's values.
@@ -63,7 +63,7 @@ class Pollution:
         if row.minute // HOUR < self.first_hour or math.isnan(value):
             return row
         speed = row.values[self.wind]
-        added = self.calm / (1 + (CALM if math.isnan(speed) else speed) / 4)
+        added = self.calm / (1 + (CALM if math.isnan(speed) else speed) / 20)
         return _with(row, self.target, round(min(value + added, self.maximum), 1))
 
 

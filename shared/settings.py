@@ -50,6 +50,10 @@ class Settings:
         workspace: Azure ML workspace in which jobs run.
         compute: Its compute cluster.
         component: Registered training component, `name:version`.
+        endpoint: Azure ML online endpoint that follows the rollout; without it there is none.
+        endpoint_environment: Its registered environment, `name:version`.
+        endpoint_instance: Size of its machines.
+        endpoint_instances: How many machines a deployment has.
     """
 
     scenario: str = "air_quality"
@@ -79,6 +83,10 @@ class Settings:
     workspace: str | None = None
     compute: str | None = None
     component: str | None = None
+    endpoint: str | None = None
+    endpoint_environment: str | None = None
+    endpoint_instance: str = "Standard_DS3_v2"
+    endpoint_instances: int = 1
 
 
 VARIABLES = {
@@ -109,6 +117,10 @@ VARIABLES = {
     "workspace": "AZUREML_WORKSPACE",
     "compute": "AZUREML_COMPUTE",
     "component": "AZUREML_COMPONENT",
+    "endpoint": "AZUREML_ENDPOINT",
+    "endpoint_environment": "AZUREML_ENDPOINT_ENVIRONMENT",
+    "endpoint_instance": "AZUREML_ENDPOINT_INSTANCE",
+    "endpoint_instances": "AZUREML_ENDPOINT_INSTANCES",
 }
 LIMITS = {
     "model_refresh_s": (0.0, 30.0),
@@ -117,8 +129,11 @@ LIMITS = {
     "batch_rows": (1, 500_000),
     "chunk_rows": (1, 500_000),
     "retain_days": (0.0, 3650.0),
+    "endpoint_instances": (1, 20),
 }
 AZUREML = ("subscription", "resource_group", "workspace", "compute", "component")
+SERVED = ("subscription", "resource_group", "workspace", "component", "endpoint_environment", "tracking")
+ENDPOINT = re.compile(r"[A-Za-z][A-Za-z0-9-]{2,31}")
 
 
 def from_env(env: Mapping[str, str], scenarios: Collection[str]) -> Settings:
@@ -197,10 +212,18 @@ def _problems(found: Settings) -> list[str]:
 
 def _job_problems(found: Settings) -> list[str]:
     missing = [VARIABLES[name] for name in AZUREML if found.jobs == "azureml" and not getattr(found, name)]
+    unserved = [VARIABLES[name] for name in SERVED if found.endpoint and not getattr(found, name)]
     broken = {
         f"CLOCK: {_shown(found.clock)} is not one of {', '.join(CLOCKS)}": found.clock not in CLOCKS,
         f"JOBS: {_shown(found.jobs)} is not one of {', '.join(PLACES)}": found.jobs not in PLACES,
         f"{', '.join(missing)}: missing, JOBS=azureml needs it": bool(missing),
+        f"{', '.join(unserved)}: missing, AZUREML_ENDPOINT needs it": bool(unserved),
+        f"AZUREML_ENDPOINT: {_shown(found.endpoint)} is not a letter and 2 to 31 letters, digits or -": (
+            _unlike(ENDPOINT, found.endpoint)
+        ),
+        f"AZUREML_ENDPOINT_ENVIRONMENT: {_shown(found.endpoint_environment)} is not of the form name:version": (
+            _unlike(COMPONENT, found.endpoint_environment)
+        ),
         f"AZUREML_COMPONENT: {_shown(found.component)} is not of the form name:version": (
             _unlike(COMPONENT, found.component)
         ),

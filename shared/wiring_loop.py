@@ -13,7 +13,7 @@ from shared.adapters.delta_lake import DeltaLake
 from shared.adapters.delta_tables import storage_options
 from shared.adapters.lake_schema import READINGS
 from shared.adapters.lake_truth import DATASET, LakeTruth
-from shared.adapters.no_jobs import NoJobs, NoRegistry
+from shared.adapters.no_jobs import NoEndpoint, NoJobs, NoRegistry
 from shared.app.completion import Completion
 from shared.app.control import ControlDocument
 from shared.app.lake import Compaction, rebuild
@@ -30,7 +30,7 @@ from shared.core.retrain_history import GATE
 from shared.core.scenario import Scenario
 from shared.core.state import State
 from shared.core.step import Machine
-from shared.ports import Blobs, Clock, Jobs, Registry
+from shared.ports import Blobs, Clock, Endpoint, Jobs, Registry
 from shared.settings import Settings
 
 HOUR_MS = 3_600_000
@@ -78,6 +78,25 @@ def registry_of(settings: Settings, scenario: str) -> Registry:
     from shared.adapters.mlflow_registry import MlflowRegistry
 
     return MlflowRegistry(scenario, settings.tracking)
+
+
+def endpoint_of(settings: Settings, scenario: str) -> Endpoint:
+    """The online endpoint that follows the rollout."""
+    if not settings.endpoint:
+        return NoEndpoint()
+    from shared.adapters.azureml_endpoint import AzureMlEndpoint
+
+    return AzureMlEndpoint(
+        str(settings.subscription),
+        str(settings.resource_group),
+        str(settings.workspace),
+        endpoint=settings.endpoint,
+        model=scenario,
+        component=str(settings.component),
+        environment=str(settings.endpoint_environment),
+        instance_type=settings.endpoint_instance,
+        instance_count=settings.endpoint_instances,
+    )
 
 
 def lake_of(settings: Settings, scenario: Scenario) -> DeltaLake:
@@ -154,6 +173,7 @@ def loop_of(settings: Settings, blobs: Blobs, tools: Tools, recover: Callable[[i
         retraining=retraining,
         completion=completion,
         rollouts=rollouts,
+        endpoint=endpoint_of(settings, scenario.name),
         topics=topics_of(settings, scenario.name),
         trains=settings.jobs != "none",
     )

@@ -21,6 +21,7 @@ from shared.core.profile import Merged
 from shared.core.scenario import Scenario
 from shared.core.state import State
 from shared.errors import PipelineError, TransientFailure
+from shared.ports import Endpoint
 
 log = logging.getLogger(__name__)
 HOURS = 24
@@ -41,6 +42,7 @@ class Loop:
         retraining: Decides and starts jobs.
         completion: Takes ended jobs on.
         rollouts: The ladder.
+        endpoint: Follows it.
         topics: Where events of our jobs come from.
         trains: Whether there is a place for training jobs; without one decisions are only told.
     """
@@ -55,6 +57,7 @@ class Loop:
     retraining: Retraining
     completion: Completion
     rollouts: Rollouts
+    endpoint: Endpoint
     topics: tuple[str, ...]
     trains: bool
 
@@ -84,12 +87,25 @@ class Loop:
         self.merged()
         if self.trains:
             self.retraining.launch()
-        return self.completion.reconcile()
+        done = self.completion.reconcile()
+        self._follow()
+        return done
 
     def advance(self) -> dict[str, Any]:
         """Look at the labels that have matured and take the rollout's next step."""
         step = self.rollouts.tick(self.merged())
+        self._follow()
         return {} if step is None else {"kind": step.kind, "share": step.share, "reasons": list(step.reasons)}
+
+    def _follow(self) -> None:
+        """Bring the online endpoint a step nearer to the rollout; whatever is wrong there stops nothing here."""
+        now = self.rollouts.control.read()
+        if now.champion is None:
+            return
+        try:
+            self.endpoint.show(now.champion, now.challenger, now.share)
+        except PipelineError as error:
+            log.warning("the online endpoint is not where the rollout is: %s", error)
 
     def job_event(self, kind: str, topic: str, data: object) -> bool:
         """Take the event of a job's end; False when it is none of ours, or says nothing of an end."""

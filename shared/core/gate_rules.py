@@ -146,7 +146,8 @@ def bands(case: Numbers) -> Rule:
 def coverage(case: Numbers) -> Rule:
     """The intervals cover about as much as they promise."""
     apart, limit = abs(case.coverage - case.nominal), case.gate.coverage_tolerance
-    text = f"coverage of the intervals: {_shown(case.coverage)}, must be within {limit:g} of {case.nominal:g}"
+    told = f"coverage of the intervals, in all or in the newest {case.gate.coverage_days} days: {_shown(case.coverage)}"
+    text = f"{told}, must be within {limit:g} of {case.nominal:g}"
     return Rule(
         name="coverage", stage="merit", holds=apart <= limit + 1e-9, value=known(case.coverage), limit=case.nominal,
         text=text,

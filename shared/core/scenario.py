@@ -98,6 +98,7 @@ class GateRules:
         worst_group_ratio: Most that a device's or band's error may grow to, as a share of the champion's.
         minimum_group_rows: Rows from which a device or band is judged alone; smaller ones are judged together.
         coverage_tolerance: Most that the interval's coverage may differ from the nominal.
+        coverage_days: Newest days of the evidence in which it may be instead of in all.
         maximum_parity: Largest difference between the exported and the trained model, in the target's unit.
         maximum_mb: Largest package.
         maximum_latency_ms: Slowest answer.
@@ -116,6 +117,7 @@ class GateRules:
     worst_group_ratio: float = 1.1
     minimum_group_rows: int = 200
     coverage_tolerance: float = 0.05
+    coverage_days: int = 14
     maximum_parity: float = 0.001
     maximum_mb: float = 50.0
     maximum_latency_ms: float = 50.0
@@ -343,6 +345,7 @@ def _gate_limits(gate: GateRules) -> dict[str, tuple[float, float, float]]:
         "gate.worst_group_ratio": (gate.worst_group_ratio, 1, 10),
         "gate.minimum_group_rows": (gate.minimum_group_rows, 1, 10**9),
         "gate.coverage_tolerance": (gate.coverage_tolerance, 0, 0.5),
+        "gate.coverage_days": (gate.coverage_days, 1, 3650),
         "gate.maximum_parity": (gate.maximum_parity, 0, 10**6),
         "gate.maximum_mb": (gate.maximum_mb, 0, 10_000),
         "gate.maximum_latency_ms": (gate.maximum_latency_ms, 0, 60_000),

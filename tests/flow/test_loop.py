@@ -34,7 +34,15 @@ class Looped:
     folder: Path
     world: World2 = field(default_factory=World2)
     reached: list[int] = field(default_factory=list)
+    shown: list[tuple[str, str | None, float]] = field(default_factory=list)
+    away: bool = False
     hour: int = -1
+
+    def show(self, champion: str, challenger: str | None, share: float) -> None:
+        """An online endpoint that notes what it is asked for."""
+        if self.away:
+            raise TransientFailure("the endpoint does not answer")
+        self.shown.append((champion, challenger, share))
 
     def state(self, partition: int) -> State:
         state = State.empty(SCENARIO, partition)
@@ -56,7 +64,7 @@ class Looped:
             partitions=lambda: 1, recover=self.state, reach=self.reached.append,
             compaction=Compaction(scenario=SCENARIO, blobs=world.blobs, lake=lake, clock=world.clock),
             monitor=monitor, retraining=completion.retraining, completion=completion, rollouts=completion.rollouts,
-            topics=(TOPIC,), trains=trains,
+            endpoint=self, topics=(TOPIC,), trains=trains,
         )  # fmt: skip
 
 
@@ -210,3 +218,12 @@ def test_a_rollout_without_labels_waits(looped: Looped) -> None:
     told = looped.loop().advance()
     assert (told["kind"], told["share"]) == ("hold", 0.0)
     assert np.isfinite(told["share"])
+
+
+def test_the_online_endpoint_follows_and_stops_nothing_when_it_is_away(looped: Looped) -> None:
+    looped.loop().advance()
+    ended(looped)
+    looped.loop().watch_jobs()
+    assert looped.shown == [("v1", None, 0.0), ("v1", "v2", 0.0)]
+    looped.away = True
+    assert looped.loop().advance()["kind"] == "hold"

@@ -61,6 +61,10 @@ def test_every_variable_reaches_its_setting() -> None:
         "AZUREML_WORKSPACE": "w",
         "AZUREML_COMPUTE": "c",
         "AZUREML_COMPONENT": "train:1",
+        "AZUREML_ENDPOINT": "air-loop",
+        "AZUREML_ENDPOINT_ENVIRONMENT": "scoring:1",
+        "AZUREML_ENDPOINT_INSTANCE": "Standard_F2s_v2",
+        "AZUREML_ENDPOINT_INSTANCES": "2",
     }
     assert env.keys() == set(VARIABLES.values())
     found = from_env(env, SCENARIOS)
@@ -121,6 +125,23 @@ def test_variables_and_limits_name_settings() -> None:
         ({"JOB_EVENTS_URL": "file:///etc"}, "JOB_EVENTS_URL: is not an http address"),
         ({"AZUREML_COMPONENT": "train"}, "AZUREML_COMPONENT: 'train' is not of the form name:version"),
         (
+            {
+                "AZUREML_ENDPOINT": "x",
+                "MLFLOW_TRACKING_URI": "m",
+                "AZUREML_SUBSCRIPTION": "s",
+                "AZUREML_RESOURCE_GROUP": "g",
+                "AZUREML_WORKSPACE": "w",
+                "AZUREML_COMPONENT": "t:1",
+                "AZUREML_ENDPOINT_ENVIRONMENT": "e:1",
+            },
+            "AZUREML_ENDPOINT: 'x' is not a letter and 2 to 31 letters, digits or -",
+        ),
+        (
+            {"AZUREML_ENDPOINT": "air", "AZUREML_SUBSCRIPTION": "s", "AZUREML_RESOURCE_GROUP": "g"},
+            "AZUREML_WORKSPACE, AZUREML_COMPONENT, AZUREML_ENDPOINT_ENVIRONMENT, MLFLOW_TRACKING_URI: missing, "
+            "AZUREML_ENDPOINT needs it",
+        ),
+        (
             {"JOBS": "azureml", "AZUREML_WORKSPACE": "w", "AZUREML_COMPONENT": "t:1"},
             "AZUREML_SUBSCRIPTION, AZUREML_RESOURCE_GROUP, AZUREML_COMPUTE: missing, JOBS=azureml needs it",
         ),
@@ -152,6 +173,8 @@ def test_all_problems_are_told_at_once_and_no_secret_with_them() -> None:
         "JOBS": "?",
         "JOB_EVENTS_URL": "?",
         "AZUREML_COMPONENT": "?",
+        "AZUREML_ENDPOINT_ENVIRONMENT": "?",
+        "AZUREML_ENDPOINT_INSTANCES": "?",
     }
     with pytest.raises(ConfigError) as told:
         from_env(env, SCENARIOS)

@@ -1,0 +1,189 @@
+"""A model is installed and rolled back over HTTP while two hosts forecast; with the settings as they are delivered."""
+
+from __future__ import annotations
+
+import threading
+import time
+import urllib.parse
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from local import books, sabotage, send_sources
+from local.commands import get
+from local.send_faults import Faults, Plan
+from local.send_stream import Pace, stream
+from local.send_wire import Sender
+from local.stack import ANY_PORTS, PROJECT, Stack
+from local.workspace import DEVICES, READINGS, TEMPLATE, Workspace
+from shared.adapters.clock import WallClock
+from shared.app.ledger import Ledger
+from shared.core.commit import Commit
+from shared.wiring import CONTAINERS
+from tests.flow.tiny_model import package_of
+
+pytestmark = [pytest.mark.emulator, pytest.mark.slow]
+PACE = ("--balance-seconds", "0.5")
+TIMERS = ("compact_lake", "check_drift", "advance_rollout", "watch_jobs")  # we alone change models here
+OFF = {f"AzureWebJobs.{name}.Disabled": "true" for name in TIMERS}
+HOSTS = ("host", "second")
+FAULTS = Faults(resend=0.02, conflict=0.01, reorder=0.1, late=0.02, garbage=0.01)
+RATE, STATIONS, HOURS = 150.0, 12, 4000
+SHIFT = 7.0  # what the second model says more than the first
+LIMIT_S = 60.0  # within which all workers follow
+Row = tuple[str, str, bool, float]  # role, version, served, value
+
+
+def until(holds: Callable[[], bool], what: str, deadline_s: float = LIMIT_S) -> float:
+    """Wait; seconds that it took."""
+    begun = time.monotonic()
+    while not holds():
+        assert time.monotonic() - begun < deadline_s, f"{what} did not happen within {deadline_s} s"
+        time.sleep(0.05)
+    return time.monotonic() - begun
+
+
+class Load(threading.Thread):
+    """Devices that send steadily until told to stop."""
+
+    def __init__(self, space: Workspace, connection: str) -> None:
+        super().__init__()
+        self.ending, self.sent = threading.Event(), 0
+        self._plan = Plan(send_sources.fleet(STATIONS, HOURS, seed=3), FAULTS, 3, space.scenario)
+        self._connection = connection
+
+    def run(self) -> None:
+        with Sender(self._connection, DEVICES) as sender:
+            self.sent = stream(self._plan, sender, pace=Pace(rate=RATE), stop=self.ending).sent
+
+
+@dataclass
+class Made:
+    """A commit with forecasts, and when it was stored, within a second.
+
+    Args:
+        at_s: Unix time.
+        commit: The commit.
+        rows: Its forecasts by device, as-of hour and revision.
+    """
+
+    at_s: float
+    commit: Commit
+    rows: dict[tuple[str, int, int], list[Row]]
+
+
+@dataclass
+class Site:
+    """Two hosts under load."""
+
+    stack: Stack
+    space: Workspace
+    versions: tuple[str, str]
+
+    def served(self) -> list[str | None]:
+        """The champion as each host tells it."""
+        return [get(f"{self.stack.host_url(name)}/api/health")["champion"] for name in HOSTS]
+
+    def status(self, name: str) -> dict[str, dict[str, Any]]:
+        """What a host tells of each function."""
+        return {each["name"]: each for each in get(f"{self.stack.host_url(name)}/admin/host/status")["functions"]}
+
+    def shared(self) -> bool:
+        """Whether both hosts have forecast."""
+        return all(self.status(name)["score_readings"]["invocations"] > 2 for name in HOSTS)
+
+    def ask(self, action: str, **params: str) -> tuple[float, float]:
+        """Ask for a step; when that was (Unix time), and seconds until both hosts serve who is champion then."""
+        asked, begun = time.time(), time.monotonic()
+        stand = get(f"{self.stack.host_url()}/api/rollout/{action}?{urllib.parse.urlencode(params)}", method="POST")
+        until(lambda: self.served() == [stand["champion"]] * 2, f"{action}: {stand}")
+        return asked, time.monotonic() - begun
+
+    def commits(self) -> Iterator[Made]:
+        for name in self.space.blobs.names("commits"):
+            commit, _ = self.space.files.decode_commit(self.space.blobs.read("commits", name) or b"")
+            info = self.space.blobs.info("commits", name)
+            assert info is not None
+            if commit.predictions is not None:
+                raw = self.space.blobs.read("predictions", commit.predictions) or b""
+                yield Made(info.modified_ms / 1000, commit, rows_of(self.space.files.read_predictions(raw)))
+
+    def books(self) -> books.Books:
+        return books.recount(self.space.blobs, self.space.files, self.space.logs, READINGS, DEVICES)
+
+
+def rows_of(found: Mapping[str, Any]) -> dict[tuple[str, int, int], list[Row]]:
+    rows: dict[tuple[str, int, int], list[Row]] = {}
+    for place, device in enumerate(found["device_id"]):
+        key = device, int(found["as_of"][place]), int(found["revision"][place])
+        said = (found[name][place] for name in ("role", "model_version", "served", "value"))
+        rows.setdefault(key, []).append(tuple(said))  # type: ignore[arg-type]
+    return rows
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with Stack(tmp_path / "stack", app_dir=PROJECT, template=TEMPLATE, settings=OFF, containers=CONTAINERS,
+               ports=ANY_PORTS, host_options=PACE) as stack:  # fmt: skip
+        space = Workspace.connect(stack.root, stack.storage, stack.host_url())
+        first = space.release().publish(package_of())
+        second = space.release().publish(sabotage.shifted(package_of(), "second", SHIFT))
+        space.release().deploy(first)
+        stack.start_host("second")
+        yield Site(stack, space, (first, second))
+
+
+def check_rows(made: list[Made], versions: tuple[str, str]) -> None:
+    """Every row says the version that its commit names, its number is that model's, and one row of each is served."""
+    first, second = versions
+    served: Counter[tuple[str, int, int]] = Counter()
+    for each in made:
+        named = {"champion": each.commit.champion, "challenger": each.commit.challenger}
+        for key, rows in each.rows.items():
+            assert {role: version for role, version, _, _ in rows}.items() <= named.items()
+            served[key] += sum(is_served for _, _, is_served, _ in rows)
+            values = {version: value for _, version, _, value in rows}
+            if len(rows) > 1:
+                assert values[second] == pytest.approx(min(values[first] + np.float32(SHIFT), 1000), abs=1e-3)
+    assert set(served.values()) == {1}
+
+
+def switched(made: list[Made], champion: str, asked_s: float, ended_s: float) -> float:
+    """Seconds from a request to the last forecast by another champion; none is by the new one before."""
+    mine = [each for each in made if each.at_s >= asked_s and each.at_s < ended_s]
+    assert any(each.commit.champion == champion for each in mine)
+    return max([each.at_s - asked_s for each in mine if each.commit.champion != champion], default=0.0)
+
+
+def test_both_hosts_follow_an_installation_and_its_rollback_under_load(site: Site) -> None:
+    first, second = site.versions
+    load = Load(site.space, site.stack.eventhub)
+    load.start()
+    try:
+        until(site.shared, "sharing the partitions")
+        until(lambda: site.served() == [first] * 2, "serving the first model")
+        installed, told = site.ask("install", version=second, id="1")
+        time.sleep(2)  # of load on the new model
+        back, told_back = site.ask("roll_back", id="2")
+        time.sleep(2)  # likewise
+    finally:
+        load.ending.set()
+        load.join()
+    until(lambda: site.books().balance, "the books' balance")
+    made = list(site.commits())
+    check_rows(made, site.versions)
+    assert {each.commit.champion for each in made if each.at_s < installed - 1} == {first}
+    took = switched(made, second, installed, back), switched(made, first, back, float("inf"))
+    print(f"{load.sent:,} messages; both hosts told the new model after {told:.1f} and {told_back:.1f} s,")
+    print(f"the last forecast of the one before came {took[0]:.1f} and {took[1]:.1f} s after the request")
+    assert max(told, told_back, *took) < LIMIT_S
+    failures = {(name, each["name"]): each["failures"] for name in HOSTS for each in site.status(name).values()}
+    assert set(failures.values()) == {0}, failures
+    entries = Ledger(site.space.scenario.name, site.space.blobs, WallClock()).entries()
+    steps = [entry.data for entry in entries if entry.kind == "rollout"]
+    assert [(step["step"], step["champion"]) for step in steps] == [("installed", second), ("rolled_back", first)]
