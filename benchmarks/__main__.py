@@ -21,6 +21,8 @@ TITLES = {
     "messages": "decoding and checking messages: ours, pydantic, json and hand checks",
     "stream": "devices' messages to forecasts on the local stack, and the bare client that only receives them",
     "state": "10,000 devices in one partition: memory, snapshot, recovery",
+    "drift": "the drift check: ours on profiles, SciPy and evidently on raw values",
+    "training_set": "rows to learn from: ours, pandas' rolling windows",
     "endpoint": "the azure-eventhub client on the local endpoint",
 }
 

@@ -7,7 +7,7 @@ evidently runs in an environment of its own. Run it with `python -m benchmarks.b
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeVar
@@ -37,7 +37,6 @@ ROWS, FEATURES = 100_000, 20
 TRAINING = Fleet(stations=12, hours=400 * 24)
 LIVE = Fleet(stations=64, hours=1563, start=START + timedelta(days=400), seed=8)
 TIMES = (10, 100)
-YEARS_HOURS = LIVE.hours * 100
 GOAL_MS = 50
 ROUNDS = 4
 KB = 1024
@@ -51,12 +50,16 @@ class Stored:
     profiles: list[bytes]
     baseline: bytes
 
+    def decoded(self) -> list[Profile]:
+        """The profiles."""
+        return [profile.decode(raw) for raw in self.profiles]
+
     def merged(self) -> Merged:
-        """The profiles, decoded and added up."""
-        return profile.merge(self.scenario, map(profile.decode, self.profiles))
+        """The profiles added up."""
+        return profile.merge(self.scenario, self.decoded())
 
     def limits(self) -> Baseline:
-        """The baseline, decoded."""
+        """The baseline."""
         return Baseline.from_arrays(decode_arrays("baseline.npz", self.baseline))
 
     def check(self, limits: Baseline, merged: Merged) -> Verdict:
@@ -116,56 +119,62 @@ def timed(work: Callable[[], T]) -> tuple[T, float]:
 def beside(stored: Stored, reference: Floats, current: Floats) -> None:
     """Print the check beside the others."""
     edges = stored.limits().edges
-    counts = [count(place(side, edges)) for side in (reference, current)]
+    before, now = (count(place(side, edges)) for side in (reference, current))
     theirs, scipy_ms = timed(lambda: by_scipy(reference, current, edges))
-    agree(by_us(*counts, edges), theirs, counts[0], edges)
-    whole, alone = milliseconds((stored.whole, lambda: measures(*counts, edges)), ROUNDS)
+    agree(by_us(before, now, edges), theirs, before, edges)
+    whole, alone = milliseconds((stored.whole, lambda: measures(before, now, edges)), ROUNDS)
     _, placing = timed(lambda: count(place(current, edges)))
-    rows = stored.whole().rows
     lines = [
-        (f"our check, window of {rows:,} rows, profiles and baseline read", whole),
+        (f"our check of a window of {stored.whole().rows:,} rows, all bytes decoded", whole),
         ("  its measures of two histograms alone", alone),
         (f"  counting {ROWS:,} rows, which the pipeline has done before", placing),
         ("SciPy: ks_2samp, wasserstein_distance, jensenshannon", scipy_ms),
     ]
     told = beside_evidently.check(reference, current)
     if told:
-        lines += [("evidently: DataDriftPreset", told.seconds * 1e3), ("evidently: its import", told.import_s * 1e3)]
-    print(f"{FEATURES} features, {ROWS:,} rows each of reference and live values for the others")
-    print(f"{'':62}{'ms':>10}{'ratio':>8}")
-    for label, spent in lines:
-        print(f"{label:62}{spent:10.1f}{spent / whole:8.1f}")
+        lines += [("evidently: DataDriftPreset", told.seconds * 1e3), ("  its import", told.import_s * 1e3)]
+    show(lines)
     print(f"evidently held {told.peak_mb:,.0f} MB" if told else "evidently could not be installed: not compared")
 
 
-def growth(stored: Stored, found: Sequence[Profile]) -> None:
+def show(lines: list[tuple[str, float]]) -> None:
+    """Print the table; the ratio is to the first row."""
+    print(f"\n{FEATURES} features; the others compare {ROWS:,} raw rows with {ROWS:,}; all agree to within a bin")
+    print(f"{'':62}{'ms':>10}{'ratio':>8}")
+    for label, spent in lines:
+        print(f"{label:62}{spent:10.1f}{spent / lines[0][1]:8.1f}")
+
+
+def cases(found: list[Profile]) -> Iterator[tuple[int, int, list[Profile]]]:
+    """Devices, hours and profiles: as folded, for a hundred times the hours, then for more devices."""
+    yield LIVE.stations, LIVE.hours, found
+    yield LIVE.stations, LIVE.hours * TIMES[-1], [longer(one) for one in found]
+    for times in TIMES:
+        yield LIVE.stations * times, LIVE.hours, [more_devices(one, times) for one in found]
+
+
+def growth(stored: Stored, found: list[Profile]) -> None:
     """Print bytes and times as readings pile up."""
-    count_of = LIVE.stations * LIVE.hours
-    cases: list[tuple[int, int, int, list[Profile]]] = [
-        (count_of, LIVE.stations, LIVE.hours, list(found)),
-        (count_of * 100, LIVE.stations, YEARS_HOURS, [longer(one) for one in found]),
-    ]
-    for n in TIMES:
-        cases.append((count_of * n, LIVE.stations * n, LIVE.hours, [more_devices(one, n) for one in found]))
-    print(f"\nfolded, then for more hours and more devices drawn; goal: {GOAL_MS} ms of computing besides reading")
-    print(
-        f"{'readings':>12}{'devices':>9}{'hours':>9}{'KB read':>9}{'read ms':>9}{'merge':>7}{'baseline':>9}{'check':>7}"
-    )
-    for readings, devices, hours, profiles in cases:
+    print(f"the first line is folded, the others drawn; goal: {GOAL_MS} ms of computing besides reading; medians")
+    print(f"{'readings':>12}{'devices':>9}{'hours':>9}{'KB read':>9}", end="")
+    print(f"{'decode ms':>11}{'merge':>8}{'baseline':>10}{'check':>8}")
+    for devices, hours, profiles in cases(found):
         own = replace(stored, profiles=[profile.encode(one) for one in profiles])
-        limits, merged, decoded = own.limits(), own.merged(), [profile.decode(raw) for raw in own.profiles]
-        took = milliseconds(
-            (
-                lambda own=own: [profile.decode(raw) for raw in own.profiles],
-                lambda decoded=decoded: profile.merge(stored.scenario, decoded),
-                own.limits,
-                lambda own=own, limits=limits, merged=merged: own.check(limits, merged),
-            ),
-            ROUNDS,
-        )
-        read = (sum(map(len, own.profiles)) + len(own.baseline)) / KB
-        print(f"{readings:12,}{devices:9,}{hours:9,}{read:9,.0f}", end="")
-        print(f"{took[0]:9.1f}{took[1]:7.1f}{took[2]:9.1f}{took[3]:7.1f}", flush=True)
+        kb = (sum(map(len, own.profiles)) + len(own.baseline)) / KB
+        print(f"{devices * hours:12,}{devices:9,}{hours:9,}{kb:9,.0f}", end="")
+        print("{:11.1f}{:8.1f}{:10.1f}{:8.1f}".format(*parts(own)), flush=True)
+
+
+def parts(stored: Stored) -> list[float]:
+    """Milliseconds of decoding the profiles, adding them up, decoding the baseline, and the check."""
+    limits, merged, decoded = stored.limits(), stored.merged(), stored.decoded()
+    works = (
+        stored.decoded,
+        lambda: profile.merge(stored.scenario, decoded),
+        stored.limits,
+        lambda: stored.check(limits, merged),
+    )
+    return milliseconds(works, ROUNDS)
 
 
 def run() -> None:

@@ -92,7 +92,7 @@ class Case:
 
 
 def longer(found: Profile) -> Profile:
-    """The same devices for years: histograms stay those of the newest days, error sums reach as far as they are kept."""
+    """The same devices for years: histograms of the newest days, error sums as far back as they are kept."""
     newest = max(found.histograms)
     rows = {(newest - back, 0, 0): next(iter(found.errors.values())) for back in range(KEPT_DAYS)}
     return replace(found, errors={**rows, **found.errors})

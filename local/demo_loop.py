@@ -259,6 +259,8 @@ def climb(days: Days, version: str) -> str:
             days.told(f"{_day(days)}: {now['step']}, share {now['share']:g}: {'; '.join(now['reasons'])}")
         if days.champion() == version:
             return version
+        if steps[-1].data["step"] == "refused":
+            raise StackError(f"{version} was taken back on its way")
     raise StackError(f"{version} is not champion after {3 * MOST_STEPS} days: {days.newest('rollout')}")
 
 

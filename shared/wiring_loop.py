@@ -166,7 +166,7 @@ def loop_of(settings: Settings, blobs: Blobs, tools: Tools, recover: Callable[[i
             clock=clock,
             retain_days=settings.retain_days,
             keep=lambda: trained_on(ledger.entries()),
-        ),  # fmt: skip
+        ),
         monitor=Monitor(
             scenario, blobs, packages, ledger, control, partial(dataset_of, lake), lambda: clock.now_ms() // HOUR_MS
         ),

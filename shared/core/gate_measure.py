@@ -99,11 +99,12 @@ def measure(scenario: Scenario, evidence: Evidence, facts: Facts) -> Numbers:
     there = ~np.isnan(floor)
     # After a change of the world no interval holds until a model has seen it: then the newest days tell what to expect.
     lately = evidence.as_of[rows] > evidence.as_of[rows].max(initial=0) - 24 * gate.coverage_days
+    coverage = _nearer(scenario.interval, _mean(covered), _mean(covered[lately]))
     return Numbers(
         gate=gate, facts=facts, flaws=_flaws(evidence, facts), axis=axis, as_of=evidence.as_of[rows], losses=losses,
         devices=tabulate(evidence.devices, device, losses, gate), bands=tabulate(names, band, losses, gate),
         intervals={"rmse" if gate.loss == "squared" else "mae": interval},
-        scores=_scores(evidence, rows), nominal=scenario.interval, coverage=_nearer(scenario.interval, _mean(covered), _mean(covered[lately])),
+        scores=_scores(evidence, rows), nominal=scenario.interval, coverage=coverage,
         floor=_ratio(gate, lost[there].sum(), loss(gate, floor - truth)[there].sum()),
         correlation=_correlation(challenger, truth, device, gate.minimum_group_rows),
     )  # fmt: skip

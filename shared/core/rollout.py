@@ -8,7 +8,7 @@ looks together, so that looking every hour does not raise the error rate.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
@@ -186,7 +186,8 @@ def guard(days: Days, rules: RolloutRules) -> Step:
 def forecast_shift(scenario: Scenario, merged: Merged, champion: str, challenger: str, since_day: int) -> float:
     """How far the challenger's forecasts lie above the champion's, in standard deviations of the champion's.
 
-    Only days on which both forecast count, from the bins of the profiles; 0 while there is no such day.
+    The means are those of the days on which both forecast, from the bins of the profiles; the standard deviation is
+    that of all days known of the champion, for a few days alone vary too little. 0 while there is no common day.
     """
     first = {day: row for (day, role, model), row in merged.forecasts.items() if (role, model) == (ROLES[0], champion)}
     second = {d: row for (d, role, model), row in merged.forecasts.items() if (role, model) == (ROLES[1], challenger)}
@@ -194,13 +195,19 @@ def forecast_shift(scenario: Scenario, merged: Merged, champion: str, challenger
     if not both:
         return 0.0
     edges = forecast_edges(scenario)
+    one, other = (_moments(edges, [rows[day] for day in both])[0] for rows in (first, second))
+    spread = _moments(edges, list(first.values()))[1]
+    return (other - one) / max(spread, float(edges[1] - edges[0]))
+
+
+def _moments(edges: Doubles, rows: Sequence[Longs]) -> tuple[float, float]:
+    """Mean and standard deviation of counted values, NaN when none was counted."""
+    counts = np.sum(rows, axis=0)[:-1]
+    if not counts.sum():
+        return math.nan, math.nan
     centre = (edges[1:] + edges[:-1]) / 2
-    one, other = (np.sum([rows[day][:-1] for day in both], axis=0) for rows in (first, second))
-    if not (one.sum() and other.sum()):
-        return math.nan
-    mean, beside = (float(counts @ centre) / float(counts.sum()) for counts in (one, other))
-    spread = math.sqrt(float(one @ (centre - mean) ** 2) / float(one.sum()))
-    return (beside - mean) / max(spread, float(edges[1] - edges[0]))
+    mean = float(counts @ centre) / float(counts.sum())
+    return mean, math.sqrt(float(counts @ (centre - mean) ** 2) / float(counts.sum()))
 
 
 def _against(found: Improvement, days: Days, health: Health, rules: RolloutRules) -> list[str]:

@@ -198,7 +198,7 @@ class RolloutRules:
     emergency_ratio: float = 1.5
     maximum_unanswered: float = 0.02
     maximum_latency_ms: float = 50.0
-    maximum_forecast_shift: float = 2.0
+    maximum_forecast_shift: float = 3.0
     approval: bool = False
 
 

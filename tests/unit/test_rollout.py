@@ -108,8 +108,8 @@ def test_a_far_worse_challenger_falls_without_waiting_for_blocks() -> None:
         (Health(unanswered=0.021), "unanswered"),
         (Health(unanswered=math.nan), "unanswered"),
         (Health(latency_ms=50.1), "50.1 ms"),
-        (Health(forecast_shift=2.01), "standard deviations"),
-        (Health(forecast_shift=-2.01), "standard deviations"),
+        (Health(forecast_shift=3.01), "standard deviations"),
+        (Health(forecast_shift=-3.01), "standard deviations"),
         (Health(forecast_shift=math.nan), "standard deviations"),
     ],
 )
@@ -120,7 +120,7 @@ def test_bad_health_takes_a_better_challenger_back(health: Health, word: str) ->
 
 
 def test_health_at_its_limits_is_good() -> None:
-    health = Health(unanswered=0.02, latency_ms=50.0, forecast_shift=2.0)
+    health = Health(unanswered=0.02, latency_ms=50.0, forecast_shift=3.0)
     assert rollout.decide(0.1, days(alternating(70.0, 40)), health, RULES).kind == "advance"
 
 
