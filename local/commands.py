@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -53,7 +55,28 @@ def up(given: argparse.Namespace) -> int:
         console.print("drop a file with `python -m local drop FILE`; stop with Ctrl-C")
         stack.wait(stop)
         console.print("stopping ...")
+        stop_jobs(stack.root)
     return 0
+
+
+def stop_jobs(root: Path, patience_s: float = 25.0) -> None:
+    """End the training jobs of a stack and wait until they are told: without its stores they could only fail later."""
+    from shared.adapters.clock import WallClock
+    from shared.adapters.job_folder import SUPERVISOR, JobFolder
+    from shared.adapters.local_jobs import LocalJobs
+
+    folder = root / "jobs"
+    found = [JobFolder(path) for path in sorted(folder.iterdir())] if folder.is_dir() else []
+    running = [job for job in found if job.is_held(SUPERVISOR)]
+    for job in running:
+        LocalJobs(folder, "", WallClock()).cancel(job.path.name)
+    deadline = time.monotonic() + patience_s
+    while any(job.is_held(SUPERVISOR) for job in running) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    for job in running:
+        if job.is_held(SUPERVISOR):
+            with contextlib.suppress(OSError, ValueError):
+                os.kill(int((job.path / SUPERVISOR).read_text("utf-8")), signal.SIGTERM)
 
 
 def func(given: argparse.Namespace) -> int:

@@ -25,7 +25,7 @@ from rich.table import Table
 from local import books as bookkeeping
 from local import demo_loop, send_sources, splitting
 from local import stack as stacks
-from local.commands import SETTINGS, await_summary, get, new_stack
+from local.commands import SETTINGS, await_summary, get, new_stack, stop_jobs
 from local.demo_loop import Days
 from local.demo_report import Outcomes, Phase, demo_report
 from local.evaluate import Evaluation, evaluate
@@ -106,6 +106,7 @@ def _run(given: argparse.Namespace) -> int:
     try:
         summary, evaluation, manifest = _loop(story, stack, given, parts, since)
     finally:
+        stop_jobs(stack.root)
         stack.stop()
     return _conclude(story, out, summary, evaluation, manifest)
 

@@ -81,6 +81,8 @@ class Days:
             raise StackError(
                 f"the data end {days - self.tail.days_left} days before the story does: give it more history"
             )
+        if not self.watch.quiet:
+            return self._send(self.tail.take(24 * days), faults, pace)
         record = self._send(self.tail.take(24 * days - 1), faults, pace)
         self._send(self.tail.take(1), None, None)  # days pass in moments here: with the last hour profiles are fresh
         self._await_profiles()

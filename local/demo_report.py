@@ -85,6 +85,8 @@ def demo_report(
     """
     unit = pretty_unit(unit)
     parts = [_numbers(summary, unit, nominal)]
+    if isinstance(summary.get("mae_by_phase"), Mapping):
+        parts.append(_closed(summary, unit))
     if phases:
         parts.append(_loop(phases))
     if outcomes.fair().any():
@@ -170,6 +172,27 @@ def _loop(phases: Sequence[Phase]) -> Html:
         took = tag("span", duration(phase.seconds), class_="took") if math.isfinite(phase.seconds) else ""
         steps.append(tag("li", tag("b", phase.name), phase.detail, took))
     return section("The loop", tag("ol", *steps, class_="steps"))
+
+
+def _closed(summary: Mapping[str, object], unit: str) -> Html:
+    """What the functions did by themselves, and what it did to the error."""
+    by_phase: Mapping[str, object] = summary["mae_by_phase"]  # type: ignore[assignment]
+    known = {name: number(by_phase, name) for name in by_phase if not math.isnan(number(by_phase, name))}
+    note = "Mean absolute error of the forecasts that users saw, by part of the story."
+    bars = bar_chart("The error, part by part", list(known), list(known.values()), unit=unit, note=note)
+
+    def named(key: str) -> Html | str:
+        value = summary.get(key)
+        return foreign(", ".join(map(str, value)) if isinstance(value, list) else value or "nothing")
+
+    done = facts([
+        ("Isolated", named("quarantined")),
+        ("Training jobs", named("jobs")),
+        ("Promoted", named("promoted_version")),
+        ("A tampered model", "was refused" if summary.get("refused") else "WAS NOT REFUSED"),
+        ("Taken back", named("rolled_back")),
+    ])  # fmt: skip
+    return section("The loop closed", tag("div", bars, done, class_="grid2"))
 
 
 def _device(outcomes: Outcomes, unit: str, nominal: float) -> Html:

@@ -35,7 +35,7 @@ TIMERS = ("compact_lake", "check_drift", "advance_rollout", "watch_jobs")  # we 
 OFF = {f"AzureWebJobs.{name}.Disabled": "true" for name in TIMERS}
 HOSTS = ("host", "second")
 FAULTS = Faults(resend=0.02, conflict=0.01, reorder=0.1, late=0.02, garbage=0.01)
-RATE, STATIONS, HOURS, MORE = 150.0, 12, 2000, 300
+RATE, STATIONS, HOURS, MORE = 100.0, 12, 2000, 200
 SHIFT = 7.0  # what the second model says more than the first
 LIMIT_S = 60.0  # within which all workers follow
 Row = tuple[str, str, bool, float]  # role, version, served, value

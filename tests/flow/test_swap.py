@@ -11,18 +11,19 @@ from typing import Any
 import pytest
 
 from shared.adapters.commit_files import ParquetFiles
-from shared.adapters.memory_blobs import MemoryBlobs
 from shared.adapters.memory_stream import MemoryStream
 from shared.app.filing import Filing
 from shared.app.latencies import Latencies
 from shared.app.partition import Partition, Tools
 from shared.app.profiles import Profiles
 from shared.app.refusals import REFUSED
-from shared.app.serving import Serving, load_package
+from shared.app.serving import Answering, Serving, load_package
 from shared.app.snapshots import Snapshots
 from shared.core.commit import Commit
 from shared.core.deployment import Deployment
 from shared.core.events import pack
+from shared.core.package import Manifest
+from shared.core.readings import Floats
 from shared.errors import ContractBroken
 from tests.flow import small
 from tests.flow.small import HOUR, MACHINE, SCENARIO, Faulty, Guess, HandClock, Row, picture, publish, readings
@@ -41,18 +42,44 @@ def load(files: Mapping[str, bytes]) -> Guess:
     return small.load(files)
 
 
-class Stores(Faulty):
-    """Blobs that note when forecasts were made: they are written before time can pass."""
+@dataclass(frozen=True)
+class Slow:
+    """A model that takes its time."""
 
-    def __init__(self, clock: HandClock) -> None:
+    model: Guess
+    clock: HandClock
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.model.manifest
+
+    def predict(self, matrix: Floats) -> Floats:
+        self.clock.s += 1.0
+        return self.model.predict(matrix)
+
+
+class Stores(Faulty):
+    """Blobs that note when it was asked who answers the forecasts that are written."""
+
+    def __init__(self) -> None:
         super().__init__()
-        self.clock = clock
+        self.asked_s = 0.0
         self.made_s: dict[str, list[float]] = defaultdict(list)
 
     def write(self, container: str, name: str, data: bytes, metadata: Mapping[str, str] | None = None) -> None:
         if container == "predictions":
-            self.made_s[name].append(self.clock.s)
+            self.made_s[name].append(self.asked_s)  # before anything can happen at the other host
         super().write(container, name, data, metadata)
+
+
+@dataclass
+class Asked(Serving):
+    """Serving that leaves the time at which it was asked."""
+
+    def current(self) -> Answering:
+        assert isinstance(self.blobs, Stores)
+        self.blobs.asked_s = self.clock.elapsed_s()
+        return super().current()
 
 
 @dataclass
@@ -71,8 +98,8 @@ class Rolling(World):
 class Host:
     """Workers of all partitions with one serving."""
 
-    def __init__(self, blobs: MemoryBlobs, hub: MemoryStream, clock: HandClock) -> None:
-        self.serving = Serving(SCENARIO, blobs, load, clock, REFRESH_S)
+    def __init__(self, blobs: Stores, hub: MemoryStream, clock: HandClock) -> None:
+        self.serving = Asked(SCENARIO, blobs, lambda files: Slow(load(files), clock), clock, REFRESH_S)
         tools = Tools(
             machine=MACHINE,
             blobs=blobs,
@@ -112,7 +139,7 @@ class Scene:
     hour: int = HOUR
 
     def __post_init__(self) -> None:
-        self.blobs, self.hub = Stores(self.clock), MemoryStream(PARTITIONS)
+        self.blobs, self.hub = Stores(), MemoryStream(PARTITIONS)
         self.rolling = Rolling(self.blobs, self.clock)
         self.rolling.rollouts().begin("v1", DAY)
         self.noted()
@@ -261,7 +288,7 @@ def check_members(scene: Scene) -> None:
 
 def undisturbed(scene: Scene) -> dict[tuple[str, int], Line]:
     """The newest forecasts of one worker that takes the whole stream and knows v1 alone."""
-    blobs = MemoryBlobs()
+    blobs = Stores()
     small.deploy(blobs, "v1")
     alone = Host(blobs, scene.hub, scene.clock)
     for number, log in enumerate(scene.hub.logs):
@@ -298,7 +325,7 @@ def test_a_model_climbs_and_falls_under_load_and_every_forecast_is_served_once_b
         lambda: None,
     ]
     for step in steps:
-        scene.turns(50)
+        scene.turns(40)
         step()
         scene.noted()
     scene.finish()
