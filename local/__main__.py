@@ -62,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     ledger.add_argument("action", nargs="?", choices=("show", "verify"), default="show")
     ledger.add_argument("--kind", action="append", help="show only entries of this kind, such as decision")
     look_arguments.add(commands)
-    demo = commands.add_parser("demo", help="the whole loop on a stack of its own: forecasts, drift, training, release, roll-back")
+    demo = commands.add_parser(
+        "demo", help="the whole loop on a stack of its own: forecasts, drift, training, release, roll-back"
+    )
     demo.add_argument("--data", type=Path, help="CSV or JSON lines of readings (default: the built-in generator)")
     demo.add_argument("--zone", help="zone of timestamps without one")
     demo.add_argument("--out", type=Path, help="folder of summary.json and report.html (default: build/demo)")

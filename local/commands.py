@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,7 @@ def rollout(given: argparse.Namespace) -> int:
 
 
 def _rollout(console: Console, space: Workspace, action: str, query: dict[str, str]) -> int:
+    query = {**query, "id": uuid.uuid4().hex}
     stand = get(f"{space.host_url}/api/rollout/{action}?{urllib.parse.urlencode(query)}", method="POST")
     if "error" in stand:
         console.print(stand["error"], markup=False)

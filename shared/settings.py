@@ -227,6 +227,8 @@ def _job_problems(found: Settings) -> list[str]:
         f"AZUREML_COMPONENT: {_shown(found.component)} is not of the form name:version": (
             _unlike(COMPONENT, found.component)
         ),
+        "MLFLOW_TRACKING_URI: holds a user or password": "@"
+        in (found.tracking or "").partition("://")[2].partition("/")[0],
         "JOB_EVENTS_URL: is not an http address": not (found.job_events or "http://").startswith(
             ("http://", "https://")
         ),

@@ -22,6 +22,7 @@ from shared.app.loop import Loop
 from shared.app.monitor import Monitor
 from shared.app.packages import Packages
 from shared.app.partition import Tools
+from shared.app.profiles import Merging
 from shared.app.retraining import Retraining
 from shared.app.rollouts import Rollouts
 from shared.app.serving import load_package
@@ -34,7 +35,7 @@ from shared.ports import Blobs, Clock, Endpoint, Jobs, Registry
 from shared.settings import Settings
 
 HOUR_MS = 3_600_000
-PASSED = ("STORAGE", "STORAGE__blobServiceUri", "MLFLOW_TRACKING_URI")
+PASSED = ("STORAGE__blobServiceUri", "MLFLOW_TRACKING_URI")  # no secrets: a job uses an identity of its own
 
 
 def clock_of(settings: Settings) -> WallClock:
@@ -51,7 +52,7 @@ def jobs_of(settings: Settings, clock: Clock) -> Jobs:
     if settings.jobs == "azureml":
         from shared.adapters.azureml_jobs import AzureMlJobs
 
-        passed = {name: os.environ[name] for name in PASSED if name in os.environ and name != "STORAGE"}
+        passed = {name: os.environ[name] for name in PASSED if name in os.environ}
         return AzureMlJobs(
             str(settings.subscription),
             str(settings.resource_group),
@@ -138,7 +139,9 @@ def loop_of(settings: Settings, blobs: Blobs, tools: Tools, recover: Callable[[i
     ledger = Ledger(scenario.name, blobs, clock)
     control, registry = ControlDocument(blobs), registry_of(settings, scenario.name)
     # a job's own hours pass on the wall, wherever decisions take their time from
-    retraining = Retraining(scenario, ledger, jobs_of(settings, WallClock()), clock)
+    retraining = Retraining(scenario, ledger, jobs_of(settings, WallClock()), clock, WallClock())
+    reach = clock.reach if isinstance(clock, WatermarkClock) else None
+    merged = Merging(tools.profiles, tools.stream.partitions, recover, reach or (lambda _: None))
     packages = Packages(blobs, load, machine.featurizer.features)
     check = partial(load_package, scenario, blobs, load)
     rollouts = Rollouts(scenario, blobs, ledger, control, packages.latency_ms, registry.mark, check)
@@ -151,14 +154,12 @@ def loop_of(settings: Settings, blobs: Blobs, tools: Tools, recover: Callable[[i
         rollouts=rollouts,
         registry=registry,
         witness=LakeTruth(scenario, lake.delta),
-        today=lambda: clock.now_ms() // (24 * HOUR_MS),
+        today=lambda: max(merged().newest_hour, 0) // 24,
     )
     return Loop(
         scenario=scenario,
-        profiles=tools.profiles,
-        partitions=tools.stream.partitions,
-        recover=recover,
-        reach=clock.reach if isinstance(clock, WatermarkClock) else lambda _: None,
+        merged=merged,
+        by_data=reach is not None,
         compaction=Compaction(
             scenario=scenario,
             blobs=blobs,

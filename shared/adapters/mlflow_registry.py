@@ -55,6 +55,10 @@ class MlflowRegistry:
             made = self._client.create_model_version(
                 self.scenario, source, run_id=run_id, tags={VERSION: version, **tags}
             )
+            first = self._find(version)  # another worker may have entered it at the same time: the first one counts
+            if first is not None and int(first.version) < int(made.version):
+                self._client.delete_model_version(self.scenario, made.version)
+                return str(first.version)
             return str(made.version)
 
     def mark(self, version: str, status: str) -> None:
@@ -72,6 +76,8 @@ class MlflowRegistry:
             self._client.set_model_version_tag(self.scenario, found.version, STATUS, status)
             if status in ALIASES:
                 self._alias(ALIASES[status], found.version)
+            elif str(found.version) == self._aliases().get("challenger"):
+                self._client.delete_registered_model_alias(self.scenario, "challenger")
 
     def versions(self) -> list[dict[str, Any]]:
         """What is registered, oldest first: number, run_id, tags, aliases.
@@ -98,7 +104,8 @@ class MlflowRegistry:
         return {name: str(number) for name, number in found.items()}
 
     def _find(self, version: str) -> Any:
-        return next((each for each in self._all() if each.tags.get(VERSION) == version), None)
+        held = [each for each in self._all() if each.tags.get(VERSION) == version]
+        return min(held, key=lambda each: int(each.version)) if held else None
 
     def _all(self) -> list[Any]:
         return list(self._client.search_model_versions(f"name='{self.scenario}'"))
@@ -125,6 +132,7 @@ class MlflowRegistry:
     def _client(self) -> Any:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read at import
         os.environ.setdefault("DO_NOT_TRACK", "true")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the next timer comes soon enough
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of its dependencies' deprecations
             from mlflow import MlflowClient

@@ -14,19 +14,20 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from shared.app.ledger import Ledger
+from shared.app.marks import ROLLOUT
 from shared.app.packages import Packages
 from shared.app.pages_gate import gate_report
 from shared.app.retraining import Retraining
-from shared.app.rollouts import ROLLOUT, Rollouts, begin_key
+from shared.app.rollouts import Rollouts, begin_key
 from shared.core import deployment, gate, gate_evidence, package
 from shared.core.gate_evidence import Evidence, Facts, Model
 from shared.core.gate_verdict import Verdict
 from shared.core.ledger import Entry, find
 from shared.core.readings import Floats
-from shared.core.retrain_history import GATE, jobs
+from shared.core.retrain_history import GATE, job_of, jobs
 from shared.core.scenario import Scenario
 from shared.core.scoring import unfitting
-from shared.errors import ContractBroken, StateConflict
+from shared.errors import ContractBroken, PipelineError, StateConflict
 from shared.ports import Blobs, JobState, Registry
 
 log = logging.getLogger(__name__)
@@ -94,11 +95,24 @@ class Completion:
 
         Returns:
             What was done, in words.
+
+        Raises:
+            PipelineError: The first problem; all that does not depend on it is done.
         """
-        done = [f"{entry.key} ended: {entry.data['status']}" for entry in self.retraining.poll()]
+        done, problems = [], []
+        try:
+            done += [f"{entry.key} ended: {entry.data['status']}" for entry in self.retraining.poll()]
+        except PipelineError as error:
+            problems.append(error)
         ended = [job for job in jobs(self.ledger.entries()) if job.ended and job.ended.data["status"] == "completed"]
-        done += [f"{job.name} judged or begun" for job in ended if self.release(job.name)]
+        for job in ended:
+            try:
+                done += [f"{job.name} judged or begun"] if self.release(job.name) else []
+            except PipelineError as error:
+                problems.append(error)
         self.rollouts.follow()
+        if problems:
+            raise problems[0]
         return done
 
     def release(self, job: str) -> bool:
@@ -110,14 +124,10 @@ class Completion:
             return False
         if judged and judged[-1].data["kind"] != "promote":
             return False
-        # A promotion that had to wait was judged against a champion that may have gone since.
+        # Evidence is about the champion of the decision; a promotion that had to wait may be about one that has gone.
         fresh = judged and judged[-1].data["champion"] == champion
         entry = judged[-1] if fresh else self._judge(job, champion)
-        if entry.data["kind"] == "promote":
-            return self._begin(str(entry.data["version"]))
-        if entry.data["version"]:
-            self.registry.mark(entry.data["version"], "refused")
-        return True
+        return self._begin(str(entry.data["version"])) if entry.data["kind"] == "promote" else True
 
     def _begin(self, version: str) -> bool:
         """Begin a rollout unless another one is under way; the next look tries again."""
@@ -131,9 +141,16 @@ class Completion:
     def _judge(self, job: str, champion: str | None) -> Entry:
         """Gate, evidence pack and registry, then the entry that says so: a crash before it repeats all of them."""
         key, told = f"{job}/{champion or 'none'}", {"job": job, "champion": champion}
+        decided = self._decided_for(job)
+        if decided != champion:
+            text = f"its evidence is about {decided or 'no champion'}, but {champion or 'none'} serves"
+            return self.ledger.append(
+                GATE, key, {**told, "kind": "not enough data", "reasons": ["champion"], "text": text, "version": None}
+            )
+        other = self._model(champion) if champion else None
         try:
             result = self._result(job)
-            verdict = self._verdict(result, champion)
+            verdict = self._verdict(result, other)
         except ContractBroken as error:
             log.exception("job %s cannot be judged", job)
             why: dict[str, object] = {"kind": "refuse", "reasons": ["evidence"], "text": str(error), "version": None}
@@ -141,6 +158,8 @@ class Completion:
         number = self.registry.register(
             result.version, result.run_id, {"job": job, "dataset": result.dataset, "gate": verdict.kind}
         )
+        if verdict.kind != "promote":
+            self.registry.mark(result.version, "refused" if verdict.kind == "refuse" else "undecided")
         pack = self._pack(job, verdict)
         data = {
             "kind": verdict.kind,
@@ -153,6 +172,11 @@ class Completion:
             "evidence": pack,
         }
         return self.ledger.append(GATE, key, {**told, **data})
+
+    def _decided_for(self, job: str) -> str | None:
+        """The champion that a job's evidence is about: the one of its decision."""
+        found = job_of(self.ledger.entries(), job)
+        return None if found is None else found.decision.data["inputs"]["signals"]["champion"]
 
     def _pack(self, job: str, verdict: Verdict) -> str:
         """Write the evidence as JSON and as a page; returns the folder."""
@@ -174,7 +198,7 @@ class Completion:
             raise ContractBroken(f"{deployment.CONTAINER}/{name}: is of job {found.job[:80]!r}, {found.version[:80]!r}")
         return found
 
-    def _verdict(self, result: Result, champion: str | None) -> Verdict:
+    def _verdict(self, result: Result, champion: Model | None) -> Verdict:
         name = f"jobs/{result.job}.npz"
         raw = self.blobs.read(deployment.CONTAINER, name)
         if raw is None:
@@ -183,7 +207,7 @@ class Completion:
         evidence = replace(found, witness=self.witness(found, result.dataset))
         return gate.judge(self.scenario, evidence, self._facts(result, champion))
 
-    def _facts(self, result: Result, champion: str | None) -> Facts:
+    def _facts(self, result: Result, champion: Model | None) -> Facts:
         """What the gate's side finds out about both packages; what cannot be found out no rule lets pass."""
         files = self.packages.files(result.version)
         damage, latency, sha256 = "", math.nan, ""
@@ -198,7 +222,7 @@ class Completion:
             damage = str(error)
         return Facts(
             challenger=Model(version=result.version, sha256=sha256, trained_until=result.trained_until),
-            champion=self._model(champion) if champion else None,
+            champion=champion,
             damage=damage,
             unknown_features=unknown,
             parity=result.parity,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,19 +13,19 @@ import msgspec
 from shared.app.completion import Completion
 from shared.app.lake import Compaction
 from shared.app.monitor import Monitor
-from shared.app.profiles import Profiles
 from shared.app.retrain_request import actor_of, retrain_request
 from shared.app.retraining import Retraining
 from shared.app.rollouts import Rollouts
-from shared.core import job_events, profile
+from shared.core import job_events
 from shared.core.profile import Merged
 from shared.core.scenario import Scenario
-from shared.core.state import State
 from shared.errors import PipelineError, TransientFailure
 from shared.ports import Endpoint
 
 log = logging.getLogger(__name__)
 HOURS = 24
+NAMED = ("promote", "roll_back", "install")
+KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +34,8 @@ class Loop:
 
     Args:
         scenario: Its rules.
-        profiles: What the partitions tell.
-        partitions: How many there are.
-        recover: A partition's state from its commits, where its profile is unusable.
-        reach: Told of the newest hour of the data.
+        merged: All partitions' profiles added up; the clock hears of the newest reading in them.
+        by_data: Whether decisions take the time from the data, so that a look at these comes first.
         compaction: Fills the lake.
         monitor: Checks for drift and quality.
         retraining: Decides and starts jobs.
@@ -48,10 +47,8 @@ class Loop:
     """
 
     scenario: Scenario
-    profiles: Profiles
-    partitions: Callable[[], int]
-    recover: Callable[[int], State]
-    reach: Callable[[int], None]
+    merged: Callable[[], Merged]
+    by_data: bool
     compaction: Compaction
     monitor: Monitor
     retraining: Retraining
@@ -61,16 +58,9 @@ class Loop:
     topics: tuple[str, ...]
     trains: bool
 
-    def merged(self) -> Merged:
-        """All partitions' profiles added up."""
-        found = profile.merge(self.scenario, self.profiles.read_all(range(self.partitions()), self.recover))
-        if found.newest_hour >= 0:
-            self.reach(found.newest_hour)
-        return found
-
     def compact(self) -> dict[str, int]:
         """Bring what was committed into the lake."""
-        self.merged()  # for the clock, which decides which days are over
+        self._tell_the_time()
         return self.compaction.run()
 
     def check(self) -> dict[str, Any]:
@@ -84,18 +74,23 @@ class Loop:
 
     def watch_jobs(self) -> list[str]:
         """Start what was decided and not started, and finish what events left undone."""
-        self.merged()
-        if self.trains:
-            self.retraining.launch()
-        done = self.completion.reconcile()
-        self._follow()
-        return done
+        self._tell_the_time()
+        try:
+            return self.completion.reconcile()  # first: a place that refuses new jobs must not hold ended ones up
+        finally:
+            self._follow()
+            if self.trains:
+                self.retraining.launch()
 
     def advance(self) -> dict[str, Any]:
         """Look at the labels that have matured and take the rollout's next step."""
         step = self.rollouts.tick(self.merged())
         self._follow()
         return {} if step is None else {"kind": step.kind, "share": step.share, "reasons": list(step.reasons)}
+
+    def _tell_the_time(self) -> None:
+        if self.by_data:
+            self.merged()
 
     def _follow(self) -> None:
         """Bring the online endpoint a step nearer to the rollout; whatever is wrong there stops nothing here."""
@@ -113,20 +108,28 @@ class Loop:
         if isinstance(found, str):
             log.warning("an event is left alone: %s", found)
             return False
-        self.merged()
+        self._tell_the_time()
         return self.completion.ended(found.job, found.state, found.job) is not None
 
     def retrain(self, params: Mapping[str, str], headers: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
         """A person asks for a training job; see `retrain_request`."""
-        merged = self.merged()
-        return retrain_request(self.retraining, lambda: self.monitor.signals(merged), params, headers)
+        if not self.trains:
+            return 409, {"error": "JOBS is none: there is no place for training jobs"}
+        try:
+            merged = self.merged()
+            return retrain_request(self.retraining, lambda: self.monitor.signals(merged), params, headers)
+        except TransientFailure as error:
+            return 503, {"error": str(error)}
+        except PipelineError as error:
+            return 409, {"error": str(error)}
 
     def rollout(self, action: str, params: Mapping[str, str], headers: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
         """A person approves, promotes, rolls back, pauses, resumes, or installs a version.
 
         Args:
             action: What, or "install" with the parameter `version`.
-            params: `version` for install; `id` names the request, so that a repeated one changes nothing.
+            params: `version` for install; `id` names the request, so that a repeated one changes nothing: promote,
+                roll_back and install need it.
             headers: With lower-case names; see `retrain_request.actor_of`.
 
         Returns:
@@ -136,8 +139,12 @@ class Loop:
             actor = actor_of(headers)
         except ValueError as error:
             return 400, {"error": str(error)}
-        day, key = self.today(), params.get("id") or f"{self.rollouts.stand()[1]}"
+        key = params.get("id", "")
+        if not KEY.fullmatch(key) and (key or action in NAMED):
+            return 400, {"error": f"id: needed for {action[:40]}, 1 to 80 letters, digits, - and _"}
         try:
+            day = max(self.merged().newest_hour, 0) // HOURS
+            key = key or f"{len(self.rollouts.ledger.entries())}"
             if action == "install":
                 stand = self.rollouts.install(params.get("version", ""), day, actor, key)
             else:
@@ -147,7 +154,3 @@ class Loop:
         except PipelineError as error:
             return 409, {"error": str(error)}
         return 200, msgspec.to_builtins(stand)
-
-    def today(self) -> int:
-        """Day since 1970 that the newest reading belongs to."""
-        return max(self.merged().newest_hour, 0) // HOURS

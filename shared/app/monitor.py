@@ -13,13 +13,14 @@ from shared.app.control import ControlDocument
 from shared.app.ledger import Ledger
 from shared.app.packages import Packages
 from shared.app.pages_drift import drift_report
-from shared.core import drift, package
+from shared.core import deployment, drift, package
 from shared.core.deployment import Deployment
 from shared.core.drift_baseline import Baseline
 from shared.core.drift_verdict import Verdict
 from shared.core.profile import Merged
 from shared.core.retrain import Signals
 from shared.core.scenario import Scenario
+from shared.core.state import CHAMPION, ERRORS, ROLES
 from shared.errors import ContractBroken
 from shared.ports import Blobs
 
@@ -42,7 +43,8 @@ class Monitor:
         packages: The models' packages, with what their training left for the check.
         ledger: Where every check is written.
         control: Holds the quarantine.
-        dataset: Version of the lake's readings and how many there are, None without a lake.
+        dataset: Version of the lake's readings and how many there are, None without a lake; they stand for labels
+            before the first champion.
         now_hour: The clock, hours since 1970.
     """
 
@@ -82,7 +84,7 @@ class Monitor:
             "outside": found.quality.outside,
         }
         self.ledger.append(CHECK, key, told)
-        return found, self._signals(key, champion, found)
+        return found, self._signals(key, champion, found, merged)
 
     def signals(self, merged: Merged) -> Signals:
         """What a decision about training rests on now, without a check being written."""
@@ -90,13 +92,12 @@ class Monitor:
         found = None
         if champion is not None:
             found = self._look(Baseline.from_arrays(self._arrays(champion)), merged, champion)
-        return self._signals(self.key(merged, champion), champion, found)
+        return self._signals(self.key(merged, champion), champion, found, merged)
 
     def key(self, merged: Merged, champion: str | None) -> str:
-        """Identity of a check: the newest hour of the data and the model; a redelivered timer has the same."""
-        if merged.newest_hour < 0:
-            return f"{NONE_YET}-{champion or NONE_YET}"
-        return f"{_EPOCH + timedelta(hours=merged.newest_hour):%Y-%m-%dT%H}-{champion or NONE_YET}"
+        """Identity of a check: the newest hour of the data, the model and the day; a redelivered timer has the same."""
+        newest = f"{_EPOCH + timedelta(hours=merged.newest_hour):%Y-%m-%dT%H}" if merged.newest_hour >= 0 else NONE_YET
+        return f"{newest}-{champion or NONE_YET}-{_EPOCH + timedelta(hours=self.now_hour()):%m%d}"
 
     def _look(self, baseline: Baseline, merged: Merged, champion: str) -> Verdict:
         suspects = {*self.control.read().quarantine, *self._lately_released()}
@@ -108,7 +109,7 @@ class Monitor:
         return {str(e.data["device"]) for e in self.ledger.entries() if e.kind == RELEASE and e.at_ms >= since_ms}
 
     def _arrays(self, version: str) -> package.Arrays:
-        raw = self.packages.files(version).get("baseline.npz")
+        raw = self.blobs.read(deployment.CONTAINER, f"{version}/baseline.npz")
         if raw is None:
             raise ContractBroken(f"models/{version}/baseline.npz is missing")
         return package.decode_arrays(f"models/{version}/baseline.npz", raw)
@@ -137,14 +138,17 @@ class Monitor:
             )
         )
 
-    def _signals(self, key: str, champion: str | None, found: Verdict | None) -> Signals:
+    def _signals(self, key: str, champion: str | None, found: Verdict | None, merged: Merged) -> Signals:
         dataset = self.dataset()
         manifest = self.packages.manifest(champion) if champion else None
+        rows = dataset[1] if dataset else 0
+        if manifest is not None:  # readings that came twice are in the lake as well, labels count once
+            rows = manifest.rows + labelled(merged, manifest.trained_until // 24)
         outside = None if found is None else found.quality.outside
         return Signals(
             check=key,
             dataset=f"lake@{dataset[0]}" if dataset else None,
-            labelled_rows=dataset[1] if dataset else 0,
+            labelled_rows=rows,
             champion=champion,
             trained_rows=manifest.rows if manifest else None,
             trained_ms=manifest.trained_until * HOUR_MS if manifest and manifest.trained_until >= 0 else None,
@@ -153,3 +157,11 @@ class Monitor:
             quality="not enough data" if outside is None else ("outside" if outside else "inside"),
             notes=(*found.reasons, *found.quality.reasons) if found else (),
         )
+
+
+def labelled(merged: Merged, day: int) -> int:
+    """Forecasts of all champions whose truth is known, made after a day (since 1970)."""
+    place = ERRORS.index("matured")
+    return sum(
+        int(row[place]) for (made, role, _), row in merged.errors.items() if role == ROLES[CHAMPION] and made > day
+    )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from shared.core import profile
-from shared.core.profile import Profile, Taken
+from shared.core.profile import Merged, Profile, Taken
 from shared.core.ring import NO_HOUR
 from shared.core.snapshot import rules_of
 from shared.core.state import State
@@ -34,6 +34,31 @@ def reach(state: State) -> Reach:
 def name_of(partition: int) -> str:
     """Name of a partition's profile."""
     return f"partition={partition:02d}.profile"
+
+
+@dataclass(frozen=True)
+class Merging:
+    """All partitions' profiles added up, whenever it is called.
+
+    Args:
+        profiles: Where they are.
+        partitions: How many partitions there are.
+        recover: A partition's state from its commits, where its profile is unusable.
+        reach: Told of the newest hour of the data.
+    """
+
+    profiles: Profiles
+    partitions: Callable[[], int]
+    recover: Callable[[int], State]
+    reach: Callable[[int], None] = lambda _: None
+
+    def __call__(self) -> Merged:
+        """The sums of now."""
+        found = self.profiles.read_all(range(self.partitions()), self.recover)
+        merged = profile.merge(self.profiles.machine.scenario, found)
+        if merged.newest_hour >= 0:
+            self.reach(merged.newest_hour)
+        return merged
 
 
 @dataclass

@@ -14,6 +14,7 @@ from shared.core.ledger import Entry, find
 from shared.core.retrain import Decision, Signals, decide
 from shared.core.retrain_history import DECISION, ENDED, HOUR_MS, LAUNCHED, Job, job_name, job_of, jobs
 from shared.core.scenario import Scenario
+from shared.errors import ConfigError
 from shared.ports import Clock, Jobs, JobSpec, JobState
 
 End = Literal["completed", "failed", "canceled"]
@@ -46,13 +47,15 @@ class Retraining:
         scenario: Its rules say when a job is worth its money.
         ledger: What was decided and done.
         jobs: Where jobs run.
-        clock: Wall time.
+        clock: The time that decisions go by.
+        wall: The time that jobs take; None: the same.
     """
 
     scenario: Scenario
     ledger: Ledger
     jobs: Jobs
     clock: Clock
+    wall: Clock | None = None
 
     def consider(
         self, signals: Signals, actor: str = ACTOR, manual: str | None = None, *, dry_run: bool = False
@@ -153,23 +156,40 @@ class Retraining:
             tags={"decision": job.decision.hash, "check": signals["check"], "actor": job.decision.actor},
         )
         self.jobs.submit(spec)
-        self.ledger.append(LAUNCHED, job.name, {"reason": spec.reason, "dataset": spec.dataset})
+        told = {"reason": spec.reason, "dataset": spec.dataset, "wall_ms": self._wall_ms()}
+        self.ledger.append(LAUNCHED, job.name, told)
         if find(self.ledger.entries(), ENDED, job.name) is not None:  # it timed out while it was submitted
             self.jobs.cancel(job.name)
 
     def _look(self, job: Job) -> tuple[End, str] | None:
         """How an open job ended, and what is known about that; None when it goes on."""
-        state, now_ms = self.jobs.status(job.name), self.clock.now_ms()
+        late = self._age_ms(job) >= round(self.scenario.retrain.timeout_h * HOUR_MS)
+        why = f"timed out after {self.scenario.retrain.timeout_h:g} h"
+        try:
+            state = self.jobs.status(job.name)
+            if late and not _end(state):
+                self.jobs.cancel(job.name)
+                state = "completed" if self.jobs.status(job.name) == "completed" else "failed"  # it may have, just then
+                return state, "" if state == "completed" else why
+        except ConfigError as error:
+            if late:  # a place that refuses for good must not hold all others up
+                return "failed", f"{why}; {error}"
+            raise
         if end := _end(state):
             return end, ""
-        if now_ms - job.decision.at_ms >= round(self.scenario.retrain.timeout_h * HOUR_MS):
-            self.jobs.cancel(job.name)
-            if _end(self.jobs.status(job.name)) == "completed":  # just then
-                return "completed", ""
-            return "failed", f"timed out after {self.scenario.retrain.timeout_h:g} h"
-        if state is None and job.launched is not None and now_ms - job.launched.at_ms >= LOST_AFTER_MS:
+        if state is None and job.launched is not None and self._age_ms(job) >= LOST_AFTER_MS:
             return "failed", "lost: unknown where it should run"
         return None
+
+    def _age_ms(self, job: Job) -> int:
+        """Time since a job was started, or since its decision while it was not."""
+        launched = job.launched
+        if launched is None or "wall_ms" not in launched.data:
+            return self.clock.now_ms() - job.decision.at_ms
+        return self._wall_ms() - int(launched.data["wall_ms"])
+
+    def _wall_ms(self) -> int:
+        return (self.wall or self.clock).now_ms()
 
 
 def _request(now_ms: int, actor: str, reason: str) -> str:

@@ -14,6 +14,7 @@ import msgspec
 
 from shared.app.control import ControlDocument
 from shared.app.ledger import ACTOR, Ledger
+from shared.app.marks import ROLLOUT, Marks
 from shared.app.refusals import CheckPackage, refusal, step_back
 from shared.core import deployment, package, rollout
 from shared.core.deployment import Deployment
@@ -25,7 +26,7 @@ from shared.core.state import PAIRS, ROLES
 from shared.errors import ContractBroken, StateConflict
 from shared.ports import Blobs
 
-ROLLOUT, APPROVAL, PAUSE, MARKED = "rollout", "approval", "pause", "registered"
+APPROVAL, PAUSE = "approval", "pause"
 HOURS = 24
 Stage = Literal["none", "shadow", "canary", "guard"]
 MeasureLatency = Callable[[str], float]
@@ -71,7 +72,7 @@ class Rollouts:
         ledger: Where every step is written.
         control: What serving reads.
         latency_ms: Measures a version's time for one forecast, NaN when it cannot.
-        mark: Tells the registry what became of a version; called until it succeeded once for each step.
+        mark: Tells the registry what became of a version.
         check: Loads a version as serving does, or raises ContractBroken.
     """
 
@@ -92,9 +93,11 @@ class Rollouts:
         return Stand(step="", stage="none", champion=now.champion), -1
 
     def follow(self) -> Deployment:
-        """Bring the control document to where the ledger stands; nothing happens when it is there."""
+        """Bring control document and registry to where the ledger stands; nothing happens when they are there."""
         stand, position = self.stand()
-        return self._apply(stand, position)
+        found = self._apply(stand, position)
+        Marks(self.ledger, self.mark).tell()
+        return found
 
     def begin(self, version: str, day: int, actor: str = ACTOR) -> Stand:
         """Put a version that passed the gate beside the champion; without a champion it becomes champion.
@@ -111,6 +114,8 @@ class Rollouts:
         def make(now: Stand, _: Sequence[Entry]) -> Stand | None:
             if now.stage in {"shadow", "canary"}:
                 raise StateConflict(f"{now.challenger} is still on its way: {version} has to wait")
+            if now.stage == "guard":
+                raise StateConflict(f"{now.challenger} still guards {now.champion}: {version} has to wait")
             if damage:
                 return msgspec.structs.replace(now, step="refused", about=version, reasons=(damage,), evidence={})
             if now.champion is None:
@@ -145,7 +150,7 @@ class Rollouts:
     def tick(self, merged: Merged) -> Step | None:
         """Look at the labels that have matured and take the step that follows; None when nothing is on its way."""
         stand, position = self.stand()
-        self._apply(stand, position)
+        self.follow()
         one, other = (refusal(self.ledger, self.check, each, position) for each in (stand.champion, stand.challenger))
         if stand.stage == "none":
             return None
@@ -170,7 +175,9 @@ class Rollouts:
             if stand.stage not in {"shadow", "canary"}:
                 raise ContractBroken(f"{action}: no challenger is on its way")
             kind = APPROVAL if action == "approve" else PAUSE
-            self.ledger.append(kind, f"{stand.challenger}/{key}", {"action": action, "about": stand.challenger}, actor)
+            self.ledger.append(
+                kind, f"{action}/{stand.challenger}/{key}", {"action": action, "about": stand.challenger}, actor
+            )
             return stand
         step = self._asked(action, actor)
         following = self._after(stand, step, day)
@@ -212,9 +219,10 @@ class Rollouts:
                 if role == ROLES[0] and model == stand.champion and day >= stand.since_day]  # fmt: skip
         rows = self.days(merged, stand)
         paired = dict(zip(rows.day.tolist(), rows.rows.tolist(), strict=True))
-        answered = [(int(row[0]), paired[day]) for day, row in held if day in paired and day > stand.since_day]
+        answered = [(int(row[0]), paired.get(day, 0)) for day, row in held if day > stand.since_day]
         asked = sum(each for each, _ in answered)
-        unanswered = 1 - sum(each for _, each in answered) / asked if asked else 0.0
+        enough = asked >= self.scenario.rollout.minimum_labels
+        unanswered = 1 - sum(each for _, each in answered) / asked if enough else 0.0
         shift = rollout.forecast_shift(self.scenario, merged, stand.champion or "", stand.challenger or "",
                                        stand.since_day)  # fmt: skip
         return Health(unanswered=unanswered, latency_ms=self.latency_ms(stand.challenger or ""), forecast_shift=shift)
@@ -262,13 +270,19 @@ class Rollouts:
 
         if find(self.ledger.entries(), ROLLOUT, key) is None:
             self.ledger.decide(ROLLOUT, entry, actor)
-        stand, position = self.stand()
-        self._apply(stand, position)
-        return stand
+        self.follow()
+        return self.stand()[0]
 
     def _apply(self, stand: Stand, position: int) -> Deployment:
+        newest = max((entry.position for entry in self.ledger.entries()), default=-1)
+
         def follow(now: Deployment) -> Deployment:
-            if now.position >= position:
+            if now.position > newest:
+                raise ContractBroken(
+                    f"the ledger ends with entry {newest}, but the control document follows entry {now.position}: "
+                    "entries are lost"
+                )
+            if now.position > position or position < 0:
                 return now
             return msgspec.structs.replace(
                 now,
@@ -279,12 +293,7 @@ class Rollouts:
                 position=position,
             )
 
-        found = self.control.change(follow)
-        if stand.about and find(self.ledger.entries(), MARKED, f"{ROLLOUT}/{position}") is None:
-            self.mark(stand.about, stand.step)
-            told = {"about": stand.about, "as": stand.step}
-            self.ledger.append(MARKED, f"{ROLLOUT}/{position}", told)
-        return found
+        return self.control.change(follow)
 
     def _begun(self, version: str) -> bool:
         return find(self.ledger.entries(), ROLLOUT, begin_key(version)) is not None

@@ -299,20 +299,44 @@ def test_a_job_that_ended_silently_is_found() -> None:
     assert world.completion().reconcile() == []
 
 
-def test_a_promotion_waits_while_another_challenger_climbs_and_is_then_judged_anew() -> None:
+def test_a_promotion_waits_while_another_challenger_climbs_and_begins_when_that_fell() -> None:
     world = World2(0.8)
     world.package("v3", "c", 0)
     world.completion().rollouts.begin("v3", DAY)
     world.completion().ended(world.job, "completed", "r1")
     assert world.served == ("v1", "v3")
-    world.completion().rollouts.request("promote", DAY, "ann", "r")
-    assert world.served == ("v3", "v1")
+    world.completion().rollouts.request("roll_back", DAY, "ann", "r")
     world.completion().reconcile()
-    assert [(each["champion"], each["kind"]) for each in world.entries("gate")] == [
-        ("v1", "promote"),
-        ("v3", "promote"),
-    ]
-    assert world.served == ("v3", "v2")
+    assert [(each["champion"], each["kind"]) for each in world.entries("gate")] == [("v1", "promote")]
+    assert world.served == ("v1", "v2")
+
+
+def test_evidence_about_a_champion_that_has_gone_is_not_enough() -> None:
+    world = World2(0.8)
+    world.package("v3", "c", 0)
+    world.completion().rollouts.install("v3", DAY, "ann", "r")
+    world.completion().ended(world.job, "completed", "r1")
+    (gate,) = world.entries("gate")
+    assert (gate["kind"], gate["champion"]) == ("not enough data", "v3")
+    assert "about v1, but v3 serves" in str(gate["text"])
+    assert world.served == ("v3", "v1")
+
+
+def test_one_job_that_cannot_be_judged_does_not_hold_the_others_up() -> None:
+    world = World2(0.8)
+    world.jobs.states[world.job] = "completed"
+    broken = world.completion()
+
+    def away(version: str, run_id: str, tags: Mapping[str, str]) -> str:
+        raise TransientFailure(f"the registry does not take {version} of {run_id} with {len(tags)} tags")
+
+    object.__setattr__(broken, "registry", type("Away", (), {"register": staticmethod(away)})())
+    world.blobs.write("models", "deployment.json", b'{"champion": null}')
+    with pytest.raises(TransientFailure, match="the registry does not take v2"):
+        broken.reconcile()
+    assert ControlDocument(world.blobs).read().champion == "v1"  # the ledger was followed all the same
+    world.completion().reconcile()
+    assert world.served == ("v1", "v2")
 
 
 def test_a_model_that_became_champion_is_not_judged_against_itself() -> None:

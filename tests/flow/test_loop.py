@@ -15,7 +15,7 @@ from shared.adapters.delta_lake import DeltaLake
 from shared.app.lake import Compaction
 from shared.app.loop import Loop
 from shared.app.monitor import Monitor
-from shared.app.profiles import Profiles
+from shared.app.profiles import Merging, Profiles
 from shared.core.features import Featurizer
 from shared.core.job_events import CHANGED, COMPLETED
 from shared.core.state import State
@@ -52,6 +52,10 @@ class Looped:
             state.columns.ring.head[0] = self.hour
         return state
 
+    def merging(self) -> Merging:
+        profiles = Profiles(MACHINE, self.world.blobs, self.world.clock, lambda work: work())
+        return Merging(profiles, lambda: 1, self.state, self.reached.append)
+
     def loop(self, *, trains: bool = True) -> Loop:
         world, completion = self.world, self.world.completion()
         lake = DeltaLake(SCENARIO, str(self.folder))
@@ -60,8 +64,7 @@ class Looped:
             lambda: (3, 1000), lambda: 0,
         )  # fmt: skip
         return Loop(
-            scenario=SCENARIO, profiles=Profiles(MACHINE, world.blobs, world.clock, lambda work: work()),
-            partitions=lambda: 1, recover=self.state, reach=self.reached.append,
+            scenario=SCENARIO, merged=self.merging(), by_data=True,
             compaction=Compaction(scenario=SCENARIO, blobs=world.blobs, lake=lake, clock=world.clock),
             monitor=monitor, retraining=completion.retraining, completion=completion, rollouts=completion.rollouts,
             endpoint=self, topics=(TOPIC,), trains=trains,
@@ -107,7 +110,7 @@ def test_a_failed_job_is_noted(looped: Looped) -> None:
 
 
 def request(looped: Looped, action: str, **params: str) -> tuple[int, dict[str, Any]]:
-    return looped.loop().rollout(action, params, {"x-actor": "ann"})
+    return looped.loop().rollout(action, {"id": "r", **params}, {"x-actor": "ann"})
 
 
 def test_a_person_steps_in_over_http(looped: Looped) -> None:
@@ -117,7 +120,22 @@ def test_a_person_steps_in_over_http(looped: Looped) -> None:
     assert request(looped, "promote", id="1") == (status, body)  # the same request again
     status, body = request(looped, "roll_back", id="2")
     assert (status, body["champion"], body["step"]) == (200, "v1", "rolled_back")
-    assert looped.world.completion().ledger.entries()[-2].actor == "ann"
+    steps = [entry for entry in looped.world.completion().ledger.entries() if entry.kind == "rollout"]
+    assert [entry.actor for entry in steps[-2:]] == ["ann", "ann"]
+
+
+@pytest.mark.parametrize(("action", "key"), [("promote", ""), ("roll_back", ""), ("install", ""), ("pause", "a b")])
+def test_a_step_needs_a_name_of_its_own(looped: Looped, action: str, key: str) -> None:
+    status, body = looped.loop().rollout(action, {"id": key}, {})
+    assert (status, body["error"][:3]) == (400, "id:")
+
+
+def test_pausing_and_resuming_need_no_name(looped: Looped) -> None:
+    ended(looped)
+    assert looped.loop().rollout("pause", {}, {})[0] == 200
+    assert looped.loop().rollout("resume", {}, {})[0] == 200
+    kinds = [e.data["action"] for e in looped.world.completion().ledger.entries() if e.kind == "pause"]
+    assert kinds == ["pause", "resume"]
 
 
 def test_installing_names_the_version(looped: Looped) -> None:
@@ -206,6 +224,8 @@ def test_a_manual_training_is_asked_for_with_a_reason(looped: Looped) -> None:
     status, body = looped.loop().retrain({"reason": ""}, {})
     assert status == 400
     assert "reason" in body["error"]
+    status, body = looped.loop(trains=False).retrain({"reason": "new stations"}, {})
+    assert (status, "no place" in body["error"]) == (409, True)
 
 
 def test_nothing_committed_gives_an_empty_lake(looped: Looped) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import msgspec
+import numpy as np
 import pytest
 
 from shared.adapters.memory_blobs import MemoryBlobs
@@ -17,6 +18,7 @@ from shared.core.deployment import Deployment
 from shared.core.features import Feature
 from shared.core.package import Damped, Interval, Manifest, encode_arrays, encode_manifest
 from shared.core.profile import Merged
+from shared.core.state import ERRORS
 from shared.errors import ContractBroken
 from tests.flow.small import HandClock
 from tests.unit.drift_baseline import NOW, SCENARIO, baseline, spoilt, table
@@ -84,12 +86,12 @@ def test_an_ordinary_check_leaves_a_report_an_entry_and_signals(watched: Watched
     assert found is not None
     assert found.kind == "none"
     key = watched.monitor().key(ordinary(), "v1")
-    assert key == "2024-10-04T00-v1"
+    assert key == "2024-10-04T00-v1-1004"
     assert watched.kinds() == [("check", key)]
     told = msgspec.json.decode(watched.blobs.read("reports", f"drift/{key}/verdict.json") or b"")
     assert told["kind"] == "none"
     assert b"<svg" in (watched.blobs.read("reports", f"drift/{key}/report.html") or b"")
-    assert (signals.dataset, signals.labelled_rows, signals.champion) == ("lake@7", 20_500, "v1")
+    assert (signals.dataset, signals.labelled_rows, signals.champion) == ("lake@7", 18_000, "v1")
     assert (signals.drift, signals.quality) == ("none", "not enough data")
     assert (signals.trained_rows, signals.trained_ms) == (18_000, (NOW - 500) * HOUR_MS)
 
@@ -98,6 +100,24 @@ def test_a_redelivered_timer_writes_nothing_twice(watched: Watched) -> None:
     for _ in range(3):
         watched.monitor().check(ordinary(run=400))
     assert [kind for kind, _ in watched.kinds()] == ["quarantine", "check"]
+
+
+def test_a_later_day_is_another_check_also_when_no_reading_came(watched: Watched) -> None:
+    watched.monitor().check(ordinary())
+    watched.clock.ms += 30 * HOUR_MS
+    found, _ = watched.monitor().check(ordinary())
+    assert found is not None
+    assert found.kind == "pipeline"
+    assert [kind for kind, _ in watched.kinds()] == ["check", "check"]
+
+
+def test_labels_are_forecasts_whose_truth_is_known_after_the_training(watched: Watched) -> None:
+    row = np.zeros(len(ERRORS), np.int64)
+    row[0] = 50
+    trained = (NOW - 500) // 24
+    keys = [(trained, "champion", "v0"), (trained + 1, "champion", "v1"), (trained + 2, "challenger", "v2")]
+    found = replace(ordinary(), errors=dict.fromkeys(keys, row))
+    assert watched.monitor().signals(found).labelled_rows == 18_000 + 50
 
 
 def test_a_stuck_device_is_isolated_and_let_out_once_healthy(watched: Watched) -> None:

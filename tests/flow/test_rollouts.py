@@ -8,14 +8,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 import pytest
 
 from shared.adapters.memory_blobs import MemoryBlobs
 from shared.app.control import ControlDocument
 from shared.app.ledger import Ledger
+from shared.app.marks import MARKED, ROLLOUT
 from shared.app.refusals import REFUSED
-from shared.app.rollouts import MARKED, ROLLOUT, Rollouts
+from shared.app.rollouts import Rollouts
 from shared.core import deployment
 from shared.core.deployment import Deployment
 from shared.core.device_table import DeviceTable
@@ -138,7 +140,7 @@ def test_a_better_challenger_climbs_from_shadow_to_champion(world: World) -> Non
     world.tick_for(12, 1.3)
     assert (world.document.champion, str(world.document.challenger)) == ("v2", "None")
     assert world.steps == ["installed", "shadow", "canary", "canary", "champion", "guarded"]
-    assert world.marks[1:] == [("v2", step) for step in world.steps[1:]]
+    assert [mark for mark in world.marks[1:] if mark[0] == "v2"] == [("v2", step) for step in world.steps[1:]]
 
 
 def test_a_worse_challenger_is_refused_and_the_champion_stays(world: World) -> None:
@@ -155,7 +157,7 @@ def test_a_sabotaged_champion_is_taken_back(world: World) -> None:
     assert "roll_back" in kinds
     assert (world.document.champion, world.document.challenger) == ("v1", None)
     assert world.steps == ["installed", "installed", "rolled_back"]
-    assert world.marks[-1] == ("v3", "rolled_back")
+    assert world.marks[-2:] == [("v3", "rolled_back"), ("v1", "champion")]
 
 
 def test_pairs_of_an_earlier_rollout_do_not_count(world: World) -> None:
@@ -328,7 +330,7 @@ def test_a_damaged_version_does_not_begin_and_its_refusal_is_told_once(world: Wo
         world.rollouts().begin("v2", DAY)
     assert (world.document.champion, world.document.challenger) == ("v1", None)
     assert (world.steps, world.refused) == (["installed", "refused"], ["v2"])
-    assert world.marks[-1] == ("v2", "refused")
+    assert world.marks[-2:] == [("v2", "refused"), ("v1", "champion")]
     world.rollouts().begin("v3", DAY)
     assert world.document.challenger == "v3"
 
@@ -406,7 +408,7 @@ def test_a_new_champion_whose_package_gets_damaged_makes_room_for_the_one_before
         world.rollouts().tick(world.merged)
     assert (world.document.champion, world.document.challenger) == ("v1", None)
     assert (world.steps, world.refused) == (["installed", "installed", "rolled_back"], ["v3"])
-    assert world.marks[-1] == ("v3", "rolled_back")
+    assert world.marks[-2:] == [("v3", "rolled_back"), ("v1", "champion")]
 
 
 def test_a_guard_that_could_not_come_back_ends(world: World) -> None:
@@ -440,3 +442,50 @@ def test_a_damaged_champion_does_not_keep_a_good_challenger_down(world: World) -
     assert world.tick_for(14, 0.7).count("promote") == 2
     assert world.steps[1:] == ["shadow", "canary", "canary", "champion", "guarded"]
     assert world.refused == ["v1"] * 4  # once where each of these steps began
+
+
+def test_a_registry_that_is_away_stops_no_rollback(world: World) -> None:
+    world.rollouts().install("v3", DAY, "ann", "request-1")
+
+    def away(version: str, step: str) -> None:
+        raise TransientFailure(f"{version}, {step}: the registry does not answer")
+
+    for _ in range(3):
+        world.live(1, 0.4)
+        dataclasses.replace(world.rollouts(), mark=away).tick(world.merged)
+    assert world.document.champion == "v1"
+    told = len(world.marks)
+    world.rollouts().follow()
+    assert world.marks[told:] == [("v3", "rolled_back"), ("v1", "champion")]
+    world.rollouts().follow()
+    assert len(world.marks) == told + 2
+
+
+def test_a_ledger_that_lost_its_end_is_not_followed(world: World) -> None:
+    world.rollouts().begin("v2", DAY)
+    newest = max(world.blobs.names("ledger"))
+    lines = (world.blobs.read("ledger", newest) or b"").splitlines(keepends=True)
+    world.blobs.write("ledger", newest, b"".join(lines[:-2]))
+    with pytest.raises(ContractBroken, match="entries are lost"):
+        world.rollouts().follow()
+
+
+def test_a_document_edited_by_hand_is_brought_back(world: World) -> None:
+    ControlDocument(world.blobs).change(lambda now: msgspec.structs.replace(now, champion="v3", quarantine=["d"]))
+    world.rollouts().follow()
+    assert (world.document.champion, world.document.quarantine) == ("v1", ["d"])
+
+
+def test_a_challenger_that_answers_nothing_falls(world: World) -> None:
+    world.rollouts().begin("v2", DAY)
+    world.live(3, 0.7)
+    world.pairs.clear()
+    step = world.rollouts().tick(world.merged)
+    assert step is not None
+    assert (step.kind, "100.0% unanswered" in step.reasons[0]) == ("roll_back", True)
+
+
+def test_a_guard_is_not_replaced_by_a_challenger(world: World) -> None:
+    world.rollouts().install("v3", DAY, "ann", "request-1")
+    with pytest.raises(StateConflict, match="v1 still guards v3: v2 has to wait"):
+        world.rollouts().begin("v2", DAY)

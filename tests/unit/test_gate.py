@@ -355,7 +355,8 @@ def test_coverage_may_be_off_by_the_tolerance_to_either_side(apart: float) -> No
     [
         ("minimum_improvement", 0.0, 0.5), ("confidence", 0.5, 0.999), ("minimum_rows", 1, 10**9),
         ("minimum_days", 1, 3650), ("minimum_blocks", 2, 1000), ("worst_group_ratio", 1.0, 10.0),
-        ("minimum_group_rows", 1, 10**9), ("coverage_tolerance", 0.0, 0.5), ("coverage_days", 1, 3650), ("maximum_parity", 0.0, 1e6),
+        ("minimum_group_rows", 1, 10**9), ("coverage_tolerance", 0.0, 0.5), ("coverage_days", 1, 3650),
+        ("maximum_parity", 0.0, 1e6),
         ("maximum_mb", 0.0, 10_000.0), ("maximum_latency_ms", 0.0, 60_000.0), ("suspicious_ratio", 0.0, 1.0),
         ("suspicious_correlation", 0.0, 1.0), ("resamples", 200, 20_000), ("seed", 0, 2**63 - 1),
     ],
