@@ -171,9 +171,11 @@ def _loop(
         detail.append(f"{second['rows_in'] / score_seconds:,.0f} rows/s from the drop to the summary")
     streamed = _stream(story, days)
     told = _closed(story, days, made)
+    drifted = dict(days.spans)["drift, old model"]
     with story.phase("recount") as detail:
         blobs = ReadOnce(space.blobs)
-        evaluation = evaluate(blobs, space.files, manifest.damped, since)
+        evaluation = evaluate(blobs, space.files, manifest.damped, since, drifted)
+        everything = evaluate(blobs, space.files, manifest.damped, since)
         books = bookkeeping.recount(blobs, space.files, space.logs, READINGS, DEVICES)
         entries = Ledger(space.scenario.name, space.blobs, WallClock()).verify()
         detail.extend(f"does not balance: {problem}" for problem in books.problems)
@@ -191,7 +193,8 @@ def _loop(
         "score_rows_per_second": round(second["forecasts"] / score_seconds, 1),
         **streamed,
         **told,
-        "mae_by_phase": by_phase(days.spans, evaluation.outcomes, space.scenario.horizon),
+        "mae_by_phase": by_phase(days.spans, everything.outcomes, space.scenario.horizon),
+        "until": datetime.fromtimestamp(drifted * 3600, timezone.utc).isoformat(),
         "events_sent": days.sent,
         **bookkeeping.as_json(books),
         "faults_found": _faults_found(days.expected, books),
@@ -321,7 +324,8 @@ def _happened(summary: dict[str, Any]) -> bool:
 
 def _show(console: Console, summary: dict[str, Any], scenario: Scenario) -> None:
     unit, gain = scenario.target_channel.unit, summary["gain_over_damped"]
-    console.rule(f"[bold]{scenario.title}: {summary['rows']:,} forecasts and what came, from the blobs", align="left")
+    title = f"{scenario.title}: {summary['rows']:,} forecasts until the drift began, and what came, from the blobs"
+    console.rule(f"[bold]{title}", align="left")
     table = Table("", f"RMSE {unit}", f"MAE {unit}", box=None)
     for name, key in (("model", ""), ("damped persistence", "_damped"), ("persistence", "_persistence")):
         table.add_row(name, f"{summary['rmse' + key]:.2f}", f"{summary['mae' + key]:.2f}")

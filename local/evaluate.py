@@ -53,7 +53,9 @@ class Evaluation:
         return out
 
 
-def evaluate(blobs: BlobReader, files: ParquetFiles, floor: Damped, since_hour: int) -> Evaluation:
+def evaluate(
+    blobs: BlobReader, files: ParquetFiles, floor: Damped, since_hour: int, until_hour: int = 2**40
+) -> Evaluation:
     """Compare forecasts with readings.
 
     Args:
@@ -61,12 +63,13 @@ def evaluate(blobs: BlobReader, files: ParquetFiles, floor: Damped, since_hour: 
         files: Reads them.
         floor: Coefficients of damped persistence, from the model's manifest.
         since_hour: First as-of hour to be judged.
+        until_hour: As-of hours from this one on are not.
     """
     scenario = files.scenario
     parts, served = _gather(blobs, files)
     history = hourly(scenario, _in_time_order(parts))
     devices = sorted(history)
-    rows = sorted((devices.index(d), a) for d, a in served if a >= since_hour)
+    rows = sorted((devices.index(d), a) for d, a in served if since_hour <= a < until_hour)
     place = np.array([device for device, _ in rows], np.int64)
     as_of = np.array([hour for _, hour in rows], np.int64)
     forecast = np.array([served[devices[d], a][1:] for d, a in rows], np.float32).reshape(-1, 3)
