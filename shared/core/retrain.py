@@ -120,7 +120,7 @@ def _asked(manual: str | None) -> Iterator[_Wish]:
 
 
 def _first(case: _Case) -> Iterator[_Wish]:
-    have, need = case.signals.labelled_rows, case.rules.minimum_new_rows
+    have, need = case.signals.labelled_rows, case.rules.minimum_first_rows
     text = f"no model is deployed; {have:,} labelled rows, {need:,} are needed"
     yield _Wish("bootstrap", have >= need, text if have >= need else f"not enough data: {text}")
 

@@ -145,7 +145,8 @@ class RetrainRules:
         maximum_runs_per_month: Most jobs in a calendar month (UTC).
         maximum_cost_per_month: Most money for jobs in a calendar month, in the unit of `cost_per_run`.
         cost_per_run: What a job costs.
-        minimum_new_rows: Labelled rows since the last training that are worth another, and that the first one needs.
+        minimum_first_rows: Labelled rows that the first training needs.
+        minimum_new_rows: Labelled rows since the last training that are worth another.
         schedule_days: Days after the last training at which another is due anyway.
         backoff_h: Hours to wait after a challenger that lost; further losses in a row multiply them.
         backoff_factor: By how much.
@@ -158,6 +159,7 @@ class RetrainRules:
     maximum_runs_per_month: int = 10
     maximum_cost_per_month: float = 20.0
     cost_per_run: float = 2.0
+    minimum_first_rows: int = 5000
     minimum_new_rows: int = 5000
     schedule_days: int = 30
     backoff_h: float = 48.0
@@ -325,6 +327,7 @@ def _retrain_bounds(rules: RetrainRules) -> dict[str, tuple[float, float, float]
         "retrain.maximum_runs_per_month": (rules.maximum_runs_per_month, 0, 1000),
         "retrain.maximum_cost_per_month": (rules.maximum_cost_per_month, 0, 1e9),
         "retrain.cost_per_run": (rules.cost_per_run, 0, 1e9),
+        "retrain.minimum_first_rows": (rules.minimum_first_rows, 1, 1_000_000_000),
         "retrain.minimum_new_rows": (rules.minimum_new_rows, 1, 1_000_000_000),
         "retrain.schedule_days": (rules.schedule_days, 1, 3650),
         "retrain.backoff_h": (rules.backoff_h, 0, 8760),

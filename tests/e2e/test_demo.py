@@ -65,7 +65,7 @@ def descendants(pid: int) -> list[int]:
 
 def test_a_demo_that_is_ended_while_it_trains_leaves_nothing_behind(tmp_path: Path) -> None:
     data = tmp_path / "small's data.csv.gz"
-    Fleet(seed=7, stations=3, hours=(250 + 214) * 24).write_csv(data)
+    Fleet(seed=7, stations=4, hours=(250 + 214) * 24).write_csv(data)
     demo = Demo(tmp_path, data)
     try:
         demo.until(lambda: "job air_quality-" in demo.said() or demo.ended(), 120)

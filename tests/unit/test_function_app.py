@@ -143,7 +143,7 @@ def call(app: ModuleType, name: str, *arguments: object) -> Any:
 
 
 def request(**params: str) -> func.HttpRequest:
-    return func.HttpRequest(method="GET", url="/", params=params, body=b"")
+    return func.HttpRequest(method="GET", url="/", params=params, route_params=params, headers={}, body=b"")
 
 
 @pytest.mark.parametrize(
@@ -153,6 +153,13 @@ def request(**params: str) -> func.HttpRequest:
         ("route_events", lambda: converted([b"{}"])),
         ("score_readings", lambda: converted([b""])),
         ("sweep_files", lambda: None),
+        ("compact_lake", lambda: None),
+        ("check_drift", lambda: None),
+        ("advance_rollout", lambda: None),
+        ("watch_jobs", lambda: None),
+        ("job_events", lambda: SimpleNamespace(event_type="t", topic="t", get_json=dict)),
+        ("retrain", request),
+        ("rollout", lambda: request(action="promote")),
         ("replay", request),
     ],
 )

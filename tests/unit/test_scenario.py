@@ -153,6 +153,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("retrain", {"maximum_runs_per_month": 1001}, "retrain.maximum_runs_per_month: 1001 is outside 0 to 1000"),
     ("retrain", {"maximum_cost_per_month": -0.1}, "retrain.maximum_cost_per_month: -0.1 is outside 0 to 1000000000.0"),
     ("retrain", {"cost_per_run": -1}, "retrain.cost_per_run: -1.0 is outside 0 to 1000000000.0"),
+    ("retrain", {"minimum_first_rows": 0}, "retrain.minimum_first_rows: 0 is outside 1 to 1000000000"),
     ("retrain", {"minimum_new_rows": 0}, "retrain.minimum_new_rows: 0 is outside 1 to 1000000000"),
     ("retrain", {"schedule_days": 0}, "retrain.schedule_days: 0 is outside 1 to 3650"),
     ("retrain", {"backoff_h": 8761}, "retrain.backoff_h: 8761.0 is outside 0 to 8760"),
