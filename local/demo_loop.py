@@ -35,7 +35,7 @@ from shared.core.ledger import Entry
 from shared.core.retrain_history import job_name
 from shared.ports import JobSpec, JobState
 
-JOB_S, FIRE_S, PROFILES_S = 300.0, 300.0, 3.0
+JOB_S, FIRE_S, PROFILES_S, SETTLE_S = 300.0, 300.0, 3.0, 1.0
 CHECK = ("compact_lake", "check_drift")
 LADDER = ("advance_rollout",)
 CALM_POLLUTION, HUMIDITY = 60.0, 15.0
@@ -84,6 +84,7 @@ class Days:
         if not self.watch.quiet:
             return self._send(self.tail.take(24 * days), faults, pace)
         record = self._send(self.tail.take(24 * days - 1), faults, pace)
+        time.sleep(SETTLE_S)
         self._send(self.tail.take(1), None, None)  # days pass in moments here: with the last hour profiles are fresh
         self._await_profiles()
         return record

@@ -20,7 +20,7 @@ from shared.ports import Blobs, Clock
 log = logging.getLogger(__name__)
 CONTAINER = "profiles"
 INTERVAL_S = 10.0
-PART = 20  # profiles take at most so small a part of a worker's time
+PART = 10  # profiles take at most such a part of a worker's time: a tenth
 Reach = tuple[int, int]
 NOTHING: Reach = (-1, NO_HOUR)
 
