@@ -11,7 +11,8 @@ from training.evaluate import Judged
 
 MINIMUM_WINDOWS = 12
 MINIMUM_ROWS = 48
-MARGIN = 1.1
+MARGIN = 1.2
+PART = 0.1  # of the accepted rate of false alarms: here each one costs a training
 
 
 def of(scenario: Scenario, judged: Judged) -> Doubles:
@@ -38,7 +39,7 @@ def of(scenario: Scenario, judged: Judged) -> Doubles:
         paired = rows & np.isfinite(floor)
         if paired.any() and floor[paired].sum() > 0:
             ratio.append(float(error[paired].sum() / floor[paired].sum()))
-    rate = scenario.drift.false_alarm_rate / 2
+    rate = scenario.drift.false_alarm_rate * PART
     for place, (values, sign) in enumerate(((ratio, 1), (mae, 1), (coverage, -1))):
         if len(values) >= MINIMUM_WINDOWS:
             limits[place] = _limit(sign * np.array(values), rate) * sign
