@@ -38,7 +38,7 @@ from shared.ports import JobSpec, JobState
 JOB_S, FIRE_S, PROFILES_S, SETTLE_S = 300.0, 300.0, 3.0, 1.0
 CHECK = ("compact_lake", "check_drift")
 LADDER = ("advance_rollout",)
-CALM_POLLUTION, HUMIDITY = 60.0, 15.0
+POLLUTION, HUMIDITY = 1.5, 15.0  # times the usual level; per cent
 SHIFT = 60.0
 MOST_WEEKS, MOST_STEPS = 8, 30
 
@@ -227,7 +227,7 @@ def drift(days: Days) -> dict[str, Any]:
     by_name = {channel.name: channel for channel in days.space.scenario.channels}
     target, wind, humidity = (channels.index(name) for name in ("pm25", "wind_spd", "rel_humidity"))
     days.tail.changes += [
-        Pollution(target, wind, hour, CALM_POLLUTION, by_name["pm25"].maximum),
+        Pollution(target, wind, hour, POLLUTION * days.tail.mean(target), by_name["pm25"].maximum),
         Recalibrated(humidity, hour, HUMIDITY, by_name["rel_humidity"].maximum),
     ]
     jobs: list[str] = []

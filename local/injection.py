@@ -120,6 +120,12 @@ class Tail:
         """Whole days that are still to come."""
         return (self.rows[-1].minute // HOUR + 1 - self.hour) // 24
 
+    def mean(self, channel: int) -> float:
+        """Mean of a channel in all that was handed out so far."""
+        values = [row.values[channel] for row in self.rows[: self.at]]
+        known = [value for value in values if not math.isnan(value)]
+        return sum(known) / max(len(known), 1)
+
     def take(self, hours: int) -> Source:
         """The next hours as a source to be streamed."""
         self.hour += hours
