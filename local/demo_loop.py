@@ -38,9 +38,9 @@ from shared.ports import JobSpec, JobState
 JOB_S, FIRE_S, PROFILES_S, SETTLE_S = 300.0, 300.0, 3.0, 1.0
 CHECK = ("compact_lake", "check_drift")
 LADDER = ("advance_rollout",)
-POLLUTION, HUMIDITY = 1.5, 15.0  # times the usual level; per cent
+POLLUTION, HUMIDITY = 2.5, 15.0  # times the usual level; per cent
 SHIFT = 60.0
-MOST_WEEKS, MOST_STEPS = 8, 30
+MOST_WEEKS, MOST_STEPS = 8, 40
 
 
 @dataclass
