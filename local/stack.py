@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from local.stack_guard import Guard, identity
-from local.stack_process import Process, StackError, free_port
+from local.stack_process import Process, StackError, chosen_port, free_port
 
 PROJECT = Path(__file__).resolve().parents[1]
 AZURITE = PROJECT / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
@@ -224,7 +224,7 @@ class Stack:
         )
 
     def _host(self, name: str, options: Sequence[str]) -> Process:
-        port = free_port(self._ports.host)
+        port = chosen_port(self._ports.host)  # jobs are told where the host is
         values = self._values() | self._job_values(self.processes["host"].port if "host" in self.processes else port)
         settings = self.root / "host.settings.json"
         settings.write_text(json.dumps({"IsEncrypted": False, "Values": values}, indent=2), "utf-8")

@@ -135,6 +135,15 @@ class Process:
         self._child = None
 
 
+def chosen_port(preferred: int) -> int:
+    """The preferred port when nobody listens there, else another one that is free, for who must know it beforehand."""
+    if port := free_port(preferred):
+        return port
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def free_port(preferred: int) -> int:
     """The preferred port when nobody listens there, else 0, which lets the system choose."""
     with socket.socket() as probe:

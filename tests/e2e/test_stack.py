@@ -55,6 +55,8 @@ def test_everything_comes_up_and_nothing_but_the_data_stays(tmp_path: Path) -> N
         assert all(identity(pid) for pid in started)
         with urllib.request.urlopen(f"{stack.host_url()}/admin/host/status") as answer:  # noqa: S310
             assert json.load(answer)["state"] == "Running"
+        told = json.loads((root / "host.settings.json").read_text("utf-8"))["Values"]["JOB_EVENTS_URL"]
+        assert told.startswith(f"{stack.host_url()}/runtime/webhooks/eventgrid?"), "whatever port the host has"
         with BlobServiceClient.from_connection_string(stack.storage) as blobs:
             assert {"first", "second"} <= {each.name for each in blobs.list_containers()}
             blobs.get_blob_client("first", "kept").upload_blob(b"kept")
