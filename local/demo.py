@@ -48,7 +48,7 @@ from shared.core.scenario import Scenario
 PARTS = ("history", "next", "tail")
 DROPPED_DAYS, TAIL_DAYS = 14, 200
 STREAM_DAYS, ORDINARY_WEEKS, LIVE_DAYS = 7, 2, 3
-GENERATED_DAYS = 560
+GENERATED_DAYS, GENERATED_POLLUTION = 560, 60.0
 FAULTS = Faults(resend=0.005, garbage=0.002, late=0.01)
 DEMO_SETTINGS = {**SETTINGS, "CLOCK": "watermark", "PROFILE_S": "0.2"}
 LIVE_PER_S = 200.0
@@ -149,7 +149,15 @@ def _loop(
 ) -> tuple[dict[str, Any], Evaluation, Manifest]:
     space = Workspace.connect(stack.root, stack.storage, stack.host_url())
     tail = Tail.of(send_sources.file(parts["tail"], space.scenario, given.zone))
-    days = Days(story.console, space, stack, Watch(story.console, space, stack), tail, SEED)
+    days = Days(
+        story.console,
+        space,
+        stack,
+        Watch(story.console, space, stack),
+        tail,
+        SEED,
+        GENERATED_POLLUTION if given.data is None else None,
+    )
     with story.phase("drop the history") as detail:
         first = await_summary(space, space.drop(parts["history"], parts["history"].name, given.zone), stack)
         show_summary(story.console, first)

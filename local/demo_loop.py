@@ -38,7 +38,7 @@ from shared.ports import JobSpec, JobState
 JOB_S, FIRE_S, PROFILES_S, SETTLE_S = 300.0, 300.0, 3.0, 1.0
 CHECK = ("compact_lake", "check_drift")
 LADDER = ("advance_rollout",)
-POLLUTION, HUMIDITY = 2.5, 15.0  # times the usual level; per cent
+POLLUTION, HUMIDITY = 2.5, 15.0  # times the usual level, unless the demo says how much; per cent
 SHIFT = 60.0
 MOST_WEEKS, MOST_STEPS = 8, 40
 
@@ -54,6 +54,7 @@ class Days:
         watch: Waits until what was sent is committed.
         tail: Readings still to come.
         seed: Seed of the sending.
+        pollution: What the new source adds in calm air, None for `POLLUTION` times the usual level.
         spans: Names of the parts of the story, with the first hour of each.
     """
 
@@ -63,6 +64,7 @@ class Days:
     watch: Watch
     tail: Tail
     seed: int
+    pollution: float | None = None
     spans: list[tuple[str, int]] = field(default_factory=list)
     sent: int = 0
     expected: list[dict[str, Any]] = field(default_factory=list)
@@ -227,7 +229,7 @@ def drift(days: Days) -> dict[str, Any]:
     by_name = {channel.name: channel for channel in days.space.scenario.channels}
     target, wind, humidity = (channels.index(name) for name in ("pm25", "wind_spd", "rel_humidity"))
     days.tail.changes += [
-        Pollution(target, wind, hour, POLLUTION * days.tail.mean(target), by_name["pm25"].maximum),
+        Pollution(target, wind, hour, days.pollution or POLLUTION * days.tail.mean(target), by_name["pm25"].maximum),
         Recalibrated(humidity, hour, HUMIDITY, by_name["rel_humidity"].maximum),
     ]
     jobs: list[str] = []
