@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from shared.app.lake_retention import Retention
+from shared.app.named import read_named
 from shared.app.replay import Stored, control_of
 from shared.core.commit import Commit, folder, partition_in, place_of
 from shared.core.scenario import Scenario
@@ -121,19 +123,8 @@ class Compaction:
             expected = rows.commit.next
 
     def _read(self, name: str) -> LakeRows:
-        raw = self.blobs.read("commits", name)
-        if raw is None:
-            raise ContractBroken(f"commits/{name} is gone, but a list names it")
-        try:
-            return self.lake.rows(name, raw, self._predictions)
-        except ContractBroken as error:
-            raise ContractBroken(f"commits/{name}: {error}") from error
-
-    def _predictions(self, name: str) -> bytes:
-        raw = self.blobs.read("predictions", name)
-        if raw is None:
-            raise ContractBroken("gone, but the commit names it")
-        return raw
+        predictions = partial(read_named, self.blobs, "predictions", decode=bytes)
+        return read_named(self.blobs, "commits", name, lambda raw: self.lake.rows(name, raw, predictions))
 
     def _flush(self, chunk: Sequence[LakeRows], reached: Reached, counts: dict[str, int]) -> None:
         """Append to one table after the other: the last one says what is complete."""

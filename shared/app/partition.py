@@ -7,12 +7,12 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import msgspec
 import numpy as np
 
 from shared.app.latencies import Latencies
+from shared.app.named import read_named
 from shared.app.profiles import Profiles
 from shared.app.replay import Stored, control_of
 from shared.app.serving import ChallengerFails, Serving
@@ -26,11 +26,10 @@ from shared.core.readings import Rejection
 from shared.core.scoring import Control
 from shared.core.state import State
 from shared.core.step import Machine, step
-from shared.errors import BadEvent, ContractBroken, StateConflict
+from shared.errors import BadEvent, StateConflict
 from shared.ports import Blobs, Clock, Files, Stream
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 READING_BYTES = 14
 READ_BACK = 500
 
@@ -161,7 +160,7 @@ class Partition:
             self._replay(state, name, first)
 
     def _replay(self, state: State, name: str, first: int) -> None:
-        commit, batch = self._read("commits", name, self.tools.files.decode_commit)
+        commit, batch = read_named(self.tools.blobs, "commits", name, self.tools.files.decode_commit)
         while commit.follows > state.next:
             self._refill(state, commit.follows)
         if first > state.next:
@@ -184,17 +183,8 @@ class Partition:
     def _stored(self, commit: Commit, state: State) -> Stored:
         if commit.predictions is None:
             return Stored(None)
-        rows = self._read("predictions", commit.predictions, self.tools.files.read_predictions)
+        rows = read_named(self.tools.blobs, "predictions", commit.predictions, self.tools.files.read_predictions)
         return Stored(rows, partial=state.expired > 0)  # what was lost may have made other forecasts due
-
-    def _read(self, container: str, name: str, decode: Callable[[bytes], T]) -> T:
-        raw = self.tools.blobs.read(container, name)
-        if raw is None:
-            raise ContractBroken(f"{container}/{name} is gone, but a list or a commit names it")
-        try:
-            return decode(raw)
-        except ContractBroken as error:
-            raise ContractBroken(f"{container}/{name}: {error}") from error
 
     def _commit(self, state: State, events: Sequence[Event], follows: int) -> bool:
         """Make one batch durable and put it into the state; False when somebody else was first."""

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from shared.app.named import read_named
 from shared.core.commit import Commit, partition_in, place_of
 from shared.core.events import Batch
 from shared.core.step import Machine
-from shared.errors import ContractBroken
 from shared.ports import BlobReader, Files, Lake
 
 Place = tuple[int, int]  # epoch, first sequence number of a commit
@@ -72,10 +72,10 @@ class Past:
         Raises:
             ContractBroken: It or its predictions are gone or damaged.
         """
-        commit, batch = self._decoded("commits", name, self.files.decode_commit)
+        commit, batch = read_named(self.blobs, "commits", name, self.files.decode_commit)
         predictions = None
         if commit.predictions is not None:
-            predictions = self._decoded("predictions", commit.predictions, self.files.read_predictions)
+            predictions = read_named(self.blobs, "predictions", commit.predictions, self.files.read_predictions)
         return Step(name, commit, batch, predictions)
 
     def commit(self, name: str) -> Commit:
@@ -84,7 +84,7 @@ class Past:
         Raises:
             ContractBroken: It is gone or damaged.
         """
-        commit: Commit = self._decoded("commits", name, self.files.decode_commit)[0]
+        commit: Commit = read_named(self.blobs, "commits", name, self.files.decode_commit)[0]
         return commit
 
     def outside_the_lake(self) -> Iterator[str]:
@@ -96,15 +96,6 @@ class Past:
         """Names of a partition's landed commits that are not in the lake, oldest first."""
         known = {name for name, _ in self.lake.commits(partition)} if self.lake else set()
         return [name for name in self.landed(partition) if name not in known]
-
-    def _decoded(self, container: str, name: str, decode: Any) -> Any:
-        raw = self.blobs.read(container, name)
-        if raw is None:
-            raise ContractBroken(f"{container}/{name} is gone, but a list or a commit names it")
-        try:
-            return decode(raw)
-        except ContractBroken as error:
-            raise ContractBroken(f"{container}/{name}: {error}") from error
 
     def there(self) -> list[int]:
         """Partitions with landed commits."""
