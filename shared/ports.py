@@ -284,6 +284,9 @@ class Registry(Protocol):
     def mark(self, version: str, status: str) -> None:
         """Say what became of a version; one that is not entered is left alone."""
 
+    def keep(self, run_id: str, folder: str, files: Mapping[str, bytes]) -> None:
+        """Keep UTF-8 texts with the run that made a model; those of the same names are replaced."""
+
 
 class Endpoint(Protocol):
     """Where the deployed models answer requests beside the streams."""

@@ -16,6 +16,7 @@ from shared.adapters.lake_truth import DATASET, LakeTruth
 from shared.adapters.no_jobs import NoEndpoint, NoJobs, NoRegistry
 from shared.app.completion import Completion
 from shared.app.control import ControlDocument
+from shared.app.evidence_packs import EvidencePacks
 from shared.app.lake import Compaction, rebuild
 from shared.app.ledger import Ledger
 from shared.app.loop import Loop
@@ -153,6 +154,7 @@ def loop_of(settings: Settings, blobs: Blobs, tools: Tools, recover: Callable[[i
         retraining=retraining,
         rollouts=rollouts,
         registry=registry,
+        packs=EvidencePacks(blobs, ledger, registry),
         witness=LakeTruth(scenario, lake.delta),
         today=lambda: max(merged().newest_hour, 0) // 24,
     )

@@ -16,7 +16,8 @@ from shared.errors import ConfigError, TransientFailure
 
 log = logging.getLogger(__name__)
 VERSION, STATUS = "airloop.version", "airloop.status"
-PERMANENT = {"INVALID_PARAMETER_VALUE", "PERMISSION_DENIED", "UNAUTHENTICATED", "ENDPOINT_NOT_FOUND"}
+PERMANENT = {"INVALID_PARAMETER_VALUE", "PERMISSION_DENIED", "UNAUTHENTICATED", "ENDPOINT_NOT_FOUND",
+             "RESOURCE_DOES_NOT_EXIST"}  # fmt: skip
 ALIASES = {"installed": "champion", "champion": "champion", "guarded": "champion", "shadow": "challenger",
            "canary": "challenger"}  # fmt: skip
 
@@ -78,6 +79,17 @@ class MlflowRegistry:
                 self._alias(ALIASES[status], found.version)
             elif str(found.version) == self._aliases().get("challenger"):
                 self._client.delete_registered_model_alias(self.scenario, "challenger")
+
+    def keep(self, run_id: str, folder: str, files: Mapping[str, bytes]) -> None:
+        """Keep texts as artifacts of a run; those of the same names are replaced.
+
+        Raises:
+            TransientFailure: The store does not answer.
+            ConfigError: It refuses, or has no such run.
+        """
+        with self._lock, _translated(self.uri):
+            for name, data in files.items():
+                self._client.log_text(run_id, data.decode(), f"{folder}/{name}")
 
     def versions(self) -> list[dict[str, Any]]:
         """What is registered, oldest first: number, run_id, tags, aliases.

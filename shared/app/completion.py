@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from shared.app.evidence_packs import EvidencePacks
 from shared.app.ledger import Ledger
 from shared.app.marks import ROLLOUT
 from shared.app.packages import Packages
-from shared.app.pages_gate import gate_report
 from shared.app.retraining import Retraining
 from shared.app.rollouts import Rollouts, begin_key
 from shared.core import deployment, gate, gate_evidence, package
@@ -31,7 +31,6 @@ from shared.errors import ContractBroken, PipelineError, StateConflict
 from shared.ports import Blobs, JobState, Registry
 
 log = logging.getLogger(__name__)
-REPORTS = "reports"
 Witness = Callable[[Evidence, str], Floats]
 
 
@@ -69,6 +68,7 @@ class Completion:
         retraining: Knows the jobs.
         rollouts: Where promoted versions go.
         registry: Where versions are entered.
+        packs: What the gate shows people.
         witness: Reads the truths of evidence anew from a dataset.
         today: Day since 1970 from which pairs of a new rollout count.
     """
@@ -80,6 +80,7 @@ class Completion:
     retraining: Retraining
     rollouts: Rollouts
     registry: Registry
+    packs: EvidencePacks
     witness: Witness
     today: Callable[[], int]
 
@@ -88,6 +89,7 @@ class Completion:
         entry = self.retraining.ended(job, status, run_id, source)
         if entry is not None and entry.data["status"] == "completed":
             self.release(job)
+            self.packs.copy()
         return entry
 
     def reconcile(self) -> list[str]:
@@ -111,6 +113,7 @@ class Completion:
             except PipelineError as error:
                 problems.append(error)
         self.rollouts.follow()
+        self.packs.copy()
         if problems:
             raise problems[0]
         return done
@@ -160,7 +163,7 @@ class Completion:
         )
         if verdict.kind != "promote":
             self.registry.mark(result.version, "refused" if verdict.kind == "refuse" else "undecided")
-        pack = self._pack(job, verdict)
+        pack = self.packs.write(job, verdict)
         data = {
             "kind": verdict.kind,
             "reasons": verdict.reasons,
@@ -177,13 +180,6 @@ class Completion:
         """The champion that a job's evidence is about: the one of its decision."""
         found = job_of(self.ledger.entries(), job)
         return None if found is None else found.decision.data["inputs"]["signals"]["champion"]
-
-    def _pack(self, job: str, verdict: Verdict) -> str:
-        """Write the evidence as JSON and as a page; returns the folder."""
-        folder = f"gate/{job}"
-        self.blobs.write(REPORTS, f"{folder}/verdict.json", msgspec.json.format(msgspec.json.encode(verdict), indent=2))
-        self.blobs.write(REPORTS, f"{folder}/report.html", gate_report(verdict).encode())
-        return folder
 
     def _result(self, job: str) -> Result:
         name = f"jobs/{job}.json"

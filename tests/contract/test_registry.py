@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.adapters.mlflow_registry import STATUS, VERSION, MlflowRegistry
-from shared.errors import PipelineError
+from shared.errors import ConfigError, PipelineError
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +48,22 @@ def test_a_version_is_entered_once_and_marked_on_its_way(store: tuple[str, str])
 def test_a_version_that_is_not_there_is_left_alone(store: tuple[str, str], caplog: pytest.LogCaptureFixture) -> None:
     MlflowRegistry("air", store[0]).mark("v9", "champion")
     assert "v9 of air is not known" in caplog.text
+
+
+def test_evidence_is_kept_with_its_run_and_replaced(store: tuple[str, str], tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    uri, run_id = store
+    registry = MlflowRegistry("air", uri)
+    for text in ("first", "zweite µ"):
+        registry.keep(run_id, "gate/job-1", {"verdict.json": text.encode(), "report.html": b"<p>"})
+    client = MlflowClient(uri)
+    kept = {found.path for found in client.list_artifacts(run_id, "gate/job-1")}
+    assert kept == {"gate/job-1/verdict.json", "gate/job-1/report.html"}
+    path = client.download_artifacts(run_id, "gate/job-1/verdict.json", str(tmp_path))
+    assert Path(path).read_text(encoding="utf-8") == "zweite µ"
+    with pytest.raises(ConfigError, match="RESOURCE_DOES_NOT_EXIST"):
+        registry.keep("0" * 32, "gate/job-1", {"verdict.json": b"{}"})
 
 
 def test_another_scenario_is_another_model(store: tuple[str, str]) -> None:

@@ -16,6 +16,7 @@ import pytest
 from shared.adapters.memory_jobs import MemoryJobs
 from shared.app.completion import Completion, Result
 from shared.app.control import ControlDocument
+from shared.app.evidence_packs import EvidencePacks
 from shared.app.ledger import Ledger
 from shared.app.packages import Packages
 from shared.app.retraining import Retraining
@@ -78,6 +79,8 @@ class Registry:
 
     entered: dict[str, str] = field(default_factory=dict)
     marks: dict[str, list[str]] = field(default_factory=dict)
+    kept: dict[str, bytes] = field(default_factory=dict)
+    away: bool = False
 
     def register(self, version: str, run_id: str, tags: Mapping[str, str]) -> str:
         assert (run_id, tags["gate"]) in {("r1", "promote"), ("r1", "refuse")}
@@ -86,6 +89,11 @@ class Registry:
 
     def mark(self, version: str, status: str) -> None:
         self.marks.setdefault(version, []).append(status)
+
+    def keep(self, run_id: str, folder: str, files: Mapping[str, bytes]) -> None:
+        if self.away:
+            raise TransientFailure("the registry does not answer")
+        self.kept.update({f"{run_id}/{folder}/{name}": data for name, data in files.items()})
 
 
 @dataclass
@@ -146,7 +154,8 @@ class World2:
         retraining = Retraining(SCENARIO, ledger, self.jobs, self.clock)
         return Completion(
             scenario=SCENARIO, packages=packages, blobs=self.blobs, ledger=ledger, retraining=retraining,
-            rollouts=rollouts, registry=self.registry, witness=self.witness, today=lambda: DAY,
+            rollouts=rollouts, registry=self.registry, packs=EvidencePacks(self.blobs, ledger, self.registry),
+            witness=self.witness, today=lambda: DAY,
         )  # fmt: skip
 
     def entries(self, kind: str) -> list[dict[str, object]]:
@@ -168,6 +177,25 @@ def test_a_better_model_is_registered_and_begins_in_shadow() -> None:
     assert world.registry.entered == {"v2": "1"}
     assert world.registry.marks["v2"] == ["shadow"]
     assert world.witnessed == ["lake@12"]
+    pack = {name: world.blobs.read("reports", f"gate/{world.job}/{name}") for name in ("verdict.json", "report.html")}
+    assert b"promote" in (pack["verdict.json"] or b"")
+    assert world.registry.kept == {f"r1/gate/{world.job}/{name}": data for name, data in pack.items()}
+
+
+def test_evidence_that_the_registry_did_not_take_is_copied_later_and_stops_nothing() -> None:
+    world = World2(0.8)
+    world.registry.away = True
+    world.completion().ended(world.job, "completed", "r1")
+    assert world.served == ("v1", "v2")
+    assert world.registry.kept == {}
+    world.registry.away = False
+    world.completion().reconcile()
+    assert len(world.registry.kept) == 2
+    told = [entry for entry in world.entries("registered") if entry["as"] == "evidence"]
+    assert told == [{"about": "v2", "as": "evidence", "report": f"gate/{world.job}"}]
+    world.registry.kept.clear()
+    world.completion().reconcile()
+    assert world.registry.kept == {}
     assert b'"kind": "promote"' in (world.blobs.read("reports", f"gate/{world.job}/verdict.json") or b"")
     assert b"<svg" in (world.blobs.read("reports", f"gate/{world.job}/report.html") or b"")
 
@@ -287,6 +315,7 @@ def test_a_crash_after_any_write_is_finished_by_the_next_look() -> None:
         assert len(world.entries("gate")) == 1, at
         assert [each["step"] for each in world.entries("rollout")] == ["installed", "shadow"], at
         assert world.registry.entered == {"v2": "1"}, at
+        assert len(world.registry.kept) == 2, at
         assert world.served == ("v1", "v2"), at
 
 
