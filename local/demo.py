@@ -34,6 +34,7 @@ from local.injection import Tail
 from local.read_once import ReadOnce
 from local.send_faults import Faults
 from local.send_stream import Pace
+from local.send_wire import Sender
 from local.show import new_console, show_summary
 from local.stack import Stack
 from local.stack_process import StackError
@@ -104,7 +105,8 @@ def _run(given: argparse.Namespace) -> int:
         stack.start()
         detail.append("Azurite, the Event Hubs endpoint and the trigger host; nothing leaves this machine")
     try:
-        summary, evaluation, manifest = _loop(story, stack, given, parts, since)
+        with Sender(stack.eventhub, DEVICES) as sender:
+            summary, evaluation, manifest = _loop(story, stack, sender, given, parts, since)
     finally:
         stop_jobs(stack.root)
         stack.stop()
@@ -145,7 +147,7 @@ def _data(given: argparse.Namespace, parts: dict[str, Path], root: Path, detail:
 
 
 def _loop(
-    story: Story, stack: Stack, given: argparse.Namespace, parts: dict[str, Path], since: int
+    story: Story, stack: Stack, sender: Sender, given: argparse.Namespace, parts: dict[str, Path], since: int
 ) -> tuple[dict[str, Any], Evaluation, Manifest]:
     space = Workspace.connect(stack.root, stack.storage, stack.host_url())
     tail = Tail.of(send_sources.file(parts["tail"], space.scenario, given.zone))
@@ -154,6 +156,7 @@ def _loop(
         space,
         stack,
         Watch(story.console, space, stack),
+        sender,
         tail,
         SEED,
         GENERATED_POLLUTION if given.data is None else None,
@@ -167,7 +170,6 @@ def _loop(
         made = demo_loop.bootstrap(days)
         train_seconds = time.monotonic() - started
         manifest = decode_manifest(space.blobs.read("models", f"{made['version']}/manifest.json") or b"")
-        _await_champion(stack, manifest.version)
         detail.append(
             f"{manifest.version} serves: {len(manifest.features)} features, {manifest.size_bytes / 1e3:,.0f} kB"
         )
@@ -283,18 +285,6 @@ def _faults_found(expected: list[dict[str, Any]], books: bookkeeping.Books) -> b
     rejected = sum(sum(each["rejected"].values()) + each["conflicts"] for each in expected)
     same = all(totals[name] == sum(each[name] for each in expected) for name in ("stored_late", "duplicates"))
     return same and totals["dead_lettered"] == rejected
-
-
-def _await_champion(stack: Stack, version: str, timeout_s: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while True:
-        found = get(f"{stack.host_url()}/api/health")
-        if found.get("champion") == version:
-            return
-        if found.get("refused") or time.monotonic() > deadline:
-            raise StackError(f"{version} does not serve after {timeout_s:.0f} s: {found}")
-        stack.check()
-        time.sleep(0.2)
 
 
 def _conclude(story: Story, out: Path, summary: dict[str, Any], evaluation: Evaluation, manifest: Manifest) -> int:

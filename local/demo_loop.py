@@ -23,7 +23,7 @@ from local.send_wire import Sender
 from local.stack import Stack
 from local.stack_process import StackError
 from local.watch import Watch
-from local.workspace import DEVICES, Workspace
+from local.workspace import Workspace
 from shared.adapters import package_files
 from shared.adapters.clock import WallClock
 from shared.adapters.local_jobs import LocalJobs
@@ -35,7 +35,7 @@ from shared.core.ledger import Entry
 from shared.core.retrain_history import job_name
 from shared.ports import JobSpec, JobState
 
-JOB_S, FIRE_S, PROFILES_S, SETTLE_S = 300.0, 300.0, 3.0, 1.0
+JOB_S, FIRE_S, FOLLOW_S, PROFILES_S, SETTLE_S = 300.0, 300.0, 60.0, 3.0, 0.5
 CHECK = ("compact_lake", "check_drift")
 LADDER = ("advance_rollout",)
 POLLUTION, HUMIDITY = 2.5, 15.0  # times the usual level, unless the demo says how much; per cent
@@ -52,6 +52,7 @@ class Days:
         space: The stack's stores.
         stack: Its processes.
         watch: Waits until what was sent is committed.
+        sender: To the devices' hub; opening one takes two seconds, so that it stays open.
         tail: Readings still to come.
         seed: Seed of the sending.
         pollution: What the new source adds in calm air, None for `POLLUTION` times the usual level.
@@ -62,6 +63,7 @@ class Days:
     space: Workspace
     stack: Stack
     watch: Watch
+    sender: Sender
     tail: Tail
     seed: int
     pollution: float | None = None
@@ -86,26 +88,31 @@ class Days:
         if not self.watch.quiet:
             return self._send(self.tail.take(24 * days), faults, pace)
         record = self._send(self.tail.take(24 * days - 1), faults, pace)
+        before = self._next()
         time.sleep(SETTLE_S)
         self._send(self.tail.take(1), None, None)  # days pass in moments here: with the last hour profiles are fresh
-        self._await_profiles()
+        self._await_profiles(before)
         return record
 
-    def _await_profiles(self) -> None:
-        health = get(f"{self.space.host_url}/api/health")["partitions"]
+    def _next(self) -> dict[str, int]:
+        """The reading at which each partition stands."""
+        partitions = get(f"{self.space.host_url}/api/health")["partitions"]
+        return {number: found["next"] for number, found in partitions.items()}
+
+    def _await_profiles(self, before: dict[str, int]) -> None:
+        """Wait for profiles of all partitions that the last hour moved; they hold all that came before it."""
         deadline = time.monotonic() + PROFILES_S
-        for number, found in health.items():
-            while time.monotonic() < deadline:
+        for number, reached in self._next().items():
+            while reached > before.get(number, 0) and time.monotonic() < deadline:
                 raw = self.space.blobs.read("profiles", name_of(int(number)))
-                if raw is not None and profile.decode(raw).next >= found["next"]:
+                if raw is not None and profile.decode(raw).next > before.get(number, 0):
                     break
                 time.sleep(0.05)
 
     def _send(self, source: Source, faults: Faults | None, pace: Pace | None) -> Record:
         def work(note: Callable[[Record], None]) -> Record:
             plan = Plan(source, faults or Faults(), self.seed + len(self.expected), self.space.scenario)
-            with Sender(self.stack.eventhub, DEVICES) as sender:
-                return stream(plan, sender, pace=pace or Pace(), on_progress=note)
+            return stream(plan, self.sender, pace=pace or Pace(), on_progress=note)
 
         record = self.watch.during(work)
         self.sent += record.sent
@@ -126,6 +133,25 @@ class Days:
                 raise StackError(f"{name}: {error.read().decode(errors='replace')[:500]}") from error
             except OSError as error:
                 raise StackError(f"{name}: the host does not answer: {error}") from error
+        self.follow()
+
+    def follow(self) -> None:
+        """Wait until the host answers as the control document says: minutes of event time pass in a moment here.
+
+        Raises:
+            StackError: It refuses a package, or does not follow within a minute.
+        """
+        deadline = time.monotonic() + FOLLOW_S
+        while True:
+            wanted = ControlDocument(self.space.blobs).read()
+            told = {"champion": wanted.champion, "challenger": wanted.challenger, "share": wanted.share}
+            found = get(f"{self.space.host_url}/api/health")
+            if all(found[name] == each for name, each in told.items()):
+                return
+            if found["refused"] or time.monotonic() > deadline:
+                raise StackError(f"{told} is not what serves after {FOLLOW_S:.0f} s at most: {found}")
+            self.stack.check()
+            time.sleep(0.2)
 
     def entries(self, *kinds: str) -> list[Entry]:
         """What the ledger holds."""
@@ -147,7 +173,7 @@ class Days:
         """Who serves."""
         return ControlDocument(self.space.blobs).read().champion
 
-    def job_done(self, job: str, *, gate: bool = True) -> dict[str, Any]:
+    def job_done(self, job: str) -> dict[str, Any]:
         """Wait for a job's end, and for what the gate says of its model.
 
         Raises:
@@ -161,10 +187,23 @@ class Days:
                     log = self.space.root / "jobs" / job / "log.txt"
                     raise StackError(f"job {job} {entry.data['status']}: see {log}")
             verdicts = [entry.data for entry in self.entries("gate") if entry.data["job"] == job]
-            if verdicts or not gate:
-                return verdicts[-1] if verdicts else {}
+            if verdicts:
+                return verdicts[-1]
             time.sleep(0.5)
         raise StackError(f"job {job} did not end within {JOB_S:.0f} s")
+
+    def begun(self, version: str) -> None:
+        """Wait until a version that passed the gate serves or is scored beside the champion.
+
+        Raises:
+            StackError: Its rollout does not begin.
+        """
+        deadline = time.monotonic() + FOLLOW_S
+        while version not in (entry.data["about"] for entry in self.entries("rollout")):
+            if time.monotonic() > deadline:
+                raise StackError(f"the rollout of {version} did not begin within {FOLLOW_S:.0f} s")
+            time.sleep(0.2)
+        self.follow()
 
     def told(self, text: str) -> None:
         """Say what happened."""
@@ -182,6 +221,7 @@ def bootstrap(days: Days) -> dict[str, Any]:
     if verdict["kind"] != "promote":
         raise StackError(f"the first model was refused: {verdict['text']}")
     days.told(f"gate: {verdict['text']}")
+    days.begun(verdict["version"])
     return {"job": decision["job"], "version": verdict["version"]}
 
 
@@ -248,6 +288,7 @@ def drift(days: Days) -> dict[str, Any]:
         verdict = days.job_done(decision["job"])
         days.told(f"  gate: {verdict['kind']}: {verdict['text']}")
         if verdict["kind"] == "promote":
+            days.begun(verdict["version"])
             return {"found": found, "jobs": jobs, "version": verdict["version"]}
     raise StackError(f"no model learned the new world within {MOST_WEEKS} weeks; jobs: {', '.join(jobs) or 'none'}")
 
@@ -300,6 +341,7 @@ def rolled_back(days: Days) -> str | None:
     bad = _publish(days, before, "sabotaged")
     query = urllib.parse.urlencode({"version": bad, "id": "demo"})
     stand = get(f"{days.space.host_url}/api/rollout/install?{query}", method="POST")
+    days.follow()
     days.told(f"{stand.get('champion')} serves, {stand.get('challenger')} beside it")
     for _ in range(MOST_STEPS):
         days.go(2)

@@ -44,6 +44,16 @@ class HubInfo(NamedTuple):
     created_at_ms: int
 
 
+class Place(NamedTuple):
+    """Before a record: its position in the file, and its sequence number."""
+
+    position: int = len(MAGIC)
+    sequence: int = 0
+
+
+START = Place()
+
+
 def log_path(data: Path, hub: str, partition: int) -> Path:
     """Where the log of a partition lies in a data directory."""
     return data / hub / f"{partition:04d}.log"
@@ -90,17 +100,30 @@ def read(path: Path) -> Iterator[Record]:
         ContractBroken: If the file is not a log, or a record that is not the last is damaged.
     """
     with path.open("rb", buffering=1 << 20) as file:
-        for _, record in _scan(file, path):
+        for _, record in _scan(file, path, START):
             yield record
 
 
-def _scan(file: BinaryIO, path: Path) -> Iterator[tuple[int, Record]]:
+def end_of(path: Path, known: Place = START) -> Place:
+    """Where a log file ends: only what follows a place that is known is read.
+
+    Raises:
+        ContractBroken: If the file is not a log, or a record that is not the last is damaged.
+    """
+    with path.open("rb", buffering=1 << 20) as file:
+        for position, record in _scan(file, path, known):
+            known = Place(position + _HEAD.size + len(record.message), record.sequence + 1)
+    return known
+
+
+def _scan(file: BinaryIO, path: Path, place: Place) -> Iterator[tuple[int, Record]]:
     size = os.fstat(file.fileno()).st_size
     if size < len(MAGIC):
         return
     if file.read(len(MAGIC)) != MAGIC:
         raise ContractBroken(f"{path} is not an event log of version 1")
-    position, sequence = len(MAGIC), 0
+    position, sequence = place
+    file.seek(position)
     while position + _HEAD.size <= size:
         length, crc, enqueued_ms = _HEAD.unpack(file.read(_HEAD.size))
         end = position + _HEAD.size + length
@@ -154,7 +177,7 @@ class EventLog:
         """Index the records; the number of bytes that were cut off."""
         end = len(MAGIC)
         with path.open("rb", buffering=1 << 20) as file:
-            for position, record in _scan(file, path):
+            for position, record in _scan(file, path, START):
                 self._positions.append(position)
                 self._times.append(record.enqueued_ms)
                 end = position + _HEAD.size + len(record.message)

@@ -107,6 +107,10 @@ class _Run:
     stop: threading.Event
     start: float = field(default_factory=time.monotonic)
     told: float = 0.0
+    before: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.before = self.sender.sent
 
     def pause(self, due_s: float) -> None:
         """Wait until a message is due; what waits to be sent goes out before."""
@@ -124,7 +128,7 @@ class _Run:
         if now - self.told < every_s:
             return
         self.told = now
-        self.record.sent, self.record.seconds = self.sender.sent, now - self.start
+        self.record.sent, self.record.seconds = self.sender.sent - self.before, now - self.start
         if self.on_progress is not None:
             self.on_progress(self.record)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -32,6 +33,7 @@ class Watch:
         space: The stack's stores.
         stack: Its processes, watched too.
         quiet: Whether nothing is shown.
+        ends: Where the hubs' logs ended when last looked at.
     """
 
     console: Console
@@ -39,6 +41,7 @@ class Watch:
     stack: Stack
     record: Record | None = None
     quiet: bool = False
+    ends: dict[Path, event_log.Place] = field(default_factory=dict)
 
     def during(self, work: Callable[[Callable[[Record], None]], Record]) -> Record:
         """Do the sending in a thread and show what goes on until everything sent is committed.
@@ -101,10 +104,9 @@ class Watch:
     def _passed(self, hub: str, places: dict[str, Any]) -> bool:
         info = event_log.hub_info(self.space.logs, hub)
         for number in range(info.partitions if info else 0):
-            last = -1
-            for record in event_log.read(event_log.log_path(self.space.logs, hub, number)):
-                last = record.sequence
-            if places.get(str(number), {}).get("next", 0) <= last:
+            path = event_log.log_path(self.space.logs, hub, number)
+            self.ends[path] = event_log.end_of(path, self.ends.get(path, event_log.START))
+            if places.get(str(number), {}).get("next", 0) < self.ends[path].sequence:
                 return False
         return True
 

@@ -36,6 +36,7 @@ def health(
         "scenario": tools.machine.scenario.name,
         "champion": answering.control.champion,
         "challenger": answering.control.challenger,
+        "share": answering.share,
         "refused": dict(tools.serving.problems),
         "partitions": {number: _partition(state) for number, state in held.items()},
         "routes": {number: found.told() for number, found in sorted(routes.items())},
