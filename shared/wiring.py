@@ -19,6 +19,7 @@ from shared.adapters.tables import open_table
 from shared.app import views
 from shared.app.filing import Filing
 from shared.app.latencies import Latencies
+from shared.app.missed import MissedFiles
 from shared.app.partition import Partition, Tools
 from shared.app.profiles import Profiles
 from shared.app.resubmit import Resubmit
@@ -97,10 +98,11 @@ class Pipeline:
         found.take(events)
 
     def sweep(self) -> None:
-        """Finish files whose last receipt could not finish them, and send end markers again that got lost."""
+        """Finish files whose last receipt could not finish them, send lost end markers again, read missed files."""
         for key in self.filing.unfinished():
             if not self.filing.finish(key):
                 self.route_file.end_again(key)
+        MissedFiles(self.tools.blobs, self.filing, self.route_file, self.tools.clock).read()
 
     @cached_property
     def loop(self) -> Loop:

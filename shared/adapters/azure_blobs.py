@@ -12,7 +12,7 @@ from shared.errors import ConfigError, StateConflict, TransientFailure
 from shared.ports import BlobInfo
 
 if TYPE_CHECKING:
-    from azure.storage.blob import BlobServiceClient, StorageStreamDownloader
+    from azure.storage.blob import BlobProperties, BlobServiceClient, StorageStreamDownloader
 
 CHUNK_BYTES = 4 * 1024 * 1024
 # seconds; the client's own first pause of 15 s would stall a partition for every hiccup
@@ -146,8 +146,13 @@ class AzureBlobs:
                 found = self._blob(container, name).get_blob_properties()
             except ResourceNotFoundError:
                 return None
-        modified = int(found.last_modified.timestamp() * 1000)
-        return BlobInfo(str(found.etag), int(found.size), modified, dict(found.metadata or {}))
+        return _info(found)
+
+    def listed(self, container: str) -> list[tuple[str, BlobInfo]]:
+        """Names and properties of all blobs, sorted by name."""
+        with _translated(container, ""):
+            found = self._service.get_container_client(container).list_blobs(include=["metadata"])
+            return sorted(((str(each.name), _info(each)) for each in found), key=lambda one: one[0])
 
     @contextmanager
     def open(self, container: str, name: str, etag: str) -> Iterator[BinaryIO]:
@@ -190,6 +195,16 @@ class _Download(io.RawIOBase):
         buffer[:count] = self._rest[:count]
         self._rest = self._rest[count:]
         return count
+
+
+def _info(found: BlobProperties) -> BlobInfo:
+    modified = int(found.last_modified.timestamp() * 1000)
+    return BlobInfo(_quoted(str(found.etag)), int(found.size), modified, dict(found.metadata or {}))
+
+
+def _quoted(etag: str) -> str:
+    """A listing gives ETags without the quotes that they have everywhere else."""
+    return etag if etag.startswith('"') else f'"{etag}"'
 
 
 def _has_network_settings() -> bool:

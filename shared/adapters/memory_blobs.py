@@ -69,6 +69,14 @@ class MemoryBlobs:
         found = self._blobs.get((container, name))
         return None if found is None else found[1]
 
+    def listed(self, container: str) -> list[tuple[str, BlobInfo]]:
+        """Names and properties of all blobs, sorted by name."""
+        with self._lock:
+            return sorted(
+                ((name, info) for (where, name), (_, info) in self._blobs.items() if where == container),
+                key=lambda found: found[0],
+            )
+
     @contextmanager
     def open(self, container: str, name: str, etag: str) -> Iterator[BinaryIO]:
         """A blob's content as a stream."""

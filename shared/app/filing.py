@@ -16,7 +16,7 @@ from shared.app.pages_file import file_report
 from shared.core.events import FILE_PREFIX
 from shared.core.scenario import Scenario
 from shared.core.state import DAILY, TOTALS, State, quantum
-from shared.ports import Blobs, Clock
+from shared.ports import BlobInfo, Blobs, Clock
 
 RECEIPTS = "receipts"
 REPORTS = "reports"
@@ -61,6 +61,11 @@ def folder_of(file: str, source: str) -> str:
     """Folder of a file's summary and report: readable, harmless and unique."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "_", file).strip("._")[:80] or "file"
     return f"files/{plain}-{key_of(source)[:8]}"
+
+
+def source_of(file: str, info: BlobInfo) -> str:
+    """Identity of one version of a dropped file."""
+    return f"{FILE_PREFIX}{file}@{info.etag.strip(chr(34))}"
 
 
 def receipt_name(partition: int) -> str:
@@ -141,6 +146,11 @@ class Filing:
         """Partitions that have not answered for a file."""
         names = self.blobs.names(RECEIPTS, f"{key}/partition=")
         return [number for number in range(routed.partitions) if f"{key}/{receipt_name(number)}" not in names]
+
+    def known(self) -> set[str]:
+        """Keys of files that were read to their end, or refused."""
+        names = self.blobs.names(RECEIPTS)
+        return {name.split("/")[0] for name in names if name.endswith(("/route.json", "/done"))}
 
     def unfinished(self) -> list[str]:
         """Keys of files that are not done."""

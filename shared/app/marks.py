@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from shared.app.ledger import Ledger
 from shared.core.ledger import find
@@ -12,6 +13,7 @@ from shared.errors import PipelineError
 
 log = logging.getLogger(__name__)
 ROLLOUT, MARKED = "rollout", "registered"
+CLIMBING = ("shadow", "canary")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +31,27 @@ class Marks:
     def tell(self) -> None:
         """Mark every step that is not marked yet, oldest first."""
         entries = self.ledger.entries()
-        for entry in entries:
+        steps = [entry for entry in entries if entry.kind == ROLLOUT]
+        for before, entry in zip([None, *steps], steps, strict=False):
             key = f"{ROLLOUT}/{entry.position}"
-            if entry.kind != ROLLOUT or find(entries, MARKED, key) is not None:
+            if find(entries, MARKED, key) is not None:
                 continue
-            about, step, champion = str(entry.data["about"]), str(entry.data["step"]), entry.data["champion"]
             try:
-                if about:
-                    self.mark(about, step)
-                if champion and champion != about:
-                    self.mark(str(champion), "champion")
+                for version, status in _said(before.data if before else {}, entry.data):
+                    self.mark(version, status)
             except PipelineError as error:
-                log.warning("the registry is not told of %s, %s yet: %s", about, step, error)
+                log.warning("the registry is not told of %s yet: %s", key, error)
                 return
-            self.ledger.append(MARKED, key, {"about": about, "as": step, "champion": champion})
+            told = {"about": entry.data["about"], "as": entry.data["step"], "champion": entry.data["champion"]}
+            self.ledger.append(MARKED, key, told)
+
+
+def _said(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a step says of versions: of the one that it is about, the champion, and a challenger that it pushes out."""
+    about, champion, climbing = now["about"], now["champion"], before.get("challenger")
+    if about:
+        yield str(about), str(now["step"])
+    if champion and champion != about:
+        yield str(champion), "champion"
+    if before.get("stage") in CLIMBING and climbing not in {about, champion, now["challenger"]}:
+        yield str(climbing), "superseded"

@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from shared.app.filing import REPORTS, Filing, Routed, folder_of, key_of
+from shared.app.filing import REPORTS, Filing, Routed, folder_of, key_of, source_of
 from shared.app.serving import Serving
 from shared.core import dead_letters
-from shared.core.events import FILE_PREFIX, pack, pack_end, split
+from shared.core.events import pack, pack_end, split
 from shared.core.readings import Rejection
 from shared.core.step import Machine
 from shared.core.tables import LongTable, WideChunk, WideTable
@@ -75,7 +75,7 @@ class RouteFile:
         if info is None:
             log.warning("%s/%s is gone; nothing to route", INCOMING, name[:200])
             return
-        source = f"{FILE_PREFIX}{name}@{info.etag.strip(chr(34))}"
+        source = source_of(name, info)
         if self.filing.route_of(key_of(source)) is not None:
             if not self.filing.finish(key_of(source)):
                 self.end_again(key_of(source))
@@ -93,7 +93,7 @@ class RouteFile:
                 )
                 self._route(table, name, source, info, started)
         except BadEvent as error:
-            self._refuse(name, source, info, error, started)
+            self.refuse(name, info, error, started)
 
     def end_again(self, key: str) -> None:
         """Send the end markers of a file that was read, to the partitions that have not answered yet."""
@@ -217,8 +217,9 @@ class RouteFile:
         }
         self.filing.publish(name, source, summary)
 
-    def _refuse(self, name: str, source: str, info: BlobInfo, error: BadEvent, started: int) -> None:
-        """A file that cannot be used as a whole stays where it is; its summary says why."""
+    def refuse(self, name: str, info: BlobInfo, error: BadEvent, started_ms: int | None = None) -> None:
+        """Keep a file that cannot be used as a whole where it is; its summary says why."""
         log.warning("file refused: %s", error.reason)
         refused = {"status": "refused", "reason": error.reason, "detail": error.detail}
-        self._publish(name, source, info, started, _Count(), 0, None, refused)
+        started = self.clock.now_ms() if started_ms is None else started_ms
+        self._publish(name, source_of(name, info), info, started, _Count(), 0, None, refused)

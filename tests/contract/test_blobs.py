@@ -222,3 +222,12 @@ def test_the_shorthand_for_local_development_is_understood_and_nonsense_is_a_con
     local.close()
     with pytest.raises(ConfigError, match="STORAGE"):
         AzureBlobs.connect("nonsense", None)
+
+
+def test_a_listing_says_of_every_blob_what_asking_for_it_says(store: Store) -> None:
+    assert store.blobs.listed(store.container) == []
+    for name in ODD_NAMES:
+        store.drop(name, name.encode(), {"zone": "Asia/Shanghai"} if "a" in name else {})
+    found = store.blobs.listed(store.container)
+    assert [name for name, _ in found] == sorted(ODD_NAMES)
+    assert found == [(name, store.blobs.info(store.container, name)) for name in sorted(ODD_NAMES)]

@@ -413,6 +413,75 @@ def test_the_sweeper_finishes_a_file_whose_last_receipt_did_not() -> None:
     assert here.summary("x.csv")["applied"] == 8
 
 
+def later(here: Plant, name: str, minutes: float) -> None:
+    """Some minutes after a file was dropped."""
+    info = here.blobs.info("incoming", name)
+    assert info is not None
+    here.clock.ms = info.modified_ms + int(minutes * 60_000)
+
+
+def test_a_file_that_no_trigger_brought_is_read_after_an_hour() -> None:
+    here = Plant(partitions=2)
+    later(here, here.drop("x.csv", simple("abc")), 59)
+    here.pipeline.sweep()
+    assert here.stream.count == 0
+    later(here, "x.csv", 61)
+    here.pipeline.sweep()
+    here.score()
+    assert here.summary("x.csv")["rows_in"] == 12
+    sent = here.stream.count
+    here.pipeline.sweep()
+    assert here.stream.count == sent
+
+
+def test_files_that_were_read_or_refused_are_not_missed_but_a_new_version_is() -> None:
+    here = Plant()
+    here.process("x.csv", simple())
+    here.process("wide.csv", "no,columns\n1,2\n")
+    sent, read = here.stream.count, []
+    later(here, "wide.csv", 90)
+    plain = here.blobs.open
+    here.blobs.open = lambda *place: read.append(place[1]) or plain(*place)  # type: ignore[method-assign, func-returns-value]
+    here.pipeline.sweep()
+    assert (here.stream.count, read) == (sent, [])
+    later(here, here.drop("x.csv", simple("d")), 61)
+    here.pipeline.sweep()
+    assert read == ["x.csv"]
+
+
+def test_a_missed_file_that_cannot_be_read_for_now_holds_no_other_up_and_is_tried_for_ever() -> None:
+    here = Plant()
+    for name in ("x.csv", "y.csv"):
+        later(here, here.drop(name, simple(name[0])), 61)
+    for _ in range(7):
+        here.stream.fail_at = here.stream.count
+        with pytest.raises(TransientFailure):
+            here.pipeline.sweep()
+    here.score()
+    assert here.summary("y.csv")["rows_in"] == 4
+    here.pipeline.sweep()
+    here.score()
+    assert here.summary("x.csv")["rows_in"] == 4
+
+
+def test_a_missed_file_of_which_the_worker_dies_is_refused_after_five_tries() -> None:
+    here = Plant()
+    later(here, here.drop("x.csv", simple()), 61)
+
+    def dies(_: int) -> None:
+        raise MemoryError
+
+    here.stream.before = dies
+    for _ in range(5):
+        with pytest.raises(MemoryError):
+            here.pipeline.sweep()
+    here.pipeline.sweep()
+    found = here.summary("x.csv")
+    assert (found["status"], found["reason"]) == ("refused", "unreadable")
+    assert here.blobs.read("incoming", "x.csv") is not None
+    here.pipeline.sweep()
+
+
 # what is refused, wholly or in part
 
 

@@ -150,6 +150,15 @@ def test_a_worse_challenger_is_refused_and_the_champion_stays(world: World) -> N
     assert (world.document.champion, world.document.challenger, world.document.share) == ("v1", None, 0.0)
 
 
+def test_a_challenger_that_an_installation_pushes_out_is_marked(world: World) -> None:
+    world.rollouts().begin("v2", DAY)
+    world.rollouts().install("v3", DAY, "ann", "request-1")
+    assert (world.document.champion, world.document.challenger) == ("v3", "v1")
+    assert world.marks[-2:] == [("v3", "installed"), ("v2", "superseded")]
+    world.rollouts().follow()
+    assert world.marks.count(("v2", "superseded")) == 1
+
+
 def test_a_sabotaged_champion_is_taken_back(world: World) -> None:
     world.rollouts().install("v3", DAY, "ann", "request-1")
     assert (world.document.champion, world.document.challenger) == ("v3", "v1")
