@@ -63,23 +63,28 @@ class Story:
     Args:
         console: Where it is told.
         phases: Steps done, with how long each took.
+        said: What was told of the step under way.
     """
 
     console: Console
     phases: list[Phase] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
 
     @contextmanager
-    def phase(self, name: str) -> Iterator[list[str]]:
-        """One step; put what there is to say about it into the list."""
+    def phase(self, name: str) -> Iterator[None]:
+        """One step; what is told meanwhile belongs to it."""
         self.console.rule(f"[bold]{len(self.phases) + 1}. {name}", align="left")
-        start, detail = time.monotonic(), []  # type: float, list[str]
-        yield detail
+        self.said, start = [], time.monotonic()
+        yield
         seconds = time.monotonic() - start
-        self.phases.append(Phase(name, "; ".join(detail), seconds))
-        for line in detail:
-            self.console.print(f"  {line}", markup=False)
+        self.phases.append(Phase(name, "; ".join(line.strip() for line in self.said), seconds))
         self.console.print(f"  {seconds:.1f} s", style="dim")
+
+    def tell(self, text: str) -> None:
+        """Say what happens."""
+        self.said.append(text)
+        self.console.print(f"  {text}", markup=False, soft_wrap=True)
 
 
 def run(given: argparse.Namespace) -> int:
@@ -98,12 +103,12 @@ def _run(given: argparse.Namespace) -> int:
     shutil.rmtree(out, ignore_errors=True)
     story.console.print(f"settings that differ from production: {DEMO_SETTINGS}")
     parts = {name: root / "data" / f"{name}.csv.gz" for name in PARTS}
-    with story.phase("the data") as detail:
-        since = _data(given, parts, root, detail)
-    with story.phase("start the local stack") as detail:
+    with story.phase("the data"):
+        since = _data(story, given, parts, root)
+    with story.phase("start the local stack"):
         stack = new_stack(root, DEMO_SETTINGS)
         stack.start()
-        detail.append("Azurite, the Event Hubs endpoint and the trigger host; nothing leaves this machine")
+        story.tell("Azurite, the Event Hubs endpoint and the trigger host; nothing leaves this machine")
     try:
         with Sender(stack.eventhub, DEVICES) as sender:
             summary, evaluation, manifest = _loop(story, stack, sender, given, parts, since)
@@ -127,7 +132,7 @@ def _clear(root: Path) -> None:
         shutil.rmtree(root)
 
 
-def _data(given: argparse.Namespace, parts: dict[str, Path], root: Path, detail: list[str]) -> int:
+def _data(story: Story, given: argparse.Namespace, parts: dict[str, Path], root: Path) -> int:
     """Write the parts; returns the first hour that the training does not see."""
     path: Path | None = given.data
     if path is None:
@@ -135,14 +140,14 @@ def _data(given: argparse.Namespace, parts: dict[str, Path], root: Path, detail:
         path.parent.mkdir(parents=True)
         fleet = Fleet(hours=GENERATED_DAYS * 24)
         rows = fleet.write_csv(path)
-        detail.append(f"{rows:,} rows of {len(fleet.names)} made-up stations")
+        story.tell(f"{rows:,} rows of {len(fleet.names)} made-up stations")
     elif not path.is_file():
         raise StackError(f"--data {path}: there is no such file")
     scenario = scenario_files.load("air_quality")
     back = (TAIL_DAYS + DROPPED_DAYS, TAIL_DAYS)
     at = splitting.cut(path, scenario, given.zone, back, list(parts.values()))
     days = [f"{datetime.fromtimestamp(hour * 3600, timezone.utc):%Y-%m-%d}" for hour in at]
-    detail.append(f"history until {days[0]}, dropped until {days[1]}, the rest streamed as the story needs it")
+    story.tell(f"history until {days[0]}, dropped until {days[1]}, the rest streamed as the story needs it")
     return at[0]
 
 
@@ -152,7 +157,7 @@ def _loop(
     space = Workspace.connect(stack.root, stack.storage, stack.host_url())
     tail = Tail.of(send_sources.file(parts["tail"], space.scenario, given.zone))
     days = Days(
-        story.console,
+        story.tell,
         space,
         stack,
         Watch(story.console, space, stack),
@@ -161,36 +166,35 @@ def _loop(
         SEED,
         GENERATED_POLLUTION if given.data is None else None,
     )
-    with story.phase("drop the history") as detail:
+    with story.phase("drop the history"):
         first = await_summary(space, space.drop(parts["history"], parts["history"].name, given.zone), stack)
         show_summary(story.console, first)
-        detail.append(f"{first['rows_accepted']:,} readings folded into hourly state")
-    with story.phase("the first model: decided, trained, judged and deployed by the functions") as detail:
+        story.tell(f"{first['rows_accepted']:,} readings folded into hourly state")
+    with story.phase("the first model: decided, trained, judged and deployed by the functions"):
         started = time.monotonic()
         made = demo_loop.bootstrap(days)
         train_seconds = time.monotonic() - started
         manifest = decode_manifest(space.blobs.read("models", f"{made['version']}/manifest.json") or b"")
-        detail.append(
-            f"{manifest.version} serves: {len(manifest.features)} features, {manifest.size_bytes / 1e3:,.0f} kB"
-        )
-    with story.phase("drop what came next") as detail:
+        story.tell(f"{manifest.version} serves: {len(manifest.features)} features, {manifest.size_bytes / 1e3:,.0f} kB")
+    with story.phase("drop what came next"):
         started = time.monotonic()
         second = await_summary(space, space.drop(parts["next"], parts["next"].name, given.zone), stack)
         score_seconds = time.monotonic() - started
         show_summary(story.console, second)
-        detail.append(f"{second['rows_in'] / score_seconds:,.0f} rows/s from the drop to the summary")
+        story.tell(f"{second['rows_in'] / score_seconds:,.0f} rows/s from the drop to the summary")
     streamed = _stream(story, days)
     told = _closed(story, days, made)
     drifted = dict(days.spans)["drift, old model"]
-    with story.phase("recount") as detail:
+    with story.phase("recount"):
         blobs = ReadOnce(space.blobs)
         evaluation = evaluate(blobs, space.files, manifest.damped, since, drifted)
         everything = evaluate(blobs, space.files, manifest.damped, since)
         books = bookkeeping.recount(blobs, space.files, space.logs, READINGS, DEVICES)
         entries = Ledger(space.scenario.name, space.blobs, WallClock()).verify()
-        detail.extend(f"does not balance: {problem}" for problem in books.problems)
-        detail.append("forecasts against what came; every reading against log, commits and dead letters")
-        detail.append(f"the ledger's {entries} entries follow on each other")
+        for problem in books.problems:
+            story.tell(f"does not balance: {problem}")
+        story.tell("forecasts against what came; every reading against log, commits and dead letters")
+        story.tell(f"the ledger's {entries} entries follow on each other")
     rows = {name: first[name] + second[name] for name in ("rows_in", "rows_accepted", "rows_rejected")}
     summary = {
         **rows,
@@ -216,20 +220,18 @@ def _loop(
 def _stream(story: Story, days: Days) -> dict[str, Any]:
     """Stream some days as fast as the hub takes them, with faults, then some at a steady rate."""
     days.begin("as it was")
-    with story.phase("stream to the devices' hub, with faults") as detail:
+    with story.phase("stream to the devices' hub, with faults"):
         started = time.monotonic()
         fast = days.go(STREAM_DAYS, FAULTS)
         rate = fast.sent / (time.monotonic() - started)
         injected = ", ".join(f"{count:,} {kind}" for kind, count in sorted(fast.injected.items()))
-        detail.append(f"{fast.sent:,} messages, {injected} injected; {rate:,.0f} a second to the last forecast")
-    with story.phase(f"live: {LIVE_PER_S:.0f} messages a second") as detail:
+        story.tell(f"{fast.sent:,} messages, {injected} injected; {rate:,.0f} a second to the last forecast")
+    with story.phase(f"live: {LIVE_PER_S:.0f} messages a second"):
         started = time.monotonic()
         days.go(LIVE_DAYS, pace=Pace(rate=LIVE_PER_S))
         window = time.monotonic() - started
         latency = get(f"{days.space.host_url}/api/health?window={window:.1f}")["latency"]
-        detail.append(
-            f"from message to committed forecast: median {latency['p50_ms']} ms, 95 % in {latency['p95_ms']} ms"
-        )
+        story.tell(f"from message to committed forecast: median {latency['p50_ms']} ms, 95 % in {latency['p95_ms']} ms")
     return {
         "events_per_second": round(rate, 1),
         "forecast_latency_p50_ms": latency["p50_ms"],

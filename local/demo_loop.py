@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.console import Console
-
 from local import sabotage
 from local.commands import get
 from local.injection import Pollution, Recalibrated, Stuck, Tail
@@ -48,7 +46,7 @@ class Days:
     """Event time that passes in steps, and what the functions did in it.
 
     Args:
-        console: Where it is told.
+        tell: Says what happened.
         space: The stack's stores.
         stack: Its processes.
         watch: Waits until what was sent is committed.
@@ -59,7 +57,7 @@ class Days:
         spans: Names of the parts of the story, with the first hour of each.
     """
 
-    console: Console
+    tell: Callable[[str], None]
     space: Workspace
     stack: Stack
     watch: Watch
@@ -205,10 +203,6 @@ class Days:
             time.sleep(0.2)
         self.follow()
 
-    def told(self, text: str) -> None:
-        """Say what happened."""
-        self.console.print(f"  {text}", markup=False, soft_wrap=True)
-
 
 def bootstrap(days: Days) -> dict[str, Any]:
     """The first model: a check finds history and no model, decides, and what the job made passes the gate."""
@@ -216,11 +210,11 @@ def bootstrap(days: Days) -> dict[str, Any]:
     decision = days.newest("decision")
     if not decision["launch"]:
         raise StackError(f"no first training was decided: {'; '.join(decision['reasons'])}")
-    days.told(f"decided: {decision['reason']}, {decision['inputs']['signals']['dataset']}; job {decision['job']}")
+    days.tell(f"decided: {decision['reason']}, {decision['inputs']['signals']['dataset']}; job {decision['job']}")
     verdict = days.job_done(decision["job"])
     if verdict["kind"] != "promote":
         raise StackError(f"the first model was refused: {verdict['text']}")
-    days.told(f"gate: {verdict['text']}")
+    days.tell(f"gate: {verdict['text']}")
     days.begun(verdict["version"])
     return {"job": decision["job"], "version": verdict["version"]}
 
@@ -232,11 +226,11 @@ def ordinary(days: Days, weeks: int) -> list[str]:
         days.go(7)
         days.fire(*CHECK, *LADDER)
         kinds.append(days.newest("check")["kind"])
-        days.told(f"{_day(days)}: {kinds[-1]}, {'; '.join(days.newest('check')['reasons'])}")
+        days.tell(f"{_day(days)}: {kinds[-1]}, {'; '.join(days.newest('check')['reasons'])}")
         decision = days.newest("decision")
         if decision["launch"]:  # a false alarm costs a job; the gate has to see that nothing became better
-            days.told(f"  decided: {decision['reason']}; job {decision['job']}")
-            days.told(f"  gate: {days.job_done(decision['job'])['text']}")
+            days.tell(f"  decided: {decision['reason']}; job {decision['job']}")
+            days.tell(f"  gate: {days.job_done(decision['job'])['text']}")
     return kinds
 
 
@@ -250,11 +244,11 @@ def stuck(days: Days) -> list[str]:
     days.fire(*CHECK)
     isolated = list(days.newest("check")["quarantine"])
     for entry in days.entries("quarantine"):
-        days.told(f"{_day(days)}: {entry.data['device']} isolated: {entry.data['channel']}, {entry.data['detail']}")
+        days.tell(f"{_day(days)}: {entry.data['device']} isolated: {entry.data['channel']}, {entry.data['detail']}")
     days.go(7)
     days.fire(*CHECK)
     released = [entry.data["device"] for entry in days.entries("release")]
-    days.told(f"{_day(days)}: released {', '.join(released) or 'nobody'}")
+    days.tell(f"{_day(days)}: released {', '.join(released) or 'nobody'}")
     if any(entry.data["launch"] for entry in days.entries("decision")[before:]):
         raise StackError("a stuck device led to a training")
     return isolated if device in isolated else []
@@ -279,14 +273,14 @@ def drift(days: Days) -> dict[str, Any]:
         days.fire(*CHECK)
         check, decision = days.newest("check"), days.newest("decision")
         found = found or check["kind"] == "population"
-        days.told(f"{_day(days)}: {check['kind']}, {'; '.join(check['reasons'][:2])}")
+        days.tell(f"{_day(days)}: {check['kind']}, {'; '.join(check['reasons'][:2])}")
         if not decision["launch"]:
-            days.told(f"  no training: {', '.join(decision['refusals']) or 'nothing speaks for one'}")
+            days.tell(f"  no training: {', '.join(decision['refusals']) or 'nothing speaks for one'}")
             continue
         jobs.append(decision["job"])
-        days.told(f"  decided: {decision['reason']}; job {decision['job']}")
+        days.tell(f"  decided: {decision['reason']}; job {decision['job']}")
         verdict = days.job_done(decision["job"])
-        days.told(f"  gate: {verdict['kind']}: {verdict['text']}")
+        days.tell(f"  gate: {verdict['kind']}: {verdict['text']}")
         if verdict["kind"] == "promote":
             days.begun(verdict["version"])
             return {"found": found, "jobs": jobs, "version": verdict["version"]}
@@ -296,7 +290,7 @@ def drift(days: Days) -> dict[str, Any]:
 def climb(days: Days, version: str) -> str:
     """Shadow, canary and champion."""
     seen = len(days.entries("rollout"))
-    days.told(f"{_day(days)}: {days.newest('rollout')['step']}: {days.newest('rollout')['about']}")
+    days.tell(f"{_day(days)}: {days.newest('rollout')['step']}: {days.newest('rollout')['about']}")
     for _ in range(MOST_STEPS):
         days.go(3)
         days.fire(*LADDER)
@@ -304,7 +298,7 @@ def climb(days: Days, version: str) -> str:
         if len(steps) > seen:
             seen = len(steps)
             now = steps[-1].data
-            days.told(f"{_day(days)}: {now['step']}, share {now['share']:g}: {'; '.join(now['reasons'])}")
+            days.tell(f"{_day(days)}: {now['step']}, share {now['share']:g}: {'; '.join(now['reasons'])}")
         if days.champion() == version:
             return version
         if steps[-1].data["step"] == "refused":
@@ -331,7 +325,7 @@ def refused(days: Days, pattern: str) -> bool:
     days.fire("watch_jobs")
     verdicts = [entry.data for entry in days.entries("gate") if entry.data["version"] == bad]
     if verdicts:
-        days.told(f"gate: {verdicts[-1]['kind']}: {', '.join(verdicts[-1]['reasons'])}")
+        days.tell(f"gate: {verdicts[-1]['kind']}: {', '.join(verdicts[-1]['reasons'])}")
     return bool(verdicts) and verdicts[-1]["kind"] == "refuse" and days.champion() == champion
 
 
@@ -342,13 +336,13 @@ def rolled_back(days: Days) -> str | None:
     query = urllib.parse.urlencode({"version": bad, "id": "demo"})
     stand = get(f"{days.space.host_url}/api/rollout/install?{query}", method="POST")
     days.follow()
-    days.told(f"{stand.get('champion')} serves, {stand.get('challenger')} beside it")
+    days.tell(f"{stand.get('champion')} serves, {stand.get('challenger')} beside it")
     for _ in range(MOST_STEPS):
         days.go(2)
         days.fire(*LADDER)
         if days.champion() == before:
             now = days.newest("rollout")
-            days.told(f"{_day(days)}: {now['step']}: {'; '.join(now['reasons'])}")
+            days.tell(f"{_day(days)}: {now['step']}: {'; '.join(now['reasons'])}")
             return bad
     return None
 
