@@ -78,7 +78,7 @@ class Story:
         self.said, start = [], time.monotonic()
         yield
         seconds = time.monotonic() - start
-        self.phases.append(Phase(name, "; ".join(line.strip() for line in self.said), seconds))
+        self.phases.append(Phase(name, self.said, seconds))
         self.console.print(f"  {seconds:.1f} s", style="dim")
 
     def tell(self, text: str) -> None:

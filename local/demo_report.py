@@ -25,10 +25,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A step of the loop: its name, what came of it, seconds it took (NaN when it does not matter)."""
+    """A step of the loop: its name, what was said of it, seconds it took (NaN when it does not matter)."""
 
     name: str
-    detail: str
+    said: Sequence[str]
     seconds: float = math.nan
 
 
@@ -170,7 +170,7 @@ def _loop(phases: Sequence[Phase]) -> Html:
     steps = []
     for phase in phases:
         took = tag("span", duration(phase.seconds), class_="took") if math.isfinite(phase.seconds) else ""
-        steps.append(tag("li", tag("b", phase.name), phase.detail, took))
+        steps.append(tag("li", tag("b", phase.name), *(tag("span", line) for line in phase.said), took))
     return section("The loop", tag("ol", *steps, class_="steps"))
 
 

@@ -195,7 +195,7 @@ details { margin-top: 1rem }
 summary { cursor: pointer; color: var(--model); font-size: .875rem; width: fit-content }
 .steps {
   list-style: none; margin: 1.1rem 0 0; padding: 0; display: grid;
-  grid-template-columns: repeat(auto-fit,minmax(min(100%,9rem),1fr)); gap: .9rem 1rem; counter-reset: step;
+  grid-template-columns: repeat(auto-fit,minmax(min(100%,11rem),1fr)); gap: .9rem 1.2rem; counter-reset: step;
 }
 .steps li::before {
   content: counter(step); position: absolute; top: 0; left: 0; width: 1.6rem; height: 1.6rem; border-radius: 50%;
@@ -211,7 +211,8 @@ summary { cursor: pointer; color: var(--model); font-size: .875rem; width: fit-c
   counter-increment: step;
 }
 .steps b { display: block; color: var(--ink); font-size: .9375rem; font-weight: 600 }
-.steps .took { display: block; color: var(--ink); margin-top: .15rem }
+.steps span { display: block; margin-top: .15rem; overflow-wrap: anywhere }
+.steps .took { color: var(--ink) }
 footer { color: var(--muted); font-size: .8125rem; padding-top: 1rem; padding-bottom: 2.5rem }
 footer p { border-top: 1px solid var(--hair); padding-top: 1rem; max-width: none }
 @media (max-width:560px) {

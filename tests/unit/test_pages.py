@@ -145,7 +145,7 @@ def test_no_text_whatever_changes_the_structure_of_a_page(name: str) -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_device_stays_text_in_the_demo_report(name: str) -> None:
-    phases = [Phase(name, name, 1.0)]
+    phases = [Phase(name, [name], 1.0)]
     source = demo_report({"rmse": 1.0, "model_version": name}, outcomes([name, "b"], 3), phases=phases, title=name)
     plain_one = demo_report({"rmse": 1.0, "model_version": "a"}, outcomes(["a", "b"], 3), phases=phases, title="a")
     assert safe(source).tags == safe(plain_one).tags
@@ -402,7 +402,7 @@ def test_a_demo_report_tells_how_much_better_the_model_was() -> None:
         "rmse": 15.0, "rmse_damped": 20.0, "rmse_persistence": 25.0, "mae": 11.0, "interval_coverage": 0.887,
         "books_balance": True, "rows_in": 1234, "score_rows_per_second": 9876.0, "elapsed_seconds": 61.0,
     }  # fmt: skip
-    phases = [Phase("Trained", "six candidates", 12.0)]
+    phases = [Phase("Trained", ["six candidates"], 12.0)]
     words = " ".join(safe(demo_report(summary, outcomes(["a", "b"], 20), phases=phases)).words)
     for shown in ("25.0 % below damped persistence", "40.0 % below", "88.7 %", "9,876", "1 min 1 s", "12.0 s"):
         assert shown in words
