@@ -252,9 +252,9 @@ def _closed(story: Story, days: Days, made: dict[str, Any]) -> dict[str, Any]:
     with story.phase("the new model climbs: shadow, canary, champion"):
         promoted = demo_loop.climb(days, found["version"])
     days.begin("drift, new model")
-    with story.phase("a job that somebody tampered with"):
+    with story.phase("a job with a bad model"):
         days.go(6)
-        refused = demo_loop.refused(days, found["jobs"][-1])
+        refused = demo_loop.refused(days)
     days.begin("sabotaged model")
     with story.phase("a sabotaged model, put in place by hand"):
         sabotaged = demo_loop.rolled_back(days)

@@ -156,6 +156,10 @@ class Days:
         found = Ledger(self.space.scenario.name, self.space.blobs, WallClock()).entries()
         return [entry for entry in found if not kinds or entry.kind in kinds]
 
+    def since(self, position: int, kind: str) -> list[Entry]:
+        """What the ledger holds of a kind from a position on."""
+        return [entry for entry in self.entries(kind) if entry.position >= position]
+
     def newest(self, kind: str) -> dict[str, Any]:
         """Data of the newest entry of a kind.
 
@@ -236,22 +240,26 @@ def ordinary(days: Days, weeks: int) -> list[str]:
 
 def stuck(days: Days) -> list[str]:
     """One sensor sticks: its device is isolated, and nothing is trained."""
-    channels, before = days.tail.channels, len(days.entries("decision"))
+    channels, before = days.tail.channels, len(days.entries())
     device = min({row.device for row in days.tail.rows[:500]})
     hour = days.tail.hour
     days.tail.changes.append(Stuck(device, channels.index("temp"), hour, hour + 4 * 24, 21.3))
     days.go(4)
     days.fire(*CHECK)
-    isolated = list(days.newest("check")["quarantine"])
-    for entry in days.entries("quarantine"):
-        days.tell(f"{_day(days)}: {entry.data['device']} isolated: {entry.data['channel']}, {entry.data['detail']}")
+    isolated = {entry.data["device"]: entry.data for entry in days.since(before, "quarantine")}
+    for name, told in isolated.items():
+        days.tell(f"{_day(days)}: {name} isolated: {told['channel']}, {told['detail']}")
     days.go(7)
     days.fire(*CHECK)
-    released = [entry.data["device"] for entry in days.entries("release")]
+    released = [entry.data["device"] for entry in days.since(before, "release")]
     days.tell(f"{_day(days)}: released {', '.join(released) or 'nobody'}")
-    if any(entry.data["launch"] for entry in days.entries("decision")[before:]):
+    if any(entry.data["launch"] for entry in days.since(before, "decision")):
         raise StackError("a stuck device led to a training")
-    return isolated if device in isolated else []
+    if isolated.get(device, {}).get("channel") != "temp":
+        raise StackError(f"the temperature of {device} sticks, but what was isolated is {sorted(isolated) or 'nobody'}")
+    if device not in released:
+        raise StackError(f"{device} sends good values again, but it stays isolated")
+    return sorted(isolated)
 
 
 def drift(days: Days) -> dict[str, Any]:
@@ -300,15 +308,24 @@ def climb(days: Days, version: str) -> str:
             now = steps[-1].data
             days.tell(f"{_day(days)}: {now['step']}, share {now['share']:g}: {'; '.join(now['reasons'])}")
         if days.champion() == version:
-            return version
+            return _climbed(days, version)
         if steps[-1].data["step"] == "refused":
             raise StackError(f"{version} was taken back on its way")
     raise StackError(f"{version} is not champion after {3 * MOST_STEPS} days: {days.newest('rollout')}")
 
 
-def refused(days: Days, pattern: str) -> bool:
-    """A job that learned from shifted truths: the gate refuses its model, with evidence."""
+def _climbed(days: Days, version: str) -> str:
+    """The version, if it took every rung."""
+    steps = [entry.data["step"] for entry in days.entries("rollout") if entry.data["about"] == version]
+    if list(dict.fromkeys(steps)) != ["shadow", "canary", "champion"]:
+        raise StackError(f"{version} became champion by the steps {', '.join(steps)}")
+    return version
+
+
+def refused(days: Days) -> bool:
+    """A job whose model is much worse than the champion, and whose evidence says so: the gate refuses it."""
     champion = str(days.champion())
+    days.fire("compact_lake")
     bad = _publish(days, champion, "bad")
     webhook = f"{days.space.host_url}/runtime/webhooks/eventgrid?functionName=job_events"
     position = len(days.entries())
@@ -317,16 +334,17 @@ def refused(days: Days, pattern: str) -> bool:
     )
     names = [job_name(days.space.scenario.name, at) for at in (position, position + 1)]  # a month may close before it
     for name in names:
-        sabotage.leave_bad_job(days.space.blobs, name, pattern, bad, SHIFT)
+        sabotage.leave_bad_job(days.space, name, champion, bad)
         jobs.submit(JobSpec(name=name, scenario=days.space.scenario.name, reason="manual", dataset="lake@0"))
     _ended(jobs, names)
-    query = urllib.parse.urlencode({"reason": "a job that somebody tampered with"})
+    query = urllib.parse.urlencode({"reason": "a bad model on purpose"})
     get(f"{days.space.host_url}/api/retrain?{query}", method="POST")
     days.fire("watch_jobs")
     verdicts = [entry.data for entry in days.entries("gate") if entry.data["version"] == bad]
     if verdicts:
         days.tell(f"gate: {verdicts[-1]['kind']}: {', '.join(verdicts[-1]['reasons'])}")
-    return bool(verdicts) and verdicts[-1]["kind"] == "refuse" and days.champion() == champion
+    refused = bool(verdicts) and verdicts[-1]["kind"] == "refuse" and "improvement" in verdicts[-1]["reasons"]
+    return refused and days.champion() == champion
 
 
 def rolled_back(days: Days) -> str | None:
@@ -335,13 +353,15 @@ def rolled_back(days: Days) -> str | None:
     bad = _publish(days, before, "sabotaged")
     query = urllib.parse.urlencode({"version": bad, "id": "demo"})
     stand = get(f"{days.space.host_url}/api/rollout/install?{query}", method="POST")
+    if stand.get("champion") != bad:
+        raise StackError(f"{bad} could not be installed: {stand}")
     days.follow()
-    days.tell(f"{stand.get('champion')} serves, {stand.get('challenger')} beside it")
+    days.tell(f"{bad} serves, {stand['challenger']} beside it")
     for _ in range(MOST_STEPS):
         days.go(2)
         days.fire(*LADDER)
-        if days.champion() == before:
-            now = days.newest("rollout")
+        now = days.newest("rollout")
+        if now["step"] == "rolled_back" and now["about"] == bad and days.champion() == before:
             days.tell(f"{_day(days)}: {now['step']}: {'; '.join(now['reasons'])}")
             return bad
     return None

@@ -189,7 +189,7 @@ def _closed(summary: Mapping[str, object], unit: str) -> Html:
         ("Isolated", named("quarantined")),
         ("Training jobs", named("jobs")),
         ("Promoted", named("promoted_version")),
-        ("A tampered model", "was refused" if summary.get("refused") else "WAS NOT REFUSED"),
+        ("A bad model", "was refused" if summary.get("refused") else "WAS NOT REFUSED"),
         ("Taken back", named("rolled_back")),
     ])  # fmt: skip
     return section("The loop closed", tag("div", bars, done, class_="grid2"))

@@ -1,18 +1,26 @@
-"""A package that answers wrongly on purpose, whole in every formal respect: for seeing that the loop takes it back."""
+"""Models that answer wrongly on purpose, whole in every formal respect: for seeing that the loop refuses them."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
 
 import msgspec
 import numpy as np
 
+from local.workspace import Workspace
 from shared.app.completion import Result
 from shared.core import gate_evidence
+from shared.core.features import Featurizer
+from shared.core.gate_evidence import Evidence
 from shared.core.package import decode_arrays, decode_manifest, encode_arrays, encode_manifest
-from shared.ports import Blobs
+from shared.core.scenario import Scenario
+from shared.core.scoring import bounds, clip
+from training import champion as packages
+from training import data, floor
+from training.champion import Champion
+from training.data import TrainingSet
+from training.lake import history
 
 
 def shifted(files: Mapping[str, bytes], version: str, by: float) -> dict[str, bytes]:
@@ -42,19 +50,50 @@ def shifted(files: Mapping[str, bytes], version: str, by: float) -> dict[str, by
     return {**made, "manifest.json": encode_manifest(manifest)}
 
 
-def leave_bad_job(blobs: Blobs, job: str, pattern: str, version: str, by: float) -> None:
-    """What a job would leave that trained a model which says `by` too much: package's place, evidence and result.
+def leave_bad_job(space: Workspace, job: str, champion: str, bad: str) -> None:
+    """What a job would leave that trained a bad model: its result, and honest evidence of how bad it is.
 
     Args:
-        blobs: The store.
+        space: The stack's stores, with a lake.
         job: Name of the job.
-        pattern: Job whose evidence and result are taken as the pattern.
-        version: The bad package, published before.
-        by: In the target's unit.
+        champion: Version that serves.
+        bad: The bad package, published before.
     """
-    evidence = gate_evidence.decode(blobs.read("models", f"jobs/{pattern}.npz") or b"")
-    wrong = {name: (getattr(evidence, name) + np.float32(by)) for name in ("challenger", "lower", "upper")}
-    result = msgspec.json.decode(blobs.read("models", f"jobs/{pattern}.json") or b"", type=Result)
-    blobs.write("models", f"jobs/{job}.npz", gate_evidence.encode(replace(evidence, **wrong)))
-    told = msgspec.structs.replace(result, job=job, version=version)
-    blobs.write("models", f"jobs/{job}.json", msgspec.json.encode(told))
+    featurizer, lake = Featurizer(space.scenario), space.lake()
+    version = lake.version() or 0
+    good, other = (packages.load(space.blobs, each, featurizer.features) for each in (champion, bad))
+    found, _ = history(space.scenario, lake.delta.uri, lake.delta.options, version)
+    rows = data.from_history(space.scenario, featurizer, found, since=good.trained_until)
+    made = evidence(space.scenario, rows, good, other)
+    manifest = good.model.manifest
+    result = Result(
+        job=job,
+        version=bad,
+        run_id=manifest.run_id,
+        dataset=f"lake@{version}",
+        trained_until=good.trained_until,
+        parity=0.0,
+    )
+    space.blobs.write("models", f"jobs/{job}.npz", gate_evidence.encode(made))
+    space.blobs.write("models", f"jobs/{job}.json", msgspec.json.encode(result))
+
+
+def evidence(scenario: Scenario, rows: TrainingSet, champion: Champion, challenger: Champion) -> Evidence:
+    """What both models say of rows that neither has seen, beside what came."""
+    manifest = challenger.model.manifest
+    value = clip(scenario, challenger.model.predict(rows.matrix))
+    lower, upper = bounds(scenario, manifest.interval, value)
+    return Evidence(
+        devices=rows.devices,
+        device=rows.device,
+        as_of=rows.as_of,
+        trained_until=np.full(len(rows), challenger.trained_until, np.int64),
+        truth=rows.target,
+        witness=np.full(len(rows), np.nan, np.float32),
+        challenger=value,
+        champion=champion.forecast(scenario, rows),
+        persistence=rows.latest,
+        damped=floor.forecast(manifest.damped, rows),
+        lower=lower,
+        upper=upper,
+    )

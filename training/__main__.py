@@ -27,6 +27,7 @@ from shared.core.scenario import Scenario, with_overrides
 from shared.errors import ConfigError, PipelineError
 from shared.ports import JOB_NAME, Blobs
 from training.storage import storage_settings
+from training.versions import component_version
 
 if TYPE_CHECKING:
     from training.prepare import LakeVersion, Options
@@ -166,17 +167,22 @@ def _hour(text: str, zone: str) -> int:
 
 
 def _code_version() -> str:
-    """Commit of this code, `unknown` where there is no repository."""
+    """Commit of this code; where there is no repository, as on Azure ML, the version of the registered component."""
+    return _commit() or component_version()
+
+
+def _commit() -> str:
+    """Commit of this code, empty where there is no repository."""
     git = shutil.which("git")
     if git is None:
-        return "unknown"
+        return ""
     command = [git, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     here = Path(__file__).parent
     try:
         found = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 - fixed words
     except (OSError, subprocess.TimeoutExpired):
-        return "unknown"
-    return found.stdout.strip() or "unknown" if found.returncode == 0 else "unknown"
+        return ""
+    return found.stdout.strip() if found.returncode == 0 else ""
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def rolling(as_of: Longs, horizon: int, count: int) -> tuple[Fold, ...]:
     """Rolling-origin folds: each validates the stretch after what it trains on, all of one fold later than the last.
 
     Boundaries lie between hours, never within one, and split the rows after the first 40 % evenly. A row trains only
-    when its truth (as_of + horizon) was known as the validation's first hour began.
+    when its truth (as_of + horizon) was known as the validation's first forecast is made, at the end of its first hour.
 
     Args:
         as_of: Hours, rising, shape (n,).

@@ -7,24 +7,18 @@ version always means the same code and packages.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from shared.adapters.azureml_client import connect
 from shared.adapters.azureml_errors import is_place, translated
 from shared.errors import PipelineError
+from training.versions import HERE, IMAGE, component_version, environment_version
 
-HERE = Path(__file__).resolve().parent
-CODE = HERE.parent
-INCLUDED = ("shared", "scenarios", "training")
-SUFFIXES = (".py", ".toml", ".yml", ".txt")
-IMAGE = ("Dockerfile", "requirements.txt")
-VERSION_LENGTH = 16
 FAILED = 1
 
 
@@ -60,29 +54,10 @@ def register(client: Any, version: str | None = None) -> str:
         environment.build.path = _image_context(Path(folder))
         _once(client.environments, environment)
     component: Any = load_component(HERE / "component.yml")
-    component.version = version or code_version()
+    component.version = version or component_version()
     component.environment = f"azureml:{environment.name}:{environment.version}"
     _once(client.components, component)
     return f"{component.name}:{component.version}"
-
-
-def environment_version() -> str:
-    """Version of the environment: the hash of what its image is built from."""
-    return _hash(HERE / name for name in IMAGE)
-
-
-def code_version() -> str:
-    """Version of the component: the hash of all code that goes with it, and of its environment."""
-    files = (path for name in INCLUDED for path in (CODE / name).rglob("*") if path.suffix in SUFFIXES)
-    return _hash([*files, HERE / "Dockerfile"])
-
-
-def _hash(files: Iterable[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(files):
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(CODE).as_posix()}\0{len(content)}\0".encode() + content)
-    return digest.hexdigest()[:VERSION_LENGTH]
 
 
 def _image_context(folder: Path) -> str:

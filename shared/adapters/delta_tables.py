@@ -150,7 +150,7 @@ class DeltaTables:
                 return 0
             view, gone = View.of(table, found), 0
             for small in delta_files.small(view.files, before_day):
-                rows = pa.concat_tables(list(view.contents(small)))
+                rows = pa.concat_tables(list(view.contents(small)), promote_options="default")  # a channel may be new
                 before = found.transaction_version(MERGE)
                 advance = Advance(MERGE, before, (before or 0) + 1)  # two that merge the same files at once: one wins
                 actions = [*delta_files.removed(small), *delta_files.write(found, rows, data_change=False)]

@@ -206,18 +206,18 @@ class Completion:
     def _facts(self, result: Result, champion: Model | None) -> Facts:
         """What the gate's side finds out about both packages; what cannot be found out no rule lets pass."""
         files = self.packages.files(result.version)
-        damage, latency, sha256 = "", math.nan, ""
+        damage, latency, sha256, until = "", math.nan, "", result.trained_until
         unknown: tuple[str, ...] = ()
         try:
             manifest = package.decode_manifest(files.get("manifest.json", b""))
-            sha256 = manifest.sha256.get("model.onnx", "")
+            sha256, until = manifest.sha256.get("model.onnx", ""), manifest.trained_until
             unknown = tuple(unfitting(self.packages.features, manifest.features))
             if not unknown:
                 latency = self.packages.timed(files)
         except ContractBroken as error:
             damage = str(error)
         return Facts(
-            challenger=Model(version=result.version, sha256=sha256, trained_until=result.trained_until),
+            challenger=Model(version=result.version, sha256=sha256, trained_until=until),
             champion=champion,
             damage=damage,
             unknown_features=unknown,

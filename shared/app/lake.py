@@ -93,25 +93,26 @@ class Compaction:
         apps = [self.app(place) for place in names]
         reached = {table: self.lake.reached(table, apps) for table in self.lake.tables}
         chunk: list[LakeRows] = []
-        for rows in self._unfinished(names, reached[self.lake.tables[-1]]):
+        for rows in self._unfinished(names, reached):
             chunk.append(rows)
             if len(chunk) >= self.chunk_commits or sum(item.count for item in chunk) >= self.chunk_rows:
                 self._flush(chunk, reached, counts)
                 chunk = []
         self._flush(chunk, reached, counts)
 
-    def _unfinished(self, names: Mapping[Place, Sequence[str]], done: Mapping[str, int]) -> Iterator[LakeRows]:
+    def _unfinished(self, names: Mapping[Place, Sequence[str]], reached: Reached) -> Iterator[LakeRows]:
         """Commits that are not in every table yet; a partition ends at what is damaged or missing."""
         for place in sorted(names):
             if any(stopped[0] == place[0] for stopped in self.stopped):
                 continue  # an epoch must not get ahead of the one before it
             try:
-                yield from self._following(place, names[place], done.get(self.app(place), 0))
+                yield from self._following(place, names[place], reached)
             except ContractBroken as error:
                 self.stopped[place] = str(error)
                 log.warning("lake: partition %d stops: %s", place[0], error)
 
-    def _following(self, place: Place, names: Sequence[str], expected: int) -> Iterator[LakeRows]:
+    def _following(self, place: Place, names: Sequence[str], reached: Reached) -> Iterator[LakeRows]:
+        expected = reached[self.lake.tables[-1]].get(self.app(place), 0)
         for name in sorted(names, key=place_of):
             if place_of(name)[1] < expected:
                 continue
@@ -119,6 +120,8 @@ class Compaction:
             if rows.commit.follows != expected:
                 end = rows.commit.follows - 1
                 raise ContractBroken(f"commits/{folder(*place)}: events {expected} to {end} are in no commit")
+            for table in self.lake.tables:
+                self._lacking(rows.commit, reached[table])  # what would stop its table stops its partition alone
             yield rows
             expected = rows.commit.next
 

@@ -31,7 +31,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known without looking at forecasts; found out by the gate's side, not told by the training job.
+    """What is known without looking at forecasts; found out by the gate's side but for `parity`, which the job tells.
 
     Args:
         challenger: The model that wants to serve.

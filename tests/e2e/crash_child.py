@@ -114,6 +114,9 @@ class FatedBlobs:
     def info(self, container: str, name: str) -> BlobInfo | None:
         return self._blobs.info(container, name)
 
+    def listed(self, container: str) -> list[tuple[str, BlobInfo]]:
+        return self._blobs.listed(container)
+
     def open(self, container: str, name: str, etag: str) -> AbstractContextManager[BinaryIO]:
         return self._blobs.open(container, name, etag)
 

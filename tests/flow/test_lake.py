@@ -42,7 +42,7 @@ def rows(lake: DeltaLake, table: str) -> list[dict[str, Any]]:
     if opened is None:
         return []
     pieces = list(opened.read())
-    return pa.concat_tables(pieces).to_pylist() if pieces else []
+    return pa.concat_tables(pieces, promote_options="default").to_pylist() if pieces else []
 
 
 def keys(lake: DeltaLake, table: str) -> list[tuple[Any, ...]]:
@@ -255,6 +255,27 @@ def test_a_damaged_blob_stops_its_partition_and_no_other(tmp_path: Path) -> None
     assert picture(rebuild(lake, MACHINE, 0)) == picture(bench.worker().recovered())
 
 
+def test_a_commit_that_was_lost_and_made_again_longer_stops_its_partition_and_no_other(tmp_path: Path) -> None:
+    class Dying(DeltaLake):
+        def append(self, table: str, rows: Sequence[LakeRows], advances: Sequence[Advance]) -> bool:
+            if table != READINGS:
+                raise TransientFailure("the store does not answer")
+            return super().append(table, rows, advances)
+
+    short, long = Bench(), Bench()
+    short.worker().take(short.send("file/x@1", hourly("a", 5)))
+    with pytest.raises(TransientFailure):
+        compaction(short, Dying(SCENARIO, str(tmp_path))).run()
+    events = [*long.send("file/x@1", hourly("a", 5)), *long.send("file/x@1", hourly("b", 5))]
+    long.worker().take(events)
+    long.worker(1).take(events)
+    assert [commit.next - commit.first for _, commit, _ in long.commits()] == [2, 2]
+    lake = lake_in(tmp_path)
+    with pytest.raises(ContractBroken, match="ends at 2, but the lake holds events up to 1"):
+        compaction(long, lake).run()
+    assert [row[0] for row in keys(lake, COMMITS)] == [long.blobs.names("commits")[-1]]
+
+
 @pytest.mark.parametrize("how", ["predictions deleted", "predictions damaged", "commit deleted"])
 def test_what_is_missing_is_named(tmp_path: Path, how: str) -> None:
     bench = busy(Bench(), 15)
@@ -287,6 +308,21 @@ def test_small_files_of_closed_days_are_merged_once_a_day_and_old_versions_stay_
     assert compaction(bench, lake, retain_h=0, keep=lambda: [2]).run()["vacuumed"] > 0
     assert len(pa.table(DeltaTable(str(tmp_path / READINGS), version=2).to_pyarrow_table())) == 20
     assert picture(rebuild(lake, MACHINE, 0)) == picture(bench.worker().recovered())
+
+
+def test_files_from_before_and_after_a_channel_was_added_are_merged(tmp_path: Path) -> None:
+    bench = busy(Bench(), 10)
+    narrow = dataclasses.replace(SCENARIO, channels=SCENARIO.channels[:-1])
+    added = SCENARIO.channels[-1].name
+    compaction(bench, DeltaLake(narrow, str(tmp_path))).run()
+    bench.worker().take(bench.send("file/z@1", hourly("c", 5)))
+    lake = lake_in(tmp_path)
+    compaction(bench, lake).run()
+    before = sorted(rows(lake, READINGS), key=str)
+    assert {row[added] is None for row in before} == {True, False}
+    bench.clock.ms = (HOUR // 24 + 1) * DAY_MS
+    assert compaction(bench, lake).run()["merged"] > 0
+    assert sorted(rows(lake, READINGS), key=str) == before
 
 
 def old(bench: Bench) -> None:

@@ -19,7 +19,8 @@ from shared.adapters.azureml_jobs import NO_CHAMPION
 from shared.errors import ConfigError
 from shared.ports import JobSpec
 from training import __main__ as command_line
-from training import register, search, steps
+from training import __main__ as training_main
+from training import register, search, steps, versions
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # azure-ai-ml's, of its own dependencies
 HERE = Path(register.__file__).parent
@@ -189,17 +190,17 @@ def test_a_version_that_is_given_is_taken() -> None:
 
 
 def test_a_version_is_the_hash_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = register.code_version()
-    assert register.code_version() == before
+    before = versions.component_version()
+    assert versions.component_version() == before
     assert re.fullmatch(r"[0-9a-f]{16}", before)
     one, two = tmp_path / "a.py", tmp_path / "b.py"
     one.write_text("x")
     two.write_text("y")
-    monkeypatch.setattr(register, "CODE", tmp_path)
-    both = register._hash([one, two])
-    assert register._hash([two, one]) == both
+    monkeypatch.setattr(versions, "CODE", tmp_path)
+    both = versions._hash([one, two])
+    assert versions._hash([two, one]) == both
     two.write_text("z")
-    assert register._hash([one, two]) != both
+    assert versions._hash([one, two]) != both
 
 
 def test_what_registering_says_is_the_applications_setting(
@@ -216,3 +217,8 @@ def test_what_registering_says_is_the_applications_setting(
     monkeypatch.setattr(register, "connect", refuse)
     assert register.main(flags) == 1
     assert "AZUREML_WORKSPACE" in capsys.readouterr().err
+
+
+def test_a_job_without_a_repository_tells_the_version_of_its_component(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")  # without git
+    assert training_main._code_version() == versions.component_version()
