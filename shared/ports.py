@@ -65,8 +65,8 @@ class Blobs(BlobReader, Protocol):
     def info(self, container: str, name: str) -> BlobInfo | None:
         """A blob's properties, None when there is none."""
 
-    def listed(self, container: str) -> list[tuple[str, BlobInfo]]:
-        """Names and properties of all blobs, sorted by name."""
+    def listed(self, container: str, prefix: str = "") -> list[tuple[str, BlobInfo]]:
+        """Names that begin with `prefix`, and these blobs' properties, sorted by name."""
 
     def open(self, container: str, name: str, etag: str) -> AbstractContextManager[BinaryIO]:
         """A blob's content as a stream, in pieces, all of one version.

@@ -98,11 +98,25 @@ class Pipeline:
         found.take(events)
 
     def sweep(self) -> None:
-        """Finish files whose last receipt could not finish them, send lost end markers again, read missed files."""
-        for key in self.filing.unfinished():
-            if not self.filing.finish(key):
-                self.route_file.end_again(key)
-        MissedFiles(self.tools.blobs, self.filing, self.route_file, self.tools.clock).read()
+        """Finish files whose last receipt could not finish them, send lost end markers again, read missed files.
+
+        Raises:
+            PipelineError: The first file that could not be brought further; the others are.
+        """
+        problems, standing = [], self.filing.standing()
+        missed = MissedFiles(self.tools.blobs, self.route_file, self.tools.clock)
+        steps = [partial(self._finish, key) for key in standing.unfinished] + [partial(missed.read, standing.known)]
+        for step in steps:
+            try:
+                step()
+            except PipelineError as error:
+                problems.append(error)
+        if problems:
+            raise problems[0]
+
+    def _finish(self, key: str) -> None:
+        if not self.filing.finish(key):
+            self.route_file.end_again(key)
 
     @cached_property
     def loop(self) -> Loop:

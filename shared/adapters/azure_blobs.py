@@ -148,10 +148,11 @@ class AzureBlobs:
                 return None
         return _info(found)
 
-    def listed(self, container: str) -> list[tuple[str, BlobInfo]]:
-        """Names and properties of all blobs, sorted by name."""
-        with _translated(container, ""):
-            found = self._service.get_container_client(container).list_blobs(include=["metadata"])
+    def listed(self, container: str, prefix: str = "") -> list[tuple[str, BlobInfo]]:
+        """Names that begin with `prefix`, and these blobs' properties, sorted by name."""
+        with _translated(container, prefix):
+            client = self._service.get_container_client(container)
+            found = client.list_blobs(name_starts_with=prefix or None, include=["metadata"])
             return sorted(((str(each.name), _info(each)) for each in found), key=lambda one: one[0])
 
     @contextmanager

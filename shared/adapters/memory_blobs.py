@@ -69,13 +69,11 @@ class MemoryBlobs:
         found = self._blobs.get((container, name))
         return None if found is None else found[1]
 
-    def listed(self, container: str) -> list[tuple[str, BlobInfo]]:
-        """Names and properties of all blobs, sorted by name."""
+    def listed(self, container: str, prefix: str = "") -> list[tuple[str, BlobInfo]]:
+        """Names that begin with `prefix`, and these blobs' properties, sorted by name."""
         with self._lock:
-            return sorted(
-                ((name, info) for (where, name), (_, info) in self._blobs.items() if where == container),
-                key=lambda found: found[0],
-            )
+            places = [place for place in self._blobs if place[0] == container and place[1].startswith(prefix)]
+            return [(place[1], self._blobs[place][1]) for place in sorted(places)]
 
     @contextmanager
     def open(self, container: str, name: str, etag: str) -> Iterator[BinaryIO]:

@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 VERSION, STATUS = "airloop.version", "airloop.status"
 PERMANENT = {"INVALID_PARAMETER_VALUE", "PERMISSION_DENIED", "UNAUTHENTICATED", "ENDPOINT_NOT_FOUND",
              "RESOURCE_DOES_NOT_EXIST"}  # fmt: skip
+TRANSIENT = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
 ALIASES = {"installed": "champion", "champion": "champion", "guarded": "champion", "shadow": "challenger",
            "canary": "challenger"}  # fmt: skip
 
@@ -77,7 +78,7 @@ class MlflowRegistry:
             self._client.set_model_version_tag(self.scenario, found.version, STATUS, status)
             if status in ALIASES:
                 self._alias(ALIASES[status], found.version)
-            elif str(found.version) == self._aliases().get("challenger"):
+            if ALIASES.get(status) != "challenger" and str(found.version) == self._aliases().get("challenger"):
                 self._client.delete_registered_model_alias(self.scenario, "challenger")
 
     def keep(self, run_id: str, folder: str, files: Mapping[str, bytes]) -> None:
@@ -138,6 +139,8 @@ class MlflowRegistry:
         try:
             self._client.set_registered_model_alias(self.scenario, alias, number)
         except (MlflowException, NotImplementedError) as error:
+            if getattr(error, "error_code", "") in TRANSIENT:
+                raise
             log.info("registry: no alias %s: %s", alias, type(error).__name__)
 
     @cached_property

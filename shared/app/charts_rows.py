@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,19 +28,21 @@ def bar_chart(
     Args:
         title: What is shown.
         labels: Names of the bars; the first `ROWS` are drawn.
-        values: Their lengths, 0 or more.
+        values: Their lengths, 0 or more; one that is not finite has no bar.
         unit: Unit of the values.
         note: A sentence below the title.
         roles: Role of each bar; all are the model's without them.
         meanings: A smaller text below each name.
         mark: A value to be marked by a line through all bars.
     """
-    most = max([*values, mark or 0.0], default=0.0) or 1.0
+    known = [value for value in values if math.isfinite(value)]
+    most = max([*known, mark or 0.0], default=0.0) or 1.0
     line = "" if mark is None else tag("path", d=f"M{1000 * mark / most:.0f} -6V16", class_="mark")
     rows = []
     for index, (label, value) in enumerate(zip(labels[:ROWS], values, strict=False)):
         role = roles[index] if roles else "model"
-        bar = tag("rect", width=round(1000 * value / most) if value > 0 else 0, height=10, class_=f"bar {role}")
+        width = round(1000 * value / most) if math.isfinite(value) and value > 0 else 0
+        bar = tag("rect", width=width, height=10, class_=f"bar {role}")
         drawn = tag("svg", bar, line, viewBox="0 0 1000 10", preserveAspectRatio="none", aria_hidden="true")
         rows.append(
             row(label, drawn, count(value) if float(value).is_integer() else plain(value), *meanings[index : index + 1])

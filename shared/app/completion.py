@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
 
 from shared.app.evidence_packs import EvidencePacks
 from shared.app.ledger import Ledger
-from shared.app.marks import ROLLOUT
 from shared.app.packages import Packages
 from shared.app.retraining import Retraining
 from shared.app.rollouts import Rollouts, begin_key
@@ -24,7 +23,7 @@ from shared.core.gate_evidence import Evidence, Facts, Model
 from shared.core.gate_verdict import Verdict
 from shared.core.ledger import Entry, find
 from shared.core.readings import Floats
-from shared.core.retrain_history import GATE, job_of, jobs
+from shared.core.retrain_history import GATE, ROLLOUT, job_of, jobs
 from shared.core.scenario import Scenario
 from shared.core.scoring import unfitting
 from shared.errors import ContractBroken, PipelineError, StateConflict
@@ -89,6 +88,7 @@ class Completion:
         entry = self.retraining.ended(job, status, run_id, source)
         if entry is not None and entry.data["status"] == "completed":
             self.release(job)
+            self.rollouts.follow()
             self.packs.copy()
         return entry
 
@@ -99,18 +99,23 @@ class Completion:
             What was done, in words.
 
         Raises:
-            PipelineError: The first problem; all that does not depend on it is done.
+            Exception: The first problem, mostly a PipelineError; all that does not depend on it is done.
         """
-        done, problems = [], []
+        done: list[str] = []
+        problems: list[Exception] = []
         try:
             done += [f"{entry.key} ended: {entry.data['status']}" for entry in self.retraining.poll()]
         except PipelineError as error:
             problems.append(error)
-        ended = [job for job in jobs(self.ledger.entries()) if job.ended and job.ended.data["status"] == "completed"]
+        entries = self.ledger.entries()
+        ended = [job for job in jobs(entries) if job.ended and job.ended.data["status"] == "completed"]
         for job in ended:
+            if _settled(entries, job.name):
+                continue
             try:
                 done += [f"{job.name} judged or begun"] if self.release(job.name) else []
-            except PipelineError as error:
+            except Exception as error:
+                log.exception("job %s is not taken on", job.name)
                 problems.append(error)
         self.rollouts.follow()
         self.packs.copy()
@@ -122,11 +127,9 @@ class Completion:
         """Judge a completed job's model and begin its rollout; False when all that can be done was done before."""
         entries = self.ledger.entries()
         champion = self.rollouts.stand(entries)[0].champion
-        judged = [entry for entry in entries if entry.kind == GATE and entry.data["job"] == job]
-        if any(find(entries, ROLLOUT, begin_key(str(entry.data["version"]))) for entry in judged):
+        if _settled(entries, job):
             return False
-        if judged and judged[-1].data["kind"] != "promote":
-            return False
+        judged = _judged(entries, job)
         # Evidence is about the champion of the decision; a promotion that had to wait may be about one that has gone.
         fresh = judged and judged[-1].data["champion"] == champion
         entry = judged[-1] if fresh else self._judge(job, champion)
@@ -158,11 +161,7 @@ class Completion:
             log.exception("job %s cannot be judged", job)
             why: dict[str, object] = {"kind": "refuse", "reasons": ["evidence"], "text": str(error), "version": None}
             return self.ledger.append(GATE, key, {**told, **why})
-        number = self.registry.register(
-            result.version, result.run_id, {"job": job, "dataset": result.dataset, "gate": verdict.kind}
-        )
-        if verdict.kind != "promote":
-            self.registry.mark(result.version, "refused" if verdict.kind == "refuse" else "undecided")
+        number = self.registry.register(result.version, result.run_id, {"job": job, "dataset": result.dataset})
         pack = self.packs.write(job, verdict)
         data = {
             "kind": verdict.kind,
@@ -230,3 +229,14 @@ class Completion:
         manifest = self.packages.manifest(version)
         until = manifest.trained_until
         return Model(version=version, sha256=manifest.sha256.get("model.onnx", ""), trained_until=until)
+
+
+def _judged(entries: Sequence[Entry], job: str) -> list[Entry]:
+    return [entry for entry in entries if entry.kind == GATE and entry.data["job"] == job]
+
+
+def _settled(entries: Sequence[Entry], job: str) -> bool:
+    """Whether a job's model was refused, or its rollout was begun."""
+    judged = _judged(entries, job)
+    begun = any(find(entries, ROLLOUT, begin_key(str(entry.data["version"]))) for entry in judged)
+    return begun or bool(judged and judged[-1].data["kind"] != "promote")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from shared.core import deployment
 from shared.core.deployment import Deployment
-from shared.errors import StateConflict
+from shared.errors import ContractBroken, StateConflict
 from shared.ports import Blobs
 
 TRIES = 8
+Mend: TypeAlias = Callable[[ContractBroken], Deployment]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +33,19 @@ class ControlDocument:
         """
         return self._read()[0]
 
-    def change(self, make: Callable[[Deployment], Deployment]) -> Deployment:
+    def change(self, make: Callable[[Deployment], Deployment], mend: Mend | None = None) -> Deployment:
         """Change it; `make` sees what stands there and is called again when somebody else was faster.
 
         Args:
             make: What should stand there instead; the same document means that nothing is to be done.
+            mend: Gives `make` something for what is no control document; without it such a thing stays as it is.
 
         Raises:
             ContractBroken: It is not a control document.
             StateConflict: Others were faster time and again.
         """
         for _ in range(TRIES):
-            now, etag = self._read()
+            now, etag = self._read(mend)
             wanted = make(now)
             if wanted == now:
                 return now
@@ -55,6 +58,14 @@ class ControlDocument:
             f"{deployment.CONTAINER}/{deployment.NAME} changed {TRIES} times while it was to be changed"
         )
 
-    def _read(self) -> tuple[Deployment, str | None]:
+    def _read(self, mend: Mend | None = None) -> tuple[Deployment, str | None]:
         found = self.blobs.read_changed(deployment.CONTAINER, deployment.NAME, None)
-        return (deployment.decode(found[0]), found[1]) if found else (Deployment(), None)
+        if found is None:
+            return Deployment(), None
+        raw, etag = found
+        try:
+            return deployment.decode(raw), etag
+        except ContractBroken as error:
+            if mend is None:
+                raise
+            return mend(error), etag

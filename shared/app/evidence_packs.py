@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import dataclass
 
 import msgspec
 
 from shared.app.ledger import Ledger
-from shared.app.marks import MARKED
 from shared.app.named import read_named
 from shared.app.pages_gate import gate_report
 from shared.core.gate_verdict import Verdict
@@ -20,6 +20,7 @@ from shared.ports import Blobs, Registry
 log = logging.getLogger(__name__)
 REPORTS = "reports"
 FILES = ("verdict.json", "report.html")
+COPIED = "copied"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,10 @@ class EvidencePacks:
     registry: Registry
 
     def write(self, job: str, verdict: Verdict) -> str:
-        """Write a job's pack; returns its folder, `gate/{job}`."""
-        folder = f"gate/{job}"
-        made = msgspec.json.format(msgspec.json.encode(verdict), indent=2), gate_report(verdict).encode()
-        for name, data in zip(FILES, made, strict=True):
+        """Write a job's pack; returns its folder, which no other verdict has: two workers may judge at once."""
+        told = msgspec.json.format(msgspec.json.encode(verdict), indent=2)
+        folder = f"gate/{job}/{hashlib.sha256(told).hexdigest()[:8]}"
+        for name, data in zip(FILES, (told, _page(verdict)), strict=True):
             self.blobs.write(REPORTS, f"{folder}/{name}", data)
         return folder
 
@@ -50,7 +51,7 @@ class EvidencePacks:
         for entry in entries:
             key = f"{GATE}/{entry.position}"
             folder, run_id = str(entry.data.get("evidence", "")), str(entry.data.get("run_id", ""))
-            if entry.kind != GATE or not folder or find(entries, MARKED, key) is not None:
+            if entry.kind != GATE or not folder or find(entries, COPIED, key) is not None:
                 continue
             try:
                 found = {name: read_named(self.blobs, REPORTS, f"{folder}/{name}", bytes) for name in FILES}
@@ -58,4 +59,13 @@ class EvidencePacks:
             except PipelineError as error:
                 log.warning("the registry has no copy of %s yet: %s", folder, error)
                 continue
-            self.ledger.append(MARKED, key, {"about": entry.data["version"], "as": "evidence", "report": folder})
+            self.ledger.append(COPIED, key, {"about": entry.data["version"], "report": folder})
+
+
+def _page(verdict: Verdict) -> bytes:
+    """The verdict as a page; one that cannot be drawn must not hold the verdict up."""
+    try:
+        return gate_report(verdict).encode()
+    except Exception:
+        log.exception("the page of the verdict on %s cannot be drawn", verdict.facts.challenger.version)
+        return b"<p>This page could not be drawn; verdict.json holds the verdict.</p>"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -16,8 +17,11 @@ from shared.app.pages_file import file_report
 from shared.core.events import FILE_PREFIX
 from shared.core.scenario import Scenario
 from shared.core.state import DAILY, TOTALS, State, quantum
+from shared.errors import ContractBroken
 from shared.ports import BlobInfo, Blobs, Clock
 
+log = logging.getLogger(__name__)
+Told = TypeVar("Told")
 RECEIPTS = "receipts"
 REPORTS = "reports"
 COUNTED = ("applied", "stored_late", "duplicates", "conflicts", "redelivered", "forecasts", "matured", "paired")
@@ -50,6 +54,13 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     first_hour: int
     last_hour: int
     model: str | None
+
+
+class Standing(NamedTuple):
+    """Keys of files that are not done, and of those that were read to their end or refused."""
+
+    unfinished: list[str]
+    known: set[str]
 
 
 def key_of(source: str) -> str:
@@ -88,9 +99,12 @@ class Filing:
     clock: Clock
 
     def route_of(self, key: str) -> Routed | None:
-        """What route said of a file, None before it has read all of it."""
-        raw = self.blobs.read(RECEIPTS, f"{key}/route.json")
-        return None if raw is None else msgspec.json.decode(raw, type=Routed)
+        """What route said of a file, None before it has read all of it.
+
+        Raises:
+            ContractBroken: That cannot be read.
+        """
+        return self._read(f"{key}/route.json", Routed)
 
     def routed(self, routed: Routed) -> None:
         """Keep what route says; before the end markers are sent."""
@@ -112,21 +126,24 @@ class Filing:
         )
         name = f"{key_of(source)}/{receipt_name(state.partition)}"
         self.blobs.write(RECEIPTS, name, msgspec.json.encode(receipt))
-        self.finish(key_of(source))
+        try:
+            self.finish(key_of(source))
+        except ContractBroken:  # one file's books must not hold the readings up; every sweep says it again
+            log.exception("books of %s are damaged", key_of(source))
 
     def finish(self, key: str) -> bool:
-        """Write a file's summary and report when route and all partitions have spoken; whether it is finished."""
+        """Write a file's summary and report when route and all partitions have spoken; whether it is finished.
+
+        Raises:
+            ContractBroken: What one of them said cannot be read.
+        """
         names = self.blobs.names(RECEIPTS, f"{key}/")
         if f"{key}/done" in names:
             return True
-        if f"{key}/route.json" not in names:
+        if (routed := self.route_of(key)) is None:
             return False
-        routed = msgspec.json.decode(self.blobs.read(RECEIPTS, f"{key}/route.json") or b"", type=Routed)
-        receipts = [
-            msgspec.json.decode(self.blobs.read(RECEIPTS, name) or b"", type=Receipt)
-            for name in names
-            if name.startswith(f"{key}/partition=")
-        ]
+        told = [self._read(name, Receipt) for name in names if name.startswith(f"{key}/partition=")]
+        receipts = [receipt for receipt in told if receipt is not None]
         if len(receipts) < routed.partitions:
             return False
         seconds = (self.clock.now_ms() - routed.started_ms) / 1000
@@ -147,16 +164,19 @@ class Filing:
         names = self.blobs.names(RECEIPTS, f"{key}/partition=")
         return [number for number in range(routed.partitions) if f"{key}/{receipt_name(number)}" not in names]
 
-    def known(self) -> set[str]:
-        """Keys of files that were read to their end, or refused."""
-        names = self.blobs.names(RECEIPTS)
-        return {name.split("/")[0] for name in names if name.endswith(("/route.json", "/done"))}
-
-    def unfinished(self) -> list[str]:
-        """Keys of files that are not done."""
+    def standing(self) -> Standing:
+        """How all files stand, from one listing."""
         names = self.blobs.names(RECEIPTS)
         done = {name.split("/")[0] for name in names if name.endswith("/done")}
-        return sorted({name.split("/")[0] for name in names} - done)
+        routed = {name.split("/")[0] for name in names if name.endswith("/route.json")}
+        return Standing(sorted({name.split("/")[0] for name in names} - done), done | routed)
+
+    def _read(self, name: str, kind: type[Told]) -> Told | None:
+        raw = self.blobs.read(RECEIPTS, name)
+        try:
+            return None if raw is None else msgspec.json.decode(raw, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise ContractBroken(f"{RECEIPTS}/{name}: {error}") from error
 
 
 def summarise(scenario: Scenario, routed: Routed, receipts: Sequence[Receipt], seconds: float) -> dict[str, Any]:

@@ -77,8 +77,7 @@ class Ledger:
             ContractBroken: The chain is broken: nothing is added to it.
             StateConflict: Others were faster time and again.
         """
-        if kind == ledger.CLOSED:
-            raise ValueError(f"kind: {kind!r} is what the ledger itself closes its files with")
+        _check(kind)
         for _ in range(TRIES):
             entries, tail, newest = self._read()
             made = make(entries)
@@ -87,17 +86,25 @@ class Ledger:
             key, data = made
             if (known := find(entries, kind, key)) is not None:
                 return known
-            now_ms = self._clock.now_ms()
-            month = ledger.month_of(now_ms)
-            closes = month > tail.file
-            entry = (
-                ledger.closing(self._scenario, tail, now_ms, month)
-                if closes
-                else ledger.make(self._scenario, tail, now_ms, kind, key, data, actor)
-            )
-            if self._write(tail.file, newest, entry) and not closes:
-                return entry
-        raise StateConflict(f"{CONTAINER}/{self._scenario} was written by others {TRIES} times in a row")
+            if added := self._add(tail, newest, kind, {key: data}, actor):
+                return added[0]
+        raise self._too_late()
+
+    def extend(self, kind: str, data: Mapping[str, Mapping[str, Any]], actor: str = ACTOR) -> None:
+        """Add entries of one kind by their keys, all in one write; those that are there already stay as they are.
+
+        Raises:
+            ContractBroken: The chain is broken: nothing is added to it.
+            StateConflict: Others were faster time and again.
+        """
+        _check(kind)
+        for _ in range(TRIES):
+            entries, tail, newest = self._read()
+            known = {entry.key for entry in entries if entry.kind == kind}
+            missing = {key: each for key, each in data.items() if key not in known}
+            if not missing or self._add(tail, newest, kind, missing, actor):
+                return
+        raise self._too_late()
 
     def verify(self) -> int:
         """Fetch and check every file again; returns the number of entries.
@@ -108,11 +115,29 @@ class Ledger:
         self._files.clear()
         return len(self.entries())
 
-    def _write(self, file: str, newest: _File | None, entry: Entry) -> bool:
-        """Whether an entry could be added to a file that still is as it was read."""
+    def _add(
+        self, tail: Tail, newest: _File | None, kind: str, data: Mapping[str, Mapping[str, Any]], actor: str
+    ) -> list[Entry]:
+        """The entries as they were added, none when somebody else wrote first or a file had to be closed before."""
+        now_ms, added, at = self._clock.now_ms(), list[Entry](), tail
+        month = ledger.month_of(now_ms)
+        if month > tail.file:
+            self._write(tail.file, newest, [ledger.closing(self._scenario, tail, now_ms, month)])
+            return []
+        for key, each in data.items():
+            added.append(ledger.make(self._scenario, at, now_ms, kind, key, each, actor))
+            at = ledger.after(at, added[-1])
+        return added if self._write(tail.file, newest, added) else []
+
+    def _too_late(self) -> StateConflict:
+        return StateConflict(f"{CONTAINER}/{self._scenario} was written by others {TRIES} times in a row")
+
+    def _write(self, file: str, newest: _File | None, added: Sequence[Entry]) -> bool:
+        """Whether entries could be added to a file that still is as it was read."""
         raw, etag = (newest.raw, newest.etag) if newest else (b"", None)
+        lines = b"".join(map(ledger.line, added))
         try:
-            self._blobs.replace(CONTAINER, blob_of(self._scenario, file), raw + ledger.line(entry), etag)
+            self._blobs.replace(CONTAINER, blob_of(self._scenario, file), raw + lines, etag)
         except StateConflict:
             return False
         return True
@@ -121,25 +146,30 @@ class Ledger:
         """All entries, where the ledger goes on, and the file that takes the next entry if it is there."""
         entries: list[Entry] = []
         tail, newest = Tail(), None
-        for blob in self._blobs.names(CONTAINER, f"{self._scenario}/"):
+        for blob, info in self._blobs.listed(CONTAINER, f"{self._scenario}/"):  # tells what changed, in one request
             file = file_of(self._scenario, blob)
             ledger.expect(self._scenario, file, tail)
-            newest = self._file(blob, tail)
+            newest = self._file(blob, info.etag, tail)
             entries += newest.entries
             tail = newest.tail
             newest = newest if tail.file == file else None
         return entries, tail, newest
 
-    def _file(self, blob: str, before: Tail) -> _File:
+    def _file(self, blob: str, etag: str, before: Tail) -> _File:
         known = self._files.get(blob)
         if known is not None and known.before != before:
             known = None
-        found = self._blobs.read_changed(CONTAINER, blob, known.etag if known else None)
-        if found is None:
-            if known is None:
-                raise ContractBroken(f"{CONTAINER}/{blob}: vanished while it was read")
+        if known is not None and known.etag == etag:
             return known
+        found = self._blobs.read_changed(CONTAINER, blob, None)
+        if found is None:
+            raise ContractBroken(f"{CONTAINER}/{blob}: vanished while it was read")
         raw, etag = found
         entries, tail = ledger.read(self._scenario, raw, before)
         self._files[blob] = _File(etag, raw, before, entries, tail)
         return self._files[blob]
+
+
+def _check(kind: str) -> None:
+    if kind == ledger.CLOSED:
+        raise ValueError(f"kind: {kind!r} is what the ledger itself closes its files with")

@@ -19,7 +19,7 @@ from shared.app.rollouts import Rollouts
 from shared.core import job_events
 from shared.core.profile import Merged
 from shared.core.scenario import Scenario
-from shared.errors import PipelineError, TransientFailure
+from shared.errors import PipelineError, StateConflict, TransientFailure
 from shared.ports import Endpoint
 
 log = logging.getLogger(__name__)
@@ -133,7 +133,8 @@ class Loop:
             headers: With lower-case names; see `retrain_request.actor_of`.
 
         Returns:
-            Status and body: 200 where the rollout stands then, 400, 409 or 503 what is wrong.
+            Status and body: 200 where the rollout stands then, 400, 409 or 503 what is wrong; 503 may be asked again
+            as it is.
         """
         try:
             actor = actor_of(headers)
@@ -149,6 +150,9 @@ class Loop:
                 stand = self.rollouts.install(params.get("version", ""), day, actor, key)
             else:
                 stand = self.rollouts.request(action, day, actor, key)
+            self._follow()
+        except StateConflict as error:  # the rollout moved on: a person has to look, a client must not try again
+            return 409, {"error": str(error)}
         except TransientFailure as error:
             return 503, {"error": str(error)}
         except PipelineError as error:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import msgspec
 
@@ -17,6 +18,7 @@ from shared.core import deployment, drift, package
 from shared.core.deployment import Deployment
 from shared.core.drift_baseline import Baseline
 from shared.core.drift_verdict import Verdict
+from shared.core.package import Manifest
 from shared.core.profile import Merged
 from shared.core.retrain import Signals
 from shared.core.scenario import Scenario
@@ -31,6 +33,19 @@ HOUR_MS = 3_600_000
 NONE_YET = "none"
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 Dataset = Callable[[], "tuple[int, int] | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a look at the champion gave: a verdict and what it rests on, or why there is none."""
+
+    manifest: Manifest | None = None
+    judged: tuple[Verdict, Baseline] | None = None
+    damage: tuple[str, ...] = ()
+
+    @property
+    def found(self) -> Verdict | None:
+        return self.judged[0] if self.judged else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,48 +75,58 @@ class Monitor:
         """Check, isolate and release devices, write report and ledger entry; the same profiles give the same entry.
 
         Returns:
-            What was found, None before the first champion, and the signals for the decision whether to train.
+            What was found, and the signals for the decision whether to train. None was found before the first champion,
+            nor where its package is damaged: that is told as "not enough data", and the decision rests on the rest.
 
         Raises:
-            ContractBroken: The champion's package is damaged.
+            ContractBroken: The control document or the ledger is damaged.
         """
         champion = self.control.read().champion
         if champion is None:
             return None, self.signals(merged)
-        baseline = Baseline.from_arrays(self._arrays(champion))
-        found = self._look(baseline, merged, champion)
-        key = self.key(merged, champion)
-        folder = self._report(key, found, baseline, merged)
-        isolated = self._isolate(key, found)
-        told = {
-            "kind": found.kind,
-            "reasons": found.reasons,
-            "magnitude": found.magnitude,
-            "rows": found.rows,
-            "model": champion,
-            "report": folder,
-            "quarantine": isolated.quarantine,
-            "outside": found.quality.outside,
-        }
-        self.ledger.append(CHECK, key, told)
-        return found, self._signals(key, champion, found, merged)
+        look, key = self._look(merged, champion), self.key(merged, champion)
+        self.ledger.append(CHECK, key, {"model": champion, **self._act(key, look, merged)})
+        return look.found, self._signals(key, champion, look, merged)
 
     def signals(self, merged: Merged) -> Signals:
         """What a decision about training rests on now, without a check being written."""
         champion = self.control.read().champion
-        found = None
-        if champion is not None:
-            found = self._look(Baseline.from_arrays(self._arrays(champion)), merged, champion)
-        return self._signals(self.key(merged, champion), champion, found, merged)
+        look = _Look() if champion is None else self._look(merged, champion)
+        return self._signals(self.key(merged, champion), champion, look, merged)
 
     def key(self, merged: Merged, champion: str | None) -> str:
         """Identity of a check: the newest hour of the data, the model and the day; a redelivered timer has the same."""
         newest = f"{_EPOCH + timedelta(hours=merged.newest_hour):%Y-%m-%dT%H}" if merged.newest_hour >= 0 else NONE_YET
         return f"{newest}-{champion or NONE_YET}-{_EPOCH + timedelta(hours=self.now_hour()):%m%d}"
 
-    def _look(self, baseline: Baseline, merged: Merged, champion: str) -> Verdict:
-        suspects = {*self.control.read().quarantine, *self._lately_released()}
-        return drift.check(self.scenario.drift, baseline, merged, self.now_hour(), champion, suspects)
+    def _look(self, merged: Merged, champion: str) -> _Look:
+        suspects, manifest = {*self.control.read().quarantine, *self._lately_released()}, None
+        try:
+            manifest = self.packages.manifest(champion)
+            baseline = Baseline.from_arrays(self._arrays(champion))
+            found = drift.check(self.scenario.drift, baseline, merged, self.now_hour(), champion, suspects)
+        except ContractBroken as error:
+            damage = f"champion {champion} cannot be watched: {error}"
+            log.exception("nothing is judged: %s", damage)
+            return _Look(manifest, damage=(damage,))
+        return _Look(manifest, (found, baseline))
+
+    def _act(self, key: str, look: _Look, merged: Merged) -> dict[str, Any]:
+        """Write the report and isolate devices; what the entry is to tell."""
+        if look.judged is None:
+            held = self.control.read().quarantine
+            nothing = dict.fromkeys(("magnitude", "rows", "report", "outside"))
+            return {"kind": "not enough data", "reasons": look.damage, "quarantine": held, **nothing}
+        found, baseline = look.judged
+        return {
+            "kind": found.kind,
+            "reasons": found.reasons,
+            "magnitude": found.magnitude,
+            "rows": found.rows,
+            "report": self._report(key, found, baseline, merged),
+            "quarantine": self._isolate(key, found).quarantine,
+            "outside": found.quality.outside,
+        }
 
     def _lately_released(self) -> set[str]:
         """Devices whose faulty days may still lie in the windows that are compared."""
@@ -129,18 +154,16 @@ class Monitor:
         entering, leaving = sorted(faulty.keys() - held), sorted(held & set(found.recovered))
         for device in entering:
             log.warning("device %r goes into quarantine: %s", device[:80], faulty[device].detail)
-            self.ledger.append(QUARANTINE, f"{key}/{device}", msgspec.to_builtins(faulty[device]))
-        for device in leaving:
-            self.ledger.append(RELEASE, f"{key}/{device}", {"device": device})
+        self.ledger.extend(QUARANTINE, {f"{key}/{each}": msgspec.to_builtins(faulty[each]) for each in entering})
+        self.ledger.extend(RELEASE, {f"{key}/{device}": {"device": device} for device in leaving})
         return self.control.change(
             lambda now: msgspec.structs.replace(
                 now, quarantine=sorted((set(now.quarantine) | set(entering)) - set(leaving))
             )
         )
 
-    def _signals(self, key: str, champion: str | None, found: Verdict | None, merged: Merged) -> Signals:
-        dataset = self.dataset()
-        manifest = self.packages.manifest(champion) if champion else None
+    def _signals(self, key: str, champion: str | None, look: _Look, merged: Merged) -> Signals:
+        dataset, manifest, found = self.dataset(), look.manifest, look.found
         rows = dataset[1] if dataset else 0
         if manifest is not None:  # readings that came twice are in the lake as well, labels count once
             rows = manifest.rows + labelled(merged, manifest.trained_until // 24)
@@ -155,7 +178,7 @@ class Monitor:
             drift=found.kind if found else "not enough data",
             magnitude=found.magnitude if found else None,
             quality="not enough data" if outside is None else ("outside" if outside else "inside"),
-            notes=(*found.reasons, *found.quality.reasons) if found else (),
+            notes=(*found.reasons, *found.quality.reasons) if found else look.damage,
         )
 
 

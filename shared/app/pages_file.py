@@ -153,7 +153,7 @@ def _ordinal(day: object) -> int | None:
 def _file_facts(summary: Mapping[str, object]) -> Html:
     converted = summary.get("converted")
     units = [f"{channel} from {unit}" for channel, unit in converted.items()] if isinstance(converted, Mapping) else []
-    first, last = (str(summary.get(key) or "").replace("T", " ").removesuffix("Z")[:16] for key in ("first", "last"))
+    first, last = (_moment(str(summary.get(key) or "")) for key in ("first", "last"))
     devices = summary.get("devices")
     known = _list(devices)
     many = f"{len(known):,}: " if known else ""
@@ -168,6 +168,11 @@ def _file_facts(summary: Mapping[str, object]) -> Html:
             ("ETag", tag("code", shorten(str(summary["etag"]))) if summary.get("etag") else ""),
         ]
     )
+
+
+def _moment(text: str) -> str:
+    """A time for people; what is none stays what it is."""
+    return text.replace("T", " ").removesuffix("Z")[:16] or text
 
 
 def _list(value: object) -> Sequence[object]:

@@ -48,7 +48,7 @@ class Retraining:
         ledger: What was decided and done.
         jobs: Where jobs run.
         clock: The time that decisions go by.
-        wall: The time that jobs take; None: the same.
+        wall: The time that jobs take and people live in; None: the same.
     """
 
     scenario: Scenario
@@ -72,7 +72,7 @@ class Retraining:
             ContractBroken: The ledger is broken.
             StateConflict: Others wrote to the ledger time and again.
         """
-        key = signals.check if manual is None else _request(self.clock.now_ms(), actor, manual)
+        key = signals.check if manual is None else _request(self._wall_ms(), actor, manual)
         if dry_run:
             return Considered(self._decide(self.ledger.entries(), signals, manual), None)
 
@@ -82,6 +82,7 @@ class Retraining:
                 **msgspec.to_builtins(decision),
                 "job": job_name(self.scenario.name, len(entries)) if decision.launch else None,
                 "cost": self.scenario.retrain.cost_per_run if decision.launch else 0.0,
+                "wall_ms": self._wall_ms(),
             }
 
         entry = self.ledger.decide(DECISION, make, actor)
@@ -183,18 +184,18 @@ class Retraining:
 
     def _age_ms(self, job: Job) -> int:
         """Time since a job was started, or since its decision while it was not."""
-        launched = job.launched
-        if launched is None or "wall_ms" not in launched.data:
+        began = job.launched or job.decision
+        if "wall_ms" not in began.data:  # an older version wrote it
             return self.clock.now_ms() - job.decision.at_ms
-        return self._wall_ms() - int(launched.data["wall_ms"])
+        return self._wall_ms() - int(began.data["wall_ms"])
 
     def _wall_ms(self) -> int:
         return (self.wall or self.clock).now_ms()
 
 
-def _request(now_ms: int, actor: str, reason: str) -> str:
-    """Identity of a person's request: the same all the while that it is written."""
-    return f"manual-{hashlib.sha256(f'{now_ms}/{actor}/{reason}'.encode()).hexdigest()[:12]}"
+def _request(wall_ms: int, actor: str, reason: str) -> str:
+    """Identity of a person's request: the same all the while that it is written, another one when it is made again."""
+    return f"manual-{hashlib.sha256(f'{wall_ms}/{actor}/{reason}'.encode()).hexdigest()[:12]}"
 
 
 def _end(state: JobState | None) -> End | None:

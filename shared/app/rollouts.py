@@ -6,6 +6,7 @@ is mended by the next look, and a look that comes twice finds its step taken.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,20 +15,23 @@ import msgspec
 
 from shared.app.control import ControlDocument
 from shared.app.ledger import ACTOR, Ledger
-from shared.app.marks import ROLLOUT, Marks
+from shared.app.marks import Marks
 from shared.app.refusals import CheckPackage, refusal, step_back
 from shared.core import deployment, package, rollout
 from shared.core.deployment import Deployment
 from shared.core.ledger import Entry, find
 from shared.core.profile import Merged
+from shared.core.retrain_history import ROLLOUT
 from shared.core.rollout import Days, Health, Step
 from shared.core.scenario import Scenario
 from shared.core.state import PAIRS, ROLES
 from shared.errors import ContractBroken, StateConflict
 from shared.ports import Blobs
 
+log = logging.getLogger(__name__)
 APPROVAL, PAUSE = "approval", "pause"
 HOURS = 24
+CLIMBING = ("shadow", "canary")
 Stage = Literal["none", "shadow", "canary", "guard"]
 MeasureLatency = Callable[[str], float]
 
@@ -86,16 +90,18 @@ class Rollouts:
 
     def stand(self, entries: Sequence[Entry] | None = None) -> tuple[Stand, int]:
         """Who is to serve, and the position of the entry that says so, -1 before the first."""
-        for entry in reversed(self.ledger.entries() if entries is None else entries):
-            if entry.kind == ROLLOUT:
-                return msgspec.convert(entry.data, Stand), entry.position
-        now = self.control.read()
-        return Stand(step="", stage="none", champion=now.champion), -1
+        newest = _newest(self.ledger.entries() if entries is None else entries)
+        if newest is None:
+            return Stand(step="", stage="none", champion=self.control.read().champion), -1
+        return msgspec.convert(newest.data, Stand), newest.position
 
     def follow(self) -> Deployment:
-        """Bring control document and registry to where the ledger stands; nothing happens when they are there."""
-        stand, position = self.stand()
-        found = self._apply(stand, position)
+        """Bring control document and registry to where the ledger stands; nothing happens when they are there.
+
+        Raises:
+            ContractBroken: The ledger lost entries, or the document is none and the ledger knows of no step.
+        """
+        found = self.control.change(self._followed, self._mended)
         Marks(self.ledger, self.mark).tell()
         return found
 
@@ -112,7 +118,7 @@ class Rollouts:
         damage = "" if self._begun(version) else self._refusal(version)
 
         def make(now: Stand, _: Sequence[Entry]) -> Stand | None:
-            if now.stage in {"shadow", "canary"}:
+            if now.stage in CLIMBING:
                 raise StateConflict(f"{now.challenger} is still on its way: {version} has to wait")
             if now.stage == "guard":
                 raise StateConflict(f"{now.challenger} still guards {now.champion}: {version} has to wait")
@@ -157,35 +163,42 @@ class Rollouts:
         step = step_back(stand.stage, stand.share, one, other, self.scenario.rollout)
         step = step or self._decided(stand, self.days(merged, stand), merged)
         following = self._following(stand, step, merged)
-        if following is not None:
-            self._take(_key(following, position), lambda now, _: following if now == stand else None, ACTOR)
-        return step
+        if following is None:
+            return step
+
+        def make(now: Stand, entries: Sequence[Entry]) -> Stand | None:
+            return following if now == stand and not self._held(stand, step, entries) else None
+
+        taken = self._take(_key(following, position), make, ACTOR)
+        return self._unless_held(stand, step) if taken == stand else step
 
     def request(self, action: str, day: int, actor: str, key: str) -> Stand:
         """What a person asks for: approve, promote, roll_back, pause or resume.
 
         Raises:
             ContractBroken: There is no such action, nothing it could be about, or serving refuses the new champion.
+            StateConflict: The rollout took a step meanwhile after which the action would mean something else.
         """
+        if action in {"pause", "resume", "approve"}:
+            return self._note(action, actor, key)
         if find(self.ledger.entries(), ROLLOUT, f"{action}/{key}") is not None:
             self.follow()
             return self.stand()[0]
         stand, _ = self.stand()
-        if action in {"pause", "resume", "approve"}:
-            if stand.stage not in {"shadow", "canary"}:
-                raise ContractBroken(f"{action}: no challenger is on its way")
-            kind = APPROVAL if action == "approve" else PAUSE
-            self.ledger.append(
-                kind, f"{action}/{stand.challenger}/{key}", {"action": action, "about": stand.challenger}, actor
-            )
-            return stand
         step = self._asked(action, actor)
-        following = self._after(stand, step, day)
-        if following is None:
+        wanted = self._after(stand, step, day)
+        if wanted is None:
             raise ContractBroken(f"{action}: there is no challenger and no guard to do it with")
-        if following.champion is not None and following.champion != stand.champion:
-            self._usable(following.champion)
-        return self._take(f"{action}/{key}", lambda now, _: following if now == stand else None, actor)
+        if wanted.champion is not None and wanted.champion != stand.champion:
+            self._usable(wanted.champion)
+
+        def make(now: Stand, _: Sequence[Entry]) -> Stand | None:
+            again = self._after(now, step, day)
+            if again is None or _aim(again) != _aim(wanted):
+                raise StateConflict(f"{action}: not done, for {now.about} became {now.step} meanwhile")
+            return again
+
+        return self._take(f"{action}/{key}", make, actor)
 
     def days(self, merged: Merged, stand: Stand) -> Days:
         """Paired losses of the two models since the stage began."""
@@ -198,16 +211,24 @@ class Rollouts:
 
     def _decided(self, stand: Stand, days: Days, merged: Merged) -> Step:
         if stand.stage == "guard":
-            return rollout.guard(days, self.scenario.rollout)
+            return rollout.guard(days, self.scenario.rollout, self._matured_days(stand, merged))
         step = rollout.decide(stand.share, days, self._health(stand, merged), self.scenario.rollout, stand.rung_day)
-        if step.kind in {"hold", "roll_back"}:
-            return step
-        held = self._held(stand)
+        return self._unless_held(stand, step)
+
+    def _matured_days(self, stand: Stand, merged: Merged) -> int:
+        """Whole days since the stage began whose labels have matured; 0 when it began before the first reading."""
+        known = merged.newest_hour + 1 - self.scenario.horizon - self.scenario.lateness
+        return max(known // HOURS - stand.since_day, 0) if stand.since_day > 0 else 0
+
+    def _unless_held(self, stand: Stand, step: Step) -> Step:
+        held = self._held(stand, step, self.ledger.entries())
         return msgspec.structs.replace(step, kind="hold", share=stand.share, reasons=(held,)) if held else step
 
-    def _held(self, stand: Stand) -> str:
+    def _held(self, stand: Stand, step: Step, entries: Sequence[Entry]) -> str:
         """Why a challenger may not climb now although its labels say so, "" when it may."""
-        about = [entry for entry in self.ledger.entries() if entry.data.get("about") == stand.challenger]
+        if stand.stage not in CLIMBING or step.kind in {"hold", "roll_back"}:
+            return ""
+        about = [entry for entry in entries if entry.data.get("about") == stand.challenger]
         pauses = [entry for entry in about if entry.kind == PAUSE]
         if pauses and pauses[-1].data["action"] == "pause":
             return f"paused by {pauses[-1].actor}"
@@ -265,35 +286,54 @@ class Rollouts:
         """Write a step that follows from where things stand, and follow it."""
 
         def entry(entries: Sequence[Entry]) -> tuple[str, Mapping[str, Any]] | None:
+            if find(entries, ROLLOUT, key) is not None:
+                return None
             made = make(self.stand(entries)[0], entries)
             return None if made is None else (key, msgspec.to_builtins(made))
 
-        if find(self.ledger.entries(), ROLLOUT, key) is None:
-            self.ledger.decide(ROLLOUT, entry, actor)
+        self.ledger.decide(ROLLOUT, entry, actor)
         self.follow()
         return self.stand()[0]
 
-    def _apply(self, stand: Stand, position: int) -> Deployment:
-        newest = max((entry.position for entry in self.ledger.entries()), default=-1)
+    def _note(self, action: str, actor: str, key: str) -> Stand:
+        """Enter what a person says of the challenger that is on its way."""
 
-        def follow(now: Deployment) -> Deployment:
-            if now.position > newest:
-                raise ContractBroken(
-                    f"the ledger ends with entry {newest}, but the control document follows entry {now.position}: "
-                    "entries are lost"
-                )
-            if now.position > position or position < 0:
-                return now
-            return msgspec.structs.replace(
-                now,
-                champion=stand.champion,
-                challenger=stand.challenger,
-                share=stand.share,
-                salt=stand.salt,
-                position=position,
+        def entry(entries: Sequence[Entry]) -> tuple[str, Mapping[str, Any]]:
+            stand, _ = self.stand(entries)
+            if stand.stage not in CLIMBING:
+                raise ContractBroken(f"{action}: no challenger is on its way")
+            return f"{action}/{stand.challenger}/{key}", {"action": action, "about": stand.challenger}
+
+        self.ledger.decide(APPROVAL if action == "approve" else PAUSE, entry, actor)
+        return self.stand()[0]
+
+    def _followed(self, now: Deployment) -> Deployment:
+        """The control document as the ledger wants it."""
+        entries = self.ledger.entries()  # read after the document: what that follows is among them
+        newest, step = len(entries) - 1, _newest(entries)
+        if now.position > newest:
+            raise ContractBroken(
+                f"the ledger ends with entry {newest}, but the control document follows entry {now.position}: "
+                "entries are lost"
             )
+        if step is None or now.position > step.position:
+            return now
+        stand = msgspec.convert(step.data, Stand)
+        return msgspec.structs.replace(
+            now,
+            champion=stand.champion,
+            challenger=stand.challenger,
+            share=stand.share,
+            salt=stand.salt,
+            position=step.position,
+        )
 
-        return self.control.change(follow)
+    def _mended(self, error: ContractBroken) -> Deployment:
+        """What takes the place of a control document that is none; the next check finds faulty devices again."""
+        if _newest(self.ledger.entries()) is None:
+            raise error
+        log.error("%s; it is written anew from the ledger, without the quarantine", error)
+        return Deployment()
 
     def _begun(self, version: str) -> bool:
         return find(self.ledger.entries(), ROLLOUT, begin_key(version)) is not None
@@ -312,6 +352,11 @@ class Rollouts:
             raise ContractBroken(f"there is no package {version} to deploy")
 
 
+def _newest(entries: Sequence[Entry]) -> Entry | None:
+    """The entry that says who is to serve."""
+    return next((entry for entry in reversed(entries) if entry.kind == ROLLOUT), None)
+
+
 def begin_key(version: str) -> str:
     """Key of the entry with which a version's rollout begins."""
     return f"{version}/begin"
@@ -322,6 +367,11 @@ def _guarded(stand: Stand, step: Step, told: dict[str, Any]) -> Stand | None:
     if step.kind == "roll_back":
         return Stand(step="rolled_back", stage="none", champion=stand.challenger, about=stand.champion or "", **told)
     return Stand(step="guarded", stage="none", champion=stand.champion, about=stand.champion or "", **told)
+
+
+def _aim(step: Stand) -> tuple[str, Stage, str | None]:
+    """What a person wants with a step: the way there may be another after the rollout moved on."""
+    return step.about, step.stage, step.champion
 
 
 def _key(following: Stand, position: int) -> str:

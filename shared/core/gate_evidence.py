@@ -79,6 +79,8 @@ class Answers:
                 raise ContractBroken(f"evidence: {field.name} has not the shape of as_of, ({rows},)")
         if rows and not (self.device.min() >= 0 and self.device.max() < len(self.devices)):
             raise ContractBroken(f"evidence: device is outside 0 to {len(self.devices) - 1}")
+        if len(set(self.devices)) != len(self.devices):
+            raise ContractBroken("evidence: a device stands in devices twice")
         if rows and not (self.as_of.min() >= 0 and self.as_of.max() <= LATEST_HOUR):
             raise ContractBroken(f"evidence: as_of is outside 0 to {LATEST_HOUR}")
 

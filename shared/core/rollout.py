@@ -158,12 +158,14 @@ def decide(share: float, days: Days, health: Health, rules: RolloutRules, rung_d
     return Step(kind="promote" if following >= 1.0 else "advance", share=following, reasons=(text,), improvement=found)
 
 
-def guard(days: Days, rules: RolloutRules) -> Step:
+def guard(days: Days, rules: RolloutRules, matured_days: int = 0) -> Step:
     """Whether the model before the champion has to come back.
 
     Args:
         days: Paired losses since the promotion; the model before stands as the challenger.
         rules: Limits and error rate.
+        matured_days: Days since the promotion whose labels are known, with pairs or without: a model before that
+            answers nothing does not guard for ever.
 
     Returns:
         roll_back when the champion proves worse, promote when the guard may end, hold otherwise.
@@ -176,26 +178,29 @@ def guard(days: Days, rules: RolloutRules) -> Step:
     if found.lower > 0:
         why = f"the model before errs less by {found.estimate:.1%}, at least {found.lower:.1%}"
         return Step(kind="roll_back", share=0.0, reasons=(why,), improvement=found)
-    if _days(days) >= rules.guard_days:
-        why = f"{_days(days)} days beside the model before, which is not better"
+    passed = max(_days(days), matured_days)
+    if passed >= rules.guard_days:
+        why = f"{passed} days beside the model before, which is not better on {found.rows:,} pairs"
         return Step(kind="promote", share=0.0, reasons=(why,), improvement=found)
-    why = f"{_days(days)} of {rules.guard_days} days beside the model before"
+    why = f"{passed} of {rules.guard_days} days beside the model before, {found.rows:,} pairs"
     return Step(kind="hold", share=0.0, reasons=(why,), improvement=found)
 
 
 def forecast_shift(scenario: Scenario, merged: Merged, champion: str, challenger: str, since_day: int) -> float:
     """How far the challenger's forecasts lie above the champion's, in standard deviations of the champion's.
 
-    The means are those of the days on which both forecast, from the bins of the profiles; the standard deviation is
-    that of all days known of the champion, for a few days alone vary too little. 0 while there is no common day.
+    The means are those of the whole days on which both forecast, from the bins of the profiles: on the first day the
+    challenger has other hours than the champion. The standard deviation is that of all days known of the champion, for
+    a few days alone vary too little. 0 while either has fewer than `minimum_labels` forecasts on these days.
     """
     first = {day: row for (day, role, model), row in merged.forecasts.items() if (role, model) == (ROLES[0], champion)}
     second = {d: row for (d, role, model), row in merged.forecasts.items() if (role, model) == (ROLES[1], challenger)}
-    both = sorted(day for day in first.keys() & second.keys() if day >= since_day)
-    if not both:
+    both = sorted(day for day in first.keys() & second.keys() if day > since_day)
+    common = [[rows[day] for day in both] for rows in (first, second)]
+    if not min(int(np.sum(rows)) for rows in common) >= scenario.rollout.minimum_labels:
         return 0.0
     edges = forecast_edges(scenario)
-    one, other = (_moments(edges, [rows[day] for day in both])[0] for rows in (first, second))
+    one, other = (_moments(edges, rows)[0] for rows in common)
     spread = _moments(edges, list(first.values()))[1]
     return (other - one) / max(spread, float(edges[1] - edges[0]))
 

@@ -230,4 +230,5 @@ def test_a_listing_says_of_every_blob_what_asking_for_it_says(store: Store) -> N
         store.drop(name, name.encode(), {"zone": "Asia/Shanghai"} if "a" in name else {})
     found = store.blobs.listed(store.container)
     assert [name for name, _ in found] == sorted(ODD_NAMES)
+    assert store.blobs.listed(store.container, "plain") == [found[sorted(ODD_NAMES).index("plain.csv")]]
     assert found == [(name, store.blobs.info(store.container, name)) for name in sorted(ODD_NAMES)]

@@ -102,6 +102,39 @@ def test_the_same_kind_and_key_is_written_once_and_returned_as_it_was() -> None:
     assert find(world.ledger().entries(), "gate", "other") is None
 
 
+def test_many_entries_take_one_write_and_those_that_are_there_stay_as_they_are() -> None:
+    world = World()
+    world.ledger().append("quarantine", "b", {"n": 0})
+    writes = len(world.blobs.writes)
+    world.ledger().extend("quarantine", {key: {"n": 1} for key in "abc"}, "ann")
+    assert len(world.blobs.writes) == writes + 1
+    world.ledger().extend("quarantine", {key: {"n": 2} for key in "cba"})
+    world.ledger().extend("quarantine", {})
+    assert len(world.blobs.writes) == writes + 1
+    assert [(e.key, e.data["n"], e.actor) for e in world.ledger().entries() if e.kind == "quarantine"] == [
+        ("b", 0, "airloop"), ("a", 1, "ann"), ("c", 1, "ann")
+    ]  # fmt: skip
+    world.clock.ms = DECEMBER
+    world.ledger().extend("quarantine", {"d": {"n": 3}, "e": {"n": 3}})
+    assert world.written() == ["b", "a", "c", "d", "e"]
+    assert world.ledger().verify() == 7
+
+
+def test_many_entries_that_somebody_else_interrupts_stand_once() -> None:
+    world = World()
+
+    def interrupt() -> None:
+        world.blobs.before = lambda: None
+        world.ledger().append("release", "b", {})
+
+    world.blobs.before = interrupt
+    world.ledger().append("release", "first", {})
+    world.blobs.before = interrupt
+    world.ledger().extend("release", {"a": {}, "b": {}, "c": {}})
+    assert world.written() == ["b", "first", "a", "c"]
+    assert world.ledger().verify() == 5
+
+
 def test_a_clock_that_runs_backwards_writes_to_the_newest_file_and_the_order_stays() -> None:
     world = World()
     for at_ms, key in ((NOVEMBER, "a"), (DECEMBER, "b"), (OCTOBER, "c"), (LAST_MS, "d"), (DECEMBER, "e")):
@@ -165,6 +198,8 @@ def test_a_writer_that_is_always_too_late_gives_up_and_has_changed_nothing() -> 
 
 
 def test_a_reserved_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match="closed"):
+        World().ledger().extend(CLOSED, {"x": {}})
     with pytest.raises(ValueError, match="closed"):
         World().ledger().append(CLOSED, "x", {})
 

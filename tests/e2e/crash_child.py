@@ -114,8 +114,8 @@ class FatedBlobs:
     def info(self, container: str, name: str) -> BlobInfo | None:
         return self._blobs.info(container, name)
 
-    def listed(self, container: str) -> list[tuple[str, BlobInfo]]:
-        return self._blobs.listed(container)
+    def listed(self, container: str, prefix: str = "") -> list[tuple[str, BlobInfo]]:
+        return self._blobs.listed(container, prefix)
 
     def open(self, container: str, name: str, etag: str) -> AbstractContextManager[BinaryIO]:
         return self._blobs.open(container, name, etag)

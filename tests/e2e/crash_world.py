@@ -79,8 +79,8 @@ class Own:
     def info(self, container: str, name: str) -> BlobInfo | None:
         return self.blobs.info(f"{self.prefix}-{container}", name)
 
-    def listed(self, container: str) -> list[tuple[str, BlobInfo]]:
-        return self.blobs.listed(f"{self.prefix}-{container}")
+    def listed(self, container: str, prefix: str = "") -> list[tuple[str, BlobInfo]]:
+        return self.blobs.listed(f"{self.prefix}-{container}", prefix)
 
     def open(self, container: str, name: str, etag: str) -> AbstractContextManager[BinaryIO]:
         return self.blobs.open(f"{self.prefix}-{container}", name, etag)

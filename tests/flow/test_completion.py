@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 
 import msgspec
@@ -83,7 +83,7 @@ class Registry:
     away: bool = False
 
     def register(self, version: str, run_id: str, tags: Mapping[str, str]) -> str:
-        assert (run_id, tags["gate"]) in {("r1", "promote"), ("r1", "refuse")}
+        assert (run_id, tags["dataset"]) == ("r1", "lake@12")
         self.entered.setdefault(version, str(len(self.entered) + 1))
         return self.entered[version]
 
@@ -161,10 +161,21 @@ class World2:
     def entries(self, kind: str) -> list[dict[str, object]]:
         return [entry.data for entry in self.completion().ledger.entries() if entry.kind == kind]
 
+    def pack(self) -> dict[str, bytes]:
+        """The evidence that the gate's only entry names."""
+        names = self.blobs.names("reports", f"{folder(self)}/")
+        return {name.rpartition("/")[2]: self.blobs.read("reports", name) or b"" for name in names}
+
     @property
     def served(self) -> tuple[str | None, str | None]:
         now = ControlDocument(self.blobs).read()
         return now.champion, now.challenger
+
+
+def folder(world: World2) -> str:
+    """Where the gate's only entry says that its evidence stands."""
+    (entry,) = world.entries("gate")
+    return str(entry["evidence"])
 
 
 def test_a_better_model_is_registered_and_begins_in_shadow() -> None:
@@ -177,9 +188,9 @@ def test_a_better_model_is_registered_and_begins_in_shadow() -> None:
     assert world.registry.entered == {"v2": "1"}
     assert world.registry.marks["v2"] == ["shadow"]
     assert world.witnessed == ["lake@12"]
-    pack = {name: world.blobs.read("reports", f"gate/{world.job}/{name}") for name in ("verdict.json", "report.html")}
-    assert b"promote" in (pack["verdict.json"] or b"")
-    assert world.registry.kept == {f"r1/gate/{world.job}/{name}": data for name, data in pack.items()}
+    pack = {f"r1/{folder(world)}/{name}": data for name, data in world.pack().items()}
+    assert len(pack) == 2
+    assert world.registry.kept == pack
 
 
 def test_evidence_that_the_registry_did_not_take_is_copied_later_and_stops_nothing() -> None:
@@ -191,13 +202,12 @@ def test_evidence_that_the_registry_did_not_take_is_copied_later_and_stops_nothi
     world.registry.away = False
     world.completion().reconcile()
     assert len(world.registry.kept) == 2
-    told = [entry for entry in world.entries("registered") if entry["as"] == "evidence"]
-    assert told == [{"about": "v2", "as": "evidence", "report": f"gate/{world.job}"}]
+    assert world.entries("copied") == [{"about": "v2", "report": folder(world)}]
     world.registry.kept.clear()
     world.completion().reconcile()
     assert world.registry.kept == {}
-    assert b'"kind": "promote"' in (world.blobs.read("reports", f"gate/{world.job}/verdict.json") or b"")
-    assert b"<svg" in (world.blobs.read("reports", f"gate/{world.job}/report.html") or b"")
+    assert b'"kind": "promote"' in world.pack()["verdict.json"]
+    assert b"<svg" in world.pack()["report.html"]
 
 
 def test_a_worse_model_is_refused_with_evidence_and_the_champion_stays() -> None:
@@ -208,7 +218,7 @@ def test_a_worse_model_is_refused_with_evidence_and_the_champion_stays() -> None
     assert "improvement" in str(gate["reasons"])
     assert world.served == ("v1", None)
     assert world.registry.marks["v2"] == ["refused"]
-    assert world.blobs.read("reports", f"gate/{world.job}/verdict.json") is not None
+    assert b'"kind": "refuse"' in world.pack()["verdict.json"]
 
 
 @pytest.mark.parametrize("state", ["failed", "canceled"])
@@ -375,3 +385,65 @@ def test_a_model_that_became_champion_is_not_judged_against_itself() -> None:
     assert world.served == ("v2", "v1")
     world.completion().reconcile()
     assert len(world.entries("gate")) == 1
+
+
+def test_a_number_that_is_not_finite_is_refused_and_its_page_is_drawn() -> None:
+    for name in ("truth", "challenger"):
+        world = World2(size=None)
+        values = np.array(getattr(evidence(0.8), name))
+        values[3] = np.nan
+        world.leave(gate_world.change(evidence(0.8), **{name: values}))
+        world.completion().ended(world.job, "completed", "r1")
+        (gate,) = world.entries("gate")
+        assert gate["kind"] == "refuse"
+        assert "finite" in str(gate["reasons"])
+        assert b"<svg" in world.pack()["report.html"]
+
+
+def test_two_workers_that_judge_at_once_tell_one_verdict() -> None:
+    world = World2(0.8)
+    first = world.completion()
+    strict = scenario(minimum_rows=500, maximum_latency_ms=0.0)
+    meanwhile = [replace(world.completion(), scenario=strict)]
+    plain = world.registry.register
+
+    def slow(version: str, run_id: str, tags: Mapping[str, str]) -> str:
+        if meanwhile:
+            meanwhile.pop().ended(world.job, "completed", "r1")
+        return plain(version, run_id, tags)
+
+    world.registry.register = slow  # type: ignore[method-assign]
+    first.ended(world.job, "completed", "r1")
+    (gate,) = world.entries("gate")
+    assert (gate["kind"], gate["reasons"]) == ("refuse", ["latency"])
+    assert b'"kind": "refuse"' in world.pack()["verdict.json"]
+    assert world.registry.marks["v2"] == ["refused"]
+    assert world.served == ("v1", None)
+
+
+def test_an_idle_look_costs_the_same_however_many_jobs_there_were() -> None:
+    def requests(jobs: int) -> int:
+        world = World2(1.2)
+        world.completion().ended(world.job, "completed", "r1")
+        ledger = world.completion().ledger
+        for number in range(jobs):
+            name = f"{SCENARIO.name}-{len(ledger.entries()):06d}"
+            told = {"job": name, "launch": True, "reason": "manual", "cost": 0.0, "inputs": {"signals": {}}}
+            ledger.append("decision", f"d{number}", told)
+            ledger.append("job_ended", name, {"job": name, "status": "completed", "run_id": None, "source": "event"})
+            ledger.append("gate", f"{name}/none", {"job": name, "kind": "refuse", "version": None, "champion": None})
+        worker = world.completion()
+        worker.reconcile()
+        counted = [0]
+        for method in ("read", "read_changed", "names", "listed", "info"):
+            plain = getattr(world.blobs, method)
+
+            def count(*place: str, plain: Callable[..., object] = plain) -> object:
+                counted[0] += 1
+                return plain(*place)
+
+            setattr(world.blobs, method, count)
+        worker.reconcile()
+        return counted[0]
+
+    assert requests(0) == requests(20)

@@ -60,6 +60,22 @@ def test_a_damaged_document_is_not_replaced() -> None:
     assert blobs.read("models", "deployment.json") == b"{"
 
 
+def test_a_damaged_document_is_replaced_where_something_stands_in_for_it() -> None:
+    blobs, errors = MemoryBlobs(), []
+    blobs.write("models", "deployment.json", b"{")
+
+    def mend(error: ContractBroken) -> Deployment:
+        errors.append(str(error))
+        return Deployment(salt="s")
+
+    control = ControlDocument(blobs)
+    found = control.change(lambda now: msgspec.structs.replace(now, champion="v1"), mend)
+    assert found == control.read() == Deployment(champion="v1", salt="s")
+    assert len(errors) == 1
+    assert control.change(lambda now: now, mend) == found
+    assert len(errors) == 1  # what can be read is left alone
+
+
 @dataclass(frozen=True)
 class Deploying:
     """A store with a package, and the release that deploys it."""

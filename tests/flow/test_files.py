@@ -23,7 +23,7 @@ from shared.adapters.commit_files import ParquetFiles
 from shared.adapters.memory_blobs import MemoryBlobs
 from shared.adapters.memory_stream import MemoryStream
 from shared.core import dead_letters
-from shared.errors import TransientFailure
+from shared.errors import ContractBroken, TransientFailure
 from shared.settings import Settings
 from shared.wiring import Pipeline, assemble
 from tests.flow import tiny_model
@@ -482,6 +482,72 @@ def test_a_missed_file_of_which_the_worker_dies_is_refused_after_five_tries() ->
     here.pipeline.sweep()
 
 
+def half_done(here: Plant, name: str) -> str:
+    """Drop and read a file of which one receipt could not finish the books; name of its folder of receipts."""
+    before = set(here.blobs.names("receipts"))
+    here.process(name, simple(name[0]))
+    (done,) = [found for found in {*here.blobs.names("receipts")} - before if found.endswith("/done")]
+    for report in here.names("summary.json"):
+        if here.blobs.read("receipts", done) == report.removesuffix("/summary.json").encode():
+            here.blobs.delete("reports", report)
+    here.blobs.delete("receipts", done)
+    return done.removesuffix("/done")
+
+
+DAMAGED = {"empty": b"", "cut": b"{", "bare": b"{}", "odd": b'{"source":"\xff"}', "deep": b'{"x":' + b"[" * 100_000}
+
+
+@pytest.mark.parametrize("raw", DAMAGED.values(), ids=DAMAGED)
+@pytest.mark.parametrize("blob", ["route.json", "partition=01.json"])
+def test_a_file_whose_books_are_damaged_is_named_by_every_sweep_and_holds_no_other_up(blob: str, raw: bytes) -> None:
+    here = Plant()
+    folders = {half_done(here, name): name for name in ("a.csv", "b.csv", "c.csv")}
+    bad, *_ = sorted(folders)
+    MemoryBlobs.write(here.blobs, "receipts", f"{bad}/{blob}", raw)
+    later(here, here.drop("missed.csv", simple("d")), 61)
+    for _ in range(2):
+        with pytest.raises(ContractBroken, match=f"receipts/{bad}/{blob}: "):
+            here.pipeline.sweep()
+        here.score()
+    assert here.summary("missed.csv")["rows_in"] == 4
+    assert [len(here.summaries(name)) for folder, name in folders.items() if folder != bad] == [1, 1]
+    assert not here.summaries(folders[bad])
+
+
+def test_a_file_whose_books_are_damaged_does_not_stop_the_scoring(caplog: pytest.LogCaptureFixture) -> None:
+    here = Plant()
+    here.route(here.drop("x.csv", simple()))
+    (route,) = here.blobs.names("receipts")
+    MemoryBlobs.write(here.blobs, "receipts", route, b"{")
+    here.score()
+    assert f"{route}: " in caplog.text
+    assert here.process("after.csv", simple("c"))["applied"] == 4
+
+
+def test_a_missed_file_whose_count_of_tries_is_damaged_holds_no_other_up() -> None:
+    here = Plant()
+    later(here, here.drop("x.csv", simple()), 61)
+    here.stream.fail_at = 0
+    with pytest.raises(TransientFailure):
+        here.pipeline.sweep()
+    (counter,) = here.blobs.names("receipts")
+    MemoryBlobs.write(here.blobs, "receipts", counter, b"two")
+    later(here, here.drop("y.csv", simple("c")), 61)
+    with pytest.raises(ContractBroken, match=counter):
+        here.pipeline.sweep()
+    here.score()
+    assert here.summary("y.csv")["rows_in"] == 4
+
+
+def test_a_sweep_lists_the_receipts_of_all_files_once() -> None:
+    here, listed = Plant(), []
+    later(here, here.drop("x.csv", simple()), 61)
+    plain = here.blobs.names
+    here.blobs.names = lambda *place: listed.append(place) or plain(*place)  # type: ignore[method-assign, func-returns-value]
+    here.pipeline.sweep()
+    assert listed.count(("receipts",)) == 1
+
+
 # what is refused, wholly or in part
 
 
@@ -542,7 +608,7 @@ def test_a_file_that_is_of_no_use_is_refused_with_its_reason(content: bytes, rea
     assert here.blobs.read("incoming", "x.csv") == content, "it stays where it is"
     words = " ".join(re.sub(r"<[^>]+>", "", here.report("x.csv")).split())
     assert summary["detail"] in html.unescape(words)
-    assert not here.pipeline.filing.unfinished()
+    assert not here.pipeline.filing.standing().unfinished
     assert here.process("after.csv", simple())["applied"] == 8
 
 

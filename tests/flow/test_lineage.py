@@ -121,8 +121,9 @@ def test_a_version_tells_its_steps_its_place_now_and_what_it_forecast(bench: Ben
 
 def test_a_champion_that_was_replaced_has_the_step_that_did_it(bench: Bench) -> None:
     (found,) = trace(bench, "v1").versions
-    assert kinds(found)[-1] == "champion"
-    assert found.entries[-1].data["about"] == "v2"
+    steps = [entry for entry in found.entries if entry.kind != "registered"]
+    assert (steps[-1].data["step"], steps[-1].data["about"]) == ("champion", "v2")
+    assert found.entries[-1].data["as"] == "guard"
     assert found.serves == "challenger", "it guards the new one"
 
 

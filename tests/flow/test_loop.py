@@ -21,6 +21,7 @@ from shared.core.job_events import CHANGED, COMPLETED
 from shared.core.state import State
 from shared.core.step import Machine
 from shared.errors import TransientFailure
+from shared.ports import BlobInfo
 from tests.flow.test_completion import SCENARIO, World2
 
 TOPIC = "local/air_quality"
@@ -172,12 +173,26 @@ def test_a_hostile_actor_is_refused(looped: Looped) -> None:
 def test_a_store_that_does_not_answer_is_a_503(looped: Looped, monkeypatch: pytest.MonkeyPatch) -> None:
     loop = looped.loop()
 
-    def away(container: str, prefix: str = "") -> list[str]:
+    def away(container: str, prefix: str = "") -> list[tuple[str, BlobInfo]]:
         raise TransientFailure(f"{container}/{prefix} does not answer")
 
-    monkeypatch.setattr(looped.world.blobs, "names", away)
+    monkeypatch.setattr(looped.world.blobs, "listed", away)
     status, body = loop.rollout("promote", {"id": "1"}, {})
     assert (status, body["error"]) == (503, "ledger/air_quality/ does not answer")
+
+
+def test_a_request_that_somebody_else_overtook_is_a_409(looped: Looped, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended(looped)
+    write = looped.world.blobs.replace
+
+    def slowly(container: str, name: str, data: bytes, etag: str | None) -> str:
+        monkeypatch.undo()
+        assert request(looped, "promote", id="1")[0] == 200
+        return write(container, name, data, etag)
+
+    monkeypatch.setattr(looped.world.blobs, "replace", slowly)
+    status, body = request(looped, "promote", id="2")
+    assert (status, body["error"]) == (409, "promote: not done, for v2 became champion meanwhile")
 
 
 def test_the_newest_reading_moves_the_clock(looped: Looped) -> None:
@@ -247,3 +262,11 @@ def test_the_online_endpoint_follows_and_stops_nothing_when_it_is_away(looped: L
     assert looped.shown == [("v1", None, 0.0), ("v1", "v2", 0.0)]
     looped.away = True
     assert looped.loop().advance()["kind"] == "hold"
+
+
+def test_the_online_endpoint_follows_a_person_at_once(looped: Looped) -> None:
+    ended(looped)
+    assert request(looped, "promote", id="1")[0] == 200
+    assert looped.shown == [("v2", "v1", 0.0)]
+    looped.away = True
+    assert request(looped, "roll_back", id="2")[0] == 200

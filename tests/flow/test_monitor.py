@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from shared.adapters.memory_blobs import MemoryBlobs
+from shared.adapters.memory_jobs import MemoryJobs
 from shared.app.control import ControlDocument
 from shared.app.ledger import Ledger
 from shared.app.monitor import Monitor
 from shared.app.packages import Packages
+from shared.app.retraining import Retraining
 from shared.core.deployment import Deployment
 from shared.core.features import Feature
 from shared.core.package import Damped, Interval, Manifest, encode_arrays, encode_manifest
@@ -172,13 +174,37 @@ def test_before_the_first_champion_only_signals_are_given(watched: Watched) -> N
     assert (signals.dataset, signals.labelled_rows, signals.drift) == (None, 0, "not enough data")
 
 
-@pytest.mark.parametrize(("raw", "why"), [(None, "v1/baseline.npz is missing"), (b"PK", "v1/baseline.npz")])
-def test_a_champion_without_its_baseline_is_a_clear_error(watched: Watched, raw: bytes | None, why: str) -> None:
-    if raw is None:
-        watched.blobs.delete("models", "v1/baseline.npz")
-    else:
-        watched.blobs.write("models", "v1/baseline.npz", raw)
-    with pytest.raises(ContractBroken, match=why):
+@pytest.mark.parametrize("raw", [None, b"PK"], ids=["gone", "damaged"])
+@pytest.mark.parametrize("name", ["baseline.npz", "manifest.json"])
+def test_a_damaged_champion_is_told_and_a_job_can_be_decided_all_the_same(
+    watched: Watched, caplog: pytest.LogCaptureFixture, name: str, raw: bytes | None
+) -> None:
+    watched.control.change(lambda now: msgspec.structs.replace(now, quarantine=["b"]))
+    watched.blobs.delete("models", f"v1/{name}")
+    if raw is not None:
+        watched.blobs.write("models", f"v1/{name}", raw)
+    found, signals = watched.monitor().check(ordinary(run=400))
+    assert found is None
+    (entry,) = (entry for entry in watched.ledger.entries() if entry.kind == "check")
+    (reason,) = entry.data["reasons"]
+    assert (entry.data["kind"], entry.data["model"], entry.data["quarantine"]) == ("not enough data", "v1", ["b"])
+    assert reason.startswith("champion v1 cannot be watched: ")
+    assert name in reason
+    assert reason in caplog.text
+    assert watched.blobs.names("reports") == []
+    assert watched.monitor().signals(ordinary(run=400)) == signals
+    assert (signals.drift, signals.quality, signals.notes) == ("not enough data", "not enough data", (reason,))
+    retraining = Retraining(SCENARIO, watched.ledger, MemoryJobs(), watched.clock)
+    due = retraining.consider(msgspec.structs.replace(signals, check="later"), dry_run=True).decision
+    assert [text.split(" ")[1:2] for text in due.reasons if text.startswith("schedule")] == [
+        ["trained"] if name == "baseline.npz" else ["not"]
+    ]
+    assert retraining.consider(signals, "ann", "the champion is damaged").job is not None
+
+
+def test_a_damaged_control_document_is_no_matter_of_the_champion(watched: Watched) -> None:
+    watched.blobs.write("models", "deployment.json", b"{")
+    with pytest.raises(ContractBroken):
         watched.monitor().check(ordinary())
     assert watched.kinds() == []
 

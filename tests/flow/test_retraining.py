@@ -56,9 +56,10 @@ class World:
     blobs: Crashing = field(default_factory=Crashing)
     jobs: MemoryJobs = field(default_factory=MemoryJobs)
     clock: HandClock = field(default_factory=HandClock)
+    wall: HandClock | None = None
 
     def use(self) -> Retraining:
-        return Retraining(AIR, Ledger(AIR.name, self.blobs, self.clock), self.jobs, self.clock)
+        return Retraining(AIR, Ledger(AIR.name, self.blobs, self.clock), self.jobs, self.clock, self.wall)
 
     def entries(self, kind: str = "") -> list[Entry]:
         found = Ledger(AIR.name, self.blobs, self.clock).entries()
@@ -324,6 +325,46 @@ def test_a_job_that_timed_out_while_it_was_submitted_is_cancelled() -> None:
     (name,) = world.use().launch()
     assert world.jobs.states[name] == "canceled"
     assert [e.data["status"] for e in world.entries("job_ended")] == ["failed"]
+
+
+def test_data_of_many_hours_that_arrive_while_a_job_is_submitted_do_not_end_it() -> None:
+    world = World(wall=HandClock())
+    assert world.wall is not None
+    world.use().consider(DRIFT)
+    submit, wall = world.jobs.submit, world.wall
+
+    def slow(spec: JobSpec) -> None:
+        world.clock.ms += 13 * HOUR
+        wall.ms += 1000
+        assert world.use().poll() == []
+        submit(spec)
+
+    world.jobs.submit = slow  # type: ignore[method-assign]
+    world.use().launch()
+    assert world.use().poll() == []
+    wall.ms += 12 * HOUR
+    assert [entry.data["why"] for entry in world.use().poll()] == ["timed out after 12 h"]
+
+
+def test_a_job_that_an_older_version_decided_ages_by_the_time_of_its_decision() -> None:
+    world = World(wall=HandClock())
+    ledger = Ledger(AIR.name, world.blobs, world.clock)
+    data = {**msgspec.to_builtins(world.use().consider(DRIFT, dry_run=True).decision), "cost": 1.0}
+    ledger.append("decision", DRIFT.check, data)
+    world.clock.ms += 12 * HOUR - 1
+    assert world.use().poll() == []
+    world.clock.ms += 1
+    assert [entry.data["why"] for entry in world.use().poll()] == ["timed out after 12 h"]
+
+
+def test_a_person_who_asks_again_gets_a_new_answer_while_the_data_stand_still() -> None:
+    world = World(wall=HandClock())
+    assert world.wall is not None
+    name = world.started()
+    assert world.use().consider(DRIFT, "ann", "new sensors").decision.refusals == ("running",)
+    world.use().ended(name, "completed")
+    world.wall.ms += 1000
+    assert world.use().consider(DRIFT, "ann", "new sensors").decision.launch
 
 
 def test_a_dry_run_tells_the_decision_and_writes_nothing() -> None:

@@ -15,13 +15,14 @@ import pytest
 from shared.adapters.memory_blobs import MemoryBlobs
 from shared.app.control import ControlDocument
 from shared.app.ledger import Ledger
-from shared.app.marks import MARKED, ROLLOUT
+from shared.app.marks import MARKED
 from shared.app.refusals import REFUSED
 from shared.app.rollouts import Rollouts
 from shared.core import deployment
 from shared.core.deployment import Deployment
 from shared.core.device_table import DeviceTable
 from shared.core.profile import Merged
+from shared.core.retrain_history import ROLLOUT
 from shared.core.scenario import RolloutRules, with_overrides
 from shared.core.state import ERRORS, PAIRS
 from shared.core.watched import CELLS
@@ -140,7 +141,7 @@ def test_a_better_challenger_climbs_from_shadow_to_champion(world: World) -> Non
     world.tick_for(12, 1.3)
     assert (world.document.champion, str(world.document.challenger)) == ("v2", "None")
     assert world.steps == ["installed", "shadow", "canary", "canary", "champion", "guarded"]
-    assert [mark for mark in world.marks[1:] if mark[0] == "v2"] == [("v2", step) for step in world.steps[1:]]
+    assert [mark for version, mark in world.marks if version == "v2"] == ["shadow", "canary", "champion", "guarded"]
 
 
 def test_a_worse_challenger_is_refused_and_the_champion_stays(world: World) -> None:
@@ -154,7 +155,7 @@ def test_a_challenger_that_an_installation_pushes_out_is_marked(world: World) ->
     world.rollouts().begin("v2", DAY)
     world.rollouts().install("v3", DAY, "ann", "request-1")
     assert (world.document.champion, world.document.challenger) == ("v3", "v1")
-    assert world.marks[-2:] == [("v3", "installed"), ("v2", "superseded")]
+    assert dict(world.marks) == {"v3": "installed", "v2": "superseded", "v1": "guard"}
     world.rollouts().follow()
     assert world.marks.count(("v2", "superseded")) == 1
 
@@ -166,7 +167,7 @@ def test_a_sabotaged_champion_is_taken_back(world: World) -> None:
     assert "roll_back" in kinds
     assert (world.document.champion, world.document.challenger) == ("v1", None)
     assert world.steps == ["installed", "installed", "rolled_back"]
-    assert world.marks[-2:] == [("v3", "rolled_back"), ("v1", "champion")]
+    assert dict(world.marks) == {"v3": "rolled_back", "v1": "champion"}
 
 
 def test_pairs_of_an_earlier_rollout_do_not_count(world: World) -> None:
@@ -259,15 +260,25 @@ def test_a_slow_challenger_falls(world: World) -> None:
     assert "51 ms" in step.reasons[0]
 
 
-def test_a_challenger_with_other_forecasts_falls_before_its_errors_prove_it(world: World) -> None:
+@pytest.mark.parametrize(
+    ("day", "rows", "kind"),
+    [
+        (DAY + 1, 100, "roll_back"),
+        (DAY + 1, 99, "hold"),  # too few to tell
+        (DAY, 100, "hold"),  # the champion's hours of the first day are others than the challenger's
+    ],
+)
+def test_a_challenger_with_other_forecasts_falls_before_its_errors_prove_it(
+    world: World, day: int, rows: int, kind: str
+) -> None:
     world.rollouts().begin("v2", DAY)
     low, high = np.zeros(CELLS, np.int64), np.zeros(CELLS, np.int64)
-    low[10:30], high[300] = 5, 100
-    world.forecasts = {(DAY, "champion", "v1"): low, (DAY, "challenger", "v2"): high}
-    world.live(1, 1.0)
+    low[10:30], high[300] = 5, rows
+    world.forecasts = {(day, "champion", "v1"): low, (day, "challenger", "v2"): high}
+    world.live(2, 1.0)
     step = world.rollouts().tick(world.merged)
     assert step is not None
-    assert "standard deviations" in step.reasons[0]
+    assert (step.kind, "standard deviations" in step.reasons[0]) == (kind, kind == "roll_back")
 
 
 class Failing(MemoryBlobs):
@@ -308,7 +319,8 @@ def test_a_crash_after_any_write_leaves_one_step(at: int, after: bool) -> None:
     assert world.document.share == 0.1
     assert world.steps == ["installed", "shadow", "canary"]
     marked = [e for e in world.rollouts().ledger.entries() if e.kind == MARKED]
-    assert len(marked) == 3
+    told = [(entry.data["about"], entry.data["as"]) for entry in marked]
+    assert sorted(told) == [("v1", "champion"), ("v1", "installed"), ("v2", "canary"), ("v2", "shadow")]
 
 
 def test_many_workers_at_once_take_one_step(world: World) -> None:
@@ -325,12 +337,112 @@ def test_many_workers_at_once_take_one_step(world: World) -> None:
     assert world.document.share == 0.1
 
 
-def test_an_older_step_never_comes_back(world: World) -> None:
-    slow = world.rollouts()
-    stand, position = slow.stand()
-    world.rollouts().begin("v2", DAY)
-    slow._apply(stand, position)  # a worker that slept between ledger and document
-    assert world.document.challenger == "v2"
+class Raced(MemoryBlobs):
+    """A store in which somebody else acts right before the next reading or writing of a container."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before: dict[str, Callable[[], object]] = {}
+
+    def read_changed(self, container: str, name: str, etag: str | None) -> tuple[bytes, str] | None:
+        self._let(f"read {container}")
+        return super().read_changed(container, name, etag)
+
+    def replace(self, container: str, name: str, data: bytes, etag: str | None) -> str:
+        self._let(f"write {container}")
+        return super().replace(container, name, data, etag)
+
+    def _let(self, call: str) -> None:
+        if act := self.before.pop(call, None):
+            act()
+
+
+@dataclass
+class RacedWorld(World):
+    """A champion, and a store in which somebody else may act between two calls."""
+
+    blobs: Raced = field(default_factory=Raced)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.rollouts().begin("v1", DAY)
+
+
+@pytest.fixture
+def raced() -> RacedWorld:
+    return RacedWorld()
+
+
+def test_an_older_step_never_comes_back(raced: RacedWorld) -> None:
+    ControlDocument(raced.blobs).change(lambda now: msgspec.structs.replace(now, champion="v3"))
+    raced.blobs.before["write models"] = lambda: raced.rollouts().begin("v2", DAY)
+    raced.rollouts().follow()  # slept between ledger and document
+    assert (raced.document.champion, raced.document.challenger) == ("v1", "v2")
+
+
+def test_a_step_of_somebody_else_while_the_document_is_read_is_no_lost_entry(raced: RacedWorld) -> None:
+    raced.blobs.before["read models"] = lambda: raced.rollouts().begin("v2", DAY)
+    assert raced.rollouts().follow().challenger == "v2"
+
+
+@pytest.mark.parametrize(("meanwhile", "step"), [("tick", "refused"), ("promote", "rolled_back")])
+def test_a_challenger_that_climbs_while_a_person_takes_it_back_is_taken_back(
+    raced: RacedWorld, meanwhile: str, step: str
+) -> None:
+    raced.rollouts().begin("v2", DAY)
+    raced.live(14, 0.7)
+    acts: dict[str, Callable[[], object]] = {
+        "tick": lambda: raced.rollouts().tick(raced.merged),
+        "promote": lambda: raced.rollouts().request("promote", DAY, "bob", "1"),
+    }
+    raced.blobs.before["write ledger"] = acts[meanwhile]
+    assert raced.rollouts().request("roll_back", DAY, "ann", "2").step == step
+    assert (len(raced.steps), raced.document.champion, raced.document.challenger) == (4, "v1", None)
+
+
+@pytest.mark.parametrize(
+    ("action", "first", "last"),
+    [("promote", ("promote",), "champion"), ("roll_back", ("roll_back",), "refused"),
+     ("promote", ("promote", "promote"), "guarded")],
+)  # fmt: skip
+def test_what_would_mean_something_else_by_now_is_not_done_and_told(
+    raced: RacedWorld, action: str, first: tuple[str, ...], last: str
+) -> None:
+    raced.rollouts().begin("v2", DAY)
+
+    def meanwhile() -> None:
+        for number, each in enumerate(first):
+            raced.rollouts().request(each, DAY, "bob", f"{number}")
+
+    raced.blobs.before["write ledger"] = meanwhile
+    with pytest.raises(StateConflict, match=f"{action}: not done, for v2 became {last} meanwhile"):
+        raced.rollouts().request(action, DAY, "ann", "mine")
+    assert raced.steps[-1] == last
+    assert len(raced.steps) == 2 + len(first)
+
+
+def test_the_same_request_at_two_workers_at_once_is_one(raced: RacedWorld) -> None:
+    raced.rollouts().begin("v2", DAY)
+    raced.blobs.before["write ledger"] = lambda: raced.rollouts().request("promote", DAY, "ann", "1")
+    assert raced.rollouts().request("promote", DAY, "ann", "1").champion == "v2"
+    assert raced.steps == ["installed", "shadow", "champion"]
+
+
+def test_a_pause_that_comes_while_the_timer_looks_holds(raced: RacedWorld) -> None:
+    raced.rollouts().begin("v2", DAY)
+    raced.live(14, 0.7)
+    raced.blobs.before["write ledger"] = lambda: raced.rollouts().request("pause", DAY, "ann", "1")
+    step = raced.rollouts().tick(raced.merged)
+    assert step is not None
+    assert (step.kind, step.share, step.reasons) == ("hold", 0.0, ("paused by ann",))
+    assert raced.steps == ["installed", "shadow"]
+
+
+def test_a_pause_of_a_challenger_that_just_went_is_refused(raced: RacedWorld) -> None:
+    raced.rollouts().begin("v2", DAY)
+    raced.blobs.before["write ledger"] = lambda: raced.rollouts().request("promote", DAY, "bob", "1")
+    with pytest.raises(ContractBroken, match="pause: no challenger is on its way"):
+        raced.rollouts().request("pause", DAY, "ann", "2")
 
 
 def test_a_damaged_version_does_not_begin_and_its_refusal_is_told_once(world: World) -> None:
@@ -339,7 +451,7 @@ def test_a_damaged_version_does_not_begin_and_its_refusal_is_told_once(world: Wo
         world.rollouts().begin("v2", DAY)
     assert (world.document.champion, world.document.challenger) == ("v1", None)
     assert (world.steps, world.refused) == (["installed", "refused"], ["v2"])
-    assert world.marks[-2:] == [("v2", "refused"), ("v1", "champion")]
+    assert dict(world.marks) == {"v2": "refused", "v1": "champion"}
     world.rollouts().begin("v3", DAY)
     assert world.document.challenger == "v3"
 
@@ -417,7 +529,7 @@ def test_a_new_champion_whose_package_gets_damaged_makes_room_for_the_one_before
         world.rollouts().tick(world.merged)
     assert (world.document.champion, world.document.challenger) == ("v1", None)
     assert (world.steps, world.refused) == (["installed", "installed", "rolled_back"], ["v3"])
-    assert world.marks[-2:] == [("v3", "rolled_back"), ("v1", "champion")]
+    assert dict(world.marks) == {"v3": "rolled_back", "v1": "champion"}
 
 
 def test_a_guard_that_could_not_come_back_ends(world: World) -> None:
@@ -465,7 +577,7 @@ def test_a_registry_that_is_away_stops_no_rollback(world: World) -> None:
     assert world.document.champion == "v1"
     told = len(world.marks)
     world.rollouts().follow()
-    assert world.marks[told:] == [("v3", "rolled_back"), ("v1", "champion")]
+    assert sorted(world.marks[told:]) == [("v1", "champion"), ("v3", "rolled_back")]
     world.rollouts().follow()
     assert len(world.marks) == told + 2
 
@@ -474,7 +586,8 @@ def test_a_ledger_that_lost_its_end_is_not_followed(world: World) -> None:
     world.rollouts().begin("v2", DAY)
     newest = max(world.blobs.names("ledger"))
     lines = (world.blobs.read("ledger", newest) or b"").splitlines(keepends=True)
-    world.blobs.write("ledger", newest, b"".join(lines[:-2]))
+    step = max(at for at, line in enumerate(lines) if b'"kind":"rollout"' in line)
+    world.blobs.write("ledger", newest, b"".join(lines[:step]))
     with pytest.raises(ContractBroken, match="entries are lost"):
         world.rollouts().follow()
 
@@ -498,3 +611,58 @@ def test_a_guard_is_not_replaced_by_a_challenger(world: World) -> None:
     world.rollouts().install("v3", DAY, "ann", "request-1")
     with pytest.raises(StateConflict, match="v1 still guards v3: v2 has to wait"):
         world.rollouts().begin("v2", DAY)
+
+
+def test_a_guard_that_gives_no_pairs_ends_by_the_calendar(world: World) -> None:
+    world.rollouts().install("v3", DAY, "ann", "request-1")
+    known = (DAY + 12) * 24 - 1 + SCENARIO.horizon + SCENARIO.lateness  # the label of the twelfth day's last hour
+    reasons: list[str] = []
+    for hour in (known - 1, known):
+        assert world.document.challenger == "v1"
+        step = world.rollouts().tick(dataclasses.replace(world.merged, newest_hour=hour))
+        reasons += step.reasons if step else ()
+    assert reasons == [
+        "11 of 12 days beside the model before, 0 pairs",
+        "12 days beside the model before, which is not better on 0 pairs",
+    ]
+    assert world.document.challenger is None
+    assert world.rollouts().begin("v2", world.day).challenger == "v2"
+
+
+def test_a_pause_ends_with_the_climb_and_holds_no_guard(world: World) -> None:
+    world.rollouts().begin("v2", DAY)
+    world.rollouts().request("pause", DAY, "ann", "1")
+    world.rollouts().request("promote", DAY, "ann", "2")
+    world.rollouts().install("v3", DAY, "ann", "3")
+    assert world.document.challenger == "v2"
+    assert world.tick_for(12, 1.3)[-1] == "promote"
+    assert world.steps[-1] == "guarded"
+
+
+def test_a_guard_of_before_the_first_reading_does_not_end_with_it(world: World) -> None:
+    world.rollouts().install("v3", 0, "ann", "request-1")
+    step = world.rollouts().tick(world.merged)
+    assert step is not None
+    assert step.kind == "hold"
+
+
+@pytest.mark.parametrize("raw", [b"{", b'{"champion": 3}', b"\xff", b"", b'{"champion": "v3", "more": 1}'])
+def test_a_control_document_that_is_none_is_written_anew_from_the_ledger(
+    world: World, raw: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.rollouts().begin("v2", DAY)
+    before = world.document
+    world.blobs.write("models", "deployment.json", raw)
+    world.rollouts().tick(world.merged)
+    assert world.document == before
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "written anew" in caplog.text
+
+
+def test_without_a_step_in_the_ledger_a_control_document_that_is_none_stays() -> None:
+    world = World()
+    world.blobs.write("models", "deployment.json", b"{")
+    world.rollouts().ledger.append("decision", "1", {})
+    with pytest.raises(ContractBroken, match=r"models/deployment\.json"):
+        world.rollouts().follow()
+    assert world.blobs.read("models", "deployment.json") == b"{"

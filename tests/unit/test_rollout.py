@@ -143,6 +143,19 @@ def test_the_guard_keeps_watching_then_ends() -> None:
     assert rollout.guard(days(good), RULES).kind == "promote"
 
 
+@pytest.mark.parametrize(("matured", "kind"), [(RULES.guard_days - 1, "hold"), (RULES.guard_days, "promote")])
+def test_a_guard_with_hardly_a_pair_ends_by_the_calendar(matured: int, kind: str) -> None:
+    for found in (days([]), days([110.0])):
+        step = rollout.guard(found, RULES, matured)
+        assert step.kind == kind
+        assert step.reasons[0].startswith(f"{matured} ")
+
+
+def test_the_verdict_on_errors_comes_before_the_calendar() -> None:
+    assert rollout.guard(days([50.0] * 5), RULES, 400).kind == "roll_back"
+    assert rollout.guard(days(alternating(70.0, 20)), RULES, 400).kind == "roll_back"
+
+
 def test_the_guard_takes_a_worse_champion_back() -> None:
     step = rollout.guard(days(alternating(70.0, 20)), RULES)
     assert step.kind == "roll_back"
