@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -22,48 +22,17 @@ from shared.core.deployment import Deployment
 from shared.core.ledger import Entry, find
 from shared.core.profile import Merged
 from shared.core.retrain_history import ROLLOUT
-from shared.core.rollout import Days, Health, Step
+from shared.core.rollout import Days, Step
+from shared.core.rollout_labels import health, matured_days, paired_days
 from shared.core.scenario import Scenario
-from shared.core.state import PAIRS, ROLES
+from shared.core.stand import CLIMBING, Stage, Stand, after, crowned, newest_step
 from shared.errors import ContractBroken, StateConflict
 from shared.ports import Blobs
 
 log = logging.getLogger(__name__)
 APPROVAL, PAUSE = "approval", "pause"
 HOURS = 24
-CLIMBING = ("shadow", "canary")
-Stage = Literal["none", "shadow", "canary", "guard"]
 MeasureLatency = Callable[[str], float]
-
-
-class Stand(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is to serve, as an entry of kind ROLLOUT says it.
-
-    Args:
-        step: What was done: shadow, canary, champion, installed, rolled_back, refused or guarded.
-        stage: Where that leaves the two models.
-        champion: Version that answers users.
-        challenger: Version beside it; in the stage guard the champion of before.
-        share: Share of devices that the challenger answers.
-        salt: Chooses these devices.
-        since_day: First as-of day (since 1970) whose pairs count.
-        rung_day: First as-of day on this rung.
-        about: Version that the step is about.
-        reasons: Why.
-        evidence: What was measured.
-    """
-
-    step: str
-    stage: Stage
-    champion: str | None
-    challenger: str | None = None
-    share: float = 0.0
-    salt: str = ""
-    since_day: int = 0
-    rung_day: int = 0
-    about: str = ""
-    reasons: tuple[str, ...] = ()
-    evidence: dict[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +59,7 @@ class Rollouts:
 
     def stand(self, entries: Sequence[Entry] | None = None) -> tuple[Stand, int]:
         """Who is to serve, and the position of the entry that says so, -1 before the first."""
-        newest = _newest(self.ledger.entries() if entries is None else entries)
+        newest = newest_step(self.ledger.entries() if entries is None else entries)
         if newest is None:
             return Stand(step="", stage="none", champion=self.control.read().champion), -1
         return msgspec.convert(newest.data, Stand), newest.position
@@ -149,7 +118,7 @@ class Rollouts:
             self._usable(version)
 
         def make(now: Stand, _: Sequence[Entry]) -> Stand | None:
-            return None if now.champion == version else self._crowned(now, version, day, "installed", (f"by {actor}",))
+            return None if now.champion == version else crowned(now, version, day, "installed", (f"by {actor}",))
 
         return self._take(f"install/{version}/{key}", make, actor)
 
@@ -161,7 +130,7 @@ class Rollouts:
         if stand.stage == "none":
             return None
         step = step_back(stand.stage, stand.share, one, other, self.scenario.rollout)
-        step = step or self._decided(stand, self.days(merged, stand), merged)
+        step = step or self._decided(stand, paired_days(merged, stand), merged)
         following = self._following(stand, step, merged)
         if following is None:
             return step
@@ -186,39 +155,31 @@ class Rollouts:
             return self.stand()[0]
         stand, _ = self.stand()
         step = self._asked(action, actor)
-        wanted = self._after(stand, step, day)
+        wanted = after(stand, step, day)
         if wanted is None:
             raise ContractBroken(f"{action}: there is no challenger and no guard to do it with")
         if wanted.champion is not None and wanted.champion != stand.champion:
             self._usable(wanted.champion)
 
         def make(now: Stand, _: Sequence[Entry]) -> Stand | None:
-            again = self._after(now, step, day)
+            again = after(now, step, day)
             if again is None or _aim(again) != _aim(wanted):
                 raise StateConflict(f"{action}: not done, for {now.about} became {now.step} meanwhile")
             return again
 
         return self._take(f"{action}/{key}", make, actor)
 
-    def days(self, merged: Merged, stand: Stand) -> Days:
-        """Paired losses of the two models since the stage began."""
-        sums: dict[int, tuple[int, float, float]] = {}
-        rows, champion, challenger = (PAIRS.index(n) for n in ("rows", "absolute_champion", "absolute_challenger"))
-        for (day, first, second), row in merged.pairs.items():
-            if (first, second) == (stand.champion, stand.challenger) and day >= stand.since_day:
-                sums[day] = int(row[rows]), float(row[champion]), float(row[challenger])
-        return Days.of(sums)
-
     def _decided(self, stand: Stand, days: Days, merged: Merged) -> Step:
         if stand.stage == "guard":
-            return rollout.guard(days, self.scenario.rollout, self._matured_days(stand, merged))
-        step = rollout.decide(stand.share, days, self._health(stand, merged), self.scenario.rollout, stand.rung_day)
+            return rollout.guard(days, self.scenario.rollout, matured_days(self.scenario, merged, stand))
+        step = rollout.decide(
+            stand.share,
+            days,
+            health(self.scenario, merged, stand, self.latency_ms(stand.challenger or "")),
+            self.scenario.rollout,
+            stand.rung_day,
+        )
         return self._unless_held(stand, step)
-
-    def _matured_days(self, stand: Stand, merged: Merged) -> int:
-        """Whole days since the stage began whose labels have matured; 0 when it began before the first reading."""
-        known = merged.newest_hour + 1 - self.scenario.horizon - self.scenario.lateness
-        return max(known // HOURS - stand.since_day, 0) if stand.since_day > 0 else 0
 
     def _unless_held(self, stand: Stand, step: Step) -> Step:
         held = self._held(stand, step, self.ledger.entries())
@@ -235,44 +196,8 @@ class Rollouts:
         needs = self.scenario.rollout.approval and stand.stage == "shadow"
         return "waits for approval" if needs and not any(entry.kind == APPROVAL for entry in about) else ""
 
-    def _health(self, stand: Stand, merged: Merged) -> Health:
-        held = [(day, row) for (day, role, model), row in merged.errors.items()
-                if role == ROLES[0] and model == stand.champion and day >= stand.since_day]  # fmt: skip
-        rows = self.days(merged, stand)
-        paired = dict(zip(rows.day.tolist(), rows.rows.tolist(), strict=True))
-        answered = [(int(row[0]), paired.get(day, 0)) for day, row in held if day > stand.since_day]
-        asked = sum(each for each, _ in answered)
-        enough = asked >= self.scenario.rollout.minimum_labels
-        unanswered = 1 - sum(each for _, each in answered) / asked if enough else 0.0
-        shift = rollout.forecast_shift(self.scenario, merged, stand.champion or "", stand.challenger or "",
-                                       stand.since_day)  # fmt: skip
-        return Health(unanswered=unanswered, latency_ms=self.latency_ms(stand.challenger or ""), forecast_shift=shift)
-
     def _following(self, stand: Stand, step: Step, merged: Merged) -> Stand | None:
-        return None if step.kind == "hold" else self._after(stand, step, merged.newest_hour // HOURS)
-
-    def _after(self, stand: Stand, step: Step, day: int) -> Stand | None:
-        """Where a step leads to, None when it makes no sense where things stand."""
-        evidence = msgspec.to_builtins(step.improvement)
-        told: dict[str, Any] = {"reasons": step.reasons, "evidence": _finite(evidence)}
-        if stand.stage == "guard":
-            return _guarded(stand, step, told)
-        if stand.stage == "none" or stand.challenger is None:
-            return None
-        about = stand.challenger
-        if step.kind == "roll_back":
-            return Stand(step="refused", stage="none", champion=stand.champion, about=about, **told)
-        if step.kind == "promote":
-            return msgspec.structs.replace(self._crowned(stand, about, day, "champion", step.reasons), **told)
-        return msgspec.structs.replace(
-            stand, step="canary", stage="canary", share=step.share, rung_day=day, about=about, **told
-        )
-
-    def _crowned(self, now: Stand, version: str, day: int, step: str, reasons: tuple[str, ...]) -> Stand:
-        """A new champion, with the one before beside it."""
-        stage: Stage = "guard" if now.champion else "none"
-        return Stand(step=step, stage=stage, champion=version, challenger=now.champion, since_day=day, about=version,
-                     reasons=reasons)  # fmt: skip
+        return None if step.kind == "hold" else after(stand, step, merged.newest_hour // HOURS)
 
     def _asked(self, action: str, actor: str) -> Step:
         kinds: Mapping[str, rollout.Kind] = {"promote": "promote", "roll_back": "roll_back"}
@@ -310,7 +235,7 @@ class Rollouts:
     def _followed(self, now: Deployment) -> Deployment:
         """The control document as the ledger wants it."""
         entries = self.ledger.entries()  # read after the document: what that follows is among them
-        newest, step = len(entries) - 1, _newest(entries)
+        newest, step = len(entries) - 1, newest_step(entries)
         if now.position > newest:
             raise ContractBroken(
                 f"the ledger ends with entry {newest}, but the control document follows entry {now.position}: "
@@ -330,7 +255,7 @@ class Rollouts:
 
     def _mended(self, error: ContractBroken) -> Deployment:
         """What takes the place of a control document that is none; the next check finds faulty devices again."""
-        if _newest(self.ledger.entries()) is None:
+        if newest_step(self.ledger.entries()) is None:
             raise error
         log.error("%s; it is written anew from the ledger, without the quarantine", error)
         return Deployment()
@@ -352,21 +277,9 @@ class Rollouts:
             raise ContractBroken(f"there is no package {version} to deploy")
 
 
-def _newest(entries: Sequence[Entry]) -> Entry | None:
-    """The entry that says who is to serve."""
-    return next((entry for entry in reversed(entries) if entry.kind == ROLLOUT), None)
-
-
 def begin_key(version: str) -> str:
     """Key of the entry with which a version's rollout begins."""
     return f"{version}/begin"
-
-
-def _guarded(stand: Stand, step: Step, told: dict[str, Any]) -> Stand | None:
-    """The end of a guard: the champion stays alone, or the one before comes back."""
-    if step.kind == "roll_back":
-        return Stand(step="rolled_back", stage="none", champion=stand.challenger, about=stand.champion or "", **told)
-    return Stand(step="guarded", stage="none", champion=stand.champion, about=stand.champion or "", **told)
 
 
 def _aim(step: Stand) -> tuple[str, Stage, str | None]:
@@ -377,8 +290,3 @@ def _aim(step: Stand) -> tuple[str, Stage, str | None]:
 def _key(following: Stand, position: int) -> str:
     """Identity of a step: what it is about, what it does, and where it starts from."""
     return f"{following.about}/{following.step}/{position}"
-
-
-def _finite(evidence: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no infinity: a bound that is not known yet is null."""
-    return {name: None if isinstance(v, float) and v - v != 0 else v for name, v in evidence.items()}

@@ -23,6 +23,7 @@ from shared.core.deployment import Deployment
 from shared.core.device_table import DeviceTable
 from shared.core.profile import Merged
 from shared.core.retrain_history import ROLLOUT
+from shared.core.rollout_labels import paired_days
 from shared.core.scenario import RolloutRules, with_overrides
 from shared.core.state import ERRORS, PAIRS
 from shared.core.watched import CELLS
@@ -176,7 +177,7 @@ def test_pairs_of_an_earlier_rollout_do_not_count(world: World) -> None:
     world.rollouts().request("roll_back", world.day, "ann", "r1")
     world.rollouts().install("v2", world.day, "ann", "again")
     stand, _ = world.rollouts().stand()
-    assert world.rollouts().days(world.merged, stand).rows.sum() == 0
+    assert paired_days(world.merged, stand).rows.sum() == 0
 
 
 def test_a_second_challenger_has_to_wait(world: World) -> None:
