@@ -46,6 +46,7 @@ from shared.app.ledger import Ledger
 from shared.core.package import Manifest, decode_manifest
 from shared.core.scenario import Scenario
 
+ENDS = (signal.SIGINT, signal.SIGTERM)
 PARTS = ("history", "next", "tail")
 DROPPED_DAYS, TAIL_DAYS = 14, 200
 STREAM_DAYS, ORDINARY_WEEKS, LIVE_DAYS = 7, 2, 3
@@ -89,11 +90,13 @@ class Story:
 
 def run(given: argparse.Namespace) -> int:
     """Tell the whole story; 0 only if all of it happened; SIGTERM ends it as Ctrl-C does, and nothing stays behind."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = {number: signal.getsignal(number) for number in ENDS}
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return _run(given)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _run(given: argparse.Namespace) -> int:
@@ -107,6 +110,8 @@ def _run(given: argparse.Namespace) -> int:
         since = _data(story, given, parts, root)
     with story.phase("start the local stack"):
         stack = new_stack(root, DEMO_SETTINGS)
+        for number in ENDS:
+            signal.signal(number, stack.interrupt)
         stack.start()
         story.tell("Azurite, the Event Hubs endpoint and the trigger host; nothing leaves this machine")
     try:

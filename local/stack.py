@@ -71,6 +71,7 @@ class Stack:
     ) -> None:
         self.root = root.resolve()
         self.processes: dict[str, Process] = {}
+        self.interrupted = False
         self._app_dir = app_dir.resolve() if app_dir is not None else None
         self._template = template
         self._settings = dict(settings or {})
@@ -153,10 +154,22 @@ class Stack:
 
         Raises:
             StackError: One died; says which, with the end of its log.
+            KeyboardInterrupt: `interrupt` was called.
         """
+        if self.interrupted:
+            raise KeyboardInterrupt
         for process in self.processes.values():
             if (why := process.died()) is not None:
                 raise StackError(why)
+
+    def interrupt(self, *_: object) -> None:
+        """Handle a signal: what is raised in the middle of a finalizer gets lost, but `check` raises it again.
+
+        Raises:
+            KeyboardInterrupt: Always.
+        """
+        self.interrupted = True
+        raise KeyboardInterrupt
 
     def wait(self, stop: threading.Event, poll_s: float = 0.2) -> None:
         """Look after the processes until `stop` is set.
