@@ -36,8 +36,8 @@ def fit(nominal: float, forecast: Floats, truth: Floats) -> Interval:
         al. (2020), Mondrian conformal regressors.
     """
     bands = max(1, min(BANDS, len(forecast) // BAND_ROWS))
-    edges = np.unique(np.quantile(forecast, np.arange(1, bands) / bands).astype(np.float32))
-    edges = edges[edges > forecast.min()]  # an edge at the smallest forecast would leave a band without rows
+    edges = np.unique(np.quantile(forecast, np.arange(1, bands) / bands, method="higher").astype(np.float32))
+    edges = edges[edges > forecast.min()]  # edges are forecasts, and none is the smallest: no band is without rows
     band = np.searchsorted(edges, forecast, side="right")
     ends = [_ends(nominal, np.sort((truth - forecast)[band == b])) for b in range(len(edges) + 1)]
     return Interval(

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.core.package import Interval
@@ -69,6 +69,7 @@ ERRORS = st.floats(-500, 500, width=32)
 @given(
     values=st.lists(st.tuples(st.floats(0, 1000, width=32), ERRORS), min_size=1, max_size=60), repeat=st.integers(1, 12)
 )
+@example(values=[(0.0, 0.0)] * 4 + [(1.0, 0.0)] * 4, repeat=10)
 def test_whatever_the_errors_the_interval_is_usable_and_holds_its_forecast(
     values: list[tuple[float, float]], repeat: int
 ) -> None:
