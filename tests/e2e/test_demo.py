@@ -23,9 +23,9 @@ pytestmark = [pytest.mark.emulator, pytest.mark.slow]
 class Demo:
     """A running demo, and every process that it ever had."""
 
-    def __init__(self, folder: Path, data: Path) -> None:
+    def __init__(self, folder: Path, data: Path | None = None) -> None:
         self.root, self.out, self.log = folder / "root", folder / "out", folder / "demo.log"
-        options = ["--data", str(data), "--out", str(self.out)]
+        options = ["--out", str(self.out), *(["--data", str(data)] if data else [])]
         command = [sys.executable, "-m", "local", "--root", str(self.root), "demo", *options]
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(command, cwd=stack.PROJECT, stdout=out, stderr=subprocess.STDOUT)  # noqa: S603

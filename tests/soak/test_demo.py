@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from local.demo import GENERATED_DAYS
-from local.fleet import Fleet
 from tests.e2e.test_demo import Demo
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow]
@@ -23,10 +21,9 @@ LATENCIES = ("forecast_latency_p50_ms", "forecast_latency_p95_ms")
 
 @pytest.fixture(scope="module")
 def summary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What a demo on a file leaves behind."""
+    """What a demo on made-up air leaves behind."""
     folder: Path = tmp_path_factory.mktemp("demo")
-    Fleet(hours=GENERATED_DAYS * 24).write_csv(folder / "data.csv.gz")
-    whole = Demo(folder, folder / "data.csv.gz")
+    whole = Demo(folder)
     try:
         whole.until(whole.ended, 1200)
     finally:
