@@ -121,7 +121,7 @@ class Compaction:
                 end = rows.commit.follows - 1
                 raise ContractBroken(f"commits/{folder(*place)}: events {expected} to {end} are in no commit")
             for table in self.lake.tables:
-                self._lacking(rows.commit, reached[table])  # what would stop its table stops its partition alone
+                self._check_cut(rows.commit, reached[table])
             yield rows
             expected = rows.commit.next
 
@@ -143,12 +143,15 @@ class Compaction:
         counts["rows"] += sum(item.count for item in chunk)
 
     def _lacking(self, commit: Commit, reached: Mapping[str, int]) -> bool:
-        """Whether a table lacks a commit; one that was lost and made again with another end cannot be told apart."""
+        """Whether a table lacks a commit."""
+        return commit.next > reached.get(self._app(commit), 0)
+
+    def _check_cut(self, commit: Commit, reached: Mapping[str, int]) -> None:
+        """Refuse a commit that was lost and made again with another end than a table holds."""
         place = reached.get(self._app(commit), 0)
         if commit.first < place < commit.next:
             where = f"{folder(commit.partition, commit.epoch)}{commit.first}"
             raise ContractBroken(f"commits/{where} ends at {commit.next}, but the lake holds events up to {place}")
-        return commit.next > place
 
     def _app(self, commit: Commit) -> str:
         return self.app((commit.partition, commit.epoch))
