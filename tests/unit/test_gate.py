@@ -159,6 +159,7 @@ def test_another_format_of_a_verdict_or_none_is_refused() -> None:
 def test_evidence_that_does_not_fit_together_is_refused() -> None:
     for name, value, message in [
         ("champion", GOOD.champion[:-1], "champion has not the shape"),
+        ("devices", (*GOOD.devices[:-1], GOOD.devices[0]), "a device stands in devices twice"),
         ("device", GOOD.device + 1, "device is outside 0 to 3"),
         ("device", GOOD.device - 1, "device is outside 0 to 3"),
         ("as_of", GOOD.as_of - GOOD.as_of.max(), "as_of is outside 0"),
