@@ -204,6 +204,7 @@ class Days:
         while version not in (entry.data["about"] for entry in self.entries("rollout")):
             if time.monotonic() > deadline:
                 raise StackError(f"the rollout of {version} did not begin within {FOLLOW_S:.0f} s")
+            self.stack.check()
             time.sleep(0.2)
         self.follow()
 
@@ -333,8 +334,8 @@ def refused(days: Days) -> bool:
         days.space.root / "jobs", webhook, WallClock(), command=lambda python, _out, _spec: [python, "-c", "pass"]
     )
     names = [job_name(days.space.scenario.name, at) for at in (position, position + 1)]  # a month may close before it
+    sabotage.leave_bad_jobs(days.space, names, champion, bad)
     for name in names:
-        sabotage.leave_bad_job(days.space, name, champion, bad)
         jobs.submit(JobSpec(name=name, scenario=days.space.scenario.name, reason="manual", dataset="lake@0"))
     _ended(jobs, names)
     query = urllib.parse.urlencode({"reason": "a bad model on purpose"})
@@ -343,8 +344,8 @@ def refused(days: Days) -> bool:
     verdicts = [entry.data for entry in days.entries("gate") if entry.data["version"] == bad]
     if verdicts:
         days.tell(f"gate: {verdicts[-1]['kind']}: {', '.join(verdicts[-1]['reasons'])}")
-    refused = bool(verdicts) and verdicts[-1]["kind"] == "refuse" and "improvement" in verdicts[-1]["reasons"]
-    return refused and days.champion() == champion
+    worse = bool(verdicts) and verdicts[-1]["kind"] == "refuse" and "improvement" in verdicts[-1]["reasons"]
+    return worse and days.champion() == champion
 
 
 def rolled_back(days: Days) -> str | None:

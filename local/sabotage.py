@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -50,12 +50,12 @@ def shifted(files: Mapping[str, bytes], version: str, by: float) -> dict[str, by
     return {**made, "manifest.json": encode_manifest(manifest)}
 
 
-def leave_bad_job(space: Workspace, job: str, champion: str, bad: str) -> None:
-    """What a job would leave that trained a bad model: its result, and honest evidence of how bad it is.
+def leave_bad_jobs(space: Workspace, jobs: Sequence[str], champion: str, bad: str) -> None:
+    """What jobs would leave that trained a bad model: the result, and honest evidence of how bad it is.
 
     Args:
         space: The stack's stores, with a lake.
-        job: Name of the job.
+        jobs: Names of the jobs.
         champion: Version that serves.
         bad: The bad package, published before.
     """
@@ -64,18 +64,20 @@ def leave_bad_job(space: Workspace, job: str, champion: str, bad: str) -> None:
     good, other = (packages.load(space.blobs, each, featurizer.features) for each in (champion, bad))
     found, _ = history(space.scenario, lake.delta.uri, lake.delta.options, version)
     rows = data.from_history(space.scenario, featurizer, found, since=good.trained_until)
-    made = evidence(space.scenario, rows, good, other)
+    made = gate_evidence.encode(evidence(space.scenario, rows, good, other))
     manifest = good.model.manifest
     result = Result(
-        job=job,
+        job="",
         version=bad,
         run_id=manifest.run_id,
         dataset=f"lake@{version}",
         trained_until=good.trained_until,
         parity=0.0,
     )
-    space.blobs.write("models", f"jobs/{job}.npz", gate_evidence.encode(made))
-    space.blobs.write("models", f"jobs/{job}.json", msgspec.json.encode(result))
+    for job in jobs:
+        space.blobs.write("models", f"jobs/{job}.npz", made)
+        told = msgspec.structs.replace(result, job=job)
+        space.blobs.write("models", f"jobs/{job}.json", msgspec.json.encode(told))
 
 
 def evidence(scenario: Scenario, rows: TrainingSet, champion: Champion, challenger: Champion) -> Evidence:
