@@ -9,7 +9,7 @@ from typing import Any, List
 import azure.functions as func
 
 from shared import settings, wiring
-from shared.core.events import Event
+from shared.core.stream.events import Event
 from shared.errors import ContractBroken
 
 CONTEXT = "PartitionContext"

@@ -20,17 +20,18 @@ from benchmarks import beside_evidently
 from benchmarks.drift_case import MODEL, Case, longer, more_devices
 from benchmarks.drift_replay import baseline_of
 from benchmarks.timing import milliseconds
-from local.fleet import START, Fleet
-from shared.core import drift, profile
-from shared.core.drift_baseline import Baseline
-from shared.core.drift_measures import measures
-from shared.core.drift_verdict import Verdict
-from shared.core.package import decode_arrays, encode_arrays
-from shared.core.profile import Merged, Profile
-from shared.core.readings import Doubles, Floats, Longs
+from local.fleet.__main__ import START, Fleet
+from shared.core.drift import check as drift
+from shared.core.drift.baseline import Baseline
+from shared.core.drift.measures import measures
+from shared.core.drift.verdict import Verdict
+from shared.core.forecast.features.watched import count, place
+from shared.core.intake.readings import Doubles, Floats, Longs
+from shared.core.model.manifest import decode_arrays, encode_arrays
+from shared.core.profile import merged as profile
+from shared.core.profile.merged import Merged, Profile
 from shared.core.scenario import Scenario
-from shared.core.watched import count, place
-from training.data import from_history
+from training.data.rows import from_history
 
 T = TypeVar("T")
 ROWS, FEATURES = 100_000, 20

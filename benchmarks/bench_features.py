@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.timing import milliseconds
-from shared.core.features import Featurizer
-from shared.core.readings import Floats
+from shared.core.forecast.features.featurizer import Featurizer
+from shared.core.intake.readings import Floats
 from shared.core.scenario import Scenario, parse
 
 DEVICES = 1000

@@ -20,10 +20,10 @@ import msgspec
 from benchmarks import packages
 from benchmarks.timing import TREES, Took, Usage
 from local.commands import SETTINGS, await_summary, get
-from local.fleet import Fleet
-from local.stack import ANY_PORTS, PROJECT, Stack
-from local.workspace import TEMPLATE, Workspace
-from shared.adapters import package_files
+from local.fleet.__main__ import Fleet
+from local.stack.stack import ANY_PORTS, PROJECT, Stack
+from local.stack.workspace import TEMPLATE, Workspace
+from shared.adapters.models import package_folder
 from shared.wiring import CONTAINERS
 
 STATIONS, DAYS = 85, 500
@@ -70,7 +70,7 @@ def ours(root: Path, package: Path, readings: Path, rows: int) -> Run:
 def deploy(stack: Stack, package: Path) -> None:
     """Let a package serve."""
     release = Workspace.connect(stack.root, stack.storage, stack.host_url()).release()
-    version = release.publish(package_files.read(package))
+    version = release.publish(package_folder.read(package))
     release.deploy(version)
     while get(f"{stack.host_url()}/api/health").get("champion") != version:
         stack.check()

@@ -16,11 +16,11 @@ import numpy as np
 from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError, create_model
 
 from benchmarks.timing import milliseconds
-from local import send_sources
-from local.send_sources import Bodies
-from shared.adapters import scenario_files
-from shared.core.messages import Decoder
-from shared.core.readings import Floats, Longs
+from local.send import sources
+from local.send.sources import Bodies
+from shared.adapters.stores import scenario_files
+from shared.core.intake.messages import Decoder
+from shared.core.intake.readings import Floats, Longs
 from shared.core.scenario import Scenario
 
 COUNT, ROUNDS = 1000, 20
@@ -138,7 +138,7 @@ def minute_of(text: str) -> int:
 
 def messages(scenario: Scenario, garbage: int | None) -> tuple[list[bytes], list[str], int]:
     """Bodies, the devices that send them, and the newest minute; every `garbage`th has a value out of range."""
-    rows = list(send_sources.fleet(COUNT, 2, seed=7).rows())[:COUNT]
+    rows = list(sources.fleet(COUNT, 2, seed=7).rows())[:COUNT]
     write = Bodies(scenario.channel_names).of
     bad = [garbage is not None and place % garbage == 0 for place in range(COUNT)]
     rows = [row._replace(values=(HUGE, *row.values[1:])) if out else row for row, out in zip(rows, bad, strict=True)]

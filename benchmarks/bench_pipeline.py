@@ -15,14 +15,14 @@ from statistics import median
 
 from benchmarks import packages
 from benchmarks.timing import TREES
-from local.fleet import Fleet
+from local.fleet.__main__ import Fleet
 from shared import wiring
-from shared.adapters import onnx_model, package_files
-from shared.adapters.clock import WallClock
-from shared.adapters.memory_blobs import MemoryBlobs
-from shared.adapters.memory_stream import MemoryStream
-from shared.app.release import Release
-from shared.core.events import Event, pack
+from shared.adapters.models import onnx_model, package_folder
+from shared.adapters.stores.clock import WallClock
+from shared.adapters.stores.memory_blobs import MemoryBlobs
+from shared.adapters.stores.memory_stream import MemoryStream
+from shared.app.release.publish import Release
+from shared.core.stream.events import Event, pack
 from shared.settings import Settings
 
 FILE = Fleet(stations=85, hours=125 * 24)
@@ -45,7 +45,7 @@ class Bench:
         """Let a model serve."""
         features = self.pipeline.machine.featurizer.features
         release = Release(self.blobs, partial(onnx_model.load, featurizer_features=features))
-        release.deploy(release.publish(package_files.read(package)))
+        release.deploy(release.publish(package_folder.read(package)))
 
     def score_all(self) -> None:
         """Hand over everything that the stream holds."""

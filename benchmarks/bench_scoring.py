@@ -17,9 +17,9 @@ import onnxruntime
 
 from benchmarks import packages
 from benchmarks.timing import milliseconds
-from shared.adapters import onnx_model, package_files
-from shared.core.features import Feature
-from shared.core.readings import Floats
+from shared.adapters.models import onnx_model, package_folder
+from shared.core.forecast.features.featurizer import Feature
+from shared.core.intake.readings import Floats
 
 FEATURES, TREES, DEPTH = 200, 300, 5
 BATCHES = (1, 100, 1000)
@@ -75,7 +75,7 @@ def _contenders(model: catboost.CatBoostRegressor, folder: Path) -> dict[str, Sc
 def _ours(model: catboost.CatBoostRegressor, folder: Path) -> Score:
     features = [Feature(f"f{place}", 1) for place in range(FEATURES)]
     packages.write(folder / "package", model, features, _rows(), "bench")
-    files = package_files.read(folder / "package")
+    files = package_folder.read(folder / "package")
     begun = time.perf_counter()
     loaded = onnx_model.load(files, features)
     print(f"package of {len(files['model.onnx']) / 1e3:.0f} kB loaded and checked in {_ms_since(begun):.1f} ms")

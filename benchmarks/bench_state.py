@@ -20,12 +20,12 @@ import numpy as np
 from benchmarks import packages
 from benchmarks.bench_pipeline import NOW_MS, Bench
 from benchmarks.timing import MEGABYTE
-from local.fleet import Fleet
-from shared.app.partition import Partition
-from shared.core import snapshot
-from shared.core.events import Event, pack
-from shared.core.readings import Floats
-from shared.core.state import State
+from local.fleet.__main__ import Fleet
+from shared.app.score.partition import Partition
+from shared.core.forecast import snapshot
+from shared.core.forecast.state import State
+from shared.core.intake.readings import Floats
+from shared.core.stream.events import Event, pack
 
 T = TypeVar("T")
 DEVICES, HOURS = 10_000, 160  # more hours than a ring holds

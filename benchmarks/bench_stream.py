@@ -27,14 +27,14 @@ from azure.eventhub.aio import EventHubConsumerClient, PartitionContext
 from benchmarks import packages
 from benchmarks.bench_files import deploy
 from benchmarks.timing import TREES, Usage
-from local import send_sources
 from local.commands import SETTINGS, get
-from local.fleet import Fleet
-from local.send_sources import Bodies
-from local.send_wire import Message, Sender
-from local.stack import ANY_PORTS, PROJECT, Stack
-from local.workspace import DEVICES, TEMPLATE, Workspace
-from shared.adapters import scenario_files
+from local.fleet.__main__ import Fleet
+from local.send import sources
+from local.send.sources import Bodies
+from local.send.wire import Message, Sender
+from local.stack.stack import ANY_PORTS, PROJECT, Stack
+from local.stack.workspace import DEVICES, TEMPLATE, Workspace
+from shared.adapters.stores import scenario_files
 from shared.wiring import CONTAINERS
 
 FLEET, HOURS, WARM_HOURS = 1000, 44, 4
@@ -66,7 +66,7 @@ class Pace(NamedTuple):
 
 def messages() -> list[Message]:
     """What the fleet says, ready to be sent."""
-    source = send_sources.fleet(FLEET, HOURS, seed=7)
+    source = sources.fleet(FLEET, HOURS, seed=7)
     bodies = Bodies(scenario_files.load("air_quality").channel_names)
     return [Message(row.device, bodies.of(row), row.minute) for row in source.rows()]
 

@@ -20,9 +20,9 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from shared.adapters.scenario_files import load
-from shared.adapters.tables import open_table
-from shared.core.messages import Decoder
+from shared.adapters.stores.scenario_files import load
+from shared.adapters.tables.open import open_table
+from shared.core.intake.messages import Decoder
 
 ROWS = 1_000_000
 NOW = int(np.datetime64("2026-11-20T16:00", "m").astype(np.int64))

@@ -25,13 +25,13 @@ import pandas as pd
 from benchmarks.bench_features import KINDS, SPANS
 from benchmarks.drift_replay import fleet_history
 from benchmarks.timing import Usage
-from local.fleet import Fleet
-from shared.adapters import scenario_files
-from shared.core.features import Featurizer
-from shared.core.readings import Floats
-from shared.core.ring import Hourly
+from local.fleet.__main__ import Fleet
+from shared.adapters.stores import scenario_files
+from shared.core.forecast.features.featurizer import Featurizer
+from shared.core.forecast.ring import Hourly
+from shared.core.intake.readings import Floats
 from shared.core.scenario import Scenario
-from training.data import from_history
+from training.data.rows import from_history
 
 STATIONS, HOURS = 12, 35_000
 GOAL, ROUNDS = 5, 2

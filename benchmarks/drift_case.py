@@ -7,20 +7,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from benchmarks.packages import readings_of
-from local.fleet import Fleet
-from shared.adapters import scenario_files
-from shared.core import profile
-from shared.core.device_table import DeviceTable, joined
-from shared.core.events import Event, gather, pack, rows_of, split
-from shared.core.features import Featurizer
-from shared.core.profile import Profile
-from shared.core.readings import Floats, Longs, Readings
-from shared.core.ring import Hourly, hourly
+from local.fleet.__main__ import Fleet
+from shared.adapters.stores import scenario_files
+from shared.core.forecast.features.featurizer import Featurizer
+from shared.core.forecast.features.watched import CELLS
+from shared.core.forecast.ring import Hourly, hourly
+from shared.core.forecast.state import KEPT_DAYS, State
+from shared.core.forecast.step import Machine, step
+from shared.core.intake.readings import Floats, Longs, Readings
+from shared.core.model.scoring import Ask, Control, Scored
+from shared.core.profile import merged
+from shared.core.profile.device_table import DeviceTable, joined
+from shared.core.profile.merged import Profile
 from shared.core.scenario import Channel, Scenario
-from shared.core.scoring import Ask, Control, Scored
-from shared.core.state import KEPT_DAYS, State
-from shared.core.step import Machine, step
-from shared.core.watched import CELLS
+from shared.core.stream.events import Event, gather, pack, rows_of, split
 
 MODEL, TARGET = "v1", "pm25"
 DAY_MINUTES = 24 * 60
@@ -77,7 +77,7 @@ class Case:
             days = own.minute // DAY_MINUTES
             for day in np.unique(days):
                 self._fold(states[partition], rows_of(own, np.flatnonzero(days == day)))
-        return [profile.of(self.machine, state) for state in states]
+        return [merged.of(self.machine, state) for state in states]
 
     def _fold(self, state: State, readings: Readings) -> None:
         channels = self.machine.scenario.channel_names

@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.drift_replay import Replay, calibrated, file_history, fleet_history, shifted, spread_of
-from local.fleet import Fleet
-from shared.adapters import scenario_files
-from shared.core.drift_baseline import Baseline
-from shared.core.drift_verdict import Verdict
+from local.fleet.__main__ import Fleet
+from shared.adapters.stores import scenario_files
+from shared.core.drift.baseline import Baseline
+from shared.core.drift.verdict import Verdict
 
 SIZES = (0.25, 0.5, 1.0)
 YEAR_H = 8766

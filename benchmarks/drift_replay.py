@@ -7,22 +7,22 @@ from pathlib import Path
 
 import numpy as np
 
-from local.fleet import Fleet
-from shared.core.device_table import DeviceTable, Lately
-from shared.core.drift import check
-from shared.core.drift_baseline import Baseline
-from shared.core.drift_verdict import Verdict
-from shared.core.features import Featurizer
-from shared.core.profile import Merged
-from shared.core.readings import Longs
-from shared.core.ring import Hourly, Layout, hourly, spread
+from local.fleet.__main__ import Fleet
+from shared.core.drift.baseline import Baseline
+from shared.core.drift.check import check
+from shared.core.drift.verdict import Verdict
+from shared.core.forecast.features.featurizer import Featurizer
+from shared.core.forecast.features.watched import Watched, count, place
+from shared.core.forecast.ring import Hourly, Layout, hourly, spread
+from shared.core.forecast.state import QUALITY, quantum
+from shared.core.intake.readings import Longs
+from shared.core.profile.device_table import DeviceTable, Lately
+from shared.core.profile.merged import Merged
 from shared.core.scenario import Scenario
-from shared.core.state import QUALITY, quantum
-from shared.core.watched import Watched, count, place
-from training.calibrate import calibrate
-from training.data import History, before, from_history
-from training.evaluate import Judged
-from training.files import read
+from training.calibrate.limits import calibrate
+from training.data.files import read
+from training.data.rows import History, before, from_history
+from training.model.evaluate import Judged
 
 HOURS, WEEK, MODEL = 24, 7, "v1"
 BLOCK = 4096

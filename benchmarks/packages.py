@@ -10,20 +10,21 @@ import catboost
 import numpy as np
 
 from benchmarks.timing import TREES
-from local.fleet import Fleet
-from shared.adapters import scenario_files
-from shared.core.features import Feature, Featurizer
-from shared.core.package import Damped, Interval
-from shared.core.readings import Floats, Readings
-from shared.core.ring import hourly
-from training import data, package
-from training.export import to_onnx
+from local.fleet.__main__ import Fleet
+from shared.adapters.stores import scenario_files
+from shared.core.forecast.features.featurizer import Feature, Featurizer
+from shared.core.forecast.ring import hourly
+from shared.core.intake.readings import Floats, Readings
+from shared.core.model.manifest import Damped, Interval
+from training.data import rows as data
+from training.model.export import to_onnx
+from training.package import writer
 
 
 def write(folder: Path, model: catboost.CatBoostRegressor, features: Sequence[Feature], rows: Floats, of: str) -> None:
     """Write a model as a package of the scenario named `of`; golden rows are chosen from `rows`."""
-    inputs = package.golden_inputs(rows)
-    facts = package.Facts(
+    inputs = writer.golden_inputs(rows)
+    facts = writer.Facts(
         scenario=of,
         created=datetime(2026, 1, 1, tzinfo=timezone.utc),
         run_id="",
@@ -37,14 +38,14 @@ def write(folder: Path, model: catboost.CatBoostRegressor, features: Sequence[Fe
         damped=Damped(intercept=0.0, latest=1.0, mean_24=0.0),
         metrics={},
     )
-    contents = package.Contents(
+    contents = writer.Contents(
         model_onnx=to_onnx(model, len(features)),
         golden_inputs=inputs,
         golden_outputs=model.predict(inputs),
         baseline={},
         card="",
     )
-    package.write(folder, facts, contents)
+    writer.write(folder, facts, contents)
 
 
 def train_on(folder: Path, fleet: Fleet) -> None:

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from local import look_arguments, send_arguments
-from local.stack_process import StackError
+from local.inspect import arguments as look_arguments
+from local.send import arguments as send_arguments
+from local.stack.process import StackError
 from shared.errors import PipelineError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130

@@ -22,12 +22,12 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from local import books as bookkeeping
-from local.show import new_console, show_books, show_status, show_summary
-from local.stack import Ports, Stack
-from local.stack_process import StackError
-from local.workspace import DEVICES, FOLDER, PROJECT, READINGS, TEMPLATE, Workspace
-from shared.adapters import package_files
+from local.books import recount as bookkeeping
+from local.inspect.show import new_console, show_books, show_status, show_summary
+from local.stack.process import StackError
+from local.stack.stack import Ports, Stack
+from local.stack.workspace import DEVICES, FOLDER, PROJECT, READINGS, TEMPLATE, Workspace
+from shared.adapters.models import package_folder
 from shared.wiring import CONTAINERS
 
 POLL_S, LOOK_S = 0.2, 2.0
@@ -62,9 +62,9 @@ def up(given: argparse.Namespace) -> int:
 
 def stop_jobs(root: Path, patience_s: float = 25.0) -> None:
     """End the training jobs of a stack and wait until they are told: without its stores they could only fail later."""
-    from shared.adapters.clock import WallClock
-    from shared.adapters.job_folder import SUPERVISOR, JobFolder
-    from shared.adapters.local_jobs import LocalJobs
+    from shared.adapters.jobs.folder import SUPERVISOR, JobFolder
+    from shared.adapters.jobs.local import LocalJobs
+    from shared.adapters.stores.clock import WallClock
 
     folder = root / "jobs"
     found = [JobFolder(path) for path in sorted(folder.iterdir())] if folder.is_dir() else []
@@ -148,7 +148,7 @@ def deploy(given: argparse.Namespace) -> int:
     space, console = Workspace.of(given.root or FOLDER), new_console()
     if not given.package.is_dir():
         raise StackError(f"{given.package}: there is no such folder")
-    version = space.release().publish(package_files.read(given.package))
+    version = space.release().publish(package_folder.read(given.package))
     return _rollout(console, space, "install", {"version": version})
 
 
@@ -251,34 +251,34 @@ def books(given: argparse.Namespace) -> int:
 
 def ledger(given: argparse.Namespace) -> int:
     """The decision log: show it, or verify its chain."""
-    from local import ledger as log
+    from local.inspect import ledger as log
 
     return log.run(Workspace.of(given.root or FOLDER), given.action, given.kind or [])
 
 
 def explain(given: argparse.Namespace) -> int:
     """What stood behind a forecast; 1 when it does not come out again."""
-    from local import explain as looking
+    from local.inspect import explain as looking
 
     return looking.run(Workspace.of(given.root or FOLDER), given)
 
 
 def lineage(given: argparse.Namespace) -> int:
     """Where a model came from and what became of it."""
-    from local import lineage as looking
+    from local.inspect import lineage as looking
 
     return looking.run(Workspace.of(given.root or FOLDER), given)
 
 
 def demo(given: argparse.Namespace) -> int:
     """The loop from a file to forecasts."""
-    from local import demo as story
+    from local.demo import story
 
     return story.run(given)
 
 
 def send(given: argparse.Namespace) -> int:
     """A fleet streams to a hub."""
-    from local import send as simulator
+    from local.send import command as simulator
 
     return simulator.run(given)

@@ -9,7 +9,7 @@ class BadEvent(PipelineError):
     """One input cannot be used: put it into the dead-letter with its reason and go on.
 
     Args:
-        reason: Reason code, one of `shared.core.readings.REASONS`.
+        reason: Reason code, one of `shared.core.intake.readings.REASONS`.
         detail: What was found and which limit it broke; never the payload.
     """
 

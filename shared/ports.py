@@ -10,13 +10,13 @@ from typing import Any, BinaryIO, Literal, Protocol
 
 import msgspec
 
-from shared.core.commit import Commit
-from shared.core.events import Batch, Event
-from shared.core.outcome import Outcome
-from shared.core.package import Manifest
-from shared.core.readings import Floats
+from shared.core.forecast.outcome import Outcome
+from shared.core.intake.readings import Floats
+from shared.core.intake.tables import LongTable, WideTable
+from shared.core.model.manifest import Manifest
 from shared.core.scenario import Scenario
-from shared.core.tables import LongTable, WideTable
+from shared.core.stream.commit import Commit
+from shared.core.stream.events import Batch, Event
 from shared.errors import ConfigError
 
 

@@ -10,33 +10,34 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from shared.adapters import onnx_model, scenario_files
-from shared.adapters.azure_blobs import AzureBlobs
-from shared.adapters.clock import WallClock
-from shared.adapters.commit_files import ParquetFiles
-from shared.adapters.event_hub import EventHubStream
-from shared.adapters.tables import open_table
-from shared.app import views
-from shared.app.filing import Filing
-from shared.app.latencies import Latencies
-from shared.app.missed import MissedFiles
-from shared.app.partition import Partition, Tools
-from shared.app.profiles import Profiles
-from shared.app.resubmit import Resubmit
-from shared.app.route import RouteFile
-from shared.app.route_events import Road, RoutePartition
-from shared.app.serving import Serving
-from shared.app.snapshots import Snapshots
-from shared.core.events import Event
-from shared.core.features import Featurizer
-from shared.core.state import State
-from shared.core.step import Machine
+from shared.adapters.lake.commit_files import ParquetFiles
+from shared.adapters.models import onnx_model
+from shared.adapters.stores import scenario_files
+from shared.adapters.stores.azure_blobs import AzureBlobs
+from shared.adapters.stores.clock import WallClock
+from shared.adapters.stores.event_hub import EventHubStream
+from shared.adapters.tables.open import open_table
+from shared.app import health as views
+from shared.app.route.file_books import Filing
+from shared.app.route.files import RouteFile
+from shared.app.route.messages import Road, RoutePartition
+from shared.app.route.resubmit import Resubmit
+from shared.app.route.unnoticed import MissedFiles
+from shared.app.score.latencies import Latencies
+from shared.app.score.partition import Partition, Tools
+from shared.app.score.profiles import Profiles
+from shared.app.score.serving import Serving
+from shared.app.score.snapshots import Snapshots
+from shared.core.forecast.features.featurizer import Featurizer
+from shared.core.forecast.state import State
+from shared.core.forecast.step import Machine
+from shared.core.stream.events import Event
 from shared.errors import ConfigError, PipelineError
 from shared.ports import Blobs, Clock, Stream
 from shared.settings import Settings, from_env
 
 if TYPE_CHECKING:
-    from shared.app.loop import Loop
+    from shared.app.loop.loop import Loop
 
 CONTAINERS = (
     "incoming",

@@ -7,31 +7,31 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from shared.adapters import onnx_model
-from shared.adapters.clock import WallClock, WatermarkClock
-from shared.adapters.delta_lake import DeltaLake
-from shared.adapters.delta_tables import storage_options
-from shared.adapters.lake_schema import READINGS
-from shared.adapters.lake_truth import DATASET, LakeTruth
-from shared.adapters.no_jobs import NoEndpoint, NoJobs, NoRegistry
-from shared.app.completion import Completion
-from shared.app.control import ControlDocument
-from shared.app.evidence_packs import EvidencePacks
-from shared.app.lake import Compaction, rebuild
-from shared.app.ledger import Ledger
-from shared.app.loop import Loop
-from shared.app.monitor import Monitor
-from shared.app.packages import Packages
-from shared.app.partition import Tools
-from shared.app.profiles import Merging
-from shared.app.retraining import Retraining
-from shared.app.rollouts import Rollouts
-from shared.app.serving import load_package
+from shared.adapters.jobs.none import NoEndpoint, NoJobs, NoRegistry
+from shared.adapters.lake.delta_lake import DeltaLake
+from shared.adapters.lake.delta_tables import storage_options
+from shared.adapters.lake.schema import READINGS
+from shared.adapters.lake.truth import DATASET, LakeTruth
+from shared.adapters.models import onnx_model
+from shared.adapters.stores.clock import WallClock, WatermarkClock
+from shared.app.lake.compaction import Compaction, rebuild
+from shared.app.ledger_store import Ledger
+from shared.app.loop.completion import Completion
+from shared.app.loop.evidence_packs import EvidencePacks
+from shared.app.loop.loop import Loop
+from shared.app.loop.monitor import Monitor
+from shared.app.loop.retraining import Retraining
+from shared.app.loop.stored_packages import Packages
+from shared.app.release.control import ControlDocument
+from shared.app.release.rollouts import Rollouts
+from shared.app.score.partition import Tools
+from shared.app.score.profiles import Merging
+from shared.app.score.serving import load_package
+from shared.core.forecast.state import State
+from shared.core.forecast.step import Machine
 from shared.core.ledger import Entry
-from shared.core.retrain_history import GATE
+from shared.core.retrain.history import GATE
 from shared.core.scenario import Scenario
-from shared.core.state import State
-from shared.core.step import Machine
 from shared.ports import Blobs, Clock, Endpoint, Jobs, Registry
 from shared.settings import Settings
 
@@ -47,11 +47,11 @@ def clock_of(settings: Settings) -> WallClock:
 def jobs_of(settings: Settings, clock: Clock) -> Jobs:
     """Where training jobs run."""
     if settings.jobs == "local":
-        from shared.adapters.local_jobs import LocalJobs
+        from shared.adapters.jobs.local import LocalJobs
 
         return LocalJobs(Path(settings.jobs_folder), settings.job_events or "", clock)
     if settings.jobs == "azureml":
-        from shared.adapters.azureml_jobs import AzureMlJobs
+        from shared.adapters.jobs.azureml import AzureMlJobs
 
         passed = {name: os.environ[name] for name in PASSED if name in os.environ}
         return AzureMlJobs(
@@ -77,7 +77,7 @@ def registry_of(settings: Settings, scenario: str) -> Registry:
     """Where model versions are entered."""
     if not settings.tracking:
         return NoRegistry()
-    from shared.adapters.mlflow_registry import MlflowRegistry
+    from shared.adapters.models.mlflow_registry import MlflowRegistry
 
     return MlflowRegistry(scenario, settings.tracking)
 
@@ -86,7 +86,7 @@ def endpoint_of(settings: Settings, scenario: str) -> Endpoint:
     """The online endpoint that follows the rollout."""
     if not settings.endpoint:
         return NoEndpoint()
-    from shared.adapters.azureml_endpoint import AzureMlEndpoint
+    from shared.adapters.models.azureml_endpoint import AzureMlEndpoint
 
     return AzureMlEndpoint(
         str(settings.subscription),

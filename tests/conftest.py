@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from local.stack import ANY_PORTS, Stack
-from shared.adapters import scenario_files
+from local.stack.stack import ANY_PORTS, Stack
+from shared.adapters.stores import scenario_files
 from shared.settings import from_env
 from shared.wiring import CONTAINERS
 

@@ -18,19 +18,19 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from rich.console import Console
 
-from shared.adapters import scenario_files
-from shared.adapters.azure_blobs import AzureBlobs
-from shared.adapters.delta_lake import CONTAINER_URI
-from shared.adapters.delta_tables import storage_options
-from shared.core.package import VERSION
+from shared.adapters.lake.delta_lake import CONTAINER_URI
+from shared.adapters.lake.delta_tables import storage_options
+from shared.adapters.stores import scenario_files
+from shared.adapters.stores.azure_blobs import AzureBlobs
+from shared.core.model.manifest import VERSION
 from shared.core.scenario import Scenario, with_overrides
 from shared.errors import ConfigError, PipelineError
 from shared.ports import JOB_NAME, Blobs
-from training.storage import storage_settings
+from training.data.storage import storage_settings
 from training.versions import component_version
 
 if TYPE_CHECKING:
-    from training.prepare import LakeVersion, Options
+    from training.data.prepare import LakeVersion, Options
 
 HOUR_S = 3600
 LAKE = re.compile(r"lake@([0-9]{1,9})")
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _options(given, os.environ)
         from training import job  # late: a wrong command need not wait for CatBoost
-        from training.progress import Screen
+        from training.console import Screen
 
         job.run(options, Screen(Console()))
     except ConfigError as error:
@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
 def _options(given: argparse.Namespace, environment: Mapping[str, str]) -> Options:
     scenario = _scenario(given)
     test_from = None if given.test_from is None else _hour(given.test_from, given.zone or scenario.zone)
-    from training.prepare import Options
+    from training.data.prepare import Options
 
     default_uri = f"sqlite:///{given.out.absolute().parent / 'mlflow.db'}"
     return Options(
@@ -120,7 +120,7 @@ def _lake(given: argparse.Namespace, environment: Mapping[str, str]) -> LakeVers
     found = LAKE.fullmatch(given.lake)
     if found is None:
         raise ConfigError(f"--lake: {given.lake[:80]!r} is not of the form lake@VERSION")
-    from training.prepare import LakeVersion
+    from training.data.prepare import LakeVersion
 
     version = int(found[1])
     if "://" not in given.lake_uri:

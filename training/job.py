@@ -8,19 +8,20 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from shared.adapters import package_files
-from shared.core import gate_evidence
-from shared.core.package import Arrays, Manifest
+from shared.adapters.models import package_folder
+from shared.core.gate import evidence as gate_evidence
+from shared.core.model.manifest import Arrays, Manifest
 from shared.errors import ConfigError, ContractBroken
-from training import baseline, evidence, history, package, report
-from training.calibrate import calibrate
-from training.champion import Compared
-from training.champion import load as load_champion
-from training.fit import Trained, judge_unseen, train
-from training.prepare import Options, Prepared, held_out_rows, prepare
-from training.progress import Screen
-from training.publish import publish
-from training.report import HeldOut, Report
+from training.calibrate import baseline, history
+from training.calibrate.limits import calibrate
+from training.console import Screen
+from training.data.prepare import Options, Prepared, held_out_rows, prepare
+from training.model.champion import Compared
+from training.model.champion import load as load_champion
+from training.model.fit import Trained, judge_unseen, train
+from training.package import evidence, report, writer
+from training.package.publish import publish
+from training.package.report import HeldOut, Report
 from training.tracking import Tracker, track
 
 
@@ -122,7 +123,7 @@ def _check_out(options: Options) -> None:
     """Find out now what the writing of the package would find out after all the training."""
     out = options.out
     inside = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    other = sorted(inside - set(package_files.NAMES))
+    other = sorted(inside - set(package_folder.NAMES))
     if other or (out.exists() and not out.is_dir()):
         raise ConfigError(
             f"--out {out}: needs a new or empty folder, or one with a package; holds {other[:1] or 'a file'}"
@@ -138,10 +139,10 @@ def _test(options: Options, prepared: Prepared, trained: Trained, screen: Screen
 
 
 def _write(options: Options, prepared: Prepared, trained: Trained, found: Report, tracker: Tracker) -> Manifest:
-    golden = package.golden_inputs(prepared.rows.matrix)
-    return package.write(
+    golden = writer.golden_inputs(prepared.rows.matrix)
+    return writer.write(
         options.out,
-        package.Facts(
+        writer.Facts(
             scenario=options.scenario.name,
             created=options.now,
             run_id=tracker.run_id,
@@ -157,7 +158,7 @@ def _write(options: Options, prepared: Prepared, trained: Trained, found: Report
             damped=trained.damped,
             metrics=found.metrics,
         ),
-        package.Contents(
+        writer.Contents(
             model_onnx=trained.onnx,
             golden_inputs=golden,
             golden_outputs=trained.booster.predict(golden),

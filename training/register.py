@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from shared.adapters.azureml_client import connect
-from shared.adapters.azureml_errors import is_place, translated
+from shared.adapters.models.azureml_client import connect
+from shared.adapters.models.azureml_errors import is_place, translated
 from shared.errors import PipelineError
 from training.versions import HERE, IMAGE, component_version, environment_version
 

@@ -20,8 +20,8 @@ from rich.console import Console
 from shared.errors import ConfigError, ContractBroken, PipelineError
 from training.__main__ import REFUSED, USAGE, _options
 from training.__main__ import _parser as _job_parser
-from training.prepare import Options, Prepared, prepare
-from training.progress import Screen
+from training.console import Screen
+from training.data.prepare import Options, Prepared, prepare
 
 PACKAGE, VALIDATION, EVALUATION = "package", "validation.json", "evaluation.json"
 FOLDERS = ("checked", "prepared", "trained", "evaluated")
@@ -71,7 +71,7 @@ def validate(given: Given, screen: Screen) -> None:
 
 def prepare_rows(given: Given, screen: Screen) -> None:
     """Make the rows that all later steps share."""
-    from training import step_files
+    from training.data import step_files
 
     checked = _read(given.folder("checked") / VALIDATION)
     found = prepare(given.options, screen)
@@ -89,7 +89,7 @@ def train(given: Given, screen: Screen) -> None:
 
 def evaluate(given: Given, screen: Screen) -> None:
     """Look at the package as serving will: load it, let it forecast prepared rows, and require finite metrics."""
-    from training.judge import inspect
+    from training.package.acceptance import inspect
 
     facts = inspect(given.options.scenario, given.folder("trained") / PACKAGE, _prepared(given).rows)
     screen.line(f"package {facts['version']}: {facts['forecasts']:,} forecasts")
@@ -98,7 +98,7 @@ def evaluate(given: Given, screen: Screen) -> None:
 
 def register(given: Given, screen: Screen) -> None:
     """Publish the evaluated package."""
-    from training.publish import publish, storage
+    from training.package.publish import publish, storage
 
     evaluated = _read(given.folder("evaluated") / EVALUATION)
     version = publish(storage(os.environ), given.options.scenario, given.folder("trained") / PACKAGE, given.job)
@@ -110,7 +110,7 @@ def register(given: Given, screen: Screen) -> None:
 
 def trial(given: Given, screen: Screen) -> None:
     """Fit one candidate on the folds and log its error, which a sweep compares."""
-    from training.boosting import KNOWN_GOOD, fit_folds
+    from training.model.boosting import KNOWN_GOOD, fit_folds
     from training.tracking import track
 
     options, prepared = given.options, _prepared(given)
@@ -184,7 +184,7 @@ def _param(text: str) -> tuple[str, float]:
 
 
 def _prepared(given: Given) -> Prepared:
-    from training import step_files
+    from training.data import step_files
 
     return step_files.load(given.folder("prepared"))
 

@@ -17,8 +17,8 @@ from types import FrameType
 
 import msgspec
 
-from shared.adapters.job_folder import CHILD, LOG, SUPERVISOR, JobFolder, LocalJob, LocalStatus
-from shared.adapters.local_jobs import BUSY, CODE, WEBHOOK
+from shared.adapters.jobs.folder import CHILD, LOG, SUPERVISOR, JobFolder, LocalJob, LocalStatus
+from shared.adapters.jobs.local import BUSY, CODE, WEBHOOK
 from shared.errors import PipelineError
 from shared.ports import JobState
 from training import job_event

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_demo import Demo
+from tests.e2e.local.test_demo_ended import Demo
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow]
 COUNTS = ("rows_in", "rows_accepted", "rows_rejected", "predictions", "rows", "features", "events_sent", "arrived")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import crash_story as story
-from tests.e2e import crash_world as world
-from tests.e2e.crash_lives import Bench, Run, opened
-from tests.e2e.crash_story import V1
-from tests.e2e.test_crash_hosts import kill_hosts
+from tests.e2e.crash import crash_story as story
+from tests.e2e.crash import crash_world as world
+from tests.e2e.crash.crash_lives import Bench, Run, opened
+from tests.e2e.crash.crash_story import V1
+from tests.e2e.crash.test_crash_hosts import kill_hosts
 
 DEATHS = 12
 MOST_RUNS = 20

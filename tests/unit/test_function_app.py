@@ -21,14 +21,14 @@ import pytest
 from azure.functions import meta
 from azure.functions.eventhub import EventHubTriggerConverter
 
-from local.host_events import single
-from shared.adapters.memory_blobs import MemoryBlobs
-from shared.adapters.memory_stream import MemoryStream
-from shared.core.events import Event
+from local.host.events import single
+from shared.adapters.stores.memory_blobs import MemoryBlobs
+from shared.adapters.stores.memory_stream import MemoryStream
+from shared.core.stream.events import Event
 from shared.errors import ConfigError, ContractBroken, TransientFailure
 from shared.settings import VARIABLES, Settings
 from shared.wiring import Application, assemble, build
-from tests.flow.small import HandClock
+from tests.kit.small import HandClock
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "functions.json"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.adapters import scenario_files
+from shared.adapters.stores import scenario_files
 from shared.errors import ConfigError
 from shared.settings import LIMITS, SOURCES, VARIABLES, Settings, from_env, incoming_source
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from shared.adapters import onnx_model, package_files, scenario_files
-from shared.app.serving import Answering
-from shared.core.features import Featurizer
-from shared.core.package import decode_manifest
+from shared.adapters.models import onnx_model, package_folder
+from shared.adapters.stores import scenario_files
+from shared.app.score.serving import Answering
+from shared.core.forecast.features.featurizer import Featurizer
+from shared.core.model.manifest import decode_manifest
+from shared.core.model.scoring import Control, categories
 from shared.core.scenario import Scenario
-from shared.core.scoring import Control, categories
 from shared.errors import ContractBroken
 from training.scoring.windows import NO_TIME, Refused, asked
 
@@ -88,7 +89,7 @@ def load(folder: Path, version: str | None = None) -> Answers:
     found = sorted(folder.rglob("manifest.json"))
     if len(found) != 1:
         raise ContractBroken(f"AZUREML_MODEL_DIR: holds {len(found)} packages (manifest.json), one is needed")
-    files = package_files.read(found[0].parent)
+    files = package_folder.read(found[0].parent)
     manifest = decode_manifest(files["manifest.json"])
     if version is not None and manifest.version != version:
         raise ContractBroken(f"AIRLOOP_VERSION: {version[:80]!r} is wanted, the package is {manifest.version}")

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.core.json_bodies import value_of
-from shared.core.messages import MOST as MOST_READINGS
-from shared.core.messages import Decoder
-from shared.core.quantities import BAD, CANONICAL, normalise, numbers, value_problem
-from shared.core.readings import Floats, Longs, Readings, shown
-from shared.core.ring import Layout, hourly, spread
+from shared.core.forecast.ring import Layout, hourly, spread
+from shared.core.intake.json_bodies import value_of
+from shared.core.intake.messages import MOST as MOST_READINGS
+from shared.core.intake.messages import Decoder
+from shared.core.intake.quantities import BAD, CANONICAL, normalise, numbers, value_problem
+from shared.core.intake.readings import Floats, Longs, Readings, shown
+from shared.core.intake.timestamps import OK, UNZONED, from_texts
 from shared.core.scenario import Scenario
-from shared.core.timestamps import OK, UNZONED, from_texts
 from shared.errors import BadEvent
 
 LARGEST = 16 * 1024 * 1024

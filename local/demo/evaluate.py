@@ -1,0 +1,152 @@
+"""How good the forecasts were, from the blobs that the functions wrote and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from local.demo.report import Outcomes
+from shared.adapters.lake.commit_files import ParquetFiles
+from shared.core.forecast.outcome import APPLIED
+from shared.core.forecast.ring import Array, Hourly, hourly
+from shared.core.intake.readings import Readings
+from shared.core.model.manifest import Damped, damped
+from shared.core.scenario import Scenario
+from shared.ports import BlobReader
+
+HOURS_A_DAY = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Forecasts beside what came later.
+
+    Args:
+        outcomes: Served forecasts whose truth is known.
+        predictions: Served forecasts, newest revision each.
+        untrue: Of these, without a known truth (yet).
+    """
+
+    outcomes: Outcomes
+    predictions: int
+    untrue: int
+
+    def scores(self) -> dict[str, Any]:
+        """Errors of model, persistence and damped persistence on the same rows; what was left out is counted."""
+        found = self.outcomes
+        fair = found.fair()
+        truth = found.truth[fair].astype(np.float64)
+        out: dict[str, Any] = {"rows": len(truth), "excluded_no_truth": self.untrue}
+        out["excluded_no_latest"] = len(found.truth) - len(truth)
+        for name, forecast in {
+            "": found.forecast,
+            "_persistence": found.persistence,
+            "_damped": found.damped,
+        }.items():
+            error = forecast[fair].astype(np.float64) - truth
+            out[f"rmse{name}"] = float(np.sqrt(np.mean(error**2)))
+            out[f"mae{name}"] = float(np.mean(np.abs(error)))
+        inside = (found.truth >= found.lower) & (found.truth <= found.upper)
+        out["interval_coverage"] = float(inside.mean())
+        return out
+
+
+def evaluate(
+    blobs: BlobReader, files: ParquetFiles, floor: Damped, since_hour: int, until_hour: int = 2**40
+) -> Evaluation:
+    """Compare forecasts with readings.
+
+    Args:
+        blobs: Commits and predictions.
+        files: Reads them.
+        floor: Coefficients of damped persistence, from the model's manifest.
+        since_hour: First as-of hour to be judged.
+        until_hour: As-of hours from this one on are not.
+    """
+    scenario = files.scenario
+    parts, served = _gather(blobs, files)
+    history = hourly(scenario, _in_time_order(parts))
+    devices = sorted(history)
+    rows = sorted((devices.index(d), a) for d, a in served if since_hour <= a < until_hour)
+    place = np.array([device for device, _ in rows], np.int64)
+    as_of = np.array([hour for _, hour in rows], np.int64)
+    forecast = np.array([served[devices[d], a][1:] for d, a in rows], np.float32).reshape(-1, 3)
+    truth, latest, recent = (np.empty(len(rows), np.float32) for _ in range(3))
+    for number, device in enumerate(devices):
+        mine = place == number
+        found = history[device]
+        truth[mine] = _at(scenario, found, as_of[mine] + scenario.horizon)
+        latest[mine] = _at(scenario, found, as_of[mine])
+        hours = as_of[mine][None, :] - np.arange(HOURS_A_DAY)[:, None]
+        recent[mine] = _mean(_at(scenario, found, hours))
+    known = ~np.isnan(truth)
+    naive = np.where(np.isnan(latest), np.float32(np.nan), damped(floor, latest, recent))
+    outcomes = Outcomes(
+        devices=devices,
+        device=place[known].astype(np.int32),
+        hour=as_of[known] + scenario.horizon,
+        forecast=forecast[known, 0],
+        lower=forecast[known, 1],
+        upper=forecast[known, 2],
+        truth=truth[known],
+        persistence=latest[known],
+        damped=naive[known].astype(np.float32),
+    )
+    return Evaluation(outcomes, len(rows), int((~known).sum()))
+
+
+def _gather(
+    blobs: BlobReader, files: ParquetFiles
+) -> tuple[list[Readings], dict[tuple[str, int], tuple[int, float, float, float]]]:
+    parts: list[Readings] = []
+    served: dict[tuple[str, int], tuple[int, float, float, float]] = {}
+    for name in blobs.names("commits"):
+        raw = blobs.read("commits", name) or b""
+        commit, batch = files.decode_commit(raw)
+        keep = files.dispositions(raw) == APPLIED
+        columns = (batch.device, batch.minute, batch.position)
+        device, minute, position = (column[keep] for column in columns)
+        parts.append(Readings(batch.devices, device, minute, position, batch.values[keep]))
+        if commit.predictions is not None:
+            _newest(files.read_predictions(blobs.read("predictions", commit.predictions) or b""), served)
+    return parts, served
+
+
+def _newest(found: dict[str, Any], served: dict[tuple[str, int], tuple[int, float, float, float]]) -> None:
+    columns = (found["as_of"], found["revision"], found["value"], found["lower"], found["upper"], found["served"])
+    for device, as_of, revision, value, lower, upper, shown in zip(
+        found["device_id"], *(column.tolist() for column in columns), strict=True
+    ):
+        if shown and revision >= served.get((device, as_of), (-1,))[0]:
+            served[device, as_of] = (revision, value, lower, upper)
+
+
+def _in_time_order(parts: list[Readings]) -> Readings:
+    devices: dict[str, int] = {}
+    places = [np.array([devices.setdefault(d, len(devices)) for d in part.devices], np.int32) for part in parts]
+    device = np.concatenate([place[part.device] for place, part in zip(places, parts, strict=True)])
+    minute = np.concatenate([part.minute for part in parts])
+    order = np.argsort(minute, kind="stable")
+    return Readings(
+        tuple(devices),
+        device[order],
+        minute[order],
+        np.concatenate([part.position for part in parts])[order],
+        np.concatenate([part.values for part in parts])[order],
+    )
+
+
+def _at(scenario: Scenario, found: Hourly, hour: Array) -> Array:
+    """A device's target by hour, NaN outside its history."""
+    values = found.values[:, scenario.target_column]
+    place = hour - found.first_hour
+    inside = (place >= 0) & (place < len(values))
+    return np.where(inside, values[np.where(inside, place, 0)], np.float32(np.nan))
+
+
+def _mean(values: Array) -> Array:
+    count = np.count_nonzero(~np.isnan(values), axis=0)
+    mean: Array = np.nansum(values, axis=0) / np.where(count, count, np.nan)
+    return mean

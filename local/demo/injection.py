@@ -1,0 +1,152 @@
+"""What happens to readings on their way in the demo: a stuck sensor, a new source of pollution, a recalibration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from local.fleet.__main__ import Row
+from local.send.sources import Source
+
+HOUR = 60
+CALM = 1.5  # m/s taken where the wind is not known
+Change = Callable[[Row], Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """A device whose sensor shows one value for some time.
+
+    Args:
+        device: The device.
+        channel: Index of the channel among a row's values.
+        first_hour: From this hour on, hours since 1970.
+        last_hour: Until this one.
+        value: What it shows.
+    """
+
+    device: str
+    channel: int
+    first_hour: int
+    last_hour: int
+    value: float
+
+    def __call__(self, row: Row) -> Row:
+        """The row as the device sends it."""
+        if row.device != self.device or not self.first_hour <= row.minute // HOUR <= self.last_hour:
+            return row
+        return _with(row, self.channel, self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Pollution:
+    """A new source beside the stations: somewhat less of it in wind than in calm air.
+
+    Args:
+        target: Index of the particles among a row's values.
+        wind: Index of the wind speed.
+        first_hour: From this hour on.
+        calm: Added in calm air, in the unit of the particles.
+        maximum: What the sensor shows at most.
+    """
+
+    target: int
+    wind: int
+    first_hour: int
+    calm: float
+    maximum: float
+
+    def __call__(self, row: Row) -> Row:
+        """The row with what the source adds."""
+        value = row.values[self.target]
+        if row.minute // HOUR < self.first_hour or math.isnan(value):
+            return row
+        speed = row.values[self.wind]
+        added = self.calm / (1 + (CALM if math.isnan(speed) else speed) / 20)
+        return _with(row, self.target, round(min(value + added, self.maximum), 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Recalibrated:
+    """All sensors of one type show more than before.
+
+    Args:
+        channel: Index of the channel.
+        first_hour: From this hour on.
+        offset: By how much.
+        maximum: What the sensor shows at most.
+    """
+
+    channel: int
+    first_hour: int
+    offset: float
+    maximum: float
+
+    def __call__(self, row: Row) -> Row:
+        """The row with the new calibration."""
+        value = row.values[self.channel]
+        if row.minute // HOUR < self.first_hour or math.isnan(value):
+            return row
+        return _with(row, self.channel, round(min(value + self.offset, self.maximum), 1))
+
+
+@dataclass(slots=True)
+class Tail:
+    """Readings that are still to come, handed out day by day, changed by what was injected.
+
+    Args:
+        rows: All of them, by time.
+        channels: Names of a row's values.
+        at: Place of the next one.
+        hour: The hour up to which they were handed out.
+        changes: What happens to them.
+    """
+
+    rows: Sequence[Row]
+    channels: tuple[str, ...]
+    at: int
+    hour: int
+    changes: list[Change]
+
+    @classmethod
+    def of(cls, source: Source) -> Tail:
+        """All readings of a source."""
+        rows = list(source.rows())
+        return cls(rows, source.channels, 0, rows[0].minute // HOUR, [])
+
+    @property
+    def days_left(self) -> int:
+        """Whole days that are still to come."""
+        return (self.rows[-1].minute // HOUR + 1 - self.hour) // 24
+
+    def mean(self, channel: int) -> float:
+        """Mean of a channel in all that was handed out so far."""
+        values = [row.values[channel] for row in self.rows[: self.at]]
+        known = [value for value in values if not math.isnan(value)]
+        return sum(known) / max(len(known), 1)
+
+    def take(self, hours: int) -> Source:
+        """The next hours as a source to be streamed."""
+        self.hour += hours
+        first, self.at = self.at, self._place(self.hour)
+        part, changes = self.rows[first : self.at], tuple(self.changes)
+
+        def rows() -> Iterator[Row]:
+            for row in part:
+                for change in changes:
+                    row = change(row)
+                yield row
+
+        return Source(f"{hours} hours", self.channels, len(part), rows)
+
+    def _place(self, hour: int) -> int:
+        low, high = self.at, len(self.rows)
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (middle + 1, high) if self.rows[middle].minute // HOUR < hour else (low, middle)
+        return low
+
+
+def _with(row: Row, place: int, value: float) -> Row:
+    return row._replace(values=(*row.values[:place], value, *row.values[place + 1 :]))

@@ -1,0 +1,142 @@
+"""Timer triggers: six-field NCRONTAB, with a note of the next run so that a missed one is made up as past due."""
+
+import asyncio
+import contextlib
+import datetime as dt
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from azure.core.exceptions import AzureError, ResourceNotFoundError
+from azure.functions.timer import TimerRequest
+from azure.storage.blob.aio import BlobClient
+from croniter import croniter
+
+from local.host.functions import Declared, HostError, connection, resolve
+from local.host.invoke import InvocationFailed, Invoker
+from local.host.receipts import HOSTS_CONTAINER
+from local.host.retry import STORAGE, Retry
+
+NO_RETRY = Retry(limit=0, minimum_s=0.0, maximum_s=0.0)
+log = logging.getLogger("host.timers")
+
+
+class TimerListener:
+    """Runs one function by its schedule; two hosts on one account run it twice (Azure holds a lease).
+
+    Args:
+        function: What to run, with a timer trigger.
+        invoker: Runs it.
+        settings: Where connections and `%NAMES%` are looked up.
+
+    Raises:
+        HostError: The schedule is not NCRONTAB of six fields.
+    """
+
+    def __init__(self, function: Declared, invoker: Invoker, settings: Mapping[str, str]) -> None:
+        self._function = function
+        self._invoke = invoker
+        self._retry = function.retry or NO_RETRY
+        self._schedule = resolve(function.binding["schedule"], settings)
+        next_run(self._schedule, dt.datetime.now(dt.timezone.utc))
+        self._note = BlobClient.from_connection_string(
+            connection("AzureWebJobsStorage", settings),
+            HOSTS_CONTAINER,
+            f"timers/local/{function.name}/status",
+            **STORAGE,
+        )
+        self._status: dict[str, str] = {}
+        self._stopping = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Wait for each run and make it, until `stop`."""
+        self._status = await self._read()
+        now = dt.datetime.now(dt.timezone.utc)
+        missed = dt.datetime.fromisoformat(self._status["Next"]) < now if "Next" in self._status else False
+        if missed or self._function.binding.get("runOnStartup"):
+            await self._fire(past_due=missed)
+        while not self._stopping.is_set():
+            due = next_run(self._schedule, dt.datetime.now(dt.timezone.utc))
+            await self._write(due)
+            if await self._sleep_until(due):
+                await self._fire(past_due=False)
+
+    async def stop(self, grace_s: float) -> bool:
+        """Make no further run and let the running one end; whether it did in time."""
+        self._stopping.set()
+        late: set[asyncio.Task[None]] = set()
+        if self._running is not None:
+            _, late = await asyncio.wait([self._running], timeout=grace_s)
+        await self._note.close()
+        return not late
+
+    async def _sleep_until(self, due: dt.datetime) -> bool:
+        """Whether the time came (and not the stop)."""
+        while (left_s := (due - dt.datetime.now(dt.timezone.utc)).total_seconds()) > 0:
+            # at most a minute at a time: a laptop that slept has a clock that jumped
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), min(left_s, 60.0))
+                return False
+        return not self._stopping.is_set()
+
+    async def _fire(self, *, past_due: bool) -> None:
+        self._running = asyncio.create_task(self._attempts(past_due))
+        await asyncio.shield(self._running)
+        self._status["Last"] = dt.datetime.now(dt.timezone.utc).isoformat()
+
+    async def _attempts(self, past_due: bool) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            try:
+                await self._invoke(self._function, lambda: self.request(past_due), failures=failures)
+                return
+            except InvocationFailed as failed:
+                failures += 1
+                log.warning("%s: attempt %d failed: %s", self._function.name, failures, failed)
+                if not self._retry.allows(failures):
+                    return
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), self._retry.delay_s(failures))
+
+    def request(self, past_due: bool) -> TimerRequest:
+        """The value that the function receives."""
+        return TimerRequest(past_due=past_due, schedule_status=dict(self._status), schedule={"AdjustForDST": True})
+
+    async def _read(self) -> dict[str, str]:
+        try:
+            found: Any = json.loads(await (await self._note.download_blob()).readall())
+            return dict(found)
+        except (ResourceNotFoundError, ValueError):
+            return {}
+
+    async def _write(self, due: dt.datetime) -> None:
+        now = dt.datetime.now(dt.timezone.utc).isoformat()
+        self._status = {"Last": self._status.get("Last", ""), "Next": due.isoformat(), "LastUpdated": now}
+        try:
+            await self._note.upload_blob(json.dumps(self._status).encode(), overwrite=True)
+        except (AzureError, OSError) as error:
+            log.warning("%s: schedule not noted: %s", self._function.name, type(error).__name__)
+
+
+def next_run(schedule: str, after: dt.datetime) -> dt.datetime:
+    """The first time after a moment that a schedule names.
+
+    Args:
+        schedule: NCRONTAB of six fields, seconds first.
+        after: Aware moment; schedules are in UTC, as on a Linux plan.
+
+    Raises:
+        HostError: It is not such a schedule.
+
+    >>> next_run("30 */5 * * * *", dt.datetime(2026, 1, 1, 12, 3, 0, tzinfo=dt.timezone.utc)).isoformat()
+    '2026-01-01T12:05:30+00:00'
+    """
+    if len(schedule.split()) != 6:
+        raise HostError(f"schedule {schedule!r} does not have the six fields of NCRONTAB, seconds first")
+    try:
+        found = croniter(schedule, after, second_at_beginning=True).get_next(dt.datetime)
+    except (ValueError, KeyError) as error:
+        raise HostError(f"schedule {schedule!r} is not NCRONTAB: {error}") from error
+    return dt.datetime.fromisoformat(found.isoformat())

@@ -1,0 +1,176 @@
+"""`python -m local explain`: what stood behind a forecast, for people or as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from functools import partial
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from local.eventhub import event_log
+from local.inspect.show import new_console, table
+from local.stack.workspace import READINGS, Workspace
+from shared.adapters.lake.archive import LakeArchive
+from shared.adapters.lake.delta_tables import storage_options
+from shared.adapters.models import onnx_model
+from shared.app.lookback import forecast_id
+from shared.app.lookback.commit_history import Past
+from shared.app.lookback.explain import Explain
+from shared.app.lookback.explanation import Compared, Explanation, ReadingFacts, Window
+from shared.app.lookback.forecast_id import ForecastName
+from shared.core.forecast.features.featurizer import Featurizer
+from shared.core.forecast.step import Machine
+from shared.errors import ConfigError
+
+SHOWN_HOURS, SHOWN_READINGS, SHOWN_FEATURES = 6, 6, 24
+
+
+def run(space: Workspace, given: argparse.Namespace) -> int:
+    """Explain a forecast; 1 when the recomputation does not agree.
+
+    Raises:
+        ConfigError: The arguments name no forecast.
+        ContractBroken: There is no such forecast, or what it rests on is gone.
+    """
+    wanted = name_of(given)
+    return tell(past_of(space), wanted, given)
+
+
+def tell(past: Past, wanted: ForecastName, given: argparse.Namespace) -> int:
+    """Explain a forecast of the past; 1 when the recomputation does not agree."""
+    load = partial(onnx_model.load, featurizer_features=past.machine.featurizer.features)
+    found, console = Explain(past, load)(wanted), new_console()
+    if given.json:
+        console.print_json(msgspec.json.encode(found).decode())
+    else:
+        show(console, found, everything=given.all)
+    return 0 if found.agrees else 1
+
+
+def name_of(given: argparse.Namespace) -> ForecastName:
+    """The forecast that the arguments name.
+
+    Raises:
+        ConfigError: They name none, or two.
+    """
+    options = (given.device, given.as_of, given.revision, given.role)
+    if given.prediction is not None:
+        if any(option is not None for option in options):
+            raise ConfigError("give either PREDICTION or --device and --as-of, not both")
+        return forecast_id.required(given.prediction)
+    if given.device is None or given.as_of is None:
+        raise ConfigError("name a forecast: PREDICTION, or --device and --as-of")
+    return forecast_id.named(*options)
+
+
+def past_of(space: Workspace) -> Past:
+    """What was committed on a stack, its lake included."""
+    lake = LakeArchive(space.scenario, options=storage_options(space.storage, None))
+    hub = event_log.hub_info(space.logs, READINGS)
+    machine = Machine(space.scenario, Featurizer(space.scenario))
+    return Past(machine, space.blobs, space.files, lake, hub.partitions if hub else None)
+
+
+def show(console: Console, found: Explanation, *, everything: bool = False) -> None:
+    """An explanation as a page of a terminal."""
+    made, commit, model = found.forecast, found.commit, found.model
+    seen = "users saw it" if made.served else "users did not see it"
+    _say(console, f"device {_line(made.device)}, as of {made.as_of}, for {made.target_time} UTC")
+    _say(
+        console,
+        f"  {made.value:.6g} ({made.lower:.6g} to {made.upper:.6g}) {made.category}, {made.role}, "
+        f"revision {made.revision}, {seen}",
+    )
+    console.print()
+    _verdict(console, found)
+    console.print()
+    facts = Table(show_header=False, box=None, pad_edge=False)
+    quarantine = f", {len(found.deployment.quarantine)} devices in quarantine" if found.deployment.quarantine else ""
+    start = commit.begin or "the partition's beginning"
+    archived = f", {commit.from_lake} of them from the lake" if commit.from_lake else ""
+    trained = f"{model.rows:,} rows, {model.training_start} to {model.training_end}"
+    told = {
+        "commit": f"commits/{commit.name}, events {commit.first} to {commit.next - 1}, scored {commit.enqueued_at}",
+        "state before": f"{start} and {commit.folded} commits after it{archived}",
+        "deployed": f"champion {found.deployment.champion}, challenger {found.deployment.challenger}{quarantine}",
+        "model": f"{model.version}, MLflow run {model.run_id}, code {model.code_version}",
+        "trained on": f"{model.dataset}: {trained}",
+        "runtime": ", ".join(f"{name} {version}" for name, version in found.runtime.items()),
+    }
+    for name, text in told.items():
+        facts.add_row(name, Text(_line(text), overflow="fold"))
+    console.print(facts)
+    _readings(console, found.readings, everything=everything)
+    _window(console, found.window, everything=everything)
+    _features(console, found, everything=everything)
+
+
+def _verdict(console: Console, found: Explanation) -> None:
+    lines = table(("recomputed",), ("stored", "again", "bits stored", "bits again"))
+    for each in found.compared:
+        style = "" if each.agrees else "red"
+        lines.add_row(each.name, *_numbers(each), each.stored_bits, each.recomputed_bits, style=style)
+    console.print(lines)
+    if found.agrees:
+        console.print("agrees bit for bit", style="green")
+    else:
+        console.print(f"does NOT agree: {found.why}", style="red", markup=False, soft_wrap=True)
+
+
+def _numbers(each: Compared) -> tuple[str, str]:
+    return f"{each.stored:.9g}", f"{each.recomputed:.9g}"
+
+
+def _readings(console: Console, readings: Sequence[ReadingFacts], *, everything: bool) -> None:
+    shown = readings if everything else readings[-SHOWN_READINGS:]
+    _title(console, "readings of that commit", "newest", len(shown), len(readings))
+    if shown:
+        lines = table(("time (UTC)", "became"), ("event", *shown[0].values))
+        for each in shown:
+            lines.add_row(each.time[:16], each.disposition, str(each.sequence), *map(_cell, each.values.values()))
+        console.print(lines)
+        sources = sorted({each.source for each in shown})
+        _say(console, f"from {_line(', '.join(sources))}")
+
+
+def _window(console: Console, window: Window, *, everything: bool) -> None:
+    count = len(window.hours) if everything else min(SHOWN_HOURS, len(window.hours))
+    _title(console, "window of hours", "newest", count, len(window.hours))
+    lines = table(("hour (UTC)",), tuple(window.columns))
+    for hour, values in zip(window.hours[-count:], window.values[-count:], strict=True):
+        lines.add_row(hour, *map(_cell, values))
+    console.print(lines)
+
+
+def _features(console: Console, found: Explanation, *, everything: bool) -> None:
+    shown = found.features if everything else found.features[:SHOWN_FEATURES]
+    _title(console, "features of the model", "first", len(shown), len(found.features))
+    each = [f"{feature.name} {_cell(feature.value)}" for feature in shown]
+    columns = Table(box=None, pad_edge=False, show_header=False)
+    width = 3
+    for row in range(math.ceil(len(each) / width)):
+        columns.add_row(*(Text(text) for text in each[row * width : row * width + width]))
+    console.print(columns)
+
+
+def _title(console: Console, what: str, which: str, shown: int, there: int) -> None:
+    part = f"{there:,}" if shown == there else f"the {which} {shown:,} of {there:,}, all with --all"
+    console.print()
+    console.print(f"{what} ({part})", style="bold", markup=False)
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.5g}"
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, markup=False, soft_wrap=True)
+
+
+def _line(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)

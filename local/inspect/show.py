@@ -1,0 +1,121 @@
+"""How the commands show what they found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from local.books.recount import Books
+
+OFF_TERMINAL = 120  # columns, where nobody's window says how wide lines may be
+LONGEST_NAME = 36
+COUNTED = ("applied", "duplicates", "stored_late", "conflicts", "redelivered", "forecasts")
+BOOKED = ("applied", "stored_late", "duplicates", "conflicts", "redelivered", "predictions", "expired")
+
+
+def new_console() -> Console:
+    """Where the commands write: as wide as the terminal, and without colours of its own for numbers."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=OFF_TERMINAL)
+
+
+def table(names: Sequence[str], numbers: Sequence[str]) -> Table:
+    """A table with columns of names, then of numbers."""
+    left = [Column(name, no_wrap=True) for name in names]
+    return Table(*left, *(Column(name, justify="right") for name in numbers), box=None, pad_edge=False)
+
+
+def plain(text: str) -> Text:
+    """A hostile name as one short line."""
+    kept = "".join(c if c.isprintable() else "?" for c in text)
+    return Text(kept if len(kept) <= LONGEST_NAME else f"{kept[: LONGEST_NAME - 3]}...")
+
+
+def verdict(summary: dict[str, Any]) -> str:
+    """What became of a file, and why."""
+    if not summary.get("reason"):
+        return str(summary["status"])
+    detail = str(summary.get("detail")).removeprefix(f"{summary['reason']}: ")
+    return f"{summary['status']}, {summary['reason']}: {detail}"
+
+
+def show_summary(console: Console, summary: dict[str, Any]) -> None:
+    """A file's summary as a few lines."""
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, soft_wrap=True)
+
+    say(f"{summary['file']}: {verdict(summary)}")
+    if summary["status"] == "refused":
+        return
+    rejected = ", ".join(f"{count:,} {reason}" for reason, count in summary.get("rejected", {}).items())
+    rows = ", ".join(f"{summary[f'rows_{what}']:,} {what}" for what in ("in", "accepted", "rejected"))
+    say(f"  rows: {rows}" + (f" ({rejected})" if rejected else ""))
+    if parts := [f"{summary[name]:,} {name.replace('_', ' ')}" for name in COUNTED if summary.get(name)]:
+        say(f"  {', '.join(parts)}")
+    if summary.get("rmse") is not None:
+        naive = summary.get("rmse_persistence")
+        beside = f", persistence {naive:.2f}" if naive is not None else ""
+        say(f"  RMSE {summary['rmse']:.2f}{beside} where the file itself holds the later truth")
+
+
+def show_status(
+    console: Console, health: dict[str, Any], functions: Sequence[dict[str, Any]], files: Sequence[dict[str, Any]]
+) -> None:
+    """Who serves, what runs, how far it is, what became of files."""
+    console.print(f"scenario {health['scenario']}, champion {health['champion'] or 'none yet'}", markup=False)
+    for version, why in health["refused"].items():
+        console.print(f"refused {version}: {why}", style="red", markup=False, soft_wrap=True)
+    console.print()
+    ran = table(("function", "kind"), ("invocations", "failures"))
+    ran.add_column("last error")
+    for item in functions:
+        error = Text(str(item.get("last_error") or ""), style="red")
+        ran.add_row(item["name"], item["type"], f"{item['invocations']:,}", f"{item['failures']:,}", error)
+    console.print(ran)
+    if health["partitions"]:
+        held = table(("partition",), ("next event", "devices", "applied", "forecasts"))
+        for number, found in health["partitions"].items():
+            counts = (found[name] for name in ("next", "devices", "applied", "forecasts"))
+            held.add_row(str(number), *(f"{count:,}" for count in counts))
+        console.print()
+        console.print(held)
+    if files:
+        console.print()
+        console.print(_files(files))
+
+
+def _files(files: Sequence[dict[str, Any]]) -> Table:
+    found = table(("file",), ("rows", "accepted", "rejected", "forecasts"))
+    found.add_column("what became of it")
+    for summary in files:
+        counts = [summary.get(name) or 0 for name in ("rows_in", "rows_accepted", "rows_rejected", "forecasts")]
+        style = {"done": "", "refused": "red"}.get(summary["status"], "yellow")
+        found.add_row(plain(summary["file"]), *(f"{n:,}" for n in counts), Text(verdict(summary), style=style))
+    return found
+
+
+def show_books(console: Console, found: Books) -> None:
+    """The books as a table, and what does not balance; columns of nothing but zeros are left out."""
+    accounts = (*found.partitions, *found.sources)
+    names = [name for name in BOOKED if name == "applied" or any(account.counts[name] for account in accounts)]
+    lines = table(("",), ("records", *(name.replace("_", " ") for name in names), "dead letters"))
+    for account in accounts:
+        counts = (f"{account.counts[name]:,}" for name in names)
+        lines.add_row(plain(account.name), f"{account.logged:,}", *counts, f"{account.dead:,}")
+    console.print(lines)
+    console.print()
+    for note in found.notes:
+        console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
+    for problem in found.problems:
+        console.print(f"does not balance: {problem}", style="red", markup=False, soft_wrap=True)
+    if found.balance:
+        sums = found.totals()
+        shares = ("applied", "stored_late", "duplicates", "dead_lettered")
+        parts = " + ".join(f"{sums[name]:,} {name.replace('_', ' ')}" for name in shares)
+        console.print(f"the books balance: {sums['arrived']:,} arrived = {parts}", soft_wrap=True)
+        console.print(f"beside it: {sums['redelivered']:,} redelivered, {sums['expired']:,} expired")

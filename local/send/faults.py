@@ -1,0 +1,259 @@
+"""Faults on demand: readings in event-time order become messages as a real fleet sends them, the same for a seed."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from itertools import count
+from typing import NamedTuple
+
+from local.fleet.__main__ import Row
+from local.send.garbage import kinds
+from local.send.record import Fault, Record, Walk
+from local.send.sources import Bodies, Source
+from local.send.wire import Message
+from shared.core.scenario import Scenario
+
+HOUR = 60
+AHEAD = 80 * 365 * 24 * HOUR  # of a clock that is wrong
+IN_ARRAY = 24  # readings in a message of a backlog
+RESEND_H, REORDER_H, LATE_H = 12, 6, 12
+# from which of its readings on, and for how many, a device's clock is ahead, or a sensor is stuck
+SKEWED, STUCK, SILENT_FROM = range(3, 15), range(3, 51), 16
+SILENT_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Faults:
+    """How much goes wrong; shares are of readings, those of `skew` and `stuck` of devices.
+
+    Args:
+        resend: Sent again, the same body, up to 12 hours later: duplicates.
+        conflict: Sent again with another value: conflicts.
+        reorder: Delivered up to 6 hours late, within the lateness: applied.
+        late: Delivered when the lateness is over: stored, not applied.
+        garbage: Followed by a message that nobody can use, each kind in turn.
+        skew: Clock 80 years ahead for 12 readings: rejected as `future`.
+        stuck: Target frozen for 48 readings: applied.
+        backlog_h: Hours that each tenth device is silent, then it sends them all at once, in order: applied; 0 = none.
+
+    Raises:
+        ValueError: A share is not between 0 and 1, or the first four are more than 1 together.
+    """
+
+    resend: float = 0.0
+    conflict: float = 0.0
+    reorder: float = 0.0
+    late: float = 0.0
+    garbage: float = 0.0
+    skew: float = 0.0
+    stuck: float = 0.0
+    backlog_h: int = 0
+
+    def __post_init__(self) -> None:
+        for field in fields(self)[:-1]:
+            if not 0 <= getattr(self, field.name) <= 1:
+                raise ValueError(f"{field.name} {getattr(self, field.name)} is not a share between 0 and 1")
+        if self.backlog_h < 0:
+            raise ValueError(f"backlog of {self.backlog_h} hours is negative")
+        if self.resend + self.conflict + self.reorder + self.late > 1:
+            raise ValueError("resend, conflict, reorder and late are more than 1 together")
+
+
+class _Held(NamedTuple):
+    """What is sent later; sorted by the minute it is due, then by turn."""
+
+    due: int
+    turn: int
+    kind: str
+    device: str
+    readings: list[tuple[int, bytes]]
+
+
+@dataclass(slots=True)
+class _Odd:
+    """A device with faults of its own: `seen` readings so far, since when silent, at which value stuck."""
+
+    skewed: bool
+    stuck: bool
+    silent: bool
+    seen: int = -1
+    backlog: _Held | None = None
+    frozen: float | None = None
+
+
+class Plan:
+    """Messages in the order of sending; iterate once. Every message is counted in `record` when it is handed out.
+
+    Args:
+        source: Readings by time.
+        faults: What goes wrong.
+        seed: Of what happens to which reading.
+        scenario: Says what becomes of readings.
+    """
+
+    def __init__(self, source: Source, faults: Faults, seed: int, scenario: Scenario) -> None:
+        self.record = Record(source=source.name, left_out=source.left_out)
+        self._source, self._faults, self._scenario = source, faults, scenario
+        self._random = random.Random(seed)  # noqa: S311 - repeatable, no secret
+        self._bodies, self._walk = Bodies(source.channels), Walk(scenario)
+        self._garbage, self._spoilt = kinds(scenario.target_channel), 0
+        self._target = source.channels.index(scenario.target)
+        self._held: list[_Held] = []
+        self._turn = count()
+        self._odd: dict[str, _Odd | None] = {}
+        shares = (("late", faults.late), ("reorder", faults.reorder), ("resend", faults.resend))
+        self._fates = (*shares, ("conflict", faults.conflict))
+        self._some = sum(share for _, share in self._fates)
+
+    def __iter__(self) -> Iterator[Message]:
+        for row in self._source.rows():
+            self.record.minute = row.minute
+            if self._held and self._held[0].due <= row.minute:
+                yield from self._due(row.minute)
+            odd = self._device(row.device)
+            if odd is None:
+                yield from self._ordinary(row)
+            else:
+                yield from self._strange(row, odd)
+        while self._held:
+            yield from self._release(heapq.heappop(self._held))
+
+    @property
+    def held_back(self) -> int:
+        """Readings that are to be sent later."""
+        return sum(len(held.readings) for held in self._held)
+
+    def _device(self, name: str) -> _Odd | None:
+        if name not in self._odd:
+            number, faults = len(self._odd), self._faults
+            silent = SILENT_SHARE * (faults.backlog_h > 0)
+            odd = _Odd(_chosen(number - 1, faults.skew), _chosen(number - 2, faults.stuck), _chosen(number, silent))
+            self._odd[name] = odd if odd.skewed or odd.stuck or odd.silent else None
+        return self._odd[name]
+
+    def _ordinary(self, row: Row) -> Iterator[Message]:
+        """A reading of a device that is well, or what happens to it on the way."""
+        body = self._bodies.of(row)
+        fate = self._fate() if self._some else None
+        if fate in ("late", "reorder"):
+            self._hold(fate, row, body)
+        else:
+            yield self._message(None, row.device, [(row.minute, body)])
+            if fate == "resend":
+                self._hold(fate, row, body)
+            elif fate == "conflict":
+                self._hold(fate, row, self._bodies.of(self._altered(row)))
+        if self._faults.garbage and self._random.random() < self._faults.garbage:
+            yield self._rubbish(row)
+
+    def _fate(self) -> str | None:
+        draw = self._random.random()
+        if draw >= self._some:
+            return None
+        for name, share in self._fates:
+            if draw < share:
+                return name
+            draw -= share
+        return None
+
+    def _hold(self, kind: str, row: Row, body: bytes) -> None:
+        lateness = self._scenario.lateness
+        hours = {
+            "late": lateness + 1 + self._random.randrange(LATE_H),
+            "reorder": self._random.randint(min(1, lateness), min(REORDER_H, lateness)),
+        }.get(kind, self._random.randint(0, min(RESEND_H, lateness)))
+        self._push(row.minute + hours * HOUR, kind, row.device, [(row.minute, body)])
+
+    def _push(self, due: int, kind: str, device: str, readings: list[tuple[int, bytes]]) -> _Held:
+        held = _Held(due, next(self._turn), kind, device, readings)
+        heapq.heappush(self._held, held)
+        return held
+
+    def _due(self, now: int) -> Iterator[Message]:
+        """What was held back until now; what is to be late waits on until its device has gone far enough ahead."""
+        while self._held and self._held[0].due <= now:
+            held = heapq.heappop(self._held)
+            if held.kind == "late" and not self._walk.too_late(held.device, held.readings[0][0]):
+                self._push(now + HOUR, held.kind, held.device, held.readings)
+            else:
+                yield from self._release(held)
+
+    def _release(self, held: _Held) -> Iterator[Message]:
+        minute = held.readings[0][0]
+        if held.kind == "conflict" and not self._walk.conflicts(held.device, minute):
+            return
+        kind = held.kind
+        if kind == "late" and not self._walk.too_late(held.device, minute):
+            kind = "reorder"  # the source ended, or the device fell silent, before the lateness was over
+        for begin in range(0, len(held.readings), IN_ARRAY):
+            yield self._message(kind, held.device, held.readings[begin : begin + IN_ARRAY])
+
+    def _message(self, kind: str | None, device: str, readings: list[tuple[int, bytes]]) -> Message:
+        for minute, body in readings:
+            outcome = self._walk.take(device, minute, body)
+            self.record.count(outcome, None if kind is None else Fault(kind, device, minute, outcome))
+        self.record.messages += 1
+        body = readings[0][1]
+        if kind == "backlog":
+            body = b"[" + b",".join(body for _, body in readings) + b"]"
+        return Message(device, body, self.record.minute)
+
+    def _rubbish(self, row: Row) -> Message:
+        spoilt = self._garbage[self._spoilt % len(self._garbage)]
+        self._spoilt += 1
+        return self._refused(
+            "garbage", row, spoilt.body(row.device, row.minute), spoilt.reason, spoilt.name, spoilt.named
+        )
+
+    def _refused(self, kind: str, row: Row, body: bytes, reason: str, detail: str, named: bool = True) -> Message:
+        self.record.count(reason, Fault(kind, row.device, row.minute, reason, detail))
+        self.record.messages += 1
+        return Message(row.device, body, row.minute, named)
+
+    def _altered(self, row: Row) -> Row:
+        """The same minute with one value a unit away, within the limits."""
+        values = list(row.values)
+        place = next(place for place, value in enumerate(values) if value == value)
+        top = self._scenario.channels[place].maximum
+        values[place] += 1.0 if values[place] + 1.0 <= top else -1.0
+        return row._replace(values=tuple(values))
+
+    def _strange(self, row: Row, odd: _Odd) -> Iterator[Message]:
+        """A reading of a device with faults of its own; outside of their time it is as any other."""
+        odd.seen += 1
+        is_stuck = odd.stuck and odd.seen in STUCK
+        if is_stuck:
+            row = self._frozen(row, odd)
+        if odd.skewed and odd.seen in SKEWED:
+            ahead = self._bodies.of(row._replace(minute=row.minute + AHEAD))
+            yield self._refused("skew", row, ahead, "future", "80 years ahead")
+            return
+        if odd.silent and odd.backlog is None and odd.seen >= SILENT_FROM:
+            odd.backlog = self._push(row.minute + self._faults.backlog_h * HOUR, "backlog", row.device, [])
+        if odd.backlog is not None and row.minute < odd.backlog.due:
+            odd.backlog.readings.append((row.minute, self._bodies.of(row)))
+        elif is_stuck:
+            yield self._message("stuck", row.device, [(row.minute, self._bodies.of(row))])
+        else:
+            yield from self._ordinary(row)
+
+    def _frozen(self, row: Row, odd: _Odd) -> Row:
+        """The target as it was when it froze, if the sensor says anything at all."""
+        value = row.values[self._target]
+        if value != value:
+            return row
+        odd.frozen = value if odd.frozen is None else odd.frozen
+        return row._replace(values=(*row.values[: self._target], odd.frozen, *row.values[self._target + 1 :]))
+
+
+def _chosen(number: int, share: float) -> bool:
+    """Whether a share of devices, evenly spread, takes this one; the first is 0.
+
+    >>> [_chosen(number, 0.25) for number in range(6)]
+    [True, False, False, False, True, False]
+    """
+    return math.ceil(number * share) < math.ceil((number + 1) * share)

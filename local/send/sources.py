@@ -1,0 +1,203 @@
+"""What a fleet says, in the order of event time: the built-in generator's, or a file's of real readings."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from local.fleet.__main__ import START, Fleet, Row
+from local.fleet.faults import CHANNELS
+from shared.adapters.tables.open import open_table
+from shared.core.intake.readings import Doubles, Floats, Longs, Readings
+from shared.core.intake.tables import LongTable
+from shared.core.scenario import Scenario
+from shared.errors import BadEvent
+
+COHORT = 250  # stations that share their weather; what is computed at once stays below 100 MB for a month
+ROWS_AT_ONCE = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Readings by time.
+
+    Args:
+        name: What it is, for people.
+        channels: Names of a row's values.
+        total: Readings there are, about.
+        rows: Begins to read them.
+        left_out: Records that are not sent, by reason.
+    """
+
+    name: str
+    channels: tuple[str, ...]
+    total: int
+    rows: Callable[[], Iterator[Row]]
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+def fleet(devices: int, hours: int, *, seed: int, start: datetime = START) -> Source:
+    """The generator's fleet; it holds 28 bytes per device and hour, whatever its size.
+
+    The first 250 devices are those of `Fleet` with the same seed; the others stand in regions of their own.
+
+    Raises:
+        ValueError: No devices, no hours, no time zone, or hours that have not passed yet.
+    """
+    if devices < 1 or hours < 1:
+        raise ValueError(f"a fleet needs devices and hours, not {devices} and {hours}")
+    if start.tzinfo is None:
+        raise ValueError(f"start {start.isoformat()} has no time zone: add Z")
+    if start.timestamp() + (hours - 1) * 3600 > time.time():
+        raise ValueError(f"{hours} hours from {start.isoformat()} on have not passed yet: a hub refuses the future")
+    sizes = [min(COHORT, devices - first) for first in range(0, devices, COHORT)]
+    cohorts = [Fleet(seed=seed + 1000 * k, stations=n, hours=hours, start=start) for k, n in enumerate(sizes)]
+    names = [_numbered(name, COHORT * k) for k, cohort in enumerate(cohorts) for name in cohort.names]
+    first_hour = cohorts[0].first_hour
+    values = np.empty((hours, devices, len(CHANNELS)), np.float32)
+    while cohorts:  # dropped one after the other: what they computed is ten times what is kept
+        last = cohorts.pop()
+        values[:, COHORT * len(cohorts) :][:, : last.stations] = last.values
+
+    def rows() -> Iterator[Row]:
+        for hour in range(hours):
+            minute = (first_hour + hour) * 60
+            cells = np.round(values[hour].astype(np.float64), 1)
+            heard = np.flatnonzero(~np.isnan(cells).all(axis=1))
+            for place, row in zip(heard.tolist(), cells[heard].tolist(), strict=True):
+                yield Row(minute, names[place], tuple(row))
+
+    total = int((~np.isnan(values).all(axis=2)).sum())
+    return Source(
+        f"{devices:,} made-up devices, {hours:,} hours from {start:%Y-%m-%d %H:%M}Z on", CHANNELS, total, rows
+    )
+
+
+def _numbered(name: str, ahead: int) -> str:
+    """A station's name as it is called behind `ahead` others.
+
+    >>> _numbered("park-003", 250)
+    'park-253'
+    """
+    kind, number = name.split("-")
+    return f"{kind}-{int(number) + ahead:03d}"
+
+
+def file(path: Path, scenario: Scenario, zone: str | None) -> Source:
+    """A real file, sorted by event time; it is held in columns, 50 bytes per reading.
+
+    Rows that are no readings are left out, and so are those that repeat a device's minute: what a device sends twice is
+    a fault, to be injected and recorded.
+
+    Args:
+        path: Any long form that can be dropped.
+        scenario: Names and limits.
+        zone: Declared zone of timestamps without one.
+
+    Raises:
+        BadEvent: The file cannot be used, or has no times.
+    """
+    left_out: Counter[str] = Counter()
+    names, device, minute, values = _joined(_read(path, scenario, zone, left_out), scenario)
+    order = np.argsort(minute, kind="stable")
+    _, first = np.unique(device[order] << 32 | minute[order], return_index=True)
+    if len(first) < len(order):
+        left_out["repeats a minute"] = len(order) - len(first)
+    order = order[np.sort(first)]
+    if not len(order):
+        raise BadEvent("empty_file", f"{path.name} holds no usable reading")
+
+    def rows() -> Iterator[Row]:
+        for begin in range(0, len(order), ROWS_AT_ONCE):
+            part = order[begin : begin + ROWS_AT_ONCE]
+            cells = map(tuple, decimal(values[part]).tolist())
+            for when, who, row in zip(minute[part].tolist(), device[part].tolist(), cells, strict=True):
+                yield Row(when, names[who], row)
+
+    return Source(path.name, scenario.channel_names, len(order), rows, left_out)
+
+
+def _read(path: Path, scenario: Scenario, zone: str | None, left_out: Counter[str]) -> list[Readings]:
+    with path.open("rb") as stream:
+        table = open_table(path.name, stream, scenario, zone=zone, not_after_minute=int(time.time() // 60))
+        if not isinstance(table, LongTable):
+            raise BadEvent("format", f"{path.name} is a wide file without times; it cannot be streamed")
+        parts = []
+        for parsed in table:
+            left_out.update(rejection.reason for rejection in parsed.rejected)
+            parts.append(parsed.readings)
+    if table.problem is not None:
+        left_out[f"truncated ({table.problem})"] += 1
+    return parts
+
+
+def _joined(parts: Sequence[Readings], scenario: Scenario) -> tuple[list[str], Longs, Longs, Floats]:
+    places: dict[str, int] = {}
+    device = [np.empty(0, np.int64)]
+    for part in parts:
+        known = np.array([places.setdefault(name, len(places)) for name in part.devices], np.int64)
+        device.append(known[part.device] if len(part) else np.empty(0, np.int64))
+    minute = np.concatenate([np.empty(0, np.int64), *(part.minute for part in parts)])
+    nothing = np.empty((0, len(scenario.channels)), np.float32)
+    return list(places), np.concatenate(device), minute, np.concatenate([nothing, *(part.values for part in parts)])
+
+
+def decimal(values: Floats) -> Doubles:
+    """The values as a person would write them, which read back as the same float32.
+
+    >>> decimal(np.array([[1013.2, 0.1, np.nan, 1 / 3]], np.float32)).tolist()
+    [[1013.2, 0.1, nan, 0.33333334]]
+    """
+    written = np.round(values.astype(np.float64), 3).astype(np.float64, copy=False)
+    other = np.isfinite(values) & (written.astype(np.float32) != values)
+    written[other] = [float(str(value)) for value in values[other]]
+    return written
+
+
+class Bodies:
+    """Writes readings as a device does: JSON, missing values absent or null in turn.
+
+    Args:
+        channels: Names of a row's values.
+    """
+
+    def __init__(self, channels: Sequence[str]) -> None:
+        self._keys = [f",{json.dumps(name)}:" for name in channels]
+        self._whole = "".join(f"{key}%r" for key in self._keys).replace("%r", "\0").replace("%", "%%")
+        self._whole = self._whole.replace("\0", "%r") + "}"
+        self._begin: dict[str, str] = {}
+
+    def of(self, row: Row) -> bytes:
+        """A reading's JSON."""
+        begin = self._begin.get(row.device)
+        if begin is None:
+            begin = self._begin[row.device] = f'{{"device_id":{json.dumps(row.device)},"timestamp":"'
+        start, values = begin + iso(row.minute) + '"', row.values
+        total = sum(values)  # NaN if one is
+        if total == total:
+            return (start + self._whole % values).encode()
+        parts = [start]
+        for place, (key, value) in enumerate(zip(self._keys, values, strict=True)):
+            if value == value:
+                parts.append(f"{key}{value!r}")
+            elif (row.minute // 60 + place) % 2:
+                parts.append(f"{key}null")
+        return "".join((*parts, "}")).encode()
+
+
+@lru_cache(maxsize=4096)
+def iso(minute: int) -> str:
+    """Timestamp of a minute since 1970 UTC, with Z.
+
+    >>> iso(28401120)
+    '2024-01-01T00:00:00Z'
+    """
+    return f"{np.datetime64(minute, 'm')}:00Z"

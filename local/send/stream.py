@@ -1,0 +1,169 @@
+"""A plan on its way to a hub: at which pace, who watches, and the record that stays whole whatever happens."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from local.send import sources
+from local.send.faults import Faults, Plan
+from local.send.record import Record
+from local.send.wire import Message, Sender
+from shared.adapters.stores import scenario_files
+from shared.errors import PipelineError
+
+HUB = "telemetry"
+SHOW_S, PAUSE_S = 0.25, 0.05
+OnProgress = Callable[[Record], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast; without either as fast as the hub takes it.
+
+    Args:
+        speed: Event time passes this many times faster than ours.
+        rate: Messages per second.
+    """
+
+    speed: float | None = None
+    rate: float | None = None
+
+    def due_s(self, number: int, minutes: int) -> float:
+        """Seconds after the first at which a message is due: its number, and the event time since the first."""
+        if self.rate is not None:
+            return number / self.rate
+        return minutes * 60 / self.speed if self.speed else 0.0
+
+
+AT_ONCE = Pace()
+
+
+class Outlet(Protocol):
+    """Where messages go: `send_wire.Sender`, or a list."""
+
+    @property
+    def sent(self) -> int:
+        """Messages acknowledged."""
+
+    def put(self, message: Message) -> None:
+        """Take one message."""
+
+    def flush(self) -> None:
+        """Return when all are acknowledged."""
+
+
+def stream(
+    plan: Plan,
+    sender: Outlet,
+    *,
+    pace: Pace = AT_ONCE,
+    on_progress: OnProgress | None = None,
+    stop: threading.Event | None = None,
+) -> Record:
+    """Send a plan's messages; the record is whole even when this is stopped or fails.
+
+    Args:
+        plan: What to send.
+        sender: Where to.
+        pace: How fast.
+        on_progress: Called some times a second from this thread.
+        stop: Ends it after the message at hand.
+
+    Raises:
+        TransientFailure: The hub does not answer; the record says so too.
+    """
+    record, run = plan.record, _Run(sender, plan.record, on_progress, stop or threading.Event())
+    first: int | None = None
+    try:
+        for message in plan:
+            first = message.minute if first is None else first
+            run.pause(pace.due_s(record.messages - 1, message.minute - first))
+            sender.put(message)
+            run.tell(SHOW_S)
+            if run.stop.is_set():
+                break
+        sender.flush()
+    except PipelineError as error:
+        record.problem = str(error)
+        raise
+    finally:
+        record.unsent = plan.held_back
+        run.tell()
+    return record
+
+
+@dataclass(slots=True)
+class _Run:
+    """The clock of a run, and who wants to know."""
+
+    sender: Outlet
+    record: Record
+    on_progress: OnProgress | None
+    stop: threading.Event
+    start: float = field(default_factory=time.monotonic)
+    told: float = 0.0
+    before: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.before = self.sender.sent
+
+    def pause(self, due_s: float) -> None:
+        """Wait until a message is due; what waits to be sent goes out before."""
+        ahead = due_s - (time.monotonic() - self.start)
+        if ahead <= PAUSE_S:
+            return
+        self.sender.flush()
+        while ahead > 0 and not self.stop.wait(min(ahead, SHOW_S)):
+            self.tell(SHOW_S)
+            ahead = due_s - (time.monotonic() - self.start)
+
+    def tell(self, every_s: float = 0.0) -> None:
+        """Bring the record up to date and show it, unless that was done just now."""
+        now = time.monotonic()
+        if now - self.told < every_s:
+            return
+        self.told = now
+        self.record.sent, self.record.seconds = self.sender.sent - self.before, now - self.start
+        if self.on_progress is not None:
+            self.on_progress(self.record)
+
+
+def stream_file(
+    path: Path,
+    *,
+    zone: str | None,
+    faults: Faults,
+    seed: int,
+    connection: str,
+    hub: str | None = HUB,
+    on_progress: OnProgress | None = None,
+    stop: threading.Event | None = None,
+    scenario: str = "air_quality",
+) -> Record:
+    """Send a file's readings as devices would, as fast as the hub takes them.
+
+    Args:
+        path: Any long form that can be dropped.
+        zone: Declared zone of timestamps without one.
+        faults: What goes wrong.
+        seed: Of what happens to which reading.
+        connection: Connection string of the hub's namespace.
+        hub: Name of the hub; None takes the string's EntityPath.
+        on_progress: Called some times a second from this thread.
+        stop: Ends it after the message at hand.
+        scenario: Says what a reading is.
+
+    Raises:
+        BadEvent: The file cannot be used, or has no times.
+        ConfigError: The connection string is wrong.
+        TransientFailure: The hub does not answer.
+    """
+    loaded = scenario_files.load(scenario)
+    plan = Plan(sources.file(path, loaded, zone), faults, seed, loaded)
+    with Sender(connection, hub) as sender:
+        return stream(plan, sender, on_progress=on_progress, stop=stop)

@@ -1,0 +1,217 @@
+"""Delta tables at an address: appends with application transactions, versions, reading, merging of small files."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from shared.adapters.lake import delta_files
+from shared.adapters.lake.delta_files import View, translated
+from shared.adapters.stores.azure_blobs import DEVELOPMENT, SHORTHAND
+from shared.errors import ConfigError, StateConflict, TransientFailure
+from shared.ports import Advance
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from deltalake import DeltaTable
+
+Options = Callable[[], Mapping[str, str]]
+SCOPE = "https://storage.azure.com/.default"
+# old versions stay readable as long as their files do: the log itself is hardly ever cut
+CONFIGURATION = {"delta.logRetentionDuration": "interval 3650 days"}
+MERGE = "merge"
+DAY_H = 24
+
+
+def storage_options(connection: str | None, account_url: str | None) -> Options:
+    """What deltalake needs to reach a storage account; asked again whenever a table is opened, for tokens end.
+
+    Args:
+        connection: Connection string (local).
+        account_url: Otherwise the address of the blob service, reached with the app's own identity.
+
+    Raises:
+        ConfigError: The connection string lacks the account's name, or a key or signature.
+    """
+    if not connection:
+        return _Token(str(account_url))
+    full = DEVELOPMENT if connection.strip("; ") == SHORTHAND else connection
+    parts = {name.strip().lower(): value for name, _, value in (part.partition("=") for part in full.split(";"))}
+    account = parts.get("accountname", "")
+    suffix = parts.get("endpointsuffix", "core.windows.net")
+    protocol = parts.get("defaultendpointsprotocol", "https")
+    endpoint = parts.get("blobendpoint", f"{protocol}://{account}.blob.{suffix}").rstrip("/")
+    account = account or urlsplit(endpoint).netloc.partition(".")[0]
+    secrets = {"azure_storage_account_key": "accountkey", "azure_storage_sas_key": "sharedaccesssignature"}
+    secret = {option: parts[part] for option, part in secrets.items() if parts.get(part)}
+    if not account or not secret:
+        raise ConfigError("STORAGE: needs AccountName and AccountKey, or BlobEndpoint and SharedAccessSignature")
+    found = {"azure_storage_account_name": account, **secret, **_endpoint(endpoint)}
+    return lambda: found
+
+
+def _endpoint(address: str) -> dict[str, str]:
+    plain = {"allow_http": "true"} if address.startswith("http://") else {}
+    return {"azure_storage_endpoint": address.rstrip("/"), **plain}
+
+
+@dataclass
+class _Token:
+    """A token of the app's own identity, whichever azure-identity finds: managed identity, environment, Azure CLI."""
+
+    account_url: str
+    _credential: Any = None
+
+    def __call__(self) -> Mapping[str, str]:
+        from azure.core.exceptions import AzureError
+        from azure.identity import DefaultAzureCredential
+
+        self._credential = self._credential or DefaultAzureCredential()
+        try:
+            token = self._credential.get_token(SCOPE).token
+        except AzureError as error:
+            raise TransientFailure(f"lake: no token for {self.account_url}: {type(error).__name__}") from error
+        account = urlsplit(self.account_url).netloc.partition(".")[0]
+        return {"azure_storage_account_name": account, "azure_storage_token": token, **_endpoint(self.account_url)}
+
+
+@dataclass
+class DeltaTables:
+    """Delta tables beside each other, made of files whose names are their checksums.
+
+    Args:
+        uri: Where they are: `az://container` or a folder.
+        options: How to reach it; not needed for a folder.
+    """
+
+    uri: str
+    options: Options = dict
+    _held: dict[str, DeltaTable] = field(default_factory=dict)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def opened(self, table: str, version: int | None = None) -> View | None:
+        """A table as it is now or was at a version, None when there is none.
+
+        Raises:
+            ContractBroken: The version does not exist, or the table's log is damaged.
+        """
+        with translated(table, version):
+            found = self._open(table, version)
+            return None if found is None else View.of(table, found)
+
+    def refresh(self, table: str, schema: pa.Schema) -> DeltaTable:
+        """Look again at a table, which is made if it is not there; appends build on what is seen here."""
+        from deltalake import DeltaTable
+
+        with self._lock, translated(table, None):
+            found = self._open(table, None)
+            if found is None:
+                found = DeltaTable.create(
+                    self._at(table),
+                    schema=schema,
+                    mode="ignore",
+                    partition_by=["date"],
+                    configuration=CONFIGURATION,
+                    storage_options=dict(self.options()),
+                )
+            missing = [field for field in schema if field.name not in _names(found)]
+            if missing:  # a channel was added to the scenario
+                _add_columns(found, missing)
+            self._held[table] = found
+            return found
+
+    def append(self, table: str, rows: pa.Table, advances: Sequence[Advance]) -> int:
+        """Append rows and move application transactions on, all or nothing; returns the new version.
+
+        Raises:
+            StateConflict: A transaction is not where its advance begins: somebody else appended these rows.
+        """
+        with self._lock, translated(table, None):
+            held = self._held[table]
+            actions = delta_files.write(held, rows)
+            self._commit(table, held, actions, rows.schema, advances)
+            held.update_incremental()
+            return int(held.version())
+
+    def merge(self, table: str, before_day: int) -> int:
+        """Merge the small files of days before `before_day`; returns how many files went.
+
+        Raises:
+            StateConflict: Somebody else merges at the same time.
+        """
+        import pyarrow as pa
+
+        with translated(table, None):
+            found = self._open(table, None)
+            if found is None:
+                return 0
+            view, gone = View.of(table, found), 0
+            for small in delta_files.small(view.files, before_day):
+                rows = pa.concat_tables(list(view.contents(small)), promote_options="default")  # a channel may be new
+                before = found.transaction_version(MERGE)
+                advance = Advance(MERGE, before, (before or 0) + 1)  # two that merge the same files at once: one wins
+                actions = [*delta_files.removed(small), *delta_files.write(found, rows, data_change=False)]
+                self._commit(table, found, actions, rows.schema, [advance])
+                found.update_incremental()
+                gone += len(small)
+            return gone
+
+    def vacuum(self, table: str, retain_h: int, keep: Sequence[int] = ()) -> int:
+        """Delete files that no version of the last hours needs, nor any version to keep; returns how many."""
+        with translated(table, None):
+            found = self._open(table, None)
+            if found is None:
+                return 0
+            there = [version for version in keep if version <= found.version()]
+            gone = found.vacuum(
+                retain_h,
+                dry_run=False,
+                enforce_retention_duration=False,
+                full=retain_h >= DAY_H,  # files of runs that died too, but none that a run is about to name
+                keep_versions=there or None,
+            )
+            return len(gone)
+
+    def _commit(
+        self, table: str, held: DeltaTable, actions: list[Any], schema: pa.Schema, advances: Sequence[Advance]
+    ) -> None:
+        """One entry of the log, refused when it does not build on the transactions as `held` shows them."""
+        from deltalake import CommitProperties, Transaction
+
+        for advance in advances:
+            found = held.transaction_version(advance.app)
+            if found != advance.before:
+                raise StateConflict(f"lake {table}: {advance.app} is at {found}, not at {advance.before}")
+        moved = [Transaction(advance.app, advance.after) for advance in advances]
+        held.create_write_transaction(
+            actions, "append", schema, partition_by=["date"], commit_properties=CommitProperties(app_transactions=moved)
+        )
+
+    def _open(self, table: str, version: int | None) -> DeltaTable | None:
+        from deltalake import DeltaTable
+        from deltalake.exceptions import TableNotFoundError
+
+        try:
+            return DeltaTable(self._at(table), version=version, storage_options=dict(self.options()))
+        except TableNotFoundError:
+            if version is not None:
+                raise
+            return None
+
+    def _at(self, table: str) -> str:
+        return f"{self.uri.rstrip('/')}/{table}"
+
+
+def _add_columns(table: DeltaTable, columns: Sequence[pa.Field]) -> None:
+    import pyarrow as pa
+    from deltalake import Schema
+
+    table.alter.add_columns(list(Schema.from_arrow(pa.schema(columns)).fields))
+    table.update_incremental()
+
+
+def _names(table: DeltaTable) -> set[str]:
+    return {column.name for column in table.schema().fields}

@@ -1,0 +1,226 @@
+"""A model package in memory: checked once on load, then the same bits for a row whatever batch it stands in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as runtime
+
+from shared.core.forecast.features.featurizer import Feature
+from shared.core.intake.readings import Floats, Longs
+from shared.core.model.manifest import FILES, Manifest, decode_arrays, decode_manifest
+from shared.errors import ContractBroken
+
+TOLERANCE = 1e-3
+ROWS = 128  # rows of one run: larger blocks leave the processor's cache, smaller ones pay the call
+MAXIMUM_BYTES = 50_000_000
+ORDER_FREE = "airloop.order_free"
+"""Metadata key of a graph whose sums have one result in every order, so that blocks may have any size."""
+
+_RUNTIME_ERRORS = (
+    runtime.EngineError,
+    runtime.Fail,
+    runtime.InvalidArgument,
+    runtime.InvalidGraph,
+    runtime.InvalidProtobuf,
+    runtime.NoModel,
+    runtime.NoSuchFile,
+    runtime.NotImplemented,
+    runtime.RuntimeException,
+    RuntimeError,
+    ValueError,  # text inside the model that is not UTF-8
+)
+
+
+class Graph:
+    """An ONNX graph from float32 [N, F] to float32 [N, 1] or [N], run in blocks of rows.
+
+    A graph that is not marked as order-free gets blocks of one fixed size, the last one padded: its sums may depend on
+    the shape.
+
+    Args:
+        raw: The model file.
+        threads: Threads within an operator.
+
+    Raises:
+        ContractBroken: Not a model of that form.
+    """
+
+    def __init__(self, raw: bytes, *, threads: int = 1) -> None:
+        with _translated():
+            self._session = onnxruntime.InferenceSession(
+                raw, _options(threads), providers=["CPUExecutionProvider"], enable_fallback=False
+            )
+            self._input, self.width = _signature(self._session)
+            self._pad = ORDER_FREE not in self._session.get_modelmeta().custom_metadata_map
+
+    def run(self, inputs: Floats) -> Floats:
+        """Score rows in the graph's own column order.
+
+        Args:
+            inputs: float32, shape (n, width).
+
+        Returns:
+            float32, shape (n,), whatever the graph says, NaN included.
+
+        Raises:
+            ContractBroken: The runtime cannot run the graph.
+        """
+        scored = np.empty(len(inputs), dtype=np.float32)
+        for start in range(0, len(inputs), ROWS):
+            block = inputs[start : start + ROWS]
+            scored[start : start + ROWS] = self._block(block)[: len(block)]
+        return scored
+
+    def _block(self, block: Floats) -> Floats:
+        if self._pad and len(block) < ROWS:
+            block = np.concatenate([block, np.zeros((ROWS - len(block), block.shape[1]), dtype=np.float32)])
+        with _translated():
+            (output,) = self._session.run(None, {self._input: block})
+        if output.size != len(block):
+            raise ContractBroken(f"model.onnx: gives {output.size} values for {len(block)} rows")
+        values: Floats = output.reshape(-1)
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxModel:
+    """A checked package, ready to score.
+
+    Args:
+        manifest: What the package says of itself.
+        columns: Index of each model input in the featurizer's matrix, shape (F,).
+        graph: The model.
+    """
+
+    manifest: Manifest
+    columns: Longs
+    graph: Graph
+
+    def predict(self, matrix: Floats) -> Floats:
+        """Forecast rows of the featurizer's matrix, unclipped.
+
+        Args:
+            matrix: All features of the application, float32, shape (n, F_all).
+
+        Returns:
+            Target units, float32, shape (n,); the same bits for a row in every batch.
+
+        Raises:
+            ContractBroken: The runtime cannot run the graph, or a forecast is not a finite number.
+        """
+        forecast = self.graph.run(np.take(matrix, self.columns, axis=1))
+        broken = len(forecast) - int(np.isfinite(forecast).sum())
+        if broken:
+            raise ContractBroken(f"model {self.manifest.version}: {broken} of {len(forecast)} forecasts are not finite")
+        return forecast
+
+
+def load(files: Mapping[str, bytes], featurizer_features: Sequence[Feature], *, threads: int = 1) -> OnnxModel:
+    """Check a package and make it ready.
+
+    Args:
+        files: Content by file name, `manifest.json` among them.
+        featurizer_features: What this application computes, in the order of its matrix.
+        threads: Threads of the runtime within an operator.
+
+    Raises:
+        ContractBroken: A file is missing, changed, too large or unreadable, a feature is unknown or of another version,
+            the model has another form, or it does not reproduce the golden rows.
+    """
+    if "manifest.json" not in files:
+        raise ContractBroken("manifest.json: missing from the package")
+    manifest = decode_manifest(files["manifest.json"])
+    _check_files(manifest, files)
+    columns = _columns(manifest, featurizer_features)
+    decode_arrays("baseline.npz", files["baseline.npz"])
+    graph = Graph(files["model.onnx"], threads=threads)
+    if graph.width != len(columns):
+        raise ContractBroken(f"model.onnx: takes {graph.width} features, manifest.json lists {len(columns)}")
+    _check_golden(graph, files["golden.npz"])
+    return OnnxModel(manifest, columns, graph)
+
+
+def _check_files(manifest: Manifest, files: Mapping[str, bytes]) -> None:
+    unlisted = [name for name in FILES if name not in manifest.sha256]
+    if unlisted:
+        raise ContractBroken(f"manifest.json: sha256 lacks {', '.join(unlisted)}")
+    for name, expected in manifest.sha256.items():
+        if name not in files:
+            raise ContractBroken(f"{name}: listed in manifest.json, missing from the package")
+        if len(files[name]) > MAXIMUM_BYTES:
+            raise ContractBroken(f"{name}: {len(files[name])} bytes are more than {MAXIMUM_BYTES}")
+        found = hashlib.sha256(files[name]).hexdigest()
+        if found != expected:
+            raise ContractBroken(f"{name}: sha256 is {found[:12]}.., manifest.json says {expected[:12]}..")
+
+
+def _columns(manifest: Manifest, known: Sequence[Feature]) -> Longs:
+    place = {feature.name: index for index, feature in enumerate(known)}
+    for name, version in manifest.features:
+        if name not in place:
+            raise ContractBroken(f"manifest.json: feature {name!r} is unknown to this application")
+        if version != known[place[name]].version:
+            raise ContractBroken(
+                f"manifest.json: feature {name!r} has version {version}, this application computes version "
+                f"{known[place[name]].version}"
+            )
+    return np.array([place[name] for name, _ in manifest.features], dtype=np.int64)
+
+
+def _check_golden(graph: Graph, raw: bytes) -> None:
+    golden = decode_arrays("golden.npz", raw)
+    if not {"inputs", "outputs"} <= golden.keys():
+        raise ContractBroken(f"golden.npz: needs inputs and outputs, has {', '.join(sorted(golden)) or 'nothing'}")
+    inputs, outputs = golden["inputs"], golden["outputs"]
+    rows = len(outputs) if outputs.ndim == 1 else 0
+    if not (rows and inputs.shape == (rows, graph.width) and inputs.dtype == outputs.dtype == np.float32):
+        raise ContractBroken(
+            f"golden.npz: needs float32 inputs (n, {graph.width}) and outputs (n,), has {inputs.dtype} {inputs.shape} "
+            f"and {outputs.dtype} {outputs.shape}"
+        )
+    scored = graph.run(inputs)
+    with np.errstate(invalid="ignore"):
+        agrees = np.abs(scored - outputs) <= TOLERANCE  # NaN does not agree
+    if not agrees.all():
+        row = int(np.argmin(agrees))
+        raise ContractBroken(
+            f"golden.npz: {rows - int(agrees.sum())} of {rows} rows are not reproduced, row {row} gives "
+            f"{scored[row]:.6g} instead of {outputs[row]:.6g}, tolerance {TOLERANCE}"
+        )
+
+
+def _signature(session: onnxruntime.InferenceSession) -> tuple[str, int]:
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ContractBroken(f"model.onnx: has {len(inputs)} inputs and {len(outputs)} outputs, one of each is needed")
+    given, result = inputs[0], outputs[0]
+    if {given.type, result.type} != {"tensor(float)"}:
+        raise ContractBroken(f"model.onnx: goes from {given.type} to {result.type}, float32 tensors are needed")
+    if len(given.shape) != 2 or isinstance(given.shape[0], int) or not isinstance(given.shape[1], int):
+        raise ContractBroken(f"model.onnx: input shape {given.shape} is not [N, number of features]")
+    return given.name, given.shape[1]
+
+
+def _options(threads: int) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a waiting thread must not burn a core
+    options.log_severity_level = 4  # what matters arrives as an exception
+    return options
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except _RUNTIME_ERRORS as error:
+        said = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ContractBroken(f"model.onnx: {said}") from error

@@ -1,0 +1,145 @@
+"""Columns of a table (Arrow arrays) into a sheet of records for the core to judge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from shared.core.intake.acceptance import Sheet
+from shared.core.intake.columns import DEVICE, FIRST_CHANNEL, TIME, Layout
+from shared.core.intake.quantities import BAD, normalise, numbers
+from shared.core.intake.readings import Doubles, Ints, Longs
+from shared.core.intake.timestamps import ABSENT, OK, UNZONED, Stamps, from_bytes, from_epoch, zone
+from shared.core.scenario import Scenario
+from shared.errors import BadEvent
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_PER_MINUTE = {"s": 60, "ms": 60_000, "us": 60_000_000, "ns": 60_000_000_000}
+
+
+def sheet(
+    scenario: Scenario,
+    layout: Layout,
+    columns: Sequence[pa.Array | None],
+    position: Longs,
+    cell: Callable[[int, int], object],
+    raw: Callable[[int], bytes],
+    converted: dict[str, str],
+) -> Sheet:
+    """Records of a stretch of a table.
+
+    Args:
+        scenario: Names the channels.
+        layout: Of the table's columns.
+        columns: Device, time and each channel of the scenario, None where the table has no such column.
+        position: Row number of each record, shape (n,).
+        cell: Original value of (record, slot).
+        raw: Original bytes of a record.
+        converted: Receives the channels that came in another unit.
+
+    Raises:
+        BadEvent: `format`, a column's type cannot hold what its name says.
+    """
+    names, device = _devices(columns[DEVICE])
+    values = np.full((len(position), len(scenario.channels)), np.nan, np.float32)
+    faults = None
+    for c, channel in enumerate(scenario.channels):
+        column = columns[FIRST_CHANNEL + c]
+        if column is None:
+            continue
+        numeric, bad = doubles(column, channel.name)
+        values[:, c], wrong, found = normalise(channel, numeric, layout.units[c])
+        converted.update((channel.name, name) for name in found)
+        if wrong is not None or len(bad):
+            faults = np.zeros(values.shape, np.uint8) if faults is None else faults
+            faults[:, c] = 0 if wrong is None else wrong
+            faults[bad, c] = BAD
+    stamps = _stamps(columns[TIME])
+    if layout.zone is not None:
+        bare = np.flatnonzero(stamps.offset == UNZONED)
+        stamps.offset[bare] = zone(layout.zone).offsets(stamps.local[bare])
+    return Sheet(position, names, device, stamps, values, faults, cell, raw)
+
+
+def doubles(column: pa.Array, name: str) -> tuple[Doubles, Longs]:
+    """A column as numbers, NaN where missing, and the indices of cells that are none.
+
+    Raises:
+        BadEvent: `format`, the column's type holds no numbers.
+    """
+    import pyarrow as pa
+
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+        distinct, bad = numbers(encoded.dictionary.to_pylist())
+        places = encoded.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False)
+        unfit = np.zeros(len(distinct) + 1, np.bool_)
+        unfit[bad] = True
+        return np.append(distinct, np.nan)[places], np.flatnonzero(unfit[places])
+    if not (
+        pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)
+    ):
+        raise BadEvent("format", f"the column of {name} holds {kind}, not numbers")
+    plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    numeric = plain.cast(pa.float64(), safe=False)
+    return np.asarray(numeric.to_numpy(zero_copy_only=False), dtype=np.float64), np.zeros(0, np.int64)
+
+
+def _devices(column: pa.Array) -> tuple[list[str], Ints]:
+    """Distinct device ids and each record's index among them, -1 where it has none."""
+    import pyarrow as pa
+
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if not any(
+        fits(kind) for fits in (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_floating)
+    ):
+        raise BadEvent("format", f"the device column holds {kind}, not texts")
+    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    names = [_name(value) for value in encoded.dictionary.to_pylist()]
+    indices = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return names, indices.astype(np.int32, copy=False)
+
+
+def _name(value: object) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # whole numbers with gaps, as pandas writes them
+    return "" if value is None else str(value)
+
+
+def _stamps(column: pa.Array) -> Stamps:
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column, kind = column.dictionary_decode(), kind.value_type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return _from_texts(column)
+    if pa.types.is_timestamp(kind):
+        return _from_instants(column)
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return from_epoch(doubles(column, "the time")[0])
+    raise BadEvent("format", f"the time column holds {kind}, neither timestamps, texts nor numbers")
+
+
+def _from_texts(column: pa.Array) -> Stamps:
+    import pyarrow as pa
+
+    column = column.cast(pa.large_string()).fill_null("")
+    _, bounds, data = column.buffers()
+    edges = np.frombuffer(bounds, np.int64)[column.offset : column.offset + len(column) + 1]
+    return from_bytes(np.frombuffer(data or b"", np.uint8), edges)
+
+
+def _from_instants(column: pa.Array) -> Stamps:
+    import pyarrow as pa
+
+    ticks = column.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    absent = column.is_null().to_numpy(zero_copy_only=False)
+    offset = np.full(len(ticks), UNZONED if column.type.tz is None else 0, np.int64)
+    fault = np.where(absent, ABSENT, OK).astype(np.uint8)
+    return Stamps(np.floor_divide(ticks, _PER_MINUTE[column.type.unit]), offset, fault)

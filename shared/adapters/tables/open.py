@@ -1,0 +1,165 @@
+"""Opens a dropped file, whatever it is: CSV, Parquet or JSON lines, gzipped or not, long or wide."""
+
+from __future__ import annotations
+
+import csv
+from typing import BinaryIO
+
+from shared.adapters.tables import csv_files, json_lines, parquet
+from shared.adapters.tables import wide as tables_wide
+from shared.adapters.tables.lines import split
+from shared.adapters.tables.source import LONGEST_LINE, Source
+from shared.core.intake.acceptance import Zoning
+from shared.core.intake.columns import DEVICE, TIME, Columns, Layout
+from shared.core.intake.readings import shown
+from shared.core.intake.tables import LongTable, Progress, WideChunk, WideTable
+from shared.core.scenario import Scenario
+from shared.errors import BadEvent
+
+__all__ = ["LongTable", "WideChunk", "WideTable", "open_table"]
+
+_BOM = b"\xef\xbb\xbf"
+_FOREIGN = {
+    b"PK\x03\x04": "a ZIP archive or Excel workbook",
+    b"\xff\xfe": "UTF-16 text",
+    b"\xfe\xff": "UTF-16 text",
+    b"[": "a JSON array",
+    b"\x28\xb5\x2f\xfd": "Zstandard data",
+    b"BZh": "bzip2 data",
+    b"\xfd7zXZ": "xz data",
+}
+
+
+def open_table(
+    name: str,
+    stream: BinaryIO,
+    scenario: Scenario,
+    *,
+    zone: str | None,
+    not_after_minute: int,
+    chunk_rows: int = 50_000,
+) -> LongTable | WideTable:
+    """Recognise a file by its content, by its name where the content leaves it open, and read it as a stream.
+
+    A row's position is its number: lines (or Parquet rows) from 1, behind the header, blank lines counted.
+
+    Args:
+        name: Of the file; hostile, only its suffix is looked at.
+        stream: Its bytes from the beginning; need not be seekable. Memory does not grow with its length.
+        scenario: Names, units, limits and stations.
+        zone: Declared for timestamps without one; None takes the station's, else the scenario's.
+        not_after_minute: Minute since 1970 of the file itself; later readings are refused as `future`.
+        chunk_rows: Most rows in a stretch.
+
+    Raises:
+        BadEvent: The file as a whole cannot be used: `empty_file`, `format`, `encoding`, `header`, `duplicate_header`,
+            `unit`, `zone` or `truncated`. Iterating raises `format` when a Parquet file's first rows are damaged.
+    """
+    zoning = Zoning(scenario, zone, scenario.zone)
+    source = Source(stream)
+    head = source.peek(2 * LONGEST_LINE)
+    if not head.strip(b" \t\r\n\xef\xbb\xbf"):
+        _refuse_nothing(source)
+    if head.startswith(b"PAR1"):
+        return _parquet(source, scenario, zoning, not_after_minute, chunk_rows)
+    text = head.removeprefix(_BOM).lstrip()
+    for magic, what in _FOREIGN.items():
+        if text.startswith(magic):
+            raise BadEvent("format", f"{what}; CSV, Parquet and JSON lines are read, one reading a line, also gzipped")
+    suffix = name.casefold().removesuffix(".gz").rpartition(".")[2]
+    if suffix in ("parquet", "pq"):
+        raise BadEvent("format", f"the name ends in {suffix}, but it does not begin as a Parquet file")
+    if text.startswith(b"{") or suffix in ("jsonl", "ndjson", "json"):
+        return LongTable(
+            lambda progress: json_lines.long_parts(scenario, source, zone, not_after_minute, chunk_rows, progress),
+            Progress(),
+        )
+    return _csv(source, head, scenario, zoning, not_after_minute, chunk_rows)
+
+
+def _refuse_nothing(source: Source) -> None:
+    if source.problem is not None:
+        raise BadEvent("truncated", f"{source.problem}, before the first row")
+    raise BadEvent("empty_file", f"{source.bytes_read} bytes, none of them a row")
+
+
+def _csv(
+    source: Source, head: bytes, scenario: Scenario, zoning: Zoning, not_after: int, chunk_rows: int
+) -> LongTable | WideTable:
+    line, rest = _first_line(source, head)
+    header = csv_files.read_header(line, Columns(scenario))
+    wide = header.layout.picks[TIME] < 0 and header.layout.row >= 0 and _has_windows(header, rest)
+    if not wide:
+        _require(scenario, header.layout)
+    if not rest.strip():
+        _refuse_header_only(source, rest)
+    if wide:
+        return tables_wide.wide_csv(scenario, header, source, chunk_rows)
+    return LongTable(
+        lambda progress: csv_files.long_parts(scenario, header, source, zoning, not_after, chunk_rows, progress),
+        Progress(header=header.line.decode()),
+    )
+
+
+def _parquet(
+    source: Source, scenario: Scenario, zoning: Zoning, not_after: int, chunk_rows: int
+) -> LongTable | WideTable:
+    file = parquet.ParquetSource(source)
+    layout = Columns(scenario).layout(file.names)
+    if not file.rows:
+        raise BadEvent("empty_file", "a Parquet file without rows")
+    if layout.picks[TIME] < 0 and layout.row >= 0 and tables_wide.parquet_windows(file, layout):
+        return tables_wide.wide_parquet(scenario, layout, file, source, chunk_rows)
+    _require(scenario, layout)
+    parquet.records_of(scenario, layout, file.names, file.empty(layout.picks), Progress())
+    return LongTable(
+        lambda progress: parquet.long_parts(scenario, layout, file, zoning, not_after, chunk_rows, progress),
+        Progress(bytes_read=source.bytes_read),
+    )
+
+
+def _first_line(source: Source, head: bytes) -> tuple[bytes, bytes]:
+    """The header's line, and what was read ahead behind it; the source stands behind the header afterwards."""
+    start = len(head) - len(head.removeprefix(_BOM).lstrip(b"\r\n"))
+    end = head.find(b"\n", start)
+    if end < 0 and source.problem is not None:
+        raise BadEvent("truncated", f"{source.problem}, before the first row")
+    line = head[start:] if end < 0 else head[start:end].removesuffix(b"\r")
+    if len(line) > LONGEST_LINE:
+        raise BadEvent("header", f"the first line is longer than {LONGEST_LINE} bytes")
+    if b"\r" in line.removesuffix(b"\r"):
+        raise BadEvent("format", "the lines end in CR alone; they must end in LF or CR LF")
+    taken = source.read(len(head) if end < 0 else end + 1)
+    return line, head[len(taken) :]
+
+
+def _has_windows(header: csv_files.Header, rest: bytes) -> bool:
+    try:
+        cells = split(rest.lstrip().partition(b"\n")[0].decode(errors="replace"), header.delimiter)
+    except csv.Error:
+        return False
+    found = [header.layout.picks[2 + c] for c in header.layout.channels]
+    return any("," in cells[i] for i in found if i < len(cells))
+
+
+def _require(scenario: Scenario, layout: Layout) -> None:
+    """Check that a long table's header has what a reading needs."""
+    wanted = {
+        "device": (layout.picks[DEVICE] >= 0, scenario.names.device),
+        "time": (layout.picks[TIME] >= 0, scenario.names.time),
+        "any channel": (bool(layout.channels), scenario.channel_names),
+    }
+    absent = [
+        f"no column for the {what} (one of {', '.join(names)})" for what, (there, names) in wanted.items() if not there
+    ]
+    if absent:
+        found = ", ".join(shown(name) for name in layout.ignored[:12])
+        raise BadEvent("header", "; ".join(absent) + (f"; not known: {found}" if found else ""))
+
+
+def _refuse_header_only(source: Source, head: bytes) -> None:
+    if len(head) >= LONGEST_LINE:
+        return  # blank as far as was read ahead, rows may follow
+    if source.problem is not None:
+        raise BadEvent("truncated", f"{source.problem}, before the first row")
+    raise BadEvent("empty_file", "a header without rows")

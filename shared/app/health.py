@@ -1,0 +1,70 @@
+"""What the application says of itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from shared.app.route.messages import RoutePartition
+from shared.app.score.partition import Partition, Tools
+from shared.core.forecast.state import CHAMPION, ERRORS, TOTALS, State, quantum
+
+WINDOW_S = 60.0
+
+
+def health(
+    tools: Tools,
+    partitions: Mapping[int, Partition],
+    routes: Mapping[int, RoutePartition],
+    window_s: float = WINDOW_S,
+) -> dict[str, Any]:
+    """What a person asks first: who serves, what was refused, how far each partition is, how good it was so far.
+
+    Args:
+        tools: Scenario, serving and latencies.
+        partitions: Partitions that this worker holds.
+        routes: Partitions of the devices' hub that this worker routes.
+        window_s: Seconds over which latencies are told.
+    """
+    answering = tools.serving.current()
+    states = {number: found.state for number, found in sorted(partitions.items())}
+    held = {number: state for number, state in states.items() if state is not None}
+    return {
+        "scenario": tools.machine.scenario.name,
+        "champion": answering.control.champion,
+        "challenger": answering.control.challenger,
+        "share": answering.share,
+        "refused": dict(tools.serving.problems),
+        "partitions": {number: _partition(state) for number, state in held.items()},
+        "routes": {number: found.told() for number, found in sorted(routes.items())},
+        "quality": _quality(tools, list(held.values())),
+        "latency": tools.latencies.summary(tools.clock.now_ms() - int(window_s * 1000)),
+    }
+
+
+def _partition(state: State) -> dict[str, int]:
+    totals = dict(zip(TOTALS, sum(t.totals for t in list(state.sources.values())) + np.zeros(len(TOTALS)), strict=True))
+    counts = {name: int(totals[name]) for name in ("applied", "forecasts")}
+    return {"epoch": state.epoch, "next": state.next, "devices": len(state.devices), **counts}
+
+
+def _quality(tools: Tools, states: list[State]) -> dict[str, float]:
+    """Errors of the champions' matured forecasts, of the days that the states still know."""
+    sums = np.zeros(len(ERRORS), np.int64)
+    for state in states:
+        for (_, role, _), row in list(state.errors.items()):
+            if role == CHAMPION:
+                sums += row
+    found = dict(zip(ERRORS, sums.tolist(), strict=True))
+    if not found["matured"]:
+        return {"matured": 0}
+    unit, count = quantum(tools.machine.scenario), found["matured"]
+    return {
+        "matured": count,
+        "mae": round(found["absolute"] * unit / count, 4),
+        "rmse": round(math.sqrt(found["squared"] / count) * unit, 4),
+        "coverage": round(found["covered"] / count, 4),
+    }

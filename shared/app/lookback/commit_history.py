@@ -1,0 +1,112 @@
+"""What was committed, landed or in the lake. Predictions that no commit names do not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from shared.app.score.referenced import read_named
+from shared.core.forecast.step import Machine
+from shared.core.stream.commit import Commit, partition_in, place_of
+from shared.core.stream.events import Batch
+from shared.ports import BlobReader, Files, Lake
+
+Place = tuple[int, int]  # epoch, first sequence number of a commit
+Predictions = dict[str, Any]
+
+
+class Archive(Lake, Protocol):
+    """A lake that also finds forecasts."""
+
+    def places(self, device: str, as_of: int) -> list[tuple[int, int, int]]:
+        """Partition, epoch and sequence number of every forecast of a device's as-of hour, without repetition."""
+
+    def made(self) -> Mapping[tuple[str, str], tuple[int, int]]:
+        """Forecasts, and how many of them users saw, by model version and role."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A commit with everything that its step took and gave.
+
+    Args:
+        name: The commit's name.
+        commit: Its metadata.
+        batch: Its readings.
+        predictions: Its forecasts as columns, None when it made none.
+    """
+
+    name: str
+    commit: Commit
+    batch: Batch
+    predictions: Predictions | None
+
+    @property
+    def place(self) -> Place:
+        """Where it stands in its partition."""
+        return self.commit.epoch, self.commit.first
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What was committed.
+
+    Args:
+        machine: Scenario and features.
+        blobs: Commits, predictions and snapshots.
+        files: Reads them.
+        lake: Has what was removed, None without one.
+        partitions: How many partitions the hub has; None looks for a device in all that there are.
+    """
+
+    machine: Machine
+    blobs: BlobReader
+    files: Files
+    lake: Archive | None = None
+    partitions: int | None = None
+
+    def read(self, name: str) -> Step:
+        """A landed commit.
+
+        Raises:
+            ContractBroken: It or its predictions are gone or damaged.
+        """
+        commit, batch = read_named(self.blobs, "commits", name, self.files.decode_commit)
+        predictions = None
+        if commit.predictions is not None:
+            predictions = read_named(self.blobs, "predictions", commit.predictions, self.files.read_predictions)
+        return Step(name, commit, batch, predictions)
+
+    def commit(self, name: str) -> Commit:
+        """A landed commit's metadata.
+
+        Raises:
+            ContractBroken: It is gone or damaged.
+        """
+        commit: Commit = read_named(self.blobs, "commits", name, self.files.decode_commit)[0]
+        return commit
+
+    def outside_the_lake(self) -> Iterator[str]:
+        """Names of landed commits that are not in the lake."""
+        for partition in self.there():
+            yield from self.outside(partition)
+
+    def outside(self, partition: int) -> list[str]:
+        """Names of a partition's landed commits that are not in the lake, oldest first."""
+        known = {name for name, _ in self.lake.commits(partition)} if self.lake else set()
+        return [name for name in self.landed(partition) if name not in known]
+
+    def there(self) -> list[int]:
+        """Partitions with landed commits."""
+        return sorted({partition_in(name) for name in self.blobs.names("commits")})
+
+    def landed(self, partition: int) -> list[str]:
+        """Names of a partition's landed commits, oldest first."""
+        return sorted(self.blobs.names("commits", f"partition={partition:02d}/"), key=place_of)
+
+    def archived(self, named: Sequence[tuple[str, Commit]]) -> Iterator[Step]:
+        """Commits as the lake holds them."""
+        assert self.lake is not None  # noqa: S101 - it gave the names
+        for (name, _), (commit, batch, predictions) in zip(named, self.lake.stored(named), strict=True):
+            yield Step(name, commit, batch, predictions)

@@ -1,0 +1,183 @@
+"""What stood behind one forecast, and whether the same step on the same state gives the same bits again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from platform import python_version
+from typing import Any
+
+import numpy as np
+
+from shared.app.lookback.commit_history import Past
+from shared.app.lookback.explanation import (
+    CommitFacts,
+    Compared,
+    DeploymentFacts,
+    Explanation,
+    FeatureFacts,
+    Forecast,
+    ModelFacts,
+    ReadingFacts,
+    Window,
+)
+from shared.app.lookback.forecast_id import ForecastName, hour_text, time_text
+from shared.app.lookback.recompute import NUMBERS, take_again
+from shared.app.lookback.search import Found, find
+from shared.app.lookback.state_as_of import Before, state_before
+from shared.app.score.serving import load_package
+from shared.core.forecast.outcome import DISPOSITIONS, Outcome
+from shared.core.intake.readings import Floats
+from shared.core.model.manifest import Manifest
+from shared.errors import ContractBroken
+from shared.ports import LoadModel
+
+RUNTIME = ("numpy", "onnxruntime")
+MINUTES = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Explain:
+    """Looks a forecast up, rebuilds the state before its commit, and takes the step again with the real model.
+
+    Args:
+        past: What was committed.
+        load: Loads and checks a package as serving does.
+    """
+
+    past: Past
+    load: LoadModel
+
+    def __call__(self, wanted: ForecastName) -> Explanation:
+        """What stood behind a forecast.
+
+        Raises:
+            ContractBroken: There is no such forecast, what it rests on is gone or damaged, or the step does not make
+                it due again; the message names what.
+        """
+        found = find(self.past, wanted)
+        version, commit = str(found.column("model_version")), found.step.commit
+        try:
+            model = load_package(self.past.machine.scenario, self.past.blobs, self.load, version)
+        except ContractBroken as error:
+            raise ContractBroken(f"model {version} made it, but its package cannot be used: {error}") from error
+        before = state_before(self.past, found.step)
+        taken = take_again(self.past, found, before, model)
+        compared = [_compared(name, found.column(name), taken.row[name]) for name in NUMBERS]
+        revision = int(taken.row["revision"])
+        why = _why(compared, int(found.column("revision")), revision)
+        return Explanation(
+            forecast=forecast_facts(found),
+            agrees=not why,
+            why=why,
+            compared=compared,
+            recomputed_revision=revision,
+            commit=_commit(found, before),
+            deployment=DeploymentFacts(
+                champion=commit.champion, challenger=commit.challenger, quarantine=list(commit.quarantine)
+            ),
+            model=model_facts(model.manifest),
+            features=self._features(model.manifest, taken.features),
+            readings=self._readings(found, taken.outcome),
+            window=self._window(int(found.column("as_of")), taken.window),
+            runtime={"python": python_version(), **{name: metadata.version(name) for name in RUNTIME}},
+        )
+
+    def _features(self, manifest: Manifest, row: Floats) -> list[FeatureFacts]:
+        places = {feature.name: place for place, feature in enumerate(self.past.machine.featurizer.features)}
+        return [
+            FeatureFacts(name=name, version=version, value=_known(row[places[name]]))
+            for name, version in manifest.features
+        ]
+
+    def _readings(self, found: Found, outcome: Outcome) -> list[ReadingFacts]:
+        scenario, batch, as_of = self.past.machine.scenario, found.step.batch, int(found.column("as_of"))
+        hour = batch.minute.astype(np.int64) // MINUTES
+        mine = np.array([name == found.column("device_id") for name in batch.devices], bool)[batch.device]
+        later = hour[mine & (hour > as_of) & (hour < as_of + scenario.horizon)]
+        last = int(later.min()) if len(later) else as_of
+        near = (hour > as_of - scenario.history) & (hour <= last)
+        return [
+            ReadingFacts(
+                time=time_text(int(batch.minute[row]) * MINUTES * 1000),
+                sequence=int(batch.sequence[row]),
+                source=batch.sources[batch.source[row]],
+                position=int(batch.position[row]),
+                disposition=DISPOSITIONS[outcome.disposition[row]],
+                values=dict(zip(scenario.channel_names, map(_known, batch.values[row]), strict=True)),
+            )
+            for row in np.flatnonzero(near & mine).tolist()
+        ]
+
+    def _window(self, as_of: int, values: Floats) -> Window:
+        scenario = self.past.machine.scenario
+        hours = [hour_text(as_of - back) for back in reversed(range(scenario.history))]
+        return Window(
+            columns=list(scenario.stored), hours=hours, values=[[_known(cell) for cell in row] for row in values]
+        )
+
+
+def _compared(name: str, stored: Any, recomputed: Any) -> Compared:
+    ours, theirs = np.float32(recomputed), np.float32(stored)
+    bits = [each.view(np.uint32) for each in (theirs, ours)]
+    return Compared(
+        name=name,
+        stored=float(theirs),
+        recomputed=float(ours),
+        stored_bits=f"{int(bits[0]):08x}",
+        recomputed_bits=f"{int(bits[1]):08x}",
+        agrees=bool(bits[0] == bits[1]),
+        apart=float(ours) - float(theirs),
+    )
+
+
+def _why(compared: Sequence[Compared], stored: int, revision: int) -> str:
+    parts = [f"{each.name} differs by {each.apart:+.9g}" for each in compared if not each.agrees]
+    if stored != revision:
+        parts.append(f"revision is {revision}, not {stored}")
+    return ", ".join(parts)
+
+
+def forecast_facts(found: Found) -> Forecast:
+    """A prediction row as a value."""
+    return Forecast(
+        device=str(found.column("device_id")),
+        as_of=hour_text(int(found.column("as_of"))),
+        target_time=hour_text(int(found.column("target_time"))),
+        value=float(found.column("value")),
+        lower=float(found.column("lower")),
+        upper=float(found.column("upper")),
+        category=str(found.column("category")),
+        model=str(found.column("model_version")),
+        role=str(found.column("role")),
+        served=bool(found.column("served")),
+        revision=int(found.column("revision")),
+        sequence=int(found.column("sequence_number")),
+    )
+
+
+def _commit(found: Found, before: Before) -> CommitFacts:
+    commit = found.step.commit
+    return CommitFacts(
+        name=found.step.name,
+        partition=commit.partition,
+        epoch=commit.epoch,
+        first=commit.first,
+        next=commit.next,
+        predictions=commit.predictions or "",
+        enqueued_at=time_text(commit.enqueued_ms),
+        begin=before.begin,
+        folded=before.folded,
+        from_lake=before.from_lake,
+    )
+
+
+def model_facts(manifest: Manifest) -> ModelFacts:
+    """What a package says of its origin."""
+    names = ModelFacts.__struct_fields__
+    return ModelFacts(**{name: getattr(manifest, name) for name in names})
+
+
+def _known(value: Any) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,245 @@
+"""What follows on a training job's end: gate, registry, and the beginning of its model's rollout; each step once.
+
+Events may come five times, in any order, or never: every step has its entry in the ledger, and whatever is found
+without the entry that should follow is finished here, by the event or by the timer that looks for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from shared.app.ledger_store import Ledger
+from shared.app.loop.evidence_packs import EvidencePacks
+from shared.app.loop.retraining import Retraining
+from shared.app.loop.stored_packages import Packages
+from shared.app.release.rollouts import Rollouts, begin_key
+from shared.core.gate import evidence as gate_evidence
+from shared.core.gate import judge
+from shared.core.gate.evidence import Evidence, Facts, Model
+from shared.core.gate.verdict import Verdict
+from shared.core.intake.readings import Floats
+from shared.core.ledger import Entry, find
+from shared.core.model import deployment
+from shared.core.model import manifest as package
+from shared.core.model.scoring import unfitting
+from shared.core.retrain.history import GATE, ROLLOUT, job_of, jobs
+from shared.core.scenario import Scenario
+from shared.errors import ContractBroken, PipelineError, StateConflict
+from shared.ports import Blobs, JobState, Registry
+
+log = logging.getLogger(__name__)
+Witness = Callable[[Evidence, str], Floats]
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job says of its model, `models/jobs/{job}.json`; beside it the evidence, `models/jobs/{job}.npz`.
+
+    Args:
+        job: Name of the job.
+        version: Version of the package that it stored.
+        run_id: Its MLflow run.
+        dataset: What it was trained on, such as `lake@12`.
+        trained_until: Hour (since 1970) of the last truth that the shipped model has seen.
+        parity: Largest difference between the exported and the trained model, in the target's unit.
+        metrics: Out-of-fold scores.
+    """
+
+    job: str
+    version: str
+    run_id: str
+    dataset: str
+    trained_until: int
+    parity: float
+    metrics: dict[str, float] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """Takes ended jobs on to the gate and the ladder.
+
+    Args:
+        scenario: Rules.
+        packages: The models' packages.
+        blobs: What jobs left, and reports.
+        ledger: What was done.
+        retraining: Knows the jobs.
+        rollouts: Where promoted versions go.
+        registry: Where versions are entered.
+        packs: What the gate shows people.
+        witness: Reads the truths of evidence anew from a dataset.
+        today: Day since 1970 from which pairs of a new rollout count.
+    """
+
+    scenario: Scenario
+    packages: Packages
+    blobs: Blobs
+    ledger: Ledger
+    retraining: Retraining
+    rollouts: Rollouts
+    registry: Registry
+    packs: EvidencePacks
+    witness: Witness
+    today: Callable[[], int]
+
+    def ended(self, job: str, status: JobState, run_id: str | None = None, source: str = "event") -> Entry | None:
+        """Note that a job ended and take its model on; None when it goes on or is none of ours."""
+        entry = self.retraining.ended(job, status, run_id, source)
+        if entry is not None and entry.data["status"] == "completed":
+            self.release(job)
+            self.rollouts.follow()
+            self.packs.copy()
+        return entry
+
+    def reconcile(self) -> list[str]:
+        """Finish what events left undone: jobs that ended silently, models not judged, promotions not begun.
+
+        Returns:
+            What was done, in words.
+
+        Raises:
+            Exception: The first problem, mostly a PipelineError; all that does not depend on it is done.
+        """
+        done: list[str] = []
+        problems: list[Exception] = []
+        try:
+            done += [f"{entry.key} ended: {entry.data['status']}" for entry in self.retraining.poll()]
+        except PipelineError as error:
+            problems.append(error)
+        entries = self.ledger.entries()
+        ended = [job for job in jobs(entries) if job.ended and job.ended.data["status"] == "completed"]
+        for job in ended:
+            if _settled(entries, job.name):
+                continue
+            try:
+                done += [f"{job.name} judged or begun"] if self.release(job.name) else []
+            except Exception as error:
+                log.exception("job %s is not taken on", job.name)
+                problems.append(error)
+        self.rollouts.follow()
+        self.packs.copy()
+        if problems:
+            raise problems[0]
+        return done
+
+    def release(self, job: str) -> bool:
+        """Judge a completed job's model and begin its rollout; False when all that can be done was done before."""
+        entries = self.ledger.entries()
+        champion = self.rollouts.stand(entries)[0].champion
+        if _settled(entries, job):
+            return False
+        judged = _judged(entries, job)
+        # Evidence is about the champion of the decision; a promotion that had to wait may be about one that has gone.
+        fresh = judged and judged[-1].data["champion"] == champion
+        entry = judged[-1] if fresh else self._judge(job, champion)
+        return self._begin(str(entry.data["version"])) if entry.data["kind"] == "promote" else True
+
+    def _begin(self, version: str) -> bool:
+        """Begin a rollout unless another one is under way; the next look tries again."""
+        try:
+            self.rollouts.begin(version, self.today())
+        except StateConflict as error:
+            log.info("%s", error)
+            return False
+        return True
+
+    def _judge(self, job: str, champion: str | None) -> Entry:
+        """Gate, evidence pack and registry, then the entry that says so: a crash before it repeats all of them."""
+        key, told = f"{job}/{champion or 'none'}", {"job": job, "champion": champion}
+        decided = self._decided_for(job)
+        if decided != champion:
+            text = f"its evidence is about {decided or 'no champion'}, but {champion or 'none'} serves"
+            return self.ledger.append(
+                GATE, key, {**told, "kind": "not enough data", "reasons": ["champion"], "text": text, "version": None}
+            )
+        other = self._model(champion) if champion else None
+        try:
+            result = self._result(job)
+            verdict = self._verdict(result, other)
+        except ContractBroken as error:
+            log.exception("job %s cannot be judged", job)
+            why: dict[str, object] = {"kind": "refuse", "reasons": ["evidence"], "text": str(error), "version": None}
+            return self.ledger.append(GATE, key, {**told, **why})
+        number = self.registry.register(result.version, result.run_id, {"job": job, "dataset": result.dataset})
+        pack = self.packs.write(job, verdict)
+        data = {
+            "kind": verdict.kind,
+            "reasons": verdict.reasons,
+            "text": verdict.text,
+            "version": result.version,
+            "run_id": result.run_id,
+            "dataset": result.dataset,
+            "registered": number,
+            "evidence": pack,
+        }
+        return self.ledger.append(GATE, key, {**told, **data})
+
+    def _decided_for(self, job: str) -> str | None:
+        """The champion that a job's evidence is about: the one of its decision."""
+        found = job_of(self.ledger.entries(), job)
+        return None if found is None else found.decision.data["inputs"]["signals"]["champion"]
+
+    def _result(self, job: str) -> Result:
+        name = f"jobs/{job}.json"
+        raw = self.blobs.read(deployment.CONTAINER, name)
+        if raw is None:
+            raise ContractBroken(f"{deployment.CONTAINER}/{name} is missing: the job left no model")
+        try:
+            found = msgspec.json.decode(raw, type=Result)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ContractBroken(f"{deployment.CONTAINER}/{name}: {error}") from error
+        if found.job != job or not package.VERSION.fullmatch(found.version):
+            raise ContractBroken(f"{deployment.CONTAINER}/{name}: is of job {found.job[:80]!r}, {found.version[:80]!r}")
+        return found
+
+    def _verdict(self, result: Result, champion: Model | None) -> Verdict:
+        name = f"jobs/{result.job}.npz"
+        raw = self.blobs.read(deployment.CONTAINER, name)
+        if raw is None:
+            raise ContractBroken(f"{deployment.CONTAINER}/{name} is missing: there is no evidence")
+        found = gate_evidence.decode(raw)
+        evidence = replace(found, witness=self.witness(found, result.dataset))
+        return judge.judge(self.scenario, evidence, self._facts(result, champion))
+
+    def _facts(self, result: Result, champion: Model | None) -> Facts:
+        """What the gate's side finds out about both packages; what cannot be found out no rule lets pass."""
+        files = self.packages.files(result.version)
+        damage, latency, sha256, until = "", math.nan, "", result.trained_until
+        unknown: tuple[str, ...] = ()
+        try:
+            manifest = package.decode_manifest(files.get("manifest.json", b""))
+            sha256, until = manifest.sha256.get("model.onnx", ""), manifest.trained_until
+            unknown = tuple(unfitting(self.packages.features, manifest.features))
+            if not unknown:
+                latency = self.packages.timed(files)
+        except ContractBroken as error:
+            damage = str(error)
+        return Facts(
+            challenger=Model(version=result.version, sha256=sha256, trained_until=until),
+            champion=champion,
+            damage=damage,
+            unknown_features=unknown,
+            parity=result.parity,
+            size_mb=sum(map(len, files.values())) / 1e6,
+            latency_ms=latency,
+        )
+
+    def _model(self, version: str) -> Model:
+        manifest = self.packages.manifest(version)
+        until = manifest.trained_until
+        return Model(version=version, sha256=manifest.sha256.get("model.onnx", ""), trained_until=until)
+
+
+def _judged(entries: Sequence[Entry], job: str) -> list[Entry]:
+    return [entry for entry in entries if entry.kind == GATE and entry.data["job"] == job]
+
+
+def _settled(entries: Sequence[Entry], job: str) -> bool:
+    """Whether a job's model was refused, or its rollout was begun."""
+    judged = _judged(entries, job)
+    begun = any(find(entries, ROLLOUT, begin_key(str(entry.data["version"]))) for entry in judged)
+    return begun or bool(judged and judged[-1].data["kind"] != "promote")

@@ -1,0 +1,160 @@
+"""The loop's slow half: what timers, job events and people set off; every call may come twice or to two workers."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from shared.app.lake.compaction import Compaction
+from shared.app.loop.completion import Completion
+from shared.app.loop.monitor import Monitor
+from shared.app.loop.retrain_request import actor_of, retrain_request
+from shared.app.loop.retraining import Retraining
+from shared.app.release.rollouts import Rollouts
+from shared.core.profile.merged import Merged
+from shared.core.retrain import job_events
+from shared.core.scenario import Scenario
+from shared.errors import PipelineError, StateConflict, TransientFailure
+from shared.ports import Endpoint
+
+log = logging.getLogger(__name__)
+HOURS = 24
+NAMED = ("promote", "roll_back", "install")
+KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loop:
+    """Watching, deciding, training and releasing.
+
+    Args:
+        scenario: Its rules.
+        merged: All partitions' profiles added up; the clock hears of the newest reading in them.
+        by_data: Whether decisions take the time from the data, so that a look at these comes first.
+        compaction: Fills the lake.
+        monitor: Checks for drift and quality.
+        retraining: Decides and starts jobs.
+        completion: Takes ended jobs on.
+        rollouts: The ladder.
+        endpoint: Follows it.
+        topics: Where events of our jobs come from.
+        trains: Whether there is a place for training jobs; without one decisions are only told.
+    """
+
+    scenario: Scenario
+    merged: Callable[[], Merged]
+    by_data: bool
+    compaction: Compaction
+    monitor: Monitor
+    retraining: Retraining
+    completion: Completion
+    rollouts: Rollouts
+    endpoint: Endpoint
+    topics: tuple[str, ...]
+    trains: bool
+
+    def compact(self) -> dict[str, int]:
+        """Bring what was committed into the lake."""
+        self._tell_the_time()
+        return self.compaction.run()
+
+    def check(self) -> dict[str, Any]:
+        """Look for drift and quality, isolate faulty devices, and start a training job where one is worth it."""
+        merged = self.merged()
+        found, signals = self.monitor.check(merged)
+        considered = self.retraining.consider(signals, dry_run=not self.trains)
+        if self.trains:
+            self.retraining.launch()
+        return {"verdict": found.kind if found else None, "launch": considered.decision.launch, "job": considered.job}
+
+    def watch_jobs(self) -> list[str]:
+        """Start what was decided and not started, and finish what events left undone."""
+        self._tell_the_time()
+        try:
+            return self.completion.reconcile()  # first: a place that refuses new jobs must not hold ended ones up
+        finally:
+            self._follow()
+            if self.trains:
+                self.retraining.launch()
+
+    def advance(self) -> dict[str, Any]:
+        """Look at the labels that have matured and take the rollout's next step."""
+        step = self.rollouts.tick(self.merged())
+        self._follow()
+        return {} if step is None else {"kind": step.kind, "share": step.share, "reasons": list(step.reasons)}
+
+    def _tell_the_time(self) -> None:
+        if self.by_data:
+            self.merged()
+
+    def _follow(self) -> None:
+        """Bring the online endpoint a step nearer to the rollout; whatever is wrong there stops nothing here."""
+        now = self.rollouts.control.read()
+        if now.champion is None:
+            return
+        try:
+            self.endpoint.show(now.champion, now.challenger, now.share)
+        except PipelineError as error:
+            log.warning("the online endpoint is not where the rollout is: %s", error)
+
+    def job_event(self, kind: str, topic: str, data: object) -> bool:
+        """Take the event of a job's end; False when it is none of ours, or says nothing of an end."""
+        found = job_events.ended(kind, topic, data, experiment=self.scenario.name, topics=self.topics)
+        if isinstance(found, str):
+            log.warning("an event is left alone: %s", found)
+            return False
+        self._tell_the_time()
+        return self.completion.ended(found.job, found.state, found.job) is not None
+
+    def retrain(self, params: Mapping[str, str], headers: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
+        """A person asks for a training job; see `retrain_request`."""
+        if not self.trains:
+            return 409, {"error": "JOBS is none: there is no place for training jobs"}
+        try:
+            merged = self.merged()
+            return retrain_request(self.retraining, lambda: self.monitor.signals(merged), params, headers)
+        except TransientFailure as error:
+            return 503, {"error": str(error)}
+        except PipelineError as error:
+            return 409, {"error": str(error)}
+
+    def rollout(self, action: str, params: Mapping[str, str], headers: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
+        """A person approves, promotes, rolls back, pauses, resumes, or installs a version.
+
+        Args:
+            action: What, or "install" with the parameter `version`.
+            params: `version` for install; `id` names the request, so that a repeated one changes nothing: promote,
+                roll_back and install need it.
+            headers: With lower-case names; see `retrain_request.actor_of`.
+
+        Returns:
+            Status and body: 200 where the rollout stands then, 400, 409 or 503 what is wrong; 503 may be asked again
+            as it is.
+        """
+        try:
+            actor = actor_of(headers)
+        except ValueError as error:
+            return 400, {"error": str(error)}
+        key = params.get("id", "")
+        if not KEY.fullmatch(key) and (key or action in NAMED):
+            return 400, {"error": f"id: needed for {action[:40]}, 1 to 80 letters, digits, - and _"}
+        try:
+            day = max(self.merged().newest_hour, 0) // HOURS
+            key = key or f"{len(self.rollouts.ledger.entries())}"
+            if action == "install":
+                stand = self.rollouts.install(params.get("version", ""), day, actor, key)
+            else:
+                stand = self.rollouts.request(action, day, actor, key)
+            self._follow()
+        except StateConflict as error:  # the rollout moved on: a person has to look, a client must not try again
+            return 409, {"error": str(error)}
+        except TransientFailure as error:
+            return 503, {"error": str(error)}
+        except PipelineError as error:
+            return 409, {"error": str(error)}
+        return 200, msgspec.to_builtins(stand)

@@ -1,0 +1,246 @@
+"""A dropped file's way through the books: its route, the partitions' receipts, in the end its summary and report."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from shared.app.reports.file import file_report
+from shared.core.forecast.state import DAILY, TOTALS, State, quantum
+from shared.core.scenario import Scenario
+from shared.core.stream.events import FILE_PREFIX
+from shared.errors import ContractBroken
+from shared.ports import BlobInfo, Blobs, Clock
+
+log = logging.getLogger(__name__)
+Told = TypeVar("Told")
+RECEIPTS = "receipts"
+REPORTS = "reports"
+COUNTED = ("applied", "stored_late", "duplicates", "conflicts", "redelivered", "forecasts", "matured", "paired")
+
+
+class Routed(msgspec.Struct, frozen=True, kw_only=True):
+    """What route says of a file: rows by what became of them, and how its columns were read."""
+
+    source: str
+    file: str
+    etag: str
+    started_ms: int
+    partitions: int
+    rows_in: int
+    rows_accepted: int
+    rejected: dict[str, int]
+    devices: int
+    ignored: list[str]
+    converted: dict[str, str]
+    problem: str | None = None
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """What one partition says of a file: its tally when the end marker was committed."""
+
+    source: str
+    partition: int
+    totals: dict[str, int]
+    daily: dict[int, list[int]]
+    first_hour: int
+    last_hour: int
+    model: str | None
+
+
+class Standing(NamedTuple):
+    """Keys of files that are not done, and of those that were read to their end or refused."""
+
+    unfinished: list[str]
+    known: set[str]
+
+
+def key_of(source: str) -> str:
+    """Name of a file's folder among the receipts: a digest, since file names are hostile."""
+    return hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()[:20]
+
+
+def folder_of(file: str, source: str) -> str:
+    """Folder of a file's summary and report: readable, harmless and unique."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", file).strip("._")[:80] or "file"
+    return f"files/{plain}-{key_of(source)[:8]}"
+
+
+def source_of(file: str, info: BlobInfo) -> str:
+    """Identity of one version of a dropped file."""
+    return f"{FILE_PREFIX}{file}@{info.etag.strip(chr(34))}"
+
+
+def receipt_name(partition: int) -> str:
+    """Name of a partition's receipt in the file's folder."""
+    return f"partition={partition:02d}.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Filing:
+    """Writes receipts, and the summary once all are there.
+
+    Args:
+        scenario: Title, unit and limits of the target.
+        blobs: Where receipts and reports go.
+        clock: Says how long a file took.
+    """
+
+    scenario: Scenario
+    blobs: Blobs
+    clock: Clock
+
+    def route_of(self, key: str) -> Routed | None:
+        """What route said of a file, None before it has read all of it.
+
+        Raises:
+            ContractBroken: That cannot be read.
+        """
+        return self._read(f"{key}/route.json", Routed)
+
+    def routed(self, routed: Routed) -> None:
+        """Keep what route says; before the end markers are sent."""
+        self.blobs.write(RECEIPTS, f"{key_of(routed.source)}/route.json", msgspec.json.encode(routed))
+
+    def ended(self, state: State, source: str) -> None:
+        """Write a partition's receipt of a file whose end marker it has committed; finish the file if it can be."""
+        if not source.startswith(FILE_PREFIX):
+            return
+        tally = state.sources[source]
+        receipt = Receipt(
+            source=source,
+            partition=state.partition,
+            totals=dict(zip(TOTALS, tally.totals.tolist(), strict=True)),
+            daily={day: sums.tolist() for day, sums in tally.daily.items()},
+            first_hour=tally.first_hour,
+            last_hour=tally.last_hour,
+            model=state.models[-1] if state.models else None,
+        )
+        name = f"{key_of(source)}/{receipt_name(state.partition)}"
+        self.blobs.write(RECEIPTS, name, msgspec.json.encode(receipt))
+        try:
+            self.finish(key_of(source))
+        except ContractBroken:  # one file's books must not hold the readings up; every sweep says it again
+            log.exception("books of %s are damaged", key_of(source))
+
+    def finish(self, key: str) -> bool:
+        """Write a file's summary and report when route and all partitions have spoken; whether it is finished.
+
+        Raises:
+            ContractBroken: What one of them said cannot be read.
+        """
+        names = self.blobs.names(RECEIPTS, f"{key}/")
+        if f"{key}/done" in names:
+            return True
+        if (routed := self.route_of(key)) is None:
+            return False
+        told = [self._read(name, Receipt) for name in names if name.startswith(f"{key}/partition=")]
+        receipts = [receipt for receipt in told if receipt is not None]
+        if len(receipts) < routed.partitions:
+            return False
+        seconds = (self.clock.now_ms() - routed.started_ms) / 1000
+        self.publish(routed.file, routed.source, summarise(self.scenario, routed, receipts, seconds))
+        return True
+
+    def publish(self, file: str, source: str, summary: Mapping[str, Any]) -> None:
+        """Write a summary, its report, and the mark that says the file is done."""
+        folder = folder_of(file, source)
+        page = file_report(summary, title=self.scenario.title, unit=self.scenario.target_channel.unit)
+        self.blobs.write(REPORTS, f"{folder}/report.html", page.encode())
+        body = msgspec.json.format(msgspec.json.encode(summary), indent=2)
+        self.blobs.write(REPORTS, f"{folder}/summary.json", body)
+        self.blobs.write(RECEIPTS, f"{key_of(source)}/done", folder.encode())
+
+    def waiting_for(self, key: str, routed: Routed) -> list[int]:
+        """Partitions that have not answered for a file."""
+        names = self.blobs.names(RECEIPTS, f"{key}/partition=")
+        return [number for number in range(routed.partitions) if f"{key}/{receipt_name(number)}" not in names]
+
+    def standing(self) -> Standing:
+        """How all files stand, from one listing."""
+        names = self.blobs.names(RECEIPTS)
+        done = {name.split("/")[0] for name in names if name.endswith("/done")}
+        routed = {name.split("/")[0] for name in names if name.endswith("/route.json")}
+        return Standing(sorted({name.split("/")[0] for name in names} - done), done | routed)
+
+    def _read(self, name: str, kind: type[Told]) -> Told | None:
+        raw = self.blobs.read(RECEIPTS, name)
+        try:
+            return None if raw is None else msgspec.json.decode(raw, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise ContractBroken(f"{RECEIPTS}/{name}: {error}") from error
+
+
+def summarise(scenario: Scenario, routed: Routed, receipts: Sequence[Receipt], seconds: float) -> dict[str, Any]:
+    """A file's summary from what route and the partitions said; numbers in the target's unit."""
+    totals = {name: sum(receipt.totals[name] for receipt in receipts) for name in TOTALS}
+    first = [receipt.first_hour for receipt in receipts if receipt.first_hour >= 0]
+    unit = quantum(scenario)
+    models = sorted({receipt.model for receipt in receipts if receipt.model})
+    return {
+        "status": "done" if routed.problem is None else "incomplete",
+        "reason": None if routed.problem is None else routed.problem.split(":")[0],
+        "detail": routed.problem,
+        "file": routed.file,
+        "etag": routed.etag,
+        "rows_in": routed.rows_in,
+        "rows_accepted": routed.rows_accepted,
+        "rows_rejected": sum(routed.rejected.values()),
+        "rejected": routed.rejected,
+        **{name: totals[name] for name in COUNTED},
+        "mae": _mean(totals["absolute"], totals["paired"], unit),
+        "rmse": _root(totals["squared"], totals["paired"], unit),
+        "mae_persistence": _mean(totals["absolute_persistence"], totals["paired"], unit),
+        "rmse_persistence": _root(totals["squared_persistence"], totals["paired"], unit),
+        "model_version": models[-1] if models else None,
+        "devices": routed.devices,
+        "first": _iso(min(first)) if first else None,
+        "last": _iso(max(receipt.last_hour for receipt in receipts)) if first else None,
+        "ignored": routed.ignored,
+        "converted": routed.converted,
+        "daily": _daily(receipts, unit),
+        "seconds": round(seconds, 3),
+    }
+
+
+def _daily(receipts: Sequence[Receipt], unit: float) -> list[dict[str, Any]]:
+    days: dict[int, list[int]] = {}
+    for receipt in receipts:
+        for day, sums in receipt.daily.items():
+            old = days.get(day, [0] * len(DAILY))
+            days[day] = [a + b for a, b in zip(old, sums, strict=True)]
+    out = []
+    for day in sorted(days):
+        found = dict(zip(DAILY, days[day], strict=True))
+        out.append(
+            {
+                "day": _iso(day * 24)[:10],
+                "rows": found["rows"],
+                "forecasts": found["forecasts"],
+                "mean_forecast": _mean(found["forecast"], found["matured"], unit),
+                "mean_truth": _mean(found["truth"], found["matured"], unit),
+                "mae": _mean(found["absolute"], found["paired"], unit),
+                "mae_persistence": _mean(found["absolute_persistence"], found["paired"], unit),
+            }
+        )
+    return out
+
+
+def _mean(total: int, count: int, unit: float) -> float | None:
+    return round(total * unit / count, 4) if count else None
+
+
+def _root(total: int, count: int, unit: float) -> float | None:
+    return round(math.sqrt(total / count) * unit, 4) if count else None
+
+
+def _iso(hour: int) -> str:
+    return datetime.fromtimestamp(hour * 3600, timezone.utc).strftime("%Y-%m-%dT%H:%MZ")

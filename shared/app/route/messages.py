@@ -1,0 +1,189 @@
+"""Messages of devices become readings of the one stream; what cannot be used goes to the dead-letter, with a reason."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from shared.core.intake import dead_letters, progress
+from shared.core.intake.dead_letters import DeadLetter
+from shared.core.intake.messages import Decoder
+from shared.core.intake.progress import Progress
+from shared.core.intake.readings import Parsed, Rejection
+from shared.core.scenario import Scenario
+from shared.core.stream.events import HUB_PREFIX, Event, pack, split
+from shared.errors import PipelineError, StateConflict
+from shared.ports import Blobs, Stream
+
+log = logging.getLogger(__name__)
+MINUTE_MS = 60_000
+POISON_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Road:
+    """What the routing of all partitions shares.
+
+    Args:
+        scenario: Says what a reading is.
+        blobs: Where progress and dead letters go.
+        devices: The devices' hub, to read back what the trigger skipped.
+        readings: The hub "readings".
+    """
+
+    scenario: Scenario
+    blobs: Blobs
+    devices: Stream
+    readings: Stream
+
+
+@dataclass
+class RoutePartition:
+    """Routes one partition of the devices' hub: nothing lost, and repetitions recognisable by their positions.
+
+    Args:
+        number: Number of the partition.
+        road: What it works with.
+    """
+
+    number: int
+    road: Road
+    _at: tuple[Progress, str | None] | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _failed: tuple[int, str, int] = (-1, "", 0)
+
+    def __post_init__(self) -> None:
+        self._decoder = Decoder(self.road.scenario)
+
+    def take(self, events: Sequence[Event]) -> None:
+        """Route messages in the order of their sequence numbers; those already routed are skipped.
+
+        Raises:
+            TransientFailure: A store or hub did not answer; the trigger delivers the batch again.
+        """
+        with self._lock:
+            try:
+                self._take(list(events))
+            except BaseException:
+                self._at = None  # what is durable is in the progress blob
+                raise
+
+    def told(self) -> dict[str, object]:
+        """How far this worker has routed the partition, empty when it does not know."""
+        at = self._at
+        return {} if at is None else msgspec.to_builtins(at[0])
+
+    def _take(self, events: list[Event]) -> None:
+        while events:
+            at, etag = self._progress()
+            if events[0].sequence != at.next:  # another router may have been here since
+                self._at = None
+                at, etag = self._progress()
+            if events[0].sequence < at.next and events[0].enqueued_ms > at.enqueued_ms >= 0:
+                log.warning("devices' partition %d was created anew, epoch %d begins", self.number, at.epoch + 1)
+                at = progress.anew(at)
+            events = [event for event in events if event.sequence >= at.next]
+            if not events:
+                return
+            run, expired = events, 0
+            if events[0].sequence > at.next:
+                run, expired = self._missed(at.next, events)
+            self._route(at, etag, run, expired)
+            events = [event for event in events if event.sequence > run[-1].sequence]
+
+    def _missed(self, first: int, events: list[Event]) -> tuple[list[Event], int]:
+        """Messages that the trigger skipped, as far as the hub still has them; else the ones at hand, and the loss."""
+        end = events[0].sequence
+        found = list(self.road.devices.read(self.number, first, end))
+        begin = found[0].sequence if found else end
+        log.warning("devices' partition %d: %d messages from %d on were skipped", self.number, end - first, first)
+        if begin > first:
+            log.error("devices' partition %d: messages %d to %d are lost", self.number, first, begin - 1)
+        return found or events, begin - first
+
+    def _route(self, at: Progress, etag: str | None, events: Sequence[Event], expired: int) -> None:
+        """One batch: readings sent on, the rest buried, then the progress."""
+        parsed = self._parsed(events)
+        source = f"{HUB_PREFIX}{self.number}.{at.epoch}"
+        channels = self.road.scenario.channel_names
+        born_ms = min(event.enqueued_ms for event in events)
+        count = self.road.readings.partitions()
+        parts = dict(split(parsed.readings, count))
+        # each begins elsewhere, so that those who route side by side do not queue for the same way out
+        for partition in sorted(parts, key=lambda owner: (owner - self.number) % count):
+            self.road.readings.send(partition, list(pack(source, channels, parts[partition], born_ms)))
+        self._bury(source, events, parsed.rejected)
+        self._advance(at, etag, events, parsed, expired)
+
+    def _progress(self) -> tuple[Progress, str | None]:
+        if self._at is None:
+            found = self.road.blobs.read_changed(progress.CONTAINER, progress.name_of(self.number), None)
+            self._at = (Progress(), None) if found is None else (progress.decode(found[0]), found[1])
+        return self._at
+
+    def _parsed(self, events: Sequence[Event]) -> Parsed:
+        """Decoded messages; a batch that keeps failing for one same reason is given up as poison."""
+        try:
+            return self._decoder.decode_many(
+                [event.body for event in events],
+                positions=[event.sequence for event in events],
+                identities=[event.identity for event in events],
+                not_after_minutes=[event.enqueued_ms // MINUTE_MS for event in events],
+            )
+        except PipelineError:
+            raise
+        except Exception as error:  # a bug of ours must not stop a partition for ever
+            what = f"{type(error).__name__}: {error}"
+            first, before, tries = self._failed
+            same = (first, before) == (events[0].sequence, what)
+            self._failed = (events[0].sequence, what, tries + 1 if same else 1)
+            if self._failed[2] < POISON_TRIES:
+                raise
+            log.exception("devices' partition %d: %d messages are poison", self.number, len(events))
+            nothing = self._decoder.decode_many([], positions=[], identities=[], not_after_minutes=[])
+            rejected = [Rejection(event.sequence << 16, "poison", what[:200], event.body) for event in events]
+            return Parsed(nothing.readings, rejected)
+
+    def _bury(self, source: str, events: Sequence[Event], rejected: Sequence[Rejection]) -> None:
+        """Write rejected records; the name follows from place and content, so a repetition overwrites."""
+        if not rejected:
+            return
+        sent = {event.sequence: event for event in events}
+        letters = [_letter(source, rejection, sent[rejection.position >> 16]) for rejection in rejected]
+        raw = dead_letters.encode(letters)
+        digest = hashlib.sha256(raw).hexdigest()[:16]
+        self.road.blobs.write("dead-letter", f"{source}/{events[0].sequence:020d}-{digest}.jsonl", raw)
+
+    def _advance(self, at: Progress, etag: str | None, events: Sequence[Event], parsed: Parsed, expired: int) -> None:
+        reasons = Counter(at.rejected)
+        reasons.update(rejection.reason for rejection in parsed.rejected)
+        now = Progress(
+            epoch=at.epoch,
+            next=events[-1].sequence + 1,
+            enqueued_ms=max(at.enqueued_ms, max(event.enqueued_ms for event in events)),
+            messages=at.messages + len(events),
+            accepted=at.accepted + len(parsed.readings),
+            rejected=dict(reasons),
+            expired=at.expired + expired,
+            ended=at.ended,
+        )
+        name = progress.name_of(self.number)
+        try:
+            self._at = now, self.road.blobs.replace(progress.CONTAINER, name, progress.encode(now), etag)
+        except StateConflict:
+            log.warning("devices' partition %d: another worker routed the same messages", self.number)
+            raise
+
+
+def _letter(source: str, rejection: Rejection, event: Event) -> DeadLetter:
+    return msgspec.structs.replace(
+        dead_letters.letter(source, rejection),
+        identity=event.identity,
+        not_after_minute=event.enqueued_ms // MINUTE_MS,
+    )

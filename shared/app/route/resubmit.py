@@ -1,0 +1,238 @@
+"""Dead letters go through route again after a fix; what fails again stays, with its attempt counted."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from shared.core.intake import dead_letters
+from shared.core.intake.dead_letters import DeadLetter
+from shared.core.intake.messages import Decoder
+from shared.core.intake.readings import Parsed, Readings, Rejection
+from shared.core.intake.tables import LongTable, WideTable
+from shared.core.scenario import Scenario
+from shared.core.stream.events import FILE_PREFIX, REPLAY_PREFIX, pack, split
+from shared.errors import BadEvent
+from shared.ports import Blobs, Clock, OpenTable, Stream
+
+log = logging.getLogger(__name__)
+CONTAINER = "dead-letter"
+MINUTE_MS = 60_000
+ELEMENT_BITS = 16  # of a message's position: the index in its array
+FINAL = frozenset({"conflict", "truncated"})  # no fix makes these right: the other value counts, the row is cut
+
+
+class Replayed(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one blob of dead letters, kept beside the progress.
+
+    Args:
+        blob: Its name.
+        source: Source under which its readings were sent.
+        readings: Readings that were accepted.
+        records: Records that became these readings.
+        kept: Records that were refused again.
+        positions: Places of the accepted records in the source that they first came from.
+    """
+
+    blob: str
+    source: str
+    readings: int
+    records: int
+    kept: int
+    positions: list[int] = []
+
+
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """Letters that were read in the same way.
+
+    Args:
+        places: Where they stand in their blob.
+        parsed: What came of them.
+        shift: Bits of a position below the number of its letter.
+    """
+
+    places: list[int]
+    parsed: Parsed
+    shift: int
+
+    @property
+    def refused(self) -> dict[int, Rejection]:
+        """Why letters are refused again; one refused element of an array keeps its letter."""
+        return {self._place(rejection.position): rejection for rejection in self.parsed.rejected}
+
+    @property
+    def gone(self) -> set[int]:
+        """Letters of which nothing was refused and something accepted; only these may leave."""
+        return {self._place(position) for position in self.parsed.readings.position.tolist()} - self.refused.keys()
+
+    def _place(self, position: int) -> int:
+        return self.places[(position >> self.shift) - 1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resubmit:
+    """Feeds dead letters back.
+
+    Args:
+        scenario: Says what a reading is, perhaps more than it did.
+        blobs: Where dead letters are.
+        readings: The hub "readings".
+        open_table: Reads rows of files under their header.
+        clock: Limits timestamps where a letter does not.
+    """
+
+    scenario: Scenario
+    blobs: Blobs
+    readings: Stream
+    open_table: OpenTable
+    clock: Clock
+
+    def __call__(self, prefix: str = "", reasons: Sequence[str] = ()) -> dict[str, int]:
+        """Try letters again.
+
+        Args:
+            prefix: Only blobs whose name begins with it.
+            reasons: Only letters with one of these reasons; none means all but `FINAL` ones.
+
+        Returns:
+            Records tried, accepted and kept.
+        """
+        sums: Counter[str] = Counter(tried=0, accepted=0, kept=0)
+        seen: set[tuple[str, int, str]] = set()
+        for name in self.blobs.names(CONTAINER, prefix):
+            raw = self.blobs.read(CONTAINER, name)
+            if raw is not None:
+                sums.update(self._blob(name, raw, reasons, seen))
+        return dict(sums)
+
+    def _blob(self, name: str, raw: bytes, reasons: Sequence[str], seen: set[tuple[str, int, str]]) -> dict[str, int]:
+        found = dead_letters.decode(raw)
+        letters = [letter for letter in found if _key(letter) not in seen]
+        seen.update(map(_key, letters))  # a router that was killed and cut its batch otherwise writes a letter twice
+        tries = list(self._tried(letters, reasons))
+        if not tries and len(letters) == len(found):
+            return {}
+        source = _source(name, raw, [again.parsed.readings for again in tries])
+        for number, again in enumerate(tries):
+            for partition, readings in split(again.parsed.readings, self.readings.partitions()):
+                bodies = list(pack(f"{source}.{number}", self.scenario.channel_names, readings))
+                self.readings.send(partition, bodies)
+        tried = {place for again in tries for place in again.places}
+        refused = {place: rejection for again in tries for place, rejection in again.refused.items()}
+        gone = {place for again in tries for place in again.gone}
+        done = Replayed(
+            blob=name,
+            source=source,
+            readings=sum(len(again.parsed.readings) for again in tries),
+            records=len(gone),
+            kept=len(tried) - len(gone),
+            positions=[letters[place].position for place in sorted(gone)],
+        )
+        self.blobs.write("progress", f"{source}.json", msgspec.json.encode(done))
+        kept = [
+            _again(letter, refused.get(place)) if place in tried else letter
+            for place, letter in enumerate(letters)
+            if place not in gone
+        ]
+        if kept:
+            self.blobs.write(CONTAINER, name, dead_letters.encode(kept))
+        else:
+            self.blobs.delete(CONTAINER, name)
+        return {"tried": len(tried), "accepted": done.records, "kept": done.kept}
+
+    def _tried(self, letters: Sequence[DeadLetter], reasons: Sequence[str]) -> Iterator[_Try]:
+        """Letters that are read in the same way, and what came of them; positions count from 1 in each group."""
+        groups: dict[tuple[str, str | None, str | None, str | None], list[int]] = {}
+        for place, found in enumerate(letters):
+            if wanted(found, reasons):
+                kind = "file" if found.source.startswith(FILE_PREFIX) else "hub"
+                limit = str(found.not_after_minute) if kind == "file" else None
+                groups.setdefault((kind, found.header, found.zone, limit), []).append(place)
+        for (kind, header, zone, _), places in groups.items():
+            chosen = [letters[place] for place in places]
+            if kind == "hub":
+                yield _Try(places, self._messages(chosen), ELEMENT_BITS)
+            else:
+                yield _Try(places, self._rows(chosen, header, zone), 0)
+
+    def _messages(self, chosen: Sequence[DeadLetter]) -> Parsed:
+        return Decoder(self.scenario).decode_many(
+            [letter.original() for letter in chosen],
+            positions=range(1, len(chosen) + 1),
+            identities=[letter.identity for letter in chosen],
+            not_after_minutes=[self._limit(letter) for letter in chosen],
+        )
+
+    def _rows(self, chosen: Sequence[DeadLetter], header: str | None, zone: str | None) -> Parsed:
+        lines = [letter.original() for letter in chosen]
+        channels = len(self.scenario.channels)
+        limit, positions = self._limit(chosen[0]), range(1, len(chosen) + 1)
+        if header is None:
+            return Decoder(self.scenario).decode_lines(lines, positions=positions, not_after_minute=limit, zone=zone)
+        text = io.BytesIO(b"\n".join([header.encode(), *lines]) + b"\n")
+        try:
+            parts = list(_long(self.open_table("rows.csv", text, self.scenario, zone=zone, not_after_minute=limit)))
+        except BadEvent as error:
+            refused = [Rejection(i, error.reason, error.detail, line) for i, line in enumerate(lines, 1)]
+            return Parsed(_joined([], channels).readings, refused)
+        return _joined(parts, channels)
+
+    def _limit(self, letter: DeadLetter) -> int:
+        return letter.not_after_minute or self.clock.now_ms() // MINUTE_MS
+
+
+def _long(table: LongTable | WideTable) -> LongTable:
+    if isinstance(table, WideTable):
+        raise BadEvent("window", "rows of a wide file are answered with their file: drop it again")
+    return table
+
+
+def wanted(letter: DeadLetter, reasons: Sequence[str]) -> bool:
+    """Whether a letter is to be tried again."""
+    return letter.reason in reasons if reasons else letter.reason not in FINAL
+
+
+def _key(letter: DeadLetter) -> tuple[str, int, str]:
+    return letter.source, letter.position, letter.raw
+
+
+def _source(name: str, raw: bytes, sent: Sequence[Readings]) -> str:
+    """Name of a source: the same for the same letters with the same outcome, so that a repetition is recognised.
+
+    Letters that were fed back before a crash may fare better after it; under the same name their readings would count
+    as redelivered, since later positions of it are known already.
+    """
+    digest = hashlib.sha256(name.encode() + raw)
+    for readings in sent:
+        for column in (readings.position, readings.minute, readings.values):
+            digest.update(len(column).to_bytes(8, "big") + column.tobytes())
+    return f"{REPLAY_PREFIX}{digest.hexdigest()[:24]}"
+
+
+def _again(letter: DeadLetter, new: Rejection | None) -> DeadLetter:
+    """A letter that stays, with one attempt more."""
+    reason, detail = (letter.reason, letter.detail) if new is None else (new.reason, new.detail)
+    return msgspec.structs.replace(letter, reason=reason, detail=detail, attempt=letter.attempt + 1)
+
+
+def _joined(parts: Sequence[Parsed], channels: int) -> Parsed:
+    """Stretches of one small table as one."""
+    devices: dict[str, int] = {}
+    places = [np.array([devices.setdefault(d, len(devices)) for d in p.readings.devices], np.int32) for p in parts]
+    columns = [p.readings for p in parts]
+    readings = Readings(
+        tuple(devices),
+        np.concatenate([np.empty(0, np.int32), *(a[r.device] for a, r in zip(places, columns, strict=True))]),
+        np.concatenate([np.empty(0, np.int32), *(r.minute for r in columns)]),
+        np.concatenate([np.empty(0, np.int64), *(r.position for r in columns)]),
+        np.concatenate([np.empty((0, channels), np.float32), *(r.values for r in columns)]),
+    )
+    return Parsed(readings, [rejection for p in parts for rejection in p.rejected])

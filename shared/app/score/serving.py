@@ -1,0 +1,207 @@
+"""Which models answer now: follows the control document, and keeps the old model when a new package is broken."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from shared.core.forecast.state import CHALLENGER, CHAMPION
+from shared.core.intake.readings import Floats
+from shared.core.model import deployment, manifest
+from shared.core.model.deployment import Deployment
+from shared.core.model.scoring import Ask, Control, Scored, bounds, clip
+from shared.core.scenario import Scenario
+from shared.errors import ContractBroken
+from shared.ports import BlobReader, Blobs, Clock, LoadModel, Model
+
+log = logging.getLogger(__name__)
+
+
+class ChallengerFails(ContractBroken):
+    """The challenger cannot answer a batch; the champion goes on alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """Control and scorer of one moment; a batch uses one of these from beginning to end.
+
+    Args:
+        scenario: Limits of the forecast.
+        control: What the control document says, as far as its packages are usable.
+        champion: Serves, None before the first deployment.
+        challenger: Scored beside it on the same features, None without one.
+        share: Share of the devices that the challenger answers instead; 0 is shadow.
+        salt: Makes the choice of these devices differ between rollouts.
+    """
+
+    scenario: Scenario
+    control: Control
+    champion: Model | None
+    challenger: Model | None = None
+    share: float = 0.0
+    salt: str = ""
+
+    def __call__(self, ask: Ask) -> Sequence[Scored]:
+        """Forecasts of the champion, none before the first deployment, and of the challenger beside it.
+
+        Raises:
+            ContractBroken: The champion gave something that is not a number.
+            ChallengerFails: The challenger did: the whole batch is to be answered `alone`.
+        """
+        if self.champion is None:
+            return []
+        matrix = ask.matrix()
+        value, lower, upper = self.forecast(matrix)
+        beside = self._beside(ask, matrix)
+        served = np.ones(len(value), bool) if beside is None else ~beside.served
+        scored = Scored(CHAMPION, self.champion.manifest.version, value, lower, upper, served)
+        return [scored] if beside is None else [scored, beside]
+
+    def alone(self) -> Answering:
+        """The champion without its challenger."""
+        return Answering(self.scenario, replace(self.control, challenger=None), self.champion)
+
+    def forecast(self, matrix: Floats) -> tuple[Floats, Floats, Floats]:
+        """The champion's values, lower and upper ends, each of shape (n,).
+
+        Raises:
+            ContractBroken: There is no model, or it gave something that is not a number.
+        """
+        if self.champion is None:
+            raise ContractBroken("no model is deployed")
+        return self._of(self.champion, matrix)
+
+    def _of(self, model: Model, matrix: Floats) -> tuple[Floats, Floats, Floats]:
+        value = clip(self.scenario, model.predict(matrix))
+        return value, *bounds(self.scenario, model.manifest.interval, value)
+
+    def _beside(self, ask: Ask, matrix: Floats) -> Scored | None:
+        if self.challenger is None:
+            return None
+        version = self.challenger.manifest.version
+        try:
+            value, lower, upper = self._of(self.challenger, matrix)
+        except ContractBroken as error:
+            raise ChallengerFails(f"challenger {version}: {error}") from error
+        chosen = {device: chance(self.salt, device) < self.share for device in set(ask.device)}
+        served = np.array([chosen[device] for device in ask.device], bool)
+        return Scored(CHALLENGER, version, value, lower, upper, served)
+
+
+def chance(salt: str, device: str) -> float:
+    """A device's fixed place between 0 and 1 in a rollout: those below the share belong to the canary."""
+    digest = hashlib.blake2b(f"{salt}/{device}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def load_package(scenario: Scenario, blobs: BlobReader, load: LoadModel, version: str) -> Model:
+    """The model of a stored package.
+
+    Args:
+        scenario: What it must forecast.
+        blobs: Where packages stand.
+        load: Loads and checks one.
+        version: Its version.
+
+    Raises:
+        ContractBroken: A file is missing, damaged, or of another version or scenario than it should be.
+    """
+    files: dict[str, bytes] = {}
+    for name in ("manifest.json", *manifest.FILES):
+        raw = blobs.read(deployment.CONTAINER, f"{version}/{name}")
+        if raw is None:
+            raise ContractBroken(f"{version}/{name} is missing")
+        files[name] = raw
+    model = load(files)
+    if model.manifest.version != version:
+        raise ContractBroken(f"the package in {version}/ says it is version {model.manifest.version}")
+    if model.manifest.scenario != scenario.name:
+        raise ContractBroken(f"the package is of scenario {model.manifest.scenario!r}, not {scenario.name!r}")
+    return model
+
+
+@dataclass
+class Serving:
+    """Follows `models/deployment.json`, asking at most every `refresh_s` seconds.
+
+    Args:
+        scenario: Limits of the forecast.
+        blobs: Where packages and the control document stand.
+        load: Loads and checks a package.
+        clock: Decides when to ask again.
+        refresh_s: Seconds between two looks.
+    """
+
+    scenario: Scenario
+    blobs: Blobs
+    load: LoadModel
+    clock: Clock
+    refresh_s: float
+    problems: dict[str, str] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _etag: str | None = None
+    _looked_s: float | None = None
+    _now: Answering | None = None
+
+    def current(self) -> Answering:
+        """Who answers now."""
+        with self._lock:
+            now = self.clock.elapsed_s()
+            if self._now is None or self._looked_s is None or now - self._looked_s >= self.refresh_s:
+                self._follow()
+                self._looked_s = now
+            if self._now is None:
+                self._now = Answering(self.scenario, Control(), None)
+            return self._now
+
+    def _follow(self) -> None:
+        found = self.blobs.read_changed(deployment.CONTAINER, deployment.NAME, self._etag)
+        if found is None:
+            return
+        raw, etag = found
+        try:
+            wanted = deployment.decode(raw)
+        except ContractBroken as error:
+            self._refuse("deployment", error)
+        else:
+            self.problems.clear()  # they are of the document before
+            self._now = self._serve(wanted)
+        self._etag = etag
+
+    def _serve(self, wanted: Deployment) -> Answering:
+        """What can be served of what is wanted: a broken champion leaves the old one, a broken challenger none."""
+        before, challenger = self._now.champion if self._now else None, self._model(wanted.challenger, None)
+        if before is None and not wanted.salt:
+            before = challenger  # of no rollout, so the champion of before: also a new worker goes on with it
+        champion = self._model(wanted.champion, before)
+        if champion is None or champion is challenger:
+            challenger = None
+        first, second = (model.manifest.version if model else None for model in (champion, challenger))
+        control = Control(first, second, frozenset(wanted.quarantine))
+        return Answering(self.scenario, control, champion, challenger, wanted.share, wanted.salt)
+
+    def _model(self, version: str | None, otherwise: Model | None) -> Model | None:
+        """The model of a version, loaded unless it is in use already; `otherwise` when its package is refused."""
+        if version is None:
+            return None
+        now = self._now
+        for model in (now.champion, now.challenger) if now else ():
+            if model is not None and model.manifest.version == version:
+                return model
+        try:
+            model = load_package(self.scenario, self.blobs, self.load, version)
+        except ContractBroken as error:
+            self._refuse(version, error)
+            return otherwise
+        log.info("model %s is loaded", version)
+        return model
+
+    def _refuse(self, what: str, error: ContractBroken) -> None:
+        serving = self._now.champion.manifest.version if self._now and self._now.champion else "no model"
+        self.problems[what] = str(error)
+        log.error("refused %s: %s; %s goes on serving", what, error, serving)

@@ -1,0 +1,79 @@
+"""Copies of a partition's state, so that recovery need not begin with the first commit."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from shared.core.forecast import snapshot
+from shared.core.forecast.state import State
+from shared.core.scenario import Scenario
+from shared.errors import ContractBroken, PipelineError
+from shared.ports import Blobs
+
+log = logging.getLogger(__name__)
+KEPT = 3
+CONTAINER = "state"
+
+
+@dataclass
+class Snapshots:
+    """Takes a copy every so many commits and uploads it beside the work.
+
+    Args:
+        scenario: What the states belong to.
+        blobs: Where snapshots are kept.
+        every: Commits of a partition between two snapshots.
+        beside: Runs a job off the critical path; a test may run it at once.
+    """
+
+    scenario: Scenario
+    blobs: Blobs
+    every: int
+    beside: Callable[[Callable[[], None]], object]
+    _commits: dict[int, int] = field(default_factory=dict)
+
+    def replayed(self, partition: int) -> None:
+        """Count a commit that stands after the newest snapshot, whoever made it: workers may live for a few only."""
+        self._commits[partition] = self._commits.get(partition, 0) + 1
+
+    def consider(self, state: State) -> bool:
+        """Count a commit; every so often copy the state, and upload the copy beside the work.
+
+        Returns:
+            Whether a copy was due.
+        """
+        self.replayed(state.partition)
+        if self._commits[state.partition] < self.every:
+            return False
+        self._commits[state.partition] = 0
+        body = snapshot.copied(self.scenario, state)
+        self.beside(lambda: self.upload(body))
+        return True
+
+    def upload(self, body: snapshot.Body) -> None:
+        """Write a copy, read it back to verify it, and drop all but the newest ones."""
+        folder = f"partition={body.partition:02d}/"
+        name = f"{folder}{body.epoch:05d}-{body.next:020d}.state"
+        raw = snapshot.pack(body)
+        try:
+            self.blobs.write(CONTAINER, name, raw)
+            if self.blobs.read(CONTAINER, name) != raw:
+                self.blobs.delete(CONTAINER, name)
+                log.error("%s/%s did not read back as written and was removed", CONTAINER, name)
+                return
+            for old in self.blobs.names(CONTAINER, folder)[:-KEPT]:
+                self.blobs.delete(CONTAINER, old)
+        except PipelineError as error:
+            log.warning("snapshot %s was not stored, the next one will be: %s", name, error)
+
+    def newest(self, partition: int) -> State | None:
+        """The newest snapshot that is whole, None when there is none."""
+        self._commits[partition] = 0
+        for name in reversed(self.blobs.names(CONTAINER, f"partition={partition:02d}/")):
+            try:
+                return snapshot.decode(self.scenario, self.blobs.read(CONTAINER, name) or b"")
+            except ContractBroken as error:
+                log.error("%s/%s is not used: %s", CONTAINER, name, error)
+        return None

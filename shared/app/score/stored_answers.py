@@ -1,0 +1,60 @@
+"""Answering a batch from its stored predictions instead of scoring it again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from shared.core.forecast.state import ROLES
+from shared.core.model.scoring import Ask, Control, Scored
+from shared.core.stream.commit import Commit
+from shared.errors import ContractBroken
+
+
+def control_of(commit: Commit) -> Control:
+    """What serving was told when the batch was committed."""
+    return Control(commit.champion, commit.challenger, frozenset(commit.quarantine))
+
+
+class Stored:
+    """A scorer that looks answers up.
+
+    Args:
+        predictions: Columns of the batch's predictions, None when it made none.
+        partial: Whether the state lacks what the batch was committed on, because events were lost for good: forecasts
+            that it would make due without them are then not asked for.
+    """
+
+    def __init__(self, predictions: dict[str, Any] | None, *, partial: bool = False) -> None:
+        self._partial = partial
+        self._roles: list[tuple[int, dict[tuple[str, int], int], dict[str, Any]]] = []
+        if predictions is None:
+            return
+        roles = np.array([ROLES.index(role) for role in predictions["role"]])
+        for role in sorted(set(roles.tolist())):
+            rows = np.flatnonzero(roles == role)
+            keys = zip((predictions["device_id"][r] for r in rows), predictions["as_of"][rows].tolist(), strict=True)
+            self._roles.append((role, dict(zip(keys, rows.tolist(), strict=True)), predictions))
+
+    def __call__(self, ask: Ask) -> Sequence[Scored]:
+        """The stored answers.
+
+        Raises:
+            ContractBroken: A forecast that this batch makes due is not among them.
+        """
+        answers = (self._answers(ask, *stored) for stored in self._roles)
+        return [answer for answer in answers if len(answer.value)]
+
+    def _answers(self, ask: Ask, role: int, rows: dict[tuple[str, int], int], stored: dict[str, Any]) -> Scored:
+        keys = list(zip(ask.device, ask.as_of.tolist(), strict=True))
+        place = np.array([rows.get(key, -1) for key in keys], np.int64)
+        known = np.flatnonzero(place >= 0)
+        if len(known) < len(keys) and not self._partial:
+            missing = [key for key in keys if key not in rows]
+            raise ContractBroken(f"{len(missing)} stored predictions are missing, first {missing[0]}")
+        at = place[known]
+        model = stored["model_version"][at[0]] if len(at) else ""
+        value, lower, upper, served = (stored[name][at] for name in ("value", "lower", "upper", "served"))
+        return Scored(role, model, value, lower, upper, served, known, stored["revision"][at].astype(np.int64))

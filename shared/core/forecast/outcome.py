@@ -1,0 +1,158 @@
+"""What a batch changes, as a value: applied to the state only after the batch has been committed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.core.forecast import tallies
+from shared.core.forecast.matured import Counted, Labels
+from shared.core.forecast.ring import Bools
+from shared.core.forecast.state import Columns, State, Tally
+from shared.core.intake.readings import Floats, Longs
+from shared.core.model.scoring import Scored
+from shared.core.stream.events import Batch
+
+APPLIED, STORED_LATE, DUPLICATE, CONFLICT, REDELIVERED = range(5)
+DISPOSITIONS = ("applied", "stored_late", "duplicates", "conflicts", "redelivered")
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Forecasts of a batch, one row per device, as-of hour and role.
+
+    Args:
+        device: Device ids, length n.
+        as_of: As-of hours since 1970, int64, shape (n,).
+        value: Forecasts in the target's unit, float32, shape (n,); `lower` and `upper` are the ends of the interval.
+        role: Index into `ROLES`, int8.
+        model: Version of the model, length n.
+        served: Whether users see this row, bool.
+        revision: 0 for the first forecast of an as-of hour, rising with each change it sees, int64.
+        sequence: Sequence number of the event that made it due, int64.
+    """
+
+    device: list[str]
+    as_of: Longs
+    value: Floats
+    lower: Floats
+    upper: Floats
+    role: npt.NDArray[np.int8]
+    model: list[str]
+    served: Bools
+    revision: Longs
+    sequence: Longs
+
+    def __len__(self) -> int:
+        return len(self.device)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a batch changes.
+
+    Args:
+        batch: The batch.
+        disposition: Index into `DISPOSITIONS` of each reading, uint8, shape (n,).
+        predictions: Forecasts that became due.
+        touched: Global indices of the touched devices, rising, int64.
+        columns: Their columns after the batch.
+        hours: How many of a device's newest hours the batch may have changed.
+        devices: Ids of devices heard of for the first time.
+        sources: Tallies of the batch's sources after it.
+        models: Model versions used for the first time.
+        errors: What matured forecasts add to the error sums.
+        counted: What they add to the histograms and the pairs.
+        matured: These forecasts themselves.
+    """
+
+    batch: Batch
+    disposition: npt.NDArray[np.uint8]
+    predictions: Predictions
+    touched: Longs
+    columns: Columns
+    hours: int
+    devices: list[str]
+    sources: dict[str, Tally]
+    models: list[str]
+    errors: dict[tuple[int, int, int], Longs]
+    counted: Counted
+    matured: Labels
+
+    def counts(self) -> dict[str, int]:
+        """Readings by what became of them; `arrived` leaves redelivered ones out."""
+        by = np.bincount(self.disposition, minlength=len(DISPOSITIONS))
+        named = {name: int(by[place]) for place, name in enumerate(DISPOSITIONS)}
+        return {"arrived": len(self.disposition) - named["redelivered"], **named}
+
+    def put(self, state: State) -> None:
+        """Write the change into the state; the batch has been committed."""
+        for device in self.devices:
+            state.index[device] = len(state.devices)
+            state.devices.append(device)
+        state.columns.put(self.touched, self.columns, self.hours)
+        state.models.extend(self.models)
+        state.sources.update(self.sources)
+        tallies.add_errors(state.errors, self.errors)
+        self.counted.put(state)
+        tallies.forget(state)
+        state.next = self.batch.next
+        state.enqueued_ms = max(state.enqueued_ms, self.batch.enqueued_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One model's answers in one stretch, with the touched devices' local numbers.
+
+    Args:
+        device: Local device numbers, int64, shape (n,).
+        as_of: As-of hours, int64, shape (n,).
+        revision: Revision of each forecast, int64, shape (n,).
+        sequence: Sequence number of the event that made it due, int64, shape (n,).
+        scored: The answers.
+    """
+
+    device: Longs
+    as_of: Longs
+    revision: Longs
+    sequence: Longs
+    scored: Scored
+
+
+def predictions(answers: Sequence[Answered], name: Callable[[int], str]) -> Predictions:
+    """All forecasts of a batch, only the last of those that a later stretch replaced.
+
+    Args:
+        answers: Answers of the stretches, in order.
+        name: Device id of a local number.
+    """
+
+    def column(kind: type[np.generic], pick: Callable[[Answered], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        return np.concatenate([np.empty(0, kind), *(pick(answer) for answer in answers)]).astype(kind)
+
+    device, as_of = column(np.int64, lambda a: a.device), column(np.int64, lambda a: a.as_of)
+    role = column(np.int8, lambda a: np.full(len(a.device), a.scored.role))
+    keep = _last_of(role.astype(np.int64) << 60 | device << 32 | as_of)
+    models = [answer.scored.model for answer in answers for _ in range(len(answer.device))]
+    return Predictions(
+        [name(int(place)) for place in device[keep]],
+        as_of[keep],
+        column(np.float32, lambda a: a.scored.value)[keep],
+        column(np.float32, lambda a: a.scored.lower)[keep],
+        column(np.float32, lambda a: a.scored.upper)[keep],
+        role[keep],
+        [models[place] for place in keep],
+        column(np.bool_, lambda a: a.scored.served)[keep],
+        column(np.int64, lambda a: a.revision)[keep],
+        column(np.int64, lambda a: a.sequence)[keep],
+    )
+
+
+def _last_of(key: Longs) -> Longs:
+    """Places of the last row of every key, in the order of the rows."""
+    _, last = np.unique(key[::-1], return_index=True)
+    return np.sort(len(key) - 1 - last)

@@ -1,0 +1,176 @@
+"""A partition's state as bytes: header, raw arrays, checksum; what is damaged or of another format is refused."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+import numpy as np
+
+from shared.core.forecast.features import watched
+from shared.core.forecast.state import State, Tally, quantum
+from shared.core.intake.readings import Longs
+from shared.core.scenario import Scenario
+from shared.errors import ContractBroken
+
+FORMAT = 2
+MAGIC = b"AIRLOOP-STATE\n"
+DIGEST_BYTES = 32
+COUNT = "<u4"  # counts of a day stay far below four thousand million
+
+
+class Source(msgspec.Struct, frozen=True, array_like=True):
+    """A tally on disk."""
+
+    name: str
+    position: int
+    touched: int
+    totals: list[int]
+    daily: dict[int, list[int]]
+    first_hour: int
+    last_hour: int
+
+
+class Head(msgspec.Struct, frozen=True):
+    """What every format of a snapshot says of itself."""
+
+    format: int
+
+
+class Body(msgspec.Struct, frozen=True):
+    """Everything of a state; `rules` are what its scenario says of its meaning, arrays are (type, shape, bytes)."""
+
+    format: int
+    scenario: str
+    rules: list[str]
+    partition: int
+    epoch: int
+    next: int
+    enqueued_ms: int
+    expired: int
+    devices: list[str]
+    models: list[str]
+    sources: list[Source]
+    errors: list[tuple[int, int, int, list[int]]]
+    pairs: list[tuple[int, int, int, list[int]]]
+    histograms: dict[int, bytes]
+    forecasts: list[tuple[int, int, int, bytes]]
+    arrays: dict[str, tuple[str, list[int], bytes]]
+
+
+def rules_of(scenario: Scenario) -> list[str]:
+    """What the numbers in a state rest on: under other rules of the scenario they would mean something else."""
+    numbers = ("samples_per_hour", "history", "horizon", "lateness", "target")
+    channels = [f"{channel.name} ({channel.unit}, {channel.aggregate})" for channel in scenario.channels]
+    return [
+        *channels,
+        *(f"{name} {getattr(scenario, name)}" for name in numbers),
+        f"quantum {quantum(scenario)}",
+        *watched.rules_of(scenario),
+    ]
+
+
+def encode(scenario: Scenario, state: State) -> bytes:
+    """A state as bytes."""
+    return pack(copied(scenario, state))
+
+
+def pack(body: Body) -> bytes:
+    """A copy as bytes, with its checksum."""
+    packed = msgspec.msgpack.encode(body)
+    return MAGIC + hashlib.sha256(packed).digest() + packed
+
+
+def copied(scenario: Scenario, state: State) -> Body:
+    """A consistent copy of a state, which may go on changing afterwards."""
+    count = len(state.devices)
+    arrays = {name: array[:, :, :count] for name, array in state.columns.arrays().items()}
+    arrays["head"] = state.columns.ring.head[:count]
+    return Body(
+        FORMAT,
+        scenario.name,
+        rules_of(scenario),
+        state.partition,
+        state.epoch,
+        state.next,
+        state.enqueued_ms,
+        state.expired,
+        list(state.devices),
+        list(state.models),
+        [
+            Source(
+                name,
+                tally.position,
+                tally.touched,
+                tally.totals.tolist(),
+                {day: sums.tolist() for day, sums in tally.daily.items()},
+                tally.first_hour,
+                tally.last_hour,
+            )
+            for name, tally in state.sources.items()
+        ],
+        [(*key, sums.tolist()) for key, sums in state.errors.items()],
+        [(*key, sums.tolist()) for key, sums in state.pairs.items()],
+        {day: counts.astype(COUNT).tobytes() for day, counts in state.histograms.items()},
+        [(*key, counts.astype(COUNT).tobytes()) for key, counts in state.forecasts.items()],
+        {name: (array.dtype.str, list(array.shape), array.tobytes()) for name, array in arrays.items()},
+    )
+
+
+def decode(scenario: Scenario, raw: bytes) -> State:
+    """The state that `encode` wrote.
+
+    Raises:
+        ContractBroken: Not a snapshot, damaged, of another format, or of a scenario with other rules.
+    """
+    start = len(MAGIC) + DIGEST_BYTES
+    if raw[: len(MAGIC)] != MAGIC:
+        raise ContractBroken("not a snapshot")
+    if hashlib.sha256(raw[start:]).digest() != raw[len(MAGIC) : start]:
+        raise ContractBroken(f"snapshot of {len(raw)} bytes is damaged: its checksum differs")
+    try:
+        found = msgspec.msgpack.decode(raw[start:], type=Head).format
+        if found != FORMAT:
+            raise ContractBroken(f"snapshot is of format {found}, not {FORMAT}")
+        body = msgspec.msgpack.decode(raw[start:], type=Body)
+    except msgspec.DecodeError as error:
+        raise ContractBroken(f"snapshot cannot be read: {error}") from error
+    if body.scenario != scenario.name or body.rules != rules_of(scenario):
+        raise ContractBroken(f"snapshot belongs to scenario {body.scenario!r} with {', '.join(body.rules)}")
+    return _state(scenario, body)
+
+
+def counts_of(raw: bytes, shape: tuple[int, ...]) -> Longs:
+    """Counts as they stand on disk.
+
+    Raises:
+        ContractBroken: They are not of this shape.
+    """
+    counts = np.frombuffer(raw, COUNT)
+    if counts.size != np.prod(shape):
+        raise ContractBroken(f"{counts.size} counts are not {' x '.join(map(str, shape))}")
+    return counts.reshape(shape).astype(np.int64)
+
+
+def _state(scenario: Scenario, body: Body) -> State:
+    state = State.empty(scenario, body.partition)
+    state.epoch, state.next, state.enqueued_ms, state.expired = body.epoch, body.next, body.enqueued_ms, body.expired
+    state.devices, state.models = list(body.devices), list(body.models)
+    state.index = {name: place for place, name in enumerate(state.devices)}
+    for item in body.sources:
+        daily = {day: np.array(sums, np.int64) for day, sums in item.daily.items()}
+        totals = np.array(item.totals, np.int64)
+        state.sources[item.name] = Tally(item.position, item.touched, totals, daily, item.first_hour, item.last_hour)
+    state.errors = {(day, role, model): np.array(sums, np.int64) for day, role, model, sums in body.errors}
+    state.pairs = {(day, one, two): np.array(sums, np.int64) for day, one, two, sums in body.pairs}
+    width = state.columns.watched
+    state.histograms = {day: counts_of(raw, (width, watched.CELLS)) for day, raw in body.histograms.items()}
+    state.forecasts = {(day, role, model): counts_of(raw, (watched.CELLS,)) for day, role, model, raw in body.forecasts}
+    state.columns.grow(len(state.devices))
+    arrays = {**state.columns.arrays(), "head": state.columns.ring.head}
+    for name, array in arrays.items():
+        kind, shape, data = body.arrays[name]
+        if list(array.shape) != shape or array.dtype.str != kind:
+            raise ContractBroken(f"snapshot's {name} is {kind}{shape}, not {array.dtype.str}{list(array.shape)}")
+        array[...] = np.frombuffer(data, array.dtype).reshape(array.shape)
+    return state

@@ -1,0 +1,184 @@
+"""One rule for what is accepted, whichever way a record came: device, then time, then each value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from shared.core.intake.columns import DEVICE, FIRST_CHANNEL, TIME
+from shared.core.intake.quantities import MISSING, value_problem
+from shared.core.intake.readings import Codes, Floats, Ints, Longs, Parsed, Readings, Rejection, id_problem, shown
+from shared.core.intake.timestamps import FUTURE, REASON, Stamps, Zone, utc, zone
+from shared.core.scenario import Scenario
+
+_NO_DEVICE = frozenset({"", "nan", "null", "none"})
+_ACCEPTED, _DEVICE, _TIME, _VALUE, _NO_VALUES = range(5)
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """Records as columns, before they are judged.
+
+    Args:
+        position: Place in the source, rising, int64, shape (n,).
+        names: Distinct device ids as written.
+        device: Index into `names`, -1 = not there, int32, shape (n,).
+        stamps: Timestamps as written, n of them.
+        values: Channels in the scenario's order and units, NaN where missing or wrong, float32, shape (n, channels).
+        faults: What is wrong with a value (`quantities.FINE, BAD, OUTSIDE`), shape (n, channels); None = nothing.
+        cell: Original value of (record, DEVICE | TIME | FIRST_CHANNEL + channel), for messages about a refused one.
+        raw: Original bytes of a record.
+    """
+
+    position: Longs
+    names: Sequence[str]
+    device: Ints
+    stamps: Stamps
+    values: Floats
+    faults: Codes | None
+    cell: Callable[[int, int], object]
+    raw: Callable[[int], bytes]
+
+
+class Zoning:
+    """Zones of timestamps that were written without one: declared, else the station's, else the default."""
+
+    def __init__(self, scenario: Scenario, declared: str | None, default: str | None) -> None:
+        """Check the names.
+
+        Args:
+            scenario: Knows the stations' zones.
+            declared: Of the whole source, stronger than the station's.
+            default: For other stations; None refuses their timestamps.
+
+        Raises:
+            BadEvent: `zone`, `declared` is not a zone.
+        """
+        self._stations = scenario.stations if declared is None else {}
+        name = default if declared is None else declared
+        self._other = None if name is None else zone(name)
+
+    def rows(self, names: Sequence[str], device: Ints) -> tuple[list[Zone | None], Ints]:
+        """Distinct zones, and the index of each record's own among them."""
+        if not self._stations:
+            return [self._other], np.zeros(len(device), np.int32)
+        zones: list[Zone | None] = [self._other]
+        which = np.zeros(len(names) + 1, np.int32)  # the last one answers for the index -1
+        for i, name in enumerate(names):
+            station = self._stations.get(name)
+            if station is not None:
+                known = zone(station.zone)
+                if known not in zones:
+                    zones.append(known)
+                which[i] = zones.index(known)
+        return zones, which[device]
+
+
+class Acceptance:
+    """Judges sheets for one scenario."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._scenario = scenario
+        self._listed = None if scenario.unlisted_stations == "accept" else frozenset(scenario.stations)
+
+    def judge(self, sheet: Sheet, zoning: Zoning, not_after: int | Longs, refused: Sequence[Rejection] = ()) -> Parsed:
+        """Accepted readings, and a rejection for every other record, each in the order of the source.
+
+        Args:
+            sheet: The records.
+            zoning: For timestamps without a zone.
+            not_after: Minute since 1970 that brought the records; one, or shape (n,).
+            refused: Records that never became part of the sheet.
+        """
+        names = [name.strip() for name in sheet.names]
+        problems = [self._device_problem(name) for name in names]
+        minute, late = utc(sheet.stamps, *zoning.rows(names, sheet.device), not_after)
+        verdict = self._verdict(sheet, problems, late)
+        if not verdict.any() and not refused:
+            return Parsed(_readings(sheet, names, minute, slice(None)), [])
+        rejected = [*refused]
+        for i in np.flatnonzero(verdict).tolist():
+            reason, detail = self._explain(sheet, problems, int(verdict[i]), int(late[i]), i, not_after)
+            rejected.append(Rejection(int(sheet.position[i]), reason, detail, sheet.raw(i)))
+        rejected.sort(key=lambda rejection: rejection.position)
+        return Parsed(_readings(sheet, names, minute, np.flatnonzero(verdict == _ACCEPTED)), rejected)
+
+    def _verdict(self, sheet: Sheet, problems: list[tuple[str, str] | None], late: Codes) -> Codes:
+        verdict = np.where(np.isnan(sheet.values).all(axis=1), _NO_VALUES, _ACCEPTED).astype(np.uint8)
+        if sheet.faults is not None:
+            verdict[sheet.faults.any(axis=1)] = _VALUE
+        verdict[late != 0] = _TIME
+        unfit = np.array([*(problem is not None for problem in problems), True])  # the last one: no device at all
+        verdict[unfit[sheet.device]] = _DEVICE
+        return verdict
+
+    def _device_problem(self, name: str) -> tuple[str, str] | None:
+        if name.casefold() in _NO_DEVICE:
+            return "missing_device", "no device id"
+        if problem := id_problem(name):
+            return "device_id", f"the device id {shown(name)} {problem}"
+        if self._listed is not None and name not in self._listed:
+            return "unknown_station", f"{shown(name)} is not a station of {self._scenario.name}"
+        return None
+
+    def _explain(
+        self,
+        sheet: Sheet,
+        problems: list[tuple[str, str] | None],
+        verdict: int,
+        late: int,
+        i: int,
+        not_after: int | Longs,
+    ) -> tuple[str, str]:
+        if verdict == _DEVICE:
+            found = problems[sheet.device[i]] if sheet.device[i] >= 0 else None
+            return found or self._no_device(sheet.cell(i, DEVICE))
+        if verdict == _TIME:
+            limit = int(not_after[i]) if isinstance(not_after, np.ndarray) else int(not_after)
+            return REASON[late], _time_detail(sheet.cell(i, TIME), late, limit)
+        if verdict == _VALUE and sheet.faults is not None:
+            c = int(np.flatnonzero(sheet.faults[i])[0])
+            cell = sheet.cell(i, FIRST_CHANNEL + c)
+            return value_problem(self._scenario.channels[c], int(sheet.faults[i, c]), cell)
+        return "no_values", "no channel has a value"
+
+    @staticmethod
+    def _no_device(cell: object) -> tuple[str, str]:
+        if cell is None or (isinstance(cell, str) and cell.strip().casefold() in MISSING):
+            return "missing_device", "no device id"
+        return "device_id", f"the device id {shown(cell)} is not a text"
+
+
+def _time_detail(cell: object, late: int, limit: int) -> str:
+    tail = {
+        "missing_time": "no timestamp",
+        "bad_time": f"{shown(cell)} is neither ISO 8601 nor epoch seconds or milliseconds",
+        "no_zone": f"{shown(cell)} has no zone, and none is declared for the station",
+        "ancient": f"{shown(cell)} is before the year 2000",
+    }
+    if late == FUTURE:
+        return f"{shown(cell)} is later than {np.datetime64(limit, 'm')}Z, when it arrived"
+    return tail[REASON[late]]
+
+
+def _readings(sheet: Sheet, names: list[str], minute: Longs, rows: slice | Longs) -> Readings:
+    device, ids = _compact(names, sheet.device[rows])
+    return Readings(
+        devices=ids,
+        device=device,
+        minute=minute[rows].astype(np.int32),
+        position=sheet.position[rows],
+        values=sheet.values[rows],
+    )
+
+
+def _compact(names: list[str], device: Ints) -> tuple[Ints, tuple[str, ...]]:
+    """Drop ids that no record points to, and join those that differ in blanks at their ends only."""
+    used = np.bincount(device, minlength=len(names)) > 0
+    places: dict[str, int] = {}
+    mapping = np.zeros(len(names), np.int32)
+    for i in np.flatnonzero(used).tolist():
+        mapping[i] = places.setdefault(names[i], len(places))
+    return mapping[device] if len(names) else device, tuple(places)

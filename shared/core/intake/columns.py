@@ -1,0 +1,165 @@
+"""Names of columns and keys: which cell of a record carries the device, the time, and each channel in which unit."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shared.core.intake.quantities import CANONICAL, unit_of
+from shared.core.intake.readings import shown
+from shared.core.intake.timestamps import zone
+from shared.core.scenario import Channel, Scenario, Unit
+from shared.errors import BadEvent
+
+DEVICE, TIME, FIRST_CHANNEL = range(3)
+_BRACKETS = re.compile(r"(.*?)\s*[(\[]([^()\[\]]*)[)\]]", re.DOTALL)
+_BLANKS = re.compile(r"[\s\-]+")
+_LONGEST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a record keeps what.
+
+    Args:
+        picks: Index of the cell that holds the device, the time and each channel in the scenario's order; -1 = none.
+        units: Unit declared for each channel, None where none is.
+        converted: Channels declared in another unit than their own, and its name.
+        zone: Time zone that the time's own name declares (`utc`, `time (UTC)`, `time_utc`).
+        row: Index of the row id, -1 = none.
+        ignored: Names that carry nothing the scenario knows, as written.
+    """
+
+    picks: tuple[int, ...]
+    units: tuple[Unit | None, ...]
+    converted: dict[str, str]
+    zone: str | None
+    row: int
+    ignored: tuple[str, ...]
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Indices of the scenario's channels that the record has."""
+        return tuple(c for c, pick in enumerate(self.picks[FIRST_CHANNEL:]) if pick >= 0)
+
+
+def plain(name: str) -> str:
+    """A column name without case, blanks and byte order mark at its ends; inner blanks and hyphens as underscores.
+
+    >>> plain(" Wind-Speed "), plain("PM2.5")
+    ('wind_speed', 'pm2.5')
+    """
+    return _BLANKS.sub("_", name.strip(" \t\r\n\ufeff\"'").casefold())
+
+
+class Columns:
+    """Finds the layout of a header or of a message's keys.
+
+    Of several names for the device or the time, the one that the scenario lists first is used.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._channels = scenario.channels
+        self._known = {
+            plain(n): c for c, channel in enumerate(scenario.channels) for n in (channel.name, *channel.aliases)
+        }
+        self._device = {plain(name): rank for rank, name in enumerate(scenario.names.device)}
+        self._time = {plain(name): rank for rank, name in enumerate(scenario.names.time)}
+        self._row = {plain(name): rank for rank, name in enumerate(scenario.names.row)}
+
+    def layout(self, names: Sequence[str]) -> Layout:
+        """Where a record with these names keeps what.
+
+        Raises:
+            BadEvent: `duplicate_header`, two names stand for one channel, or one name of the device or the time stands
+                twice; `unit`, a bracket after a channel's name holds no unit of its.
+        """
+        written = [plain(name) for name in names]
+        times = [self._time_and_zone(name) for name in written]
+        device = self._first(names, [self._device.get(name) for name in written])
+        time = self._first(names, [rank for rank, _ in times])
+        row = self._first(names, [self._row.get(name) for name in written])
+        found, units, converted = self._find(names, written)
+        picks = (device, time, *(found.get(c, -1) for c in range(len(self._channels))))
+        used = {*picks, row}
+        return Layout(
+            picks=picks,
+            units=tuple(units.get(c) for c in range(len(self._channels))),
+            converted=converted,
+            zone=times[time][1] if time >= 0 else None,
+            row=row,
+            ignored=tuple(name for i, name in enumerate(names) if i not in used),
+        )
+
+    def _find(self, names: Sequence[str], written: list[str]) -> tuple[dict[int, int], dict[int, Unit], dict[str, str]]:
+        found: dict[int, int] = {}
+        units: dict[int, Unit] = {}
+        converted: dict[str, str] = {}
+        for i, name in enumerate(written):
+            c, unit, spelled = self._channel(name, names[i])
+            if c is None:
+                continue
+            if c in found:
+                both = f"{shown(names[found[c]])} and {shown(names[i])}"
+                raise BadEvent("duplicate_header", f"{both} both stand for {self._channels[c].name}")
+            found[c] = i
+            if unit is not None:
+                units[c] = unit
+                if unit is not CANONICAL:
+                    converted[self._channels[c].name] = spelled
+        return found, units, converted
+
+    def _channel(self, name: str, written: str) -> tuple[int | None, Unit | None, str]:
+        if name in self._known or len(name) > _LONGEST:
+            return self._known.get(name), None, ""
+        if match := _BRACKETS.fullmatch(written.strip(" \t\r\n\ufeff\"'")):
+            c = self._known.get(plain(match[1]))
+            return (
+                (None, None, "") if c is None else (c, self._bracketed(self._channels[c], match[2]), match[2].strip())
+            )
+        for cut in [i for i, character in enumerate(name) if character == "_"]:
+            c = self._known.get(name[:cut])
+            unit = None if c is None else unit_of(self._channels[c], name[cut + 1 :])
+            if unit is not None:
+                return c, unit, name[cut + 1 :]
+        return None, None, ""
+
+    def _bracketed(self, channel: Channel, name: str) -> Unit:
+        unit = unit_of(channel, name)
+        if unit is None:
+            known = ", ".join([channel.unit, *channel.units])
+            raise BadEvent("unit", f"{channel.name}: the unit {shown(name.strip())} is not one of {known}")
+        return unit
+
+    def _time_and_zone(self, name: str) -> tuple[int | None, str | None]:
+        if name in self._time:
+            return self._time[name], "UTC" if name == "utc" else None
+        base, suffix = name, ""
+        if len(name) <= _LONGEST and (match := _BRACKETS.fullmatch(name)):
+            base, suffix = match[1].rstrip("_"), match[2]
+            return self._time.get(base), suffix.upper() if _is_zone(suffix) else None
+        if name.endswith("_utc"):
+            return self._time.get(name[: -len("_utc")]), "UTC"
+        return None, None
+
+    @staticmethod
+    def _first(names: Sequence[str], ranks: list[int | None]) -> int:
+        """Index of the best-ranked name, -1 when there is none."""
+        best = min((rank for rank in ranks if rank is not None), default=None)
+        if best is None:
+            return -1
+        if Counter(ranks)[best] > 1:
+            raise BadEvent("duplicate_header", f"{shown(names[ranks.index(best)])} stands twice")
+        return ranks.index(best)
+
+
+def _is_zone(name: str) -> bool:
+    if name.strip().upper() not in ("UTC", "GMT", "Z") and name.strip()[:1] not in ("+", "-"):
+        return False
+    try:
+        zone(name.strip().upper())
+    except BadEvent:
+        return False
+    return True

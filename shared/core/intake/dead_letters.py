@@ -1,0 +1,71 @@
+"""Records that were not used: with their reason and their original bytes, one JSON line each."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+
+import msgspec
+
+from shared.core.intake.readings import Rejection
+from shared.errors import ContractBroken
+
+
+class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One record on disk, with all that is needed to try it again.
+
+    Args:
+        reason: Reason code.
+        detail: What was found.
+        source: Where it came from.
+        position: Its position there.
+        raw: Its bytes as text, or in base64 when `encoded` is true.
+        encoded: Whether `raw` is base64.
+        attempt: How often it was tried.
+        identity: Device that the hub authenticated.
+        not_after_minute: Newest minute its timestamp may have had.
+        header: Header line of the file it stood in.
+        zone: Zone declared for the file.
+    """
+
+    reason: str
+    detail: str
+    source: str
+    position: int
+    raw: str
+    encoded: bool = False
+    attempt: int = 1
+    identity: str | None = None
+    not_after_minute: int | None = None
+    header: str | None = None
+    zone: str | None = None
+
+    def original(self) -> bytes:
+        """The record's original bytes."""
+        return base64.b64decode(self.raw) if self.encoded else self.raw.encode()
+
+
+def letter(source: str, rejection: Rejection) -> DeadLetter:
+    """A dead letter of one rejected record, tried once."""
+    try:
+        raw, encoded = rejection.raw.decode(), False
+    except UnicodeDecodeError:
+        raw, encoded = base64.b64encode(rejection.raw).decode(), True
+    return DeadLetter(rejection.reason, rejection.detail, source, rejection.position, raw, encoded)
+
+
+def encode(letters: Iterable[DeadLetter]) -> bytes:
+    """Dead letters as JSON lines."""
+    return b"".join(msgspec.json.encode(item) + b"\n" for item in letters)
+
+
+def decode(raw: bytes) -> list[DeadLetter]:
+    """Dead letters of one blob.
+
+    Raises:
+        ContractBroken: A line is not a dead letter.
+    """
+    try:
+        return [msgspec.json.decode(line, type=DeadLetter) for line in raw.splitlines() if line]
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise ContractBroken(f"dead letters of {len(raw)} bytes cannot be read: {error}") from error

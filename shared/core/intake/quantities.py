@@ -1,0 +1,148 @@
+"""Values of a channel: texts into numbers, other units into the channel's own, and what is possible."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from shared.core.intake.readings import Codes, Doubles, Floats, shown
+from shared.core.scenario import Channel, Unit
+
+MISSING = frozenset({"", "nan", "na", "n/a", "#n/a", "nat", "null", "nil", "none", "-", "--"})
+FINE, BAD, OUTSIDE = range(3)
+CANONICAL = Unit(factor=1.0)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_INFINITY = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
+_TYPOGRAPHY = str.maketrans({"µ": "u", "μ": "u", "³": "3", "²": "2", "°": "deg", "^": "", " ": ""})
+
+
+def missing(text: str) -> bool:
+    """Whether a text stands for "no value".
+
+    >>> missing(" NaN "), missing("0")
+    (True, False)
+    """
+    return text.strip().casefold() in MISSING
+
+
+def number(value: object) -> float:
+    """A cell as a number: NaN when missing, infinite when it says so.
+
+    Args:
+        value: What JSON or a table gave: text, number or null. Booleans and containers are no numbers.
+
+    Raises:
+        ValueError: It is none; a decimal comma is not read as a point.
+    """
+    if value is None:
+        return np.nan
+    if isinstance(value, str):
+        text = value.strip()
+        if _NUMBER.fullmatch(text) or _INFINITY.fullmatch(text):
+            return float(text)
+        if text.casefold() in MISSING or text.casefold() in ("+nan", "-nan"):
+            return np.nan
+        raise ValueError(text)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except OverflowError:
+            return np.inf
+    raise ValueError("neither a text nor a number")
+
+
+def numbers(values: Sequence[object]) -> tuple[Doubles, list[int]]:
+    """A column of cells as numbers, and the indices of those that are none (their number is NaN).
+
+    Args:
+        values: Cells as JSON gave them, length n.
+    """
+    if set(map(type, values)) <= _PLAIN:
+        try:
+            return np.array(values, dtype=np.float64), []
+        except OverflowError:
+            pass  # a whole number beyond the range of a float: one cell at a time
+    column = np.full(len(values), np.nan)
+    bad = []
+    for i, value in enumerate(values):
+        try:
+            column[i] = number(value)
+        except ValueError:
+            bad.append(i)
+    return column, bad
+
+
+_PLAIN = {float, int, type(None)}
+
+
+def unit_of(channel: Channel, name: str) -> Unit | None:
+    """The unit that a header or key spells, None when the channel does not know it.
+
+    Upper and lower case, spaces and typography (µ, ³, °) are the same.
+    """
+    known = {channel.unit: CANONICAL, **channel.units}
+    if name in known:
+        return known[name]
+    return {_plain(key): unit for key, unit in known.items()}.get(_plain(name))
+
+
+def _plain(name: str) -> str:
+    return name.strip().casefold().translate(_TYPOGRAPHY)
+
+
+def normalise(channel: Channel, raw: Doubles, unit: Unit | None) -> tuple[Floats, Codes | None, set[str]]:
+    """Values in the channel's unit, with what is wrong with each.
+
+    The limits are applied to what is stored (float32), so that rounding in a conversion does not reject a limit itself.
+
+    Args:
+        channel: Whose values they are.
+        raw: As read, NaN where missing, shape (n,).
+        unit: Declared by the header or key; None lets the channel's `detect` ranges recognise other units.
+
+    Returns:
+        Values (NaN where missing or wrong), faults (FINE, BAD = infinite, OUTSIDE) or None when there is none, and the
+        names of the units recognised without being declared.
+    """
+    scaled = raw if unit is None or unit is CANONICAL else raw * unit.factor + unit.offset
+    values = _stored(scaled)
+    outside = _outside(channel, values)
+    if not outside.any():
+        return values, None, set()
+    found = set() if unit is not None else _recognise(channel, raw, values)
+    if found:
+        outside = _outside(channel, values)
+    faults = outside.astype(np.uint8) * np.uint8(OUTSIDE)
+    faults[np.isinf(raw)] = BAD
+    values[outside] = np.nan
+    return values, faults if outside.any() else None, found
+
+
+def _stored(values: Doubles) -> Floats:
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
+
+
+def _outside(channel: Channel, values: Floats) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    return (values < np.float32(channel.minimum)) | (values > np.float32(channel.maximum))
+
+
+def _recognise(channel: Channel, raw: Doubles, values: Floats) -> set[str]:
+    found = set()
+    for name, unit in channel.units.items():
+        if unit.detect is not None:
+            inside = (raw >= unit.detect[0]) & (raw <= unit.detect[1])
+            if inside.any():
+                values[inside] = _stored(raw[inside] * unit.factor + unit.offset)
+                found.add(name)
+    return found
+
+
+def value_problem(channel: Channel, fault: int, value: object) -> tuple[str, str]:
+    """Reason code and detail of a value that was refused: its key, what was found, the limit."""
+    if fault == OUTSIDE:
+        limits = f"{channel.minimum:g} to {channel.maximum:g} {channel.unit}"
+        return "out_of_range", f"{channel.name}: {shown(value)} is outside {limits}"
+    return "bad_value", f"{channel.name}: {shown(value)} is not a finite number"

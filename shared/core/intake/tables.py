@@ -1,0 +1,118 @@
+"""What a dropped file is read into: stretches of readings, or windows of a wide file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from shared.core.intake.readings import Floats, Longs, Parsed, Rejection
+
+
+@dataclass(slots=True)
+class Progress:
+    """What was seen so far; complete when the iteration has ended.
+
+    Attributes:
+        rows: Data rows; each was accepted or rejected exactly once.
+        ignored: Columns that carry nothing the scenario knows.
+        converted: Channels that came in another unit, and its name.
+        problem: What cut the file short (reason code, then words), None when it was read to its end.
+        bytes_read: Of the file as it is stored.
+        header: Header line under which a CSV file's rows stand, None for other forms.
+    """
+
+    rows: int = 0
+    ignored: tuple[str, ...] = ()
+    converted: dict[str, str] = field(default_factory=dict)
+    problem: str | None = None
+    bytes_read: int = 0
+    header: str | None = None
+
+
+class _Told:
+    """What a table says of itself while it is read, and when it has been."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    @property
+    def rows(self) -> int:
+        """Data rows seen."""
+        return self._progress.rows
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Columns that carry nothing the scenario knows."""
+        return self._progress.ignored
+
+    @property
+    def converted(self) -> dict[str, str]:
+        """Channels that came in another unit, and its name."""
+        return self._progress.converted
+
+    @property
+    def problem(self) -> str | None:
+        """What cut the file short, None when it was read to its end."""
+        return self._progress.problem
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of the file as it is stored."""
+        return self._progress.bytes_read
+
+    @property
+    def header(self) -> str | None:
+        """Header line under which a CSV file's rows stand, None for other forms."""
+        return self._progress.header
+
+
+class LongTable(_Told):
+    """A file with one reading a row, as an iterable of checked stretches; it is read once, while iterating."""
+
+    def __init__(self, parts: Callable[[Progress], Iterator[Parsed]], progress: Progress) -> None:
+        super().__init__(progress)
+        self._parts = parts(progress)
+
+    def __iter__(self) -> Iterator[Parsed]:
+        return self._parts
+
+
+@dataclass(frozen=True, slots=True)
+class WideChunk:
+    """Windows of a wide file, in its order.
+
+    Args:
+        ids: Of each row.
+        position: Row number from 1, int64, shape (n,).
+        window: Hours (oldest first) by columns of the ring by rows, NaN where missing, float32, (history, columns, n).
+        target: Value to forecast, NaN where absent, float32, shape (n,).
+        group: Location of each row, "" where the file has none.
+        rejected: The other rows.
+    """
+
+    ids: tuple[str, ...]
+    position: Longs
+    window: Floats
+    target: Floats
+    group: tuple[str, ...]
+    rejected: Sequence[Rejection]
+
+
+class WideTable(_Told):
+    """A file whose rows carry a whole window each, as an iterable of chunks; it is read once, while iterating."""
+
+    def __init__(
+        self,
+        parts: Callable[[Progress], Iterator[WideChunk]],
+        progress: Progress,
+        *,
+        has_target: bool,
+        has_groups: bool,
+    ) -> None:
+        super().__init__(progress)
+        self._parts = parts(progress)
+        self.has_target = has_target
+        self.has_groups = has_groups
+
+    def __iter__(self) -> Iterator[WideChunk]:
+        return self._parts

@@ -1,0 +1,156 @@
+"""The model package: what a trained model says of itself, and the floor it had to beat."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+import zlib
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, TypeAlias
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from shared.core.intake.readings import Floats
+from shared.errors import ContractBroken
+
+FORMAT = 1
+FILES = ("model.onnx", "baseline.npz", "golden.npz", "card.md")
+VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
+MAXIMUM_UNPACKED_BYTES = 200_000_000
+
+Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
+
+
+class Interval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Offsets added to a forecast, by the band the forecast falls into; from out-of-fold errors.
+
+    Args:
+        nominal: Share of truths that lower..upper should cover.
+        edges: Inner edges between bands of the forecast, rising, length bands - 1.
+        lower: Offset (target units, usually negative) of the lower end, length bands.
+        upper: Offset of the upper end, length bands.
+    """
+
+    nominal: float
+    edges: list[float]
+    lower: list[float]
+    upper: list[float]
+
+
+class Damped(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Damped persistence, the floor: intercept + latest * (value as of now) + mean_24 * (mean of the last 24 h)."""
+
+    intercept: float
+    latest: float
+    mean_24: float
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`manifest.json` of a package; `features` lists [name, version] in the model's input order.
+
+    `content` names the training data by content (older packages have none), as the same data may have two names.
+    `trained_until` is the hour (since 1970) of the last truth that the model has seen, -1 where it is not known.
+    """
+
+    format: int = FORMAT
+    version: str
+    scenario: str
+    created: str
+    run_id: str
+    dataset: str
+    code_version: str
+    training_start: str
+    training_end: str
+    rows: int
+    features: list[tuple[str, int]]
+    interval: Interval
+    damped: Damped
+    metrics: dict[str, float]
+    sha256: dict[str, str]
+    size_bytes: int
+    latency_ms: float
+    content: str = ""
+    trained_until: int = -1
+
+
+def decode_manifest(raw: bytes) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        ContractBroken: Not JSON, a key is missing, unknown or of another type, or the format is a newer one.
+    """
+    try:
+        manifest = msgspec.json.decode(raw, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ContractBroken(f"manifest.json: {error}") from error
+    if manifest.format != FORMAT:
+        raise ContractBroken(f"manifest.json: format {manifest.format} is not {FORMAT}")
+    if not VERSION.fullmatch(manifest.version):
+        raise ContractBroken(f"manifest.json: version {manifest.version[:80]!r} is not of the form {VERSION.pattern}")
+    _check_interval(manifest.interval)
+    return manifest
+
+
+def _check_interval(interval: Interval) -> None:
+    bands = len(interval.edges) + 1
+    if not len(interval.lower) == len(interval.upper) == bands:
+        raise ContractBroken(f"manifest.json: interval needs {bands} lower and upper offsets")
+    if not all(left < right for left, right in pairwise(interval.edges)):
+        raise ContractBroken(f"manifest.json: interval edges {interval.edges} do not rise")
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """Write a manifest as indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+
+
+def encode_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """Write named arrays as an uncompressed npz; the same arrays give the same bytes."""
+    raw = io.BytesIO()
+    with zipfile.ZipFile(raw, "w") as archive:
+        for name, array in arrays.items():
+            # A ZipInfo made by hand carries the year 1980, not the clock.
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+    return raw.getvalue()
+
+
+def decode_arrays(name: str, raw: bytes) -> Arrays:
+    """Read the arrays of an npz; pickled objects are refused.
+
+    Args:
+        name: File name for messages.
+        raw: The file.
+
+    Raises:
+        ContractBroken: Not an npz, truncated, holding objects, or larger than 200 MB once unpacked.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+            if unpacked > MAXIMUM_UNPACKED_BYTES:
+                raise ContractBroken(f"{name}: unpacks to {unpacked} bytes, limit {MAXIMUM_UNPACKED_BYTES}")
+            return {member.removesuffix(".npy"): _array(archive, member) for member in archive.namelist()}
+    except (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, RuntimeError, MemoryError) as error:
+        raise ContractBroken(f"{name}: not a readable npz: {error}") from error
+
+
+def _array(archive: zipfile.ZipFile, member: str) -> npt.NDArray[Any]:
+    with archive.open(member) as stream:
+        array: npt.NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
+        return array
+
+
+def damped(floor: Damped, latest: Floats, mean_24: Floats) -> Floats:
+    """Forecast of damped persistence; NaN where the value as of now is missing.
+
+    Args:
+        floor: Coefficients fitted on the training rows.
+        latest: Target at the as-of hour, shape (n,).
+        mean_24: Mean of the target over the 24 hours that end with it, NaN hours left out, shape (n,).
+    """
+    return np.asarray(floor.intercept + floor.latest * latest + floor.mean_24 * mean_24, dtype=np.float32)

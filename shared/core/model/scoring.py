@@ -1,0 +1,135 @@
+"""From raw model outputs to forecasts: limits, intervals, categories, and which model answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.core.forecast.features.featurizer import Feature
+from shared.core.intake.readings import Floats, Longs
+from shared.core.model.manifest import Interval
+from shared.core.scenario import Scenario
+from shared.errors import ContractBroken
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """What serving was told at the time of a batch; part of every commit.
+
+    Args:
+        champion: Version that serves, None before the first deployment.
+        challenger: Version scored beside it, None without one.
+        quarantine: Devices that are stored but not scored.
+    """
+
+    champion: str | None = None
+    challenger: str | None = None
+    quarantine: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Forecasts that a batch makes due.
+
+    Args:
+        device: Device ids, one a row.
+        as_of: As-of hours since 1970, int64, shape (n,).
+        matrix: Computes the features of all rows, float32, shape (n, features); not called when answers are replayed.
+    """
+
+    device: Sequence[str]
+    as_of: Longs
+    matrix: Callable[[], Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One model's answers to an `Ask`, row by row.
+
+    Args:
+        role: Index into `state.ROLES`.
+        model: Version of the model.
+        value: Forecasts within the target's limits, float32, shape (n,).
+        lower: Lower ends of the intervals, shape (n,).
+        upper: Upper ends of the intervals, shape (n,).
+        served: Whether this row is the one shown to users, bool, shape (n,).
+        rows: Rows of the ask that are answered, rising, int64, shape (n,); None means all.
+        revision: Revisions under which these answers were issued before, int64, shape (n,); None gives them new ones.
+    """
+
+    role: int
+    model: str
+    value: Floats
+    lower: Floats
+    upper: Floats
+    served: npt.NDArray[np.bool_]
+    rows: Longs | None = None
+    revision: Longs | None = None
+
+
+class Scorer(Protocol):
+    """Answers what a batch asks: a model, or the stored predictions of a batch that is replayed."""
+
+    def __call__(self, ask: Ask) -> Sequence[Scored]:
+        """Answers of every model that scores, none before the first deployment."""
+
+
+def select(known: Sequence[Feature], wanted: Sequence[tuple[str, int]]) -> Longs:
+    """Columns of the application's features that a model wants, in its order, int64, shape (wanted,).
+
+    Raises:
+        ContractBroken: A feature is unknown here, or has another version; the message names all of them.
+    """
+    if problems := unfitting(known, wanted):
+        raise ContractBroken(f"features do not fit: {'; '.join(problems)}")
+    places = {feature.name: place for place, feature in enumerate(known)}
+    return np.array([places[name] for name, _ in wanted], dtype=np.int64)
+
+
+def unfitting(known: Sequence[Feature], wanted: Sequence[tuple[str, int]]) -> list[str]:
+    """What of the features that a model wants this application cannot give, in words."""
+    versions = {feature.name: feature.version for feature in known}
+    problems = []
+    for name, version in wanted:
+        if name not in versions:
+            problems.append(f"{name} is unknown")
+        elif versions[name] != version:
+            problems.append(f"{name} is version {versions[name]} here, the model wants {version}")
+    return problems
+
+
+def clip(scenario: Scenario, raw: Floats) -> Floats:
+    """Model outputs within the target's limits, shape (n,).
+
+    Raises:
+        ContractBroken: An output is not a finite number.
+    """
+    bad = int(np.count_nonzero(~np.isfinite(raw)))
+    if bad:
+        raise ContractBroken(f"the model gave {bad} outputs of {len(raw)} that are not finite numbers")
+    channel = scenario.target_channel
+    return np.clip(raw, np.float32(channel.minimum), np.float32(channel.maximum)).astype(np.float32)
+
+
+def bounds(scenario: Scenario, interval: Interval, value: Floats) -> tuple[Floats, Floats]:
+    """Lower and upper ends of the intervals around forecasts, within the target's limits, each of shape (n,)."""
+    channel = scenario.target_channel
+    band = np.searchsorted(np.asarray(interval.edges, np.float32), value, side="right")
+    low = value + np.asarray(interval.lower, np.float32)[band]
+    high = value + np.asarray(interval.upper, np.float32)[band]
+    limits = np.float32(channel.minimum), np.float32(channel.maximum)
+    return np.clip(low, *limits), np.clip(high, *limits)
+
+
+def categories(scenario: Scenario, value: Floats) -> list[str]:
+    """Name of the band each forecast falls into, "" when the scenario has none and for NaN."""
+    if not scenario.categories:
+        return [""] * len(value)
+    uppers = np.array([category.upper for category in scenario.categories[:-1]], np.float32)
+    names = [*(category.name for category in scenario.categories), ""]
+    band = np.where(np.isnan(value), len(uppers) + 1, np.searchsorted(uppers, value, side="left"))
+    return [names[place] for place in band.tolist()]

@@ -1,0 +1,42 @@
+"""What matured labels say of two models in a rollout."""
+
+from __future__ import annotations
+
+from shared.core.forecast.state import PAIRS, ROLES
+from shared.core.profile.merged import Merged
+from shared.core.rollout.decide import Days, Health, forecast_shift
+from shared.core.rollout.status import Stand
+from shared.core.scenario import Scenario
+
+HOURS = 24
+
+
+def paired_days(merged: Merged, stand: Stand) -> Days:
+    """Paired losses of the two models since the stage began."""
+    sums: dict[int, tuple[int, float, float]] = {}
+    rows, champion, challenger = (PAIRS.index(n) for n in ("rows", "absolute_champion", "absolute_challenger"))
+    for (day, first, second), row in merged.pairs.items():
+        if (first, second) == (stand.champion, stand.challenger) and day >= stand.since_day:
+            sums[day] = int(row[rows]), float(row[champion]), float(row[challenger])
+    return Days.of(sums)
+
+
+def matured_days(scenario: Scenario, merged: Merged, stand: Stand) -> int:
+    """Whole days since the stage began whose labels have matured; 0 when it began before the first reading."""
+    known = merged.newest_hour + 1 - scenario.horizon - scenario.lateness
+    return max(known // HOURS - stand.since_day, 0) if stand.since_day > 0 else 0
+
+
+def health(scenario: Scenario, merged: Merged, stand: Stand, latency_ms: float) -> Health:
+    """How a challenger is apart from its errors."""
+    held = [(day, row) for (day, role, model), row in merged.errors.items()
+            if role == ROLES[0] and model == stand.champion and day >= stand.since_day]  # fmt: skip
+    rows = paired_days(merged, stand)
+    paired = dict(zip(rows.day.tolist(), rows.rows.tolist(), strict=True))
+    answered = [(int(row[0]), paired.get(day, 0)) for day, row in held if day > stand.since_day]
+    asked = sum(each for each, _ in answered)
+    enough = asked >= scenario.rollout.minimum_labels
+    unanswered = 1 - sum(each for _, each in answered) / asked if enough else 0.0
+    shift = forecast_shift(scenario, merged, stand.champion or "", stand.challenger or "",
+                                   stand.since_day)  # fmt: skip
+    return Health(unanswered=unanswered, latency_ms=latency_ms, forecast_shift=shift)

@@ -1,0 +1,80 @@
+"""The registry's adapter on a real MLflow store in SQLite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.adapters.models.mlflow_registry import STATUS, VERSION, MlflowRegistry
+from shared.errors import ConfigError, PipelineError
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """URI of a store, and a run in it that logged a package."""
+    from training.tracking import track
+
+    folder: Path = tmp_path_factory.mktemp("registry")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    with track(uri, "air", {}) as tracker:
+        tracker.text("package/manifest.json", "{}")
+    return uri, tracker.run_id
+
+
+def by_version(registry: MlflowRegistry) -> dict[str, dict[str, Any]]:
+    return {found["tags"][VERSION]: found for found in registry.versions()}
+
+
+def test_a_version_is_entered_once_and_marked_on_its_way(store: tuple[str, str]) -> None:
+    uri, run_id = store
+    registry = MlflowRegistry("air", uri)
+    assert [registry.register("v1", run_id, {"dataset": "lake@3"}) for _ in range(2)] == ["1", "1"]
+    assert MlflowRegistry("air", uri).register("v2", run_id, {}) == "2"
+    assert by_version(registry)["v1"]["run_id"] == run_id
+    assert by_version(registry)["v1"]["tags"] == {VERSION: "v1", "dataset": "lake@3"}
+    registry.mark("v1", "installed")
+    for step in ("shadow", "canary", "champion", "champion"):
+        registry.mark("v2", step)
+    found = by_version(registry)
+    assert (found["v1"]["tags"][STATUS], found["v2"]["tags"][STATUS]) == ("installed", "champion")
+    assert "champion" in found["v2"]["aliases"]
+    assert "champion" not in found["v1"]["aliases"]
+    registry.mark("v2", "rolled_back")
+    assert by_version(registry)["v2"]["tags"][STATUS] == "rolled_back"
+
+
+def test_a_version_that_is_not_there_is_left_alone(store: tuple[str, str], caplog: pytest.LogCaptureFixture) -> None:
+    MlflowRegistry("air", store[0]).mark("v9", "champion")
+    assert "v9 of air is not known" in caplog.text
+
+
+def test_evidence_is_kept_with_its_run_and_replaced(store: tuple[str, str], tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    uri, run_id = store
+    registry = MlflowRegistry("air", uri)
+    for text in ("first", "zweite µ"):
+        registry.keep(run_id, "gate/job-1", {"verdict.json": text.encode(), "report.html": b"<p>"})
+    client = MlflowClient(uri)
+    kept = {found.path for found in client.list_artifacts(run_id, "gate/job-1")}
+    assert kept == {"gate/job-1/verdict.json", "gate/job-1/report.html"}
+    path = client.download_artifacts(run_id, "gate/job-1/verdict.json", str(tmp_path))
+    assert Path(path).read_text(encoding="utf-8") == "zweite µ"
+    with pytest.raises(ConfigError, match="RESOURCE_DOES_NOT_EXIST"):
+        registry.keep("0" * 32, "gate/job-1", {"verdict.json": b"{}"})
+
+
+def test_another_scenario_is_another_model(store: tuple[str, str]) -> None:
+    uri, run_id = store
+    other = MlflowRegistry("water", uri)
+    assert other.versions() == []
+    assert other.register("v1", run_id, {}) == "1"
+
+
+def test_a_store_that_cannot_be_used_is_named_without_its_secret() -> None:
+    registry = MlflowRegistry("air", "http://user:secret@127.0.0.1:9/x?sig=secret")
+    with pytest.raises(PipelineError, match=r"registry at http://127\.0\.0\.1:9/x") as caught:
+        registry.versions()
+    assert "secret" not in str(caught.value)

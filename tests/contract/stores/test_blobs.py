@@ -1,0 +1,234 @@
+"""What every store of blobs must do: in memory, and Azure's client against Azurite."""
+
+from __future__ import annotations
+
+import io
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+import pytest
+from azure.storage.blob import BlobServiceClient
+
+from shared.adapters.stores import azure_blobs
+from shared.adapters.stores.azure_blobs import AzureBlobs
+from shared.adapters.stores.memory_blobs import MemoryBlobs
+from shared.errors import ConfigError, StateConflict, TransientFailure
+from shared.ports import Blobs
+
+ODD_NAMES = [
+    "plain.csv",
+    "folder/deep/er.csv",
+    'a folder/it\'s "quoted" & 100% 🌫️/#1?.csv',
+    "<script>alert(1)</script>.csv",
+    "ends with dot.",
+    "%2e%2e/%2F",
+    "ü" * 200,
+    "=cmd|' /C calc'!A0",
+]
+
+
+class Store:
+    """One adapter, a container of its own, and a way to drop a blob with metadata as people do."""
+
+    def __init__(self, blobs: Blobs, service: BlobServiceClient | None) -> None:
+        self.blobs, self.service = blobs, service
+        self.container = f"c{uuid.uuid4().hex[:20]}"
+        if isinstance(blobs, AzureBlobs):
+            blobs.make_container(self.container)
+
+    def drop(self, name: str, data: bytes, metadata: Mapping[str, str]) -> None:
+        if self.service is None:
+            cast("MemoryBlobs", self.blobs).write(self.container, name, data, metadata)
+        else:
+            client = self.service.get_blob_client(self.container, name)
+            client.upload_blob(data, overwrite=True, metadata=dict(metadata))
+
+
+@pytest.fixture(params=["memory", pytest.param("azurite", marks=pytest.mark.emulator)])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    if request.param == "memory":
+        yield Store(MemoryBlobs(), None)
+        return
+    connection = request.getfixturevalue("azurite")
+    with BlobServiceClient.from_connection_string(connection) as service:
+        yield Store(AzureBlobs.connect(connection, None), service)
+
+
+def test_a_blob_is_read_as_it_was_written_and_can_be_replaced(store: Store) -> None:
+    blobs, box = store.blobs, store.container
+    assert blobs.read(box, "a") is None
+    for data in (b"first", b"", b"\x00\xff" * 1000):
+        blobs.write(box, "a", data)
+        assert blobs.read(box, "a") == data
+
+
+def test_only_the_first_create_succeeds(store: Store) -> None:
+    blobs, box = store.blobs, store.container
+    assert blobs.create(box, "a", b"mine")
+    assert not blobs.create(box, "a", b"yours")
+    assert not blobs.create(box, "a", b"mine")
+    assert blobs.read(box, "a") == b"mine"
+    blobs.delete(box, "a")
+    assert blobs.create(box, "a", b"yours")
+
+
+def test_a_replacement_needs_the_etag_of_what_is_there(store: Store) -> None:
+    blobs, box = store.blobs, store.container
+    first = blobs.replace(box, "a", b"1", None)
+    with pytest.raises(StateConflict, match="was changed by somebody else"):
+        blobs.replace(box, "a", b"x", None)
+    second = blobs.replace(box, "a", b"2", first)
+    assert second != first
+    with pytest.raises(StateConflict):
+        blobs.replace(box, "a", b"x", first)
+    assert blobs.read(box, "a") == b"2"
+    blobs.delete(box, "a")
+    with pytest.raises(StateConflict):
+        blobs.replace(box, "a", b"x", second)
+    assert blobs.read(box, "a") is None
+    found = blobs.info(box, "b")
+    assert found is None
+    blobs.replace(box, "b", b"3", None)
+    found = blobs.info(box, "b")
+    assert found is not None
+    blobs.replace(box, "b", b"4", found.etag)
+
+
+def test_reading_what_changed_gives_nothing_while_it_has_not(store: Store) -> None:
+    blobs, box = store.blobs, store.container
+    assert blobs.read_changed(box, "a", None) is None
+    assert blobs.read_changed(box, "a", '"0x1"') is None
+    blobs.write(box, "a", b"1")
+    found = blobs.read_changed(box, "a", None)
+    assert found is not None
+    assert found[0] == b"1"
+    assert blobs.read_changed(box, "a", found[1]) is None
+    blobs.write(box, "a", b"1")
+    again = blobs.read_changed(box, "a", found[1])
+    assert again is not None
+    assert again[1] != found[1]
+
+
+def test_names_are_sorted_and_begin_with_the_prefix(store: Store) -> None:
+    blobs, box = store.blobs, store.container
+    assert blobs.names(box) == []
+    for name in ("b/2", "b/10", "a", "B/1", "b", "c/1"):
+        blobs.write(box, name, b"")
+    assert blobs.names(box) == ["B/1", "a", "b", "b/10", "b/2", "c/1"]
+    assert blobs.names(box, "b/") == ["b/10", "b/2"]
+    assert blobs.names(box, "nothing") == []
+
+
+def test_deleting_twice_is_no_error(store: Store) -> None:
+    blobs, box = store.blobs, store.container
+    blobs.write(box, "a", b"1")
+    blobs.delete(box, "a")
+    blobs.delete(box, "a")
+    assert blobs.info(box, "a") is None
+    assert blobs.names(box) == []
+
+
+def test_info_tells_size_change_and_metadata(store: Store) -> None:
+    store.drop("a", b"12345", {"zone": "Asia/Shanghai"})
+    found = store.blobs.info(store.container, "a")
+    assert found is not None
+    assert (found.size, dict(found.metadata)) == (5, {"zone": "Asia/Shanghai"})
+    assert found.modified_ms > 1_700_000_000_000
+    store.drop("a", b"12345", {})
+    again = store.blobs.info(store.container, "a")
+    assert again is not None
+    assert again.etag != found.etag
+    assert not again.metadata
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_hostile_names_are_just_names(store: Store, name: str) -> None:
+    blobs, box = store.blobs, store.container
+    blobs.write(box, name, b"x")
+    assert blobs.names(box) == [name]
+    assert blobs.read(box, name) == b"x"
+    assert not blobs.create(box, name, b"y")
+    blobs.delete(box, name)
+    assert blobs.names(box) == []
+
+
+@pytest.mark.parametrize("size", [0, 1, azure_blobs.CHUNK_BYTES, 2 * azure_blobs.CHUNK_BYTES + 17])
+def test_a_blob_is_read_as_a_stream_in_pieces(store: Store, size: int) -> None:
+    blobs, box = store.blobs, store.container
+    data = (b"0123456789abcdef" * (size // 16 + 1))[:size]
+    blobs.write(box, "a", data)
+    info = blobs.info(box, "a")
+    assert info is not None
+    with blobs.open(box, "a", info.etag) as stream:
+        pieces = list(iter(lambda: stream.read(1_000_003), b""))
+    assert b"".join(pieces) == data
+    with blobs.open(box, "a", info.etag) as stream:
+        assert stream.read() == data
+    with blobs.open(box, "a", info.etag) as stream:
+        assert io.BufferedReader(cast("Any", stream)).readline() == data
+
+
+def test_a_stream_is_of_one_version(store: Store) -> None:
+    blobs, box = store.blobs, store.container
+    blobs.write(box, "a", b"1" * (2 * azure_blobs.CHUNK_BYTES))
+    info = blobs.info(box, "a")
+    assert info is not None
+    with blobs.open(box, "a", info.etag) as stream:
+        begun = stream.read(10)
+        blobs.write(box, "a", b"2" * (2 * azure_blobs.CHUNK_BYTES))
+        try:
+            rest = stream.read()
+        except TransientFailure:
+            rest = b""
+    assert set(begun + rest) == {ord("1")}
+    for name in ("a", "gone"):
+        with pytest.raises(StateConflict, match=f"{name} no longer has ETag"), blobs.open(box, name, info.etag):
+            pass
+
+
+@pytest.mark.emulator
+def test_a_container_that_is_missing_is_a_failure_and_no_empty_one(azurite: str) -> None:
+    blobs = AzureBlobs.connect(azurite, None)
+    for act in (
+        lambda: blobs.names("missing"),
+        lambda: blobs.write("missing", "a", b""),
+        lambda: blobs.create("missing", "a", b""),
+    ):
+        with pytest.raises(TransientFailure, match="blob store: missing/"):
+            act()
+    blobs.make_container("made")
+    blobs.make_container("made")
+    assert blobs.names("made") == []
+
+
+def test_a_store_that_does_not_answer_is_a_transient_failure_that_shows_no_key() -> None:
+    key = "c2VjcmV0LXNlY3JldA=="
+    address = "http://127.0.0.1:1/devstoreaccount1"
+    connection = f"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={key};BlobEndpoint={address};"
+    with BlobServiceClient.from_connection_string(connection, retry_total=0) as service:
+        blobs = AzureBlobs(service)
+        with pytest.raises(TransientFailure, match="blob store: commits/a: ServiceRequestError") as told:
+            blobs.read("commits", "a")
+        with pytest.raises(TransientFailure), blobs.open("commits", "a", '"0x1"'):
+            pass
+    assert "secret" not in str(told.value)
+    assert key not in str(told.value)
+
+
+def test_the_shorthand_for_local_development_is_understood_and_nonsense_is_a_configuration_error() -> None:
+    local = AzureBlobs.connect("UseDevelopmentStorage=true;", None)._service
+    assert local.url == "http://127.0.0.1:10000/devstoreaccount1/"
+    local.close()
+    with pytest.raises(ConfigError, match="STORAGE"):
+        AzureBlobs.connect("nonsense", None)
+
+
+def test_a_listing_says_of_every_blob_what_asking_for_it_says(store: Store) -> None:
+    assert store.blobs.listed(store.container) == []
+    for name in ODD_NAMES:
+        store.drop(name, name.encode(), {"zone": "Asia/Shanghai"} if "a" in name else {})
+    found = store.blobs.listed(store.container)
+    assert [name for name, _ in found] == sorted(ODD_NAMES)
+    assert store.blobs.listed(store.container, "plain") == [found[sorted(ODD_NAMES).index("plain.csv")]]
+    assert found == [(name, store.blobs.info(store.container, name)) for name in sorted(ODD_NAMES)]

@@ -1,0 +1,171 @@
+"""What every hub must do: in memory, and the Event Hubs client against the local endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from azure.eventhub import EventHubProducerClient
+
+from shared.adapters.stores import event_hub
+from shared.adapters.stores.event_hub import EventHubStream
+from shared.adapters.stores.memory_stream import MemoryStream
+from shared.core.stream.events import EVENT_BYTES
+from shared.errors import TransientFailure
+from shared.ports import Stream
+
+LOCAL = "Endpoint=sb://localhost:{port};SharedAccessKeyName=k;SharedAccessKey=c2VjcmV0;UseDevelopmentEmulator=true;"
+
+
+class Hub:
+    """A stream, and how many events each partition has: the endpoint's hub lives longer than one test."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.next = [0, 0, 0]
+
+    def send(self, partition: int, bodies: Sequence[bytes]) -> None:
+        self.stream.send(partition, bodies)
+        self.next[partition] += len(bodies)
+
+    def bodies(self, partition: int, first: int, end: int) -> list[bytes]:
+        return [event.body for event in self.stream.read(partition, first, end)]
+
+
+@pytest.fixture(scope="module", params=["memory", pytest.param("endpoint", marks=pytest.mark.emulator)])
+def hub(request: pytest.FixtureRequest) -> Iterator[Hub]:
+    if request.param == "memory":
+        yield Hub(MemoryStream(3))
+        return
+    stream = EventHubStream("readings", request.getfixturevalue("endpoint"), None)
+    yield Hub(stream)
+    stream.close()
+
+
+def test_the_number_of_partitions_is_known(hub: Hub) -> None:
+    assert hub.stream.partitions() == 3
+    assert hub.stream.partitions() == 3
+
+
+def test_events_are_read_back_in_order_with_rising_times(hub: Hub) -> None:
+    first = hub.next[1]
+    bodies = [b"a", b"", b"\x00\xff\xfe", "ü🌫️".encode(), b"x" * EVENT_BYTES]
+    hub.send(1, bodies)
+    hub.send(1, [b"last"])
+    hub.send(1, [b"beyond"])
+    found = list(hub.stream.read(1, first, first + 6))
+    assert [event.body for event in found] == [*bodies, b"last"]
+    assert [event.sequence for event in found] == list(range(first, first + 6))
+    times = [event.enqueued_ms for event in found]
+    assert times == sorted(times)
+    assert times[0] > 1_700_000_000_000
+    assert {event.identity for event in found} == {None}
+
+
+def test_of_a_range_only_what_is_there_is_given_and_the_rest_not_waited_for(hub: Hub) -> None:
+    first = hub.next[2]
+    hub.send(2, [])
+    assert hub.bodies(2, first, first + 5) == []
+    hub.send(2, [bytes([number]) for number in range(20)])
+    assert hub.bodies(2, first + 17, first + 25) == [b"\x11", b"\x12", b"\x13"]
+    assert hub.bodies(2, first + 20, first + 25) == []
+
+
+@pytest.mark.emulator
+def test_threads_may_share_a_stream_and_what_is_too_much_for_one_message_stays_in_order(endpoint: str) -> None:
+    stream = EventHubStream("readings", endpoint, None)
+    sent = {1: [bytes([number]) * EVENT_BYTES for number in range(11)], 2: [bytes([number]) for number in range(20)]}
+
+    def send(partition: int) -> None:
+        for start in range(0, 20, 10):
+            stream.send(partition, sent[partition][start : start + 10])
+
+    threads = [threading.Thread(target=send, args=(partition,)) for partition in sent]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for partition, bodies in sent.items():
+        found = [event.body for event in stream.read(partition, 0, 10_000)]
+        assert found[-len(bodies) :] == bodies
+    stream.close()
+
+
+def test_many_bodies_are_sent_in_groups_that_one_message_can_hold() -> None:
+    bodies = [bytes(EVENT_BYTES)] * 9 + [b"x"] * 5
+    groups = list(event_hub._groups(bodies))
+    assert [body for group in groups for body in group] == bodies
+    assert max(sum(map(len, group)) for group in groups) <= event_hub.SEND_BYTES
+    assert len(groups) == 3
+    assert list(event_hub._groups([])) == []
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client tries once: on its own it would try four times, over half a minute."""
+    made = EventHubProducerClient.from_connection_string
+
+    def once(connection: str, *, eventhub_name: str) -> EventHubProducerClient:
+        return made(connection, eventhub_name=eventhub_name, retry_total=0)
+
+    monkeypatch.setattr(EventHubProducerClient, "from_connection_string", once)
+
+
+@pytest.mark.emulator
+@pytest.mark.usefixtures("impatient")
+def test_a_hub_that_does_not_exist_is_a_transient_failure(endpoint: str) -> None:
+    hub = EventHubStream("nowhere", endpoint, None)
+    with pytest.raises(TransientFailure, match="hub nowhere: "):
+        hub.partitions()
+    hub.close()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_hub_that_does_not_answer_is_a_transient_failure_that_shows_no_key() -> None:
+    hub = EventHubStream("readings", LOCAL.format(port=1), None)
+    with pytest.raises(TransientFailure, match="hub readings: ") as told:
+        hub.send(0, [b"x"])
+    assert "c2VjcmV0" not in str(told.value)
+    hub.close()
+
+
+class Consumer:
+    """The client's receiving side as the adapter sees it, with a hub behind it that does odd things."""
+
+    def __init__(self, batches: list[list[int]], error: Exception | None = None) -> None:
+        self.batches, self.error = batches, error
+
+    async def receive_batch(self, take: Any, *, on_error: Any, **_: object) -> None:
+        when = datetime(2026, 1, 1, tzinfo=timezone.utc)
+        for numbers in self.batches:
+            events = [
+                SimpleNamespace(sequence_number=n, enqueued_time=when, body=[b"x"], system_properties={})
+                for n in numbers
+            ]
+            await take(None, events)
+        if self.error is not None:
+            await on_error(None, self.error)
+
+
+@pytest.mark.parametrize(
+    ("consumer", "why"),
+    [
+        (Consumer([[3, 4], []]), "nothing came"),
+        (Consumer([[]]), "nothing came"),
+        (Consumer([[3]], ConnectionError("gone")), "ConnectionError"),
+        (Consumer([[4, 5, 6]]), "nothing came"),
+        (Consumer([[3, 4, 6]]), "nothing came"),
+        (Consumer([[3, 4]]), "nothing came"),
+    ],
+    ids=["stops early", "nothing at all", "breaks", "begins late", "has a gap", "ends by itself"],
+)
+def test_events_that_the_hub_has_but_does_not_give_are_never_taken_for_expired(consumer: Consumer, why: str) -> None:
+    with pytest.raises(TransientFailure, match=f"events 3 to 6 of partition 1 were not read: {why}"):
+        asyncio.run(event_hub._received(consumer, 1, 3, 7))
+    found = asyncio.run(event_hub._received(Consumer([[2, 3, 4], [5, 6, 7]]), 1, 3, 7))
+    assert [event.sequence for event in found] == [3, 4, 5, 6]

@@ -1,0 +1,62 @@
+"""`explain` and `lineage` on real clients: Azurite, and a lake in it that holds what was removed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+
+from local.inspect import arguments as look_arguments
+from local.inspect import explain, lineage
+from local.stack.stack import ANY_PORTS, Stack
+from local.stack.workspace import READINGS, Workspace
+from shared.adapters.lake.delta_lake import DeltaLake
+from shared.adapters.lake.delta_tables import storage_options
+from shared.adapters.stores.memory_blobs import MemoryBlobs
+from shared.app.lake.compaction import Compaction
+from shared.app.lookback.forecast_id import hour_text
+from shared.wiring import CONTAINERS
+from tests.kit.real_past import DEVICES, real_past
+from tests.kit.small import HOUR, HandClock
+
+pytestmark = pytest.mark.emulator
+HOURS = 125
+
+
+def parsed(*arguments: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    look_arguments.add(parser.add_subparsers(dest="command"))
+    return parser.parse_args(arguments)
+
+
+def copied(space: Workspace, blobs: MemoryBlobs) -> None:
+    for container in ("commits", "predictions", "models"):
+        for name in blobs.names(container):
+            space.blobs.write(container, name, blobs.read(container, name) or b"")
+
+
+def test_a_forecast_is_explained_and_traced_also_when_only_the_lake_still_has_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    champion, past = real_past(HOURS)
+    with Stack(tmp_path, app_dir=None, ports=ANY_PORTS, containers=CONTAINERS, hubs=[f"{READINGS}:3"]) as stack:
+        space = Workspace.connect(tmp_path, stack.storage, "http://127.0.0.1:1")
+        copied(space, past.blobs)  # type: ignore[arg-type]
+        wanted = f"{DEVICES[2]}@{hour_text(HOUR + HOURS - 3)}"
+        assert explain.run(space, parsed("explain", wanted)) == 0
+        assert "agrees bit for bit" in capsys.readouterr().out
+        lake = DeltaLake(space.scenario, options=storage_options(space.storage, None))
+        Compaction(scenario=space.scenario, blobs=space.blobs, lake=lake, clock=HandClock()).run()
+        for container in ("commits", "predictions"):
+            for name in space.blobs.names(container):
+                space.blobs.delete(container, name)
+        assert explain.run(space, parsed("explain", wanted, "--json")) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["agrees"], found["forecast"]["model"]) == (True, champion)
+        assert lineage.run(space, parsed("lineage", wanted, "--json")) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told["versions"][0]["forecasts"]["champion"]["made"] == HOURS * len(DEVICES)
+        assert told["notes"] == ["the registry was not looked into: give --tracking-uri or set MLFLOW_TRACKING_URI"]

@@ -1,0 +1,235 @@
+"""The books: they balance whatever happened, and name every place where somebody tampered with what is stored."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from local.books.recount import as_json
+from shared.adapters.stores.memory_stream import MemoryStream
+from shared.core.intake import progress
+from shared.core.stream.events import Event, pack
+from tests.kit.small import SCENARIO, readings
+from tests.kit.whole import CSV, DEVICES, READINGS, Whole, fixed, message, row, write_log
+
+SHARES = ("applied", "stored_late", "duplicates", "dead_lettered")
+HOURS = 14
+
+
+def busy(folder: Path) -> Whole:
+    """Files, messages, repetitions, late ones, rubbish, conflicts, an unreadable event, and dead letters fed back."""
+    whole = Whole(folder)
+    for partition, device in enumerate(("a", "g")):
+        rows = [row(device, hour, pm=hour) for hour in range(HOURS)]
+        whole.drop(f"{device}.csv", "\n".join([CSV, *rows, row(device, 3, pm=-1), "x,y"]))
+        whole.hear(*(message(device, hour, pm=hour) for hour in range(HOURS - 3, HOURS + 6)), partition=partition)
+        whole.hear(b"garbage", message(device, 2, pm=99), message(device, HOURS, pm=2000), partition=partition)
+        whole.hear(b"[" + message(device, HOURS + 6) + b"," + message(device, HOURS + 6, pm=3000) + b"]", b"[]")
+        whole.hear(message(device, HOURS + 5, pm=HOURS + 5), partition=partition)
+    whole.readings.send(0, [b"no event"])
+    whole.drop("empty.csv", "")
+    whole.drop("a.csv", "\n".join([CSV, row("a", 1, pm=1), row("a", HOURS + 7)]))
+    whole.score()
+    whole.restart(fixed(maximum=2500))
+    whole.resubmit()
+    again = whole.readings.logs[0][:3]
+    whole.readings.send(0, [event.body for event in again])
+    whole.score()
+    return whole
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Whole:
+    return busy(tmp_path / "logs")
+
+
+def test_the_books_of_a_busy_day_balance(whole: Whole) -> None:
+    found = whole.books()
+    assert found.problems == []
+    sums = found.totals()
+    assert sums["arrived"] == sum(sums[name] for name in SHARES)
+    assert {name for name in (*SHARES, "redelivered") if not sums[name]} == set()
+    assert (sums["waiting"], sums["expired"]) == (0, 0)
+    told = as_json(found)
+    assert told["books_balance"] is True
+    assert told["problems"] == []
+    assert told["arrived"] == sums["arrived"]
+
+
+def test_books_of_nothing_balance(tmp_path: Path) -> None:
+    found = Whole(tmp_path).books()
+    assert found.balance
+    assert set(found.totals().values()) == {0}
+
+
+def test_books_count_what_the_application_has_not_written(tmp_path: Path) -> None:
+    """What arrived comes from the hub's log and the files alone."""
+    whole = Whole(tmp_path)
+    whole.hear(message(hour=0), message(hour=0), message(hour=1), b"garbage", message(hour=1, pm=7))
+    whole.drop("f.csv", "\n".join([CSV, row("g", 0), row("g", 1, pm="x")]))
+    whole.score()
+    sums = whole.books().totals()
+    expected = {"arrived": 7, "applied": 3, "duplicates": 1, "dead_lettered": 3, "stored_late": 0, "redelivered": 0}
+    assert sums == {**expected, "expired": 0, "waiting": 0}
+
+
+def test_what_waits_is_told_and_does_not_balance_yet(tmp_path: Path) -> None:
+    whole = Whole(tmp_path)
+    whole.hear(message(hour=0), message("g", 1))
+    log = whole.devices.logs[1]
+    log.append(Event(0, log[-1].enqueued_ms if log else 1_600_000_000_000, message()))
+    problems = whole.books().problems
+    assert "partition 0: 1 readings wait for a commit" in problems
+    assert "partition 1: 1 readings wait for a commit" in problems
+    assert "devices' partition 1: 1 messages wait to be routed" in problems
+    assert not whole.books().balance
+
+
+def test_messages_that_expired_are_counted_beside_the_books(tmp_path: Path) -> None:
+    whole = Whole(tmp_path)
+    whole.hear(message(hour=0))
+    whole.devices.logs[0] += [Event(1, 1_600_000_000_000, message(hour=1)), Event(2, 1_600_000_000_000, b"")]
+    whole.devices.logs[0], gone = [], whole.devices.logs[0]
+    whole.routers[0].take([Event(3, gone[0].enqueued_ms + 9, message(hour=3))])
+    assert whole.books().totals()["expired"] == 2
+
+
+Tamper = Callable[[Whole], None]
+
+
+def lose(container: str, prefix: str = "", place: int = 0) -> Tamper:
+    def work(whole: Whole) -> None:
+        whole.blobs.delete(container, whole.blobs.names(container, prefix)[place])
+
+    return work
+
+
+def shorten(prefix: str) -> Tamper:
+    """A blob of dead letters loses its first line."""
+
+    def work(whole: Whole) -> None:
+        name = next(n for n in whole.blobs.names("dead-letter", prefix) if _lines(whole, n) > 1)
+        raw = whole.blobs.read("dead-letter", name) or b""
+        whole.blobs.write("dead-letter", name, raw.split(b"\n", 1)[1])
+
+    return work
+
+
+def _lines(whole: Whole, name: str) -> int:
+    return (whole.blobs.read("dead-letter", name) or b"").count(b"\n")
+
+
+def claim(**counts: Any) -> Tamper:
+    """The progress blob of the devices' first partition says something else."""
+
+    def work(whole: Whole) -> None:
+        at = progress.decode(whole.blobs.read(progress.CONTAINER, progress.name_of(0)) or b"")
+        raw = progress.encode(msgspec.structs.replace(at, **counts))
+        whole.blobs.write(progress.CONTAINER, progress.name_of(0), raw)
+
+    return work
+
+
+def claim_of_file(**fields: Any) -> Tamper:
+    """What route says of a file is altered."""
+
+    def work(whole: Whole) -> None:
+        name = next(n for n in whole.blobs.names("receipts") if n.endswith("/route.json"))
+        told = msgspec.json.decode(whole.blobs.read("receipts", name) or b"")
+        whole.blobs.write("receipts", name, msgspec.json.encode({**told, **fields}))
+
+    return work
+
+
+def swap_commits(whole: Whole) -> None:
+    """A commit is replaced by another one's content."""
+    first, second = whole.blobs.names("commits", "partition=00/")[:2]
+    whole.blobs.write("commits", first, whole.blobs.read("commits", second) or b"")
+
+
+def swap_predictions(whole: Whole) -> None:
+    names = whole.blobs.names("predictions")
+    sizes = {
+        len(whole.files.read_predictions(whole.blobs.read("predictions", n) or b"")["device_id"]): n for n in names
+    }
+    (_, few), (_, many) = min(sizes.items()), max(sizes.items())
+    assert few != many
+    whole.blobs.write("predictions", few, whole.blobs.read("predictions", many) or b"")
+
+
+def double(whole: Whole) -> None:
+    """An event stands in the hub's log once more, where a commit already counted another one."""
+    log = whole.readings.logs[1]
+    log.insert(1, log[0])
+    whole.readings.logs[1] = [Event(n, event.enqueued_ms, event.body) for n, event in enumerate(log)]
+
+
+def foreign(whole: Whole) -> None:
+    """Readings of a known source that it never sent."""
+    rows = [(10**9, "g", 25_300_000, (1.0, 0.0, 0.0))]
+    whole.readings.send(0, list(pack("hub/1.0", SCENARIO.channel_names, readings(rows))))
+    whole.score()
+
+
+def silence(whole: Whole) -> None:
+    """A message vanishes from the devices' log."""
+    log = whole.devices.logs[0]
+    del log[0]
+    whole.devices.logs[0] = [Event(n, event.enqueued_ms, event.body) for n, event in enumerate(log)]
+
+
+def forget_replay(whole: Whole) -> None:
+    names = whole.blobs.names("progress", "replay/")
+    whole.blobs.delete(
+        "progress", next(n for n in names if b'"records":0' not in (whole.blobs.read("progress", n) or b""))
+    )
+
+
+TAMPERINGS: dict[str, tuple[Tamper, str]] = {
+    "a lost commit": (lose("commits", "partition=00/", 2), "partition 0: events .* are in no commit"),
+    "the last commit lost": (lose("commits", "partition=01/", -1), "partition 1: .* readings"),
+    "a commit with another one's content": (swap_commits, "partition 0: events .* are in no commit"),
+    "lost predictions": (lose("predictions"), "predictions/.* is missing"),
+    "other predictions": (swap_predictions, r"commit \d+ says \d+ predictions, \d+ found"),
+    "a lost dead letter of a device": (shorten("hub/0.0/"), "devices' partition 0: .* records rejected"),
+    "lost dead letters of a file": (lose("dead-letter", "file="), "file '.*': .* records rejected"),
+    "lost dead letters of a partition": (lose("dead-letter", "partition="), "names 0 dead letters"),
+    "progress that claims more accepted": (claim(accepted=999), "devices' partition 0: the log holds .* 999"),
+    "progress that claims other reasons": (claim(rejected={"empty": 77}), "progress says .*'empty': 77"),
+    "lost progress": (lose("progress", "partition=01"), "devices' partition 1: .* wait to be routed"),
+    "a file that claims more rows": (claim_of_file(rows_accepted=99), "file .*: 99 readings accepted"),
+    "a file that claims rejections": (claim_of_file(rejected={"columns": 5}), "file .*: 5 records rejected"),
+    "a doubled event in the log": (double, "partition 1: .* readings in the log"),
+    "readings that no source sent": (foreign, r"devices' partition 1: \d+ readings accepted, \d+ in commits"),
+    "a message gone from the log": (silence, "devices' partition 0: the log holds"),
+    "a forgotten replay": (forget_replay, "devices' partition 0: the log holds"),
+}
+
+
+@pytest.mark.parametrize("name", TAMPERINGS)
+def test_every_tampering_is_named(name: str, whole: Whole) -> None:
+    tamper, expected = TAMPERINGS[name]
+    tamper(whole)
+    found = whole.books()
+    assert not found.balance
+    assert any(re.search(expected, problem) for problem in found.problems), found.problems
+
+
+def test_one_partition_s_fault_is_not_blamed_on_another(whole: Whole) -> None:
+    lose("predictions", "partition=01/")(whole)
+    assert all(problem.startswith("partition 1: ") for problem in whole.books().problems)
+
+
+def test_a_log_of_other_hubs_is_not_counted(tmp_path: Path) -> None:
+    whole = Whole(tmp_path / "logs")
+    whole.hear(message(hour=0))
+    whole.score()
+    found = whole.books()
+    write_log(tmp_path / "logs", "other", MemoryStream(1).logs)
+    assert whole.books().totals() == found.totals()
+    assert {DEVICES, READINGS} <= {path.name for path in (tmp_path / "logs").iterdir()}

@@ -1,0 +1,223 @@
+"""Dead letters fed back after a fix: what passes is forecast, what does not stays, and nothing counts twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from shared.adapters.stores.memory_stream import MemoryStream
+from shared.app.route.resubmit import Resubmit
+from shared.core.intake import dead_letters
+from shared.core.intake.readings import Rejection
+from shared.errors import TransientFailure
+from tests.kit.small import SCENARIO
+from tests.kit.whole import CSV, Whole, fixed, message, row
+
+WIDER = fixed(maximum=5000)
+REPLAY = "replay/"
+OTHERS = "a", "g"  # each in a partition of its own
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Iterator[Whole]:
+    """An application whose books balance in the end, whatever a test did."""
+    found = Whole(tmp_path / "logs")
+    yield found
+    found.score()
+    assert found.books().problems == []
+
+
+def test_without_a_fix_everything_stays_with_one_more_attempt(whole: Whole) -> None:
+    whole.hear(message(hour=0), b"garbage", message(hour=1, pm=2000), message(hour=2))
+    before = whole.letters()
+    assert whole.resubmit() == {"tried": 2, "accepted": 0, "kept": 2}
+    assert whole.resubmit() == {"tried": 2, "accepted": 0, "kept": 2}
+    assert whole.reasons() == [("not_json", 3), ("out_of_range", 3)]
+    assert [(a.raw, a.position, a.source) for a in whole.letters()] == [(b.raw, b.position, b.source) for b in before]
+    assert whole.sent(REPLAY) == []
+
+
+def test_a_wider_range_lets_letters_pass_and_the_rest_stays(whole: Whole) -> None:
+    whole.hear(message(hour=0), message(hour=1, pm=2000), message("b", 2, pm=9000), b"garbage", message(hour=2))
+    whole.restart(WIDER)
+    assert whole.resubmit() == {"tried": 3, "accepted": 1, "kept": 2}
+    assert whole.sent(REPLAY) == [("a", 1, 2000.0)]
+    assert whole.reasons() == [("out_of_range", 2), ("not_json", 2)]
+    whole.score()
+    assert whole.counts()["applied"] == 3
+    assert whole.resubmit() == {"tried": 2, "accepted": 0, "kept": 2}
+
+
+def test_a_new_alias_lets_letters_pass_and_an_empty_blob_goes_away(whole: Whole) -> None:
+    whole.hear(json.dumps({"device_id": "a", "timestamp": 1512000000, "dust": 7}).encode())
+    assert whole.reasons() == [("no_values", 1)]
+    whole.restart(fixed(aliases=["dust"]))
+    assert whole.resubmit() == {"tried": 1, "accepted": 1, "kept": 0}
+    assert [pm for _, _, pm in whole.sent(REPLAY)] == [7.0]
+    assert whole.blobs.names("dead-letter") == []
+    assert whole.resubmit() == {"tried": 0, "accepted": 0, "kept": 0}
+
+
+def test_conflicts_and_cut_rows_are_left_alone_unless_asked_for(whole: Whole) -> None:
+    whole.hear(message(hour=0), message(hour=0, pm=6), message(hour=0, pm=7))
+    whole.score()
+    assert whole.reasons() == [("conflict", 1)] * 2
+    raw = [whole.blobs.read("dead-letter", name) for name in whole.blobs.names("dead-letter")]
+    assert whole.resubmit() == {"tried": 0, "accepted": 0, "kept": 0}
+    assert [whole.blobs.read("dead-letter", name) for name in whole.blobs.names("dead-letter")] == raw
+    assert whole.resubmit(reasons=["conflict"]) == {"tried": 2, "accepted": 2, "kept": 0}
+    whole.score()
+    assert whole.reasons() == [("conflict", 1)] * 2, "the first value still counts"
+    assert whole.counts()["applied"] == 1
+
+
+def test_a_row_that_was_cut_is_never_taken_for_a_whole_one_by_itself(whole: Whole) -> None:
+    letter = dead_letters.letter("file/x@1", Rejection(9, "truncated", "", row(pm=50)[:-1].encode()))
+    whole.blobs.write("dead-letter", "file=x/000000000009.jsonl", dead_letters.encode([letter]))
+    assert whole.resubmit() == {"tried": 0, "accepted": 0, "kept": 0}
+    whole.blobs.delete("dead-letter", "file=x/000000000009.jsonl")
+
+
+def test_only_the_wanted_blobs_and_reasons_are_tried(whole: Whole) -> None:
+    whole.hear(b"garbage", message(hour=1, pm=2000))
+    whole.hear(message("b", 1, pm=3000), partition=1)
+    whole.restart(WIDER)
+    assert whole.resubmit("hub/1") == {"tried": 1, "accepted": 1, "kept": 0}
+    assert whole.resubmit(reasons=["out_of_range"]) == {"tried": 1, "accepted": 1, "kept": 0}
+    assert whole.reasons() == [("not_json", 1)]
+    assert whole.sent(REPLAY) == [("a", 1, 2000.0), ("b", 1, 3000.0)]
+
+
+def test_a_letter_keeps_its_identity_and_the_time_it_came(whole: Whole) -> None:
+    whole.hear(message(None, 1, pm=2000), message("thief", 1), message("me", 2000), identity="me")
+    assert [reason for reason, _ in whole.reasons()] == ["out_of_range", "identity_mismatch", "future"]
+    whole.restart(WIDER)
+    assert whole.resubmit() == {"tried": 3, "accepted": 1, "kept": 2}
+    assert whole.sent(REPLAY) == [("me", 1, 2000.0)]
+    assert whole.reasons() == [("identity_mismatch", 2), ("future", 2)]
+
+
+def test_a_refused_element_of_an_array_comes_back_alone(whole: Whole) -> None:
+    whole.hear(b"[" + b",".join([message(hour=0), message(hour=1, pm=2000), message(hour=2)]) + b"]")
+    whole.restart(WIDER)
+    assert whole.resubmit() == {"tried": 1, "accepted": 1, "kept": 0}
+    whole.score()
+    assert whole.counts()["applied"] == 3
+
+
+def test_an_array_that_stood_in_one_letter_leaves_only_when_all_of_it_passes(whole: Whole) -> None:
+    whole.hear(b"garbage")
+    name = whole.blobs.names("dead-letter")[0]
+    array = b"[" + b",".join([message(hour=0), message(hour=1, pm=2000)]) + b"]"
+    letter = dead_letters.letter("hub/0.0", Rejection(0, "not_json", "", array))
+    whole.blobs.write("dead-letter", name, dead_letters.encode([letter]))
+    assert whole.resubmit() == {"tried": 1, "accepted": 0, "kept": 1}
+    assert whole.sent(REPLAY) == [("a", 0, 5.0)]
+    assert whole.reasons() == [("out_of_range", 2)]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_rows_of_a_csv_file_are_read_under_their_header(whole: Whole, delimiter: str) -> None:
+    lines = [CSV, row(hour=0), row(hour=1, pm=2000), 'a,"never ends', row(hour=2, pm="x"), row("b", 3, pm=3000)]
+    whole.drop("file.csv", "\n".join(lines).replace(",", delimiter) + "\n")
+    assert [reason for reason, _ in whole.reasons()] == ["out_of_range", "columns", "bad_value", "out_of_range"]
+    whole.restart(WIDER)
+    assert whole.resubmit() == {"tried": 4, "accepted": 2, "kept": 2}
+    assert whole.sent(REPLAY) == [("a", 1, 2000.0), ("b", 3, 3000.0)]
+    assert whole.reasons() == [("columns", 2), ("bad_value", 2)]
+
+
+def test_rows_keep_the_zone_and_the_time_of_their_file(whole: Whole) -> None:
+    lines = [CSV, "a,2017-12-01 08:00,2000,0,90", "a,2999-12-01 08:00,5,0,90"]
+    whole.drop("file.csv", "\n".join(lines), zone="+08:00")
+    whole.restart(WIDER)
+    whole.clock.ms = 40_000_000_000_000
+    assert whole.resubmit() == {"tried": 2, "accepted": 1, "kept": 1}
+    midnight = 1_512_086_400 // 3600 - 420_000
+    assert whole.sent(REPLAY) == [("a", midnight, 2000.0)]
+    assert whole.reasons() == [("future", 2)]
+
+
+def test_json_lines_are_read_as_lines(whole: Whole) -> None:
+    whole.drop("file.jsonl", b"\n".join([message(hour=0), message(hour=1, pm=2000), b"{", message("b", 1, pm=-5)]))
+    whole.restart(WIDER)
+    assert whole.resubmit() == {"tried": 3, "accepted": 1, "kept": 2}
+    assert whole.sent(REPLAY) == [("a", 1, 2000.0)]
+
+
+@pytest.mark.parametrize("call", range(4))
+@pytest.mark.parametrize("stored_anyway", [False, True])
+def test_a_crash_on_the_way_is_made_good_by_another_try(whole: Whole, call: int, stored_anyway: bool) -> None:
+    whole.hear(message(hour=0), *(message(OTHERS[i % 2], i, pm=2000 + i) for i in range(1, 7)), b"garbage")
+    whole.restart(WIDER)
+    faulty = Sends(whole.readings, call, stored_anyway)
+    whole.blobs.fail_at, whole.blobs.stored_anyway = whole.blobs.count + call - 2, stored_anyway
+    broken = Resubmit(
+        scenario=WIDER, blobs=whole.blobs, readings=faulty, open_table=whole.resubmit.open_table, clock=whole.clock
+    )
+    with pytest.raises(TransientFailure):
+        broken()
+    whole.blobs.fail_at = -1
+    whole.score()
+    whole.resubmit()
+    whole.score()
+    found = whole.counts()
+    assert (found["applied"], found["duplicates"], found["conflicts"]) == (7, 0, 0)
+    assert len({entry[:2] for entry in whole.sent()}) == 7
+    assert [reason for reason, _ in whole.reasons()] == ["not_json"]
+    assert whole.books().balance
+
+
+class Sends(MemoryStream):
+    """Another hub, of which send number `fail_at` fails, before it is stored or after."""
+
+    def __init__(self, hub: MemoryStream, fail_at: int, stored_anyway: bool) -> None:
+        super().__init__(0)
+        self.hub, self.left, self.stored_anyway = hub, fail_at, stored_anyway
+
+    def partitions(self) -> int:
+        return self.hub.partitions()
+
+    def send(self, partition: int, bodies: Sequence[bytes]) -> None:
+        self.left -= 1
+        if self.left >= 0 or self.stored_anyway:
+            self.hub.send(partition, bodies)
+        if self.left < 0:
+            raise TransientFailure("the hub does not answer")
+
+
+def test_letters_that_fare_better_after_a_crash_and_a_second_fix_are_not_taken_for_repetitions(tmp_path: Path) -> None:
+    """The later letter was sent before the crash; its position must not hide the earlier one, which passes now."""
+    whole = Whole(tmp_path)
+    whole.hear(message(hour=1, pm=9000), message(hour=2, pm=2000))
+    whole.restart(WIDER)
+    whole.blobs.fail_at = whole.blobs.count
+    with pytest.raises(TransientFailure):
+        whole.resubmit()
+    whole.blobs.fail_at = -1
+    whole.score()
+    whole.restart(fixed(maximum=10_000))
+    assert whole.resubmit() == {"tried": 2, "accepted": 2, "kept": 0}
+    whole.score()
+    found = whole.counts()
+    assert (found["applied"], found["duplicates"], found["redelivered"]) == (2, 1, 0)
+
+
+def test_a_letter_that_a_killed_router_wrote_twice_is_fed_back_once(whole: Whole) -> None:
+    whole.hear(message(hour=0), message(hour=1, pm=2000))
+    name = whole.blobs.names("dead-letter")[0]
+    whole.blobs.write("dead-letter", name.replace("-", "-0"), whole.blobs.read("dead-letter", name) or b"")
+    whole.score()
+    assert whole.books().problems == []
+    assert whole.books().totals()["dead_lettered"] == 1
+    whole.restart(WIDER)
+    assert whole.resubmit() == {"tried": 1, "accepted": 1, "kept": 0}
+    assert whole.letters() == []
+    assert whole.sent(REPLAY) == [("a", 1, 2000.0)]
+
+
+def test_the_scenario_of_these_tests_refuses_what_the_wider_one_takes() -> None:
+    assert SCENARIO.channels[0].maximum < 2000 < WIDER.channels[0].maximum

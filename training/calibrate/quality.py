@@ -1,0 +1,52 @@
+"""Limits on realised quality, from the weeks of the out-of-fold forecasts."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from shared.core.intake.readings import Doubles
+from shared.core.scenario import Scenario
+from training.calibrate.tail import quantile
+from training.model.evaluate import Judged
+
+MINIMUM_WINDOWS = 12
+MINIMUM_ROWS = 48
+MARGIN = 1.2
+PART = 0.1  # of the accepted rate of false alarms: here each one costs a training
+
+
+def of(scenario: Scenario, judged: Judged) -> Doubles:
+    """Limits in the order of `drift_baseline.QUALITY`, NaN where there are too few weeks.
+
+    Args:
+        scenario: Window and accepted rate of false alarms.
+        judged: Out-of-fold forecasts.
+    """
+    limits = np.full(3, np.nan)
+    forecast, persistence = judged.forecasts[""], judged.forecasts["_persistence"]
+    chosen = (judged.as_of >= 0) & np.isfinite(forecast) & np.isfinite(judged.truth)
+    window = judged.as_of // (24 * scenario.drift.window_days)
+    error, floor = np.abs(forecast - judged.truth), np.abs(persistence - judged.truth)
+    inside = (judged.lower <= judged.truth) & (judged.truth <= judged.upper)
+    mae, coverage = [], []
+    ratio = []
+    for one in np.unique(window[chosen]):
+        rows = chosen & (window == one)
+        if rows.sum() < MINIMUM_ROWS:
+            continue
+        mae.append(float(error[rows].mean()))
+        coverage.append(float(inside[rows].mean()))
+        paired = rows & np.isfinite(floor)
+        if paired.any() and floor[paired].sum() > 0:
+            ratio.append(float(error[paired].sum() / floor[paired].sum()))
+    rate = scenario.drift.false_alarm_rate * PART
+    for place, (values, sign) in enumerate(((ratio, 1), (mae, 1), (coverage, -1))):
+        if len(values) >= MINIMUM_WINDOWS:
+            limits[place] = _limit(sign * np.array(values), rate) * sign
+    return limits
+
+
+def _limit(values: Doubles, rate: float) -> float:
+    """A high quantile, moved away from the median by the margin: few weeks do not show all there are."""
+    middle = float(np.median(values))
+    return middle + (quantile(values, rate) - middle) * MARGIN

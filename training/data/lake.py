@@ -1,0 +1,195 @@
+"""Training history from the lake: a version of the readings is a dataset, read a bounded number of rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.adapters.lake import rows as lake_rows
+from shared.adapters.lake.delta_files import View
+from shared.adapters.lake.delta_tables import DeltaTables
+from shared.adapters.lake.schema import READINGS
+from shared.core.forecast.outcome import APPLIED, DISPOSITIONS
+from shared.core.forecast.ring import Hourly, hourly
+from shared.core.intake.readings import Floats, Readings
+from shared.core.scenario import Scenario
+from training.data.files import DataRefused
+from training.data.rows import dataset_hash
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROWS_AT_ONCE = 1_000_000
+HOURS = 24
+DAY_US = 86_400_000_000
+ORDER = ("device_id", "timestamp", "partition", "epoch", "sequence_number", "position")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LakeFacts:
+    """What a history was read from.
+
+    Args:
+        version: Version of the readings.
+        rows: Readings that were applied.
+        first_minute: Oldest of them, minutes since 1970.
+        last_minute: Newest of them.
+        dataset: Name of the data by content, see `data.dataset_hash`.
+        sources: Where they came from, sorted.
+    """
+
+    version: int
+    rows: int
+    first_minute: int
+    last_minute: int
+    dataset: str
+    sources: tuple[str, ...]
+
+
+def history(
+    scenario: Scenario,
+    uri: str,
+    options: Callable[[], Mapping[str, str]],
+    version: int,
+    *,
+    rows_at_once: int = ROWS_AT_ONCE,
+) -> tuple[dict[str, Hourly], LakeFacts]:
+    """Every device's hours from the applied readings of one version, as serving folded them.
+
+    Args:
+        scenario: Channels and rules of aggregation.
+        uri: Where the lake's tables are, `az://lake` or a folder.
+        options: From `delta_tables.storage_options`.
+        version: Version of the readings.
+        rows_at_once: About how many readings are held at once; never less than the fleet sends in an hour.
+
+    Raises:
+        ContractBroken: There is no such version, or a file of it is gone or damaged.
+        DataRefused: It holds no applied reading.
+    """
+    view = DeltaTables(uri, options).opened(READINGS, version)
+    gathered = _Gathered(scenario)
+    if view is None:  # never, when a version is named
+        raise DataRefused(f"lake@{version}: there is no lake")
+    for first, stop, wanted in _spans(_rows_by_day(view), rows_at_once):
+        for low, high in _parts(first, stop, wanted, rows_at_once):
+            gathered.add([_between(rows, low, high) for rows in view.read(days=(first, stop))])
+    if not gathered.rows:
+        raise DataRefused(f"lake@{version}: holds no applied reading")
+    hours = gathered.hours()
+    return hours, gathered.facts(version, dataset_hash(hours))
+
+
+def _spans(days: Mapping[int, int], limit: int) -> Iterator[tuple[int, int, int]]:
+    """Runs of days with no more than `limit` rows, or single days: first day, day after the last, rows."""
+    run: list[int] = []
+    for day in sorted(days):
+        if run and sum(days[held] for held in run) + days[day] > limit:
+            yield run[0], run[-1] + 1, sum(days[held] for held in run)
+            run = []
+        run.append(day)
+    if run:
+        yield run[0], run[-1] + 1, sum(days[held] for held in run)
+
+
+def _parts(first: int, stop: int, rows: int, limit: int) -> list[tuple[int, int]]:
+    """A run as it is, a day with too many rows by hours: an hour must not be cut, for its samples are one sum."""
+    count = min(HOURS, -(-rows // limit)) if stop == first + 1 else 1
+    edges = [first * DAY_US + (stop - first) * HOURS * part // count * (DAY_US // HOURS) for part in range(count + 1)]
+    return list(pairwise(edges))
+
+
+def _rows_by_day(view: View) -> dict[int, int]:
+    found: dict[int, int] = {}
+    for file in view.files:
+        found[file.day] = found.get(file.day, 0) + file.rows
+    return found
+
+
+def _between(rows: pa.Table, low: int, high: int) -> pa.Table:
+    """Applied readings of some hours."""
+    import pyarrow.compute as pc
+
+    when = rows["timestamp"].cast("int64").to_numpy()
+    applied = pc.equal(rows["disposition"], DISPOSITIONS[APPLIED]).to_numpy(zero_copy_only=False)
+    return rows.filter((when >= low) & (when < high) & applied)
+
+
+@dataclass(slots=True)
+class _Gathered:
+    scenario: Scenario
+    rows: int = 0
+    first_minute: int = 2**31
+    last_minute: int = -1
+    devices: dict[str, _Growing] = field(default_factory=dict)
+    sources: set[str] = field(default_factory=set)
+
+    def add(self, pieces: list[pa.Table]) -> None:
+        """Fold applied readings, of hours that no other call has."""
+        import pyarrow as pa
+
+        found = pa.concat_tables(pieces, promote_options="default") if pieces else None
+        if found is not None and len(found):
+            self._fold(found.sort_by([(name, "ascending") for name in ORDER]))
+
+    def _fold(self, rows: pa.Table) -> None:
+        minute = lake_rows.minutes_of(rows)
+        self.rows += len(rows)
+        self.first_minute = min(self.first_minute, int(minute.min()))
+        self.last_minute = max(self.last_minute, int(minute.max()))
+        self.sources.update(rows["source"].unique().to_pylist())
+        device = rows["device_id"].combine_chunks().dictionary_encode()
+        readings = Readings(
+            tuple(device.dictionary.to_pylist()),
+            device.indices.to_numpy().astype(np.int32),
+            minute,
+            rows["position"].to_numpy(),
+            lake_rows.values_of(tuple(self.scenario.channel_names), rows),
+        )
+        for name, hours in hourly(self.scenario, readings).items():
+            self.devices.setdefault(name, _Growing(hours.first_hour)).put(hours)
+
+    def hours(self) -> dict[str, Hourly]:
+        return {name: self.devices.pop(name).hourly() for name in sorted(self.devices)}  # never all of them twice
+
+    def facts(self, version: int, dataset: str) -> LakeFacts:
+        return LakeFacts(
+            version=version,
+            rows=self.rows,
+            first_minute=self.first_minute,
+            last_minute=self.last_minute,
+            dataset=dataset,
+            sources=tuple(sorted(self.sources)),
+        )
+
+
+@dataclass(slots=True)
+class _Growing:
+    """One device's hours, appended to in the order of time."""
+
+    first_hour: int
+    length: int = 0
+    values: Floats = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    samples: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
+
+    def put(self, hours: Hourly) -> None:
+        start = hours.first_hour - self.first_hour
+        self.length = start + len(hours.values)
+        if self.length > len(self.values):
+            self._grow(max(self.length, 2 * len(self.values)), hours.values.shape[1])
+        self.values[start : self.length] = hours.values
+        self.samples[start : self.length] = hours.samples
+
+    def _grow(self, size: int, width: int) -> None:
+        values, samples = np.full((size, width), np.nan, np.float32), np.zeros(size, np.uint8)
+        values[: len(self.values)] = self.values.reshape(-1, width)
+        samples[: len(self.samples)] = self.samples
+        self.values, self.samples = values, samples
+
+    def hourly(self) -> Hourly:
+        return Hourly(self.first_hour, self.values[: self.length].copy(), self.samples[: self.length].copy())

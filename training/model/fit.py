@@ -1,0 +1,156 @@
+"""From rows and folds to one model: the search, what it did on unseen rows, intervals, the refit and its graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from catboost import CatBoostRegressor
+
+from shared.adapters.models.onnx_model import Graph
+from shared.core.intake.readings import Floats, Longs
+from shared.core.model.manifest import Damped, Interval
+from shared.core.model.scoring import bounds, clip
+from shared.core.scenario import Scenario
+from training.console import Screen
+from training.data.folds import Fold
+from training.data.rows import TrainingSet
+from training.model import boosting, damped_persistence, export, intervals
+from training.model import out_of_fold as unseen
+from training.model.boosting import Fitted
+from training.model.evaluate import Judged, coverage
+from training.model.out_of_fold import Unseen
+from training.model.search import search
+from training.tracking import Tracker
+
+PARITY_ROWS = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """The model refitted on all rows, and how its recipe did on rows it had not seen.
+
+    Args:
+        fitted: The recipe on the folds of the search.
+        unseen: Out-of-fold forecasts.
+        judged: The same beside what came; intervals are those that the package has.
+        lower: Lower ends of intervals that were calibrated on the other folds, on the rows of `judged`.
+        upper: Upper ends.
+        coverage: Share of truths that these cover.
+        interval: Offsets calibrated on all folds.
+        damped: The floor, fitted on all rows.
+        booster: The model.
+        onnx: Its graph.
+        parity: Largest difference between the two.
+    """
+
+    fitted: Fitted
+    unseen: Unseen
+    judged: Judged
+    lower: Floats
+    upper: Floats
+    coverage: float
+    interval: Interval
+    damped: Damped
+    booster: CatBoostRegressor
+    onnx: bytes
+    parity: float
+
+
+def train(
+    scenario: Scenario,
+    rows: TrainingSet,
+    folds: Sequence[Fold],
+    tracker: Tracker,
+    screen: Screen,
+    since: int | None = None,
+) -> Trained:
+    """Search, calibrate, refit on all rows, export.
+
+    Args:
+        scenario: Budget, limits and seed.
+        rows: The rows.
+        folds: To search on.
+        tracker: Receives the trials.
+        screen: Where the run reports to.
+        since: Hour from which out-of-fold forecasts are to be as new as can be: the end of the champion's training.
+
+    Raises:
+        ContractBroken: The graph does not say what the model says, or the interval cannot be used.
+    """
+    with screen.step("search") as step:
+        fitted = search(rows, folds, scenario.search, tracker, step)
+        step.note = f"best RMSE on folds {fitted.score:.3f} with {fitted.trees} trees"
+    found = _unseen(scenario, rows, folds, fitted, since, screen)
+    forecast, truth = found.forecast[found.rows], rows.target[found.rows]
+    interval = intervals.fit(scenario.interval, forecast, truth)
+    intervals.check(interval)
+    lower, upper = (
+        ends[found.rows] for ends in intervals.honest_bounds(scenario, found.folds, found.forecast, rows.target)
+    )
+    judged = judge(scenario, rows, found.rows, forecast, found.damped[found.rows], interval)
+    with screen.step("refit") as step:
+        booster = boosting.refit(rows, folds, fitted, seed=scenario.search.seed)
+        found.level.into(booster)
+        step.note = f"{booster.tree_count_} trees on all {len(rows):,} rows"
+    with screen.step("export") as step:
+        onnx = export.to_onnx(booster, rows.matrix.shape[1])
+        parity = export.check_parity(booster, onnx, rows.matrix[spread(len(rows), PARITY_ROWS)])
+        step.note = f"{len(onnx):,} bytes of ONNX, at most {parity:.1e} from CatBoost"
+    return Trained(
+        fitted=fitted, unseen=found, judged=judged, lower=lower, upper=upper, coverage=coverage(lower, upper, truth),
+        interval=interval, damped=damped_persistence.fit(rows), booster=booster, onnx=onnx, parity=parity,
+    )  # fmt: skip
+
+
+def _unseen(
+    scenario: Scenario, rows: TrainingSet, folds: Sequence[Fold], fitted: Fitted, since: int | None, screen: Screen
+) -> Unseen:
+    if since is None:
+        return unseen.gather(scenario, rows, folds, fitted, None)
+    with screen.step("newest folds") as step:
+        found = unseen.gather(scenario, rows, folds, fitted, since, step.advance)
+        step.note = f"{len(found.folds) - len(folds)} more; level {found.level}"
+    return found
+
+
+def judge(
+    scenario: Scenario, rows: TrainingSet, index: Longs, forecast: Floats, damped: Floats, interval: Interval
+) -> Judged:
+    """Forecasts of some rows beside their truth and the floors.
+
+    Args:
+        scenario: Limits of the target.
+        rows: The set that `index` points into.
+        index: Row numbers, shape (n,).
+        forecast: The model's forecasts within the limits, shape (n,).
+        damped: The damped floor's forecasts, shape (n,).
+        interval: Offsets of the interval's ends.
+    """
+    lower, upper = bounds(scenario, interval, forecast)
+    return Judged(
+        as_of=rows.as_of[index],
+        device=rows.device[index],
+        devices=rows.devices,
+        truth=rows.target[index],
+        forecasts={"": forecast, "_damped": damped, "_persistence": rows.latest[index]},
+        lower=lower,
+        upper=upper,
+    )
+
+
+def judge_unseen(scenario: Scenario, trained: Trained, rows: TrainingSet) -> Judged:
+    """What the graph and the floor say of a set that no choice has looked at.
+
+    Raises:
+        ContractBroken: A forecast is not a finite number.
+    """
+    every = np.arange(len(rows))
+    forecast = clip(scenario, Graph(trained.onnx, threads=boosting.THREADS).run(rows.matrix))
+    return judge(scenario, rows, every, forecast, damped_persistence.forecast(trained.damped, rows), trained.interval)
+
+
+def spread(rows: int, wanted: int) -> Longs:
+    """Row numbers, evenly spread, at most the wanted number."""
+    return np.unique(np.linspace(0, rows - 1, min(rows, wanted)).astype(np.int64))
