@@ -17,7 +17,7 @@ from typing import Any
 from shared.adapters.models.azureml_client import connect
 from shared.adapters.models.azureml_errors import is_place, translated
 from shared.errors import PipelineError
-from training.versions import HERE, IMAGE, component_version, environment_version
+from training.versions import AZUREML, IMAGE, component_version, environment_version
 
 FAILED = 1
 
@@ -49,11 +49,11 @@ def register(client: Any, version: str | None = None) -> str:
     from azure.ai.ml import load_component, load_environment
 
     with tempfile.TemporaryDirectory() as folder:
-        environment: Any = load_environment(HERE / "environment.yml")
+        environment: Any = load_environment(AZUREML / "environment.yml")
         environment.version = environment_version()
         environment.build.path = _image_context(Path(folder))
         _once(client.environments, environment)
-    component: Any = load_component(HERE / "component.yml")
+    component: Any = load_component(AZUREML / "component.yml")
     component.version = version or component_version()
     component.environment = f"azureml:{environment.name}:{environment.version}"
     _once(client.components, component)
@@ -62,8 +62,8 @@ def register(client: Any, version: str | None = None) -> str:
 
 def _image_context(folder: Path) -> str:
     """The files that the image is built from alone, so that other changes of the code upload nothing."""
-    for name in IMAGE:
-        shutil.copy(HERE / name, folder / name)
+    for path in IMAGE:
+        shutil.copy(path, folder / path.name)
     return str(folder)
 
 

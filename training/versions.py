@@ -6,23 +6,23 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-CODE = HERE.parent
+CODE = Path(__file__).resolve().parents[1]
+AZUREML = CODE / "training" / "azureml"  # components, environment and image as Azure Machine Learning takes them
 INCLUDED = ("shared", "scenarios", "training")
 SUFFIXES = (".py", ".toml", ".yml", ".txt")
-IMAGE = ("Dockerfile", "requirements.txt")
+IMAGE = (AZUREML / "Dockerfile", CODE / "training" / "requirements.txt")
 VERSION_LENGTH = 16
 
 
 def environment_version() -> str:
     """Version of the environment: the hash of what its image is built from."""
-    return _hash(HERE / name for name in IMAGE)
+    return _hash(IMAGE)
 
 
 def component_version() -> str:
     """Version of the component: the hash of all code that goes with it, and of its environment."""
     files = (path for name in INCLUDED for path in (CODE / name).rglob("*") if path.suffix in SUFFIXES)
-    return _hash([*files, HERE / "Dockerfile"])
+    return _hash([*files, AZUREML / "Dockerfile"])
 
 
 def _hash(files: Iterable[Path]) -> str:

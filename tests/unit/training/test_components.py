@@ -24,7 +24,6 @@ from training import register, steps, versions
 from training.model import search
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # azure-ai-ml's, of its own dependencies
-HERE = Path(register.__file__).parent
 PRINT = "import json, os, sys; print(json.dumps([sys.argv[1:], os.environ.get('AZURE_CLIENT_ID')]))"
 
 
@@ -32,7 +31,7 @@ def load(name: str) -> Any:
     from azure.ai.ml import load_component, load_environment, load_job
 
     kinds: dict[str, Any] = {"component": load_component, "step": load_component, "trial": load_component}
-    return {**kinds, "environment": load_environment}.get(name, load_job)(HERE / f"{name}.yml")
+    return {**kinds, "environment": load_environment}.get(name, load_job)(versions.AZUREML / f"{name}.yml")
 
 
 def run_as_azure_does(command: str, inputs: dict[str, str], folder: Path, **environment: str) -> list[Any]:
