@@ -10,7 +10,7 @@ import numpy as np
 
 from local.stack.workspace import Workspace
 from shared.app.loop.completion import Result
-from shared.core.forecast.features.featurizer import Featurizer
+from shared.core.forecast.featurizer import featurizer_of
 from shared.core.gate import evidence as gate_evidence
 from shared.core.gate.evidence import Evidence
 from shared.core.model.manifest import decode_arrays, decode_manifest, encode_arrays, encode_manifest
@@ -60,7 +60,7 @@ def leave_bad_jobs(space: Workspace, jobs: Sequence[str], champion: str, bad: st
         champion: Version that serves.
         bad: The bad package, published before.
     """
-    featurizer, lake = Featurizer(space.scenario), space.lake()
+    featurizer, lake = featurizer_of(space.scenario), space.lake()
     version = lake.version() or 0
     good, other = (packages.load(space.blobs, each, featurizer.features) for each in (champion, bad))
     found, _ = history(space.scenario, lake.delta.uri, lake.delta.options, version)

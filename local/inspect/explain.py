@@ -23,7 +23,7 @@ from shared.app.lookback.commit_history import Past
 from shared.app.lookback.explain import Explain
 from shared.app.lookback.explanation import Compared, Explanation, ReadingFacts, Window
 from shared.app.lookback.forecast_id import ForecastName
-from shared.core.forecast.features.featurizer import Featurizer
+from shared.core.forecast.featurizer import featurizer_of
 from shared.core.forecast.step import Machine
 from shared.errors import ConfigError
 
@@ -72,7 +72,7 @@ def past_of(space: Workspace) -> Past:
     """What was committed on a stack, its lake included."""
     lake = LakeArchive(space.scenario, options=storage_options(space.storage, None))
     hub = event_log.hub_info(space.logs, READINGS)
-    machine = Machine(space.scenario, Featurizer(space.scenario))
+    machine = Machine(space.scenario, featurizer_of(space.scenario))
     return Past(machine, space.blobs, space.files, lake, hub.partitions if hub else None)
 
 

@@ -21,7 +21,7 @@ from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.app.release.publish import Release
 from shared.app.route.file_books import key_of
 from shared.app.route.files import INCOMING
-from shared.core.forecast.features.featurizer import Featurizer
+from shared.core.forecast.featurizer import featurizer_of
 from shared.core.scenario import Scenario
 from shared.core.stream.events import FILE_PREFIX
 
@@ -102,7 +102,7 @@ class Workspace:
 
     def release(self) -> Release:
         """Publishes and deploys packages here."""
-        features = Featurizer(self.scenario).features
+        features = featurizer_of(self.scenario).features
         return Release(self.blobs, partial(onnx_model.load, featurizer_features=features))
 
     def drop(self, path: Path, name: str, zone: str | None) -> str:

@@ -12,6 +12,7 @@ from shared.adapters.models import onnx_model, package_folder
 from shared.adapters.stores import scenario_files
 from shared.app.score.serving import Answering
 from shared.core.forecast.features.featurizer import Featurizer
+from shared.core.forecast.featurizer import featurizer_of
 from shared.core.model.manifest import decode_manifest
 from shared.core.model.scoring import Control, categories
 from shared.core.scenario import Scenario
@@ -94,7 +95,7 @@ def load(folder: Path, version: str | None = None) -> Answers:
     if version is not None and manifest.version != version:
         raise ContractBroken(f"AIRLOOP_VERSION: {version[:80]!r} is wanted, the package is {manifest.version}")
     scenario = scenario_files.load(manifest.scenario)
-    featurizer = Featurizer(scenario)
+    featurizer = featurizer_of(scenario)
     model = onnx_model.load(files, featurizer.features)
     return Answers(scenario, featurizer, manifest.version, Answering(scenario, Control(manifest.version), model))
 

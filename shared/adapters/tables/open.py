@@ -10,7 +10,7 @@ from shared.adapters.tables import wide as tables_wide
 from shared.adapters.tables.lines import split
 from shared.adapters.tables.source import LONGEST_LINE, Source
 from shared.core.intake.acceptance import Zoning
-from shared.core.intake.columns import DEVICE, TIME, Columns, Layout
+from shared.core.intake.columns import DEVICE, TIME, Columns, Layout, plain
 from shared.core.intake.readings import shown
 from shared.core.intake.tables import LongTable, Progress, WideChunk, WideTable
 from shared.core.scenario import Scenario
@@ -145,7 +145,7 @@ def _has_windows(header: csv_files.Header, rest: bytes) -> bool:
 def _require(scenario: Scenario, layout: Layout) -> None:
     """Check that a long table's header has what a reading needs."""
     wanted = {
-        "device": (layout.picks[DEVICE] >= 0, scenario.names.device),
+        "device": (layout.picks[DEVICE] >= 0, scenario.device_names),
         "time": (layout.picks[TIME] >= 0, scenario.names.time),
         "any channel": (bool(layout.channels), scenario.channel_names),
     }
@@ -153,7 +153,8 @@ def _require(scenario: Scenario, layout: Layout) -> None:
         f"no column for the {what} (one of {', '.join(names)})" for what, (there, names) in wanted.items() if not there
     ]
     if absent:
-        found = ", ".join(shown(name) for name in layout.ignored[:12])
+        other = [name for name in layout.ignored if plain(name) not in map(plain, scenario.names.ignored)]
+        found = ", ".join(shown(name) for name in other[:12])
         raise BadEvent("header", "; ".join(absent) + (f"; not known: {found}" if found else ""))
 
 

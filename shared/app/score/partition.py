@@ -24,6 +24,7 @@ from shared.core.intake import dead_letters
 from shared.core.intake.dead_letters import DeadLetter
 from shared.core.intake.readings import Rejection
 from shared.core.model.scoring import Control
+from shared.core.scenario import Scenario
 from shared.core.stream.commit import Commit, commit_name, folder, place_of
 from shared.core.stream.events import Batch, Event, gather
 from shared.errors import BadEvent, StateConflict
@@ -215,7 +216,7 @@ class Partition:
         """Write what the commit refers to, and return the commit itself."""
         tools, batch = self.tools, outcome.batch
         predictions = tools.files.encode_predictions(outcome) if len(outcome.predictions) else None
-        letters = [*_undecodable(self.number, bad), *_conflicts(outcome, tools.machine.scenario.channel_names)]
+        letters = [*_undecodable(self.number, bad), *_conflicts(outcome, tools.machine.scenario)]
         lost = dead_letters.encode(letters) if letters else None
         counts = {**outcome.counts(), "undecodable": len(bad), "predictions": len(outcome.predictions)}
         commit = Commit(
@@ -270,13 +271,13 @@ def _undecodable(partition: int, bad: Sequence[tuple[Event, BadEvent]]) -> list[
     ]
 
 
-def _conflicts(outcome: Outcome, channels: Sequence[str]) -> list[DeadLetter]:
+def _conflicts(outcome: Outcome, scenario: Scenario) -> list[DeadLetter]:
     """Readings of a minute that already had another value, written out again as messages."""
-    batch = outcome.batch
+    batch, (time, *_) = outcome.batch, scenario.names.time
     letters = []
     for row in np.flatnonzero(outcome.disposition == CONFLICT).tolist():
-        values = {n: v for n, v in zip(channels, batch.values[row].tolist(), strict=True) if v == v}
-        reading = {"device_id": batch.devices[batch.device[row]], "timestamp": int(batch.minute[row]) * 60, **values}
+        values = {n: v for n, v in zip(scenario.channel_names, batch.values[row].tolist(), strict=True) if v == v}
+        reading = {scenario.key: batch.devices[batch.device[row]], time: int(batch.minute[row]) * 60, **values}
         detail = "the device already sent another value for this minute; the first one counts"
         rejection = Rejection(int(batch.position[row]), "conflict", detail, msgspec.json.encode(reading))
         letters.append(dead_letters.letter(batch.sources[batch.source[row]], rejection))

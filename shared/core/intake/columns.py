@@ -65,7 +65,7 @@ class Columns:
         self._known = {
             plain(n): c for c, channel in enumerate(scenario.channels) for n in (channel.name, *channel.aliases)
         }
-        self._device = {plain(name): rank for rank, name in enumerate(scenario.names.device)}
+        self._device = {plain(name): rank for rank, name in enumerate(scenario.device_names)}
         self._time = {plain(name): rank for rank, name in enumerate(scenario.names.time)}
         self._row = {plain(name): rank for rank, name in enumerate(scenario.names.row)}
 

@@ -12,8 +12,9 @@ from shared.adapters.stores.memory_stream import MemoryStream
 from shared.app.route.resubmit import Resubmit
 from shared.core.intake import dead_letters
 from shared.core.intake.readings import Rejection
+from shared.core.scenario import Names, with_overrides
 from shared.errors import TransientFailure
-from tests.kit.small import SCENARIO
+from tests.kit.small import HOUR, SCENARIO
 from tests.kit.whole import CSV, Whole, fixed, message, row
 
 WIDER = fixed(maximum=5000)
@@ -72,6 +73,16 @@ def test_conflicts_and_cut_rows_are_left_alone_unless_asked_for(whole: Whole) ->
     whole.score()
     assert whole.reasons() == [("conflict", 1)] * 2, "the first value still counts"
     assert whole.counts()["applied"] == 1
+
+
+def test_a_conflict_is_written_out_under_the_scenarios_own_names(whole: Whole) -> None:
+    whole.restart(with_overrides(SCENARIO, key="store", names=Names(device=(), time=("at",))))
+    for pm in (5, 6):
+        whole.hear(json.dumps({"store": "a", "at": HOUR * 3600, "pm": pm}).encode())
+    whole.score()
+    (letter,) = whole.letters()
+    assert json.loads(letter.raw) == {"store": "a", "at": HOUR * 3600, "pm": 6.0}
+    assert whole.resubmit(reasons=["conflict"]) == {"tried": 1, "accepted": 1, "kept": 0}
 
 
 def test_a_row_that_was_cut_is_never_taken_for_a_whole_one_by_itself(whole: Whole) -> None:

@@ -336,6 +336,8 @@ def test_a_file_that_cannot_be_used_says_why(name: str, data: bytes, reason: str
 def test_a_header_without_a_needed_column_names_what_was_expected_and_what_was_found() -> None:
     with pytest.raises(BadEvent, match=r"one of device_id, device, .*; not known: 'when', 'p'"):
         read(b"when,p,pm25\n1,2,3\n")
+    with pytest.raises(BadEvent, match=r"one of store_id, device_id, .*\); not known: 'p'$"):
+        read(b"ts,p,Latitude,pm25\n1,2,3,4\n", scenario=with_overrides(AIR, key="store_id"))
 
 
 def test_a_parquet_file_without_rows_is_empty() -> None:

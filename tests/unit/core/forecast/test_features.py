@@ -21,6 +21,7 @@ from shared.core.forecast.features.featurizer import BLOCK, Feature, Featurizer
 from shared.core.forecast.features.vapour import absolute_humidity, dew_point, saturation_pressure
 from shared.core.intake.readings import Floats, Longs
 from shared.core.scenario import Scenario, parse
+from shared.errors import ConfigError
 
 ROOT = Path(__file__).parents[4]
 GOLDEN = ROOT / "tests" / "golden" / "features.txt"
@@ -443,7 +444,11 @@ def test_a_direction_without_a_speed_is_a_flow_of_unit_vectors() -> None:
 @pytest.mark.parametrize(("channel", "unit"), [("temp", "K"), ("rel_humidity", "1")])
 def test_vapour_needs_its_channels_in_the_formulas_units(channel: str, unit: str) -> None:
     raw = raw_scenario()
-    next(c for c in raw["channels"] if c["name"] == channel)["unit"] = unit
+    changed = next(c for c in raw["channels"] if c["name"] == channel)
+    changed["unit"] = unit
+    with pytest.raises(ConfigError, match=f"{channel}.unit: '{unit}' is not "):
+        parse(raw)
+    del changed["role"]
     assert not [f for f in Featurizer(parse(raw)).features if f.name.startswith("vapour.")]
 
 

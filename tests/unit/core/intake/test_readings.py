@@ -256,6 +256,13 @@ def test_of_several_device_names_the_one_listed_first_in_the_scenario_is_used() 
     assert found.ignored == ("station", "time")
 
 
+def test_the_scenarios_key_is_the_devices_column_before_its_aliases() -> None:
+    shops = with_overrides(AIR, key="Store ID")
+    assert layout("device_id", "store-id", "ts", scenario=shops).picks[0] == 1
+    assert layout("site", "ts", scenario=shops).picks[0] == 0
+    assert layout("store-id", "ts").picks[0] == -1
+
+
 @pytest.mark.parametrize(
     ("name", "declared"),
     [

@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+import re
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.adapters.stores.scenario_files import load
-from shared.core.checked import build
-from shared.core.scenario import Channel, Scenario, Station, Unit, parse, with_overrides
+from shared.core.forecast.features.featurizer import Featurizer
+from shared.core.forecast.featurizer import FEATURIZERS, featurizer_of
+from shared.core.scenario import (
+    Category,
+    Channel,
+    DriftRules,
+    GateRules,
+    Names,
+    RetrainRules,
+    RolloutRules,
+    Scenario,
+    Search,
+    Station,
+    Unit,
+    parse,
+    with_overrides,
+)
 from shared.errors import ConfigError
+from shared.validation import hints, read
+
+ROOT = Path(__file__).resolve().parents[4]
 
 RIGHT: dict[str, Any] = {
     "name": "river",
@@ -33,7 +53,7 @@ RIGHT: dict[str, Any] = {
         {"name": "wind_dir", "unit": "deg", "minimum": 0, "maximum": 360, "aggregate": "circular"},
     ],
     "categories": [{"name": "low", "upper": 5}, {"name": "high", "upper": 20.5}],
-    "stations": {"Köln": {"zone": "Europe/Berlin", "altitude_m": 35}},
+    "stations": {"Köln": {"zone": "Europe/Berlin", "latitude": 51}},
 }
 
 
@@ -77,8 +97,8 @@ def test_a_right_file_becomes_a_scenario_with_defaults_where_it_is_silent() -> N
         aliases=("stage",),
         units={"cm": Unit(factor=0.01, offset=0.0, detect=(21.0, 2050.0))},
     )
-    assert river.stations == {"Köln": Station(zone="Europe/Berlin", altitude_m=35.0)}
-    assert [type(river.channels[0].minimum), type(river.stations["Köln"].altitude_m)] == [float, float]
+    assert river.stations == {"Köln": Station(zone="Europe/Berlin", latitude=51.0)}
+    assert [type(river.channels[0].minimum), type(river.stations["Köln"].latitude)] == [float, float]
     assert (river.samples_per_hour, river.history, river.horizon, river.lateness) == (1, 121, 24, 24)
     assert (river.unlisted_stations, river.names.device, river.search.trials) == ("accept", ("device_id",), 6)
 
@@ -109,14 +129,19 @@ WRONG: list[tuple[str, Any, str]] = [
     ("title", 5, "title: 5 is not a text"),
     ("title", {"en": "x"}, "title: {'en': 'x'} is not a text"),
     ("task", "poetry", "task: 'poetry' is not one of regression"),
+    ("featurizer", "daily", "featurizer: 'daily' is not one of hourly"),
+    ("key", " ", "key: ' ' is not the name of a column"),
     ("horizon", "24", "horizon: '24' is not a whole number"),
     ("horizon", 24.0, "horizon: 24.0 is not a whole number"),
     ("horizon", True, "horizon: True is not a whole number"),
-    ("interval", True, "interval: True is not a number"),
-    ("interval", "0.9", "interval: '0.9' is not a number"),
-    ("interval", float("nan"), "interval: nan is not a finite number"),
-    ("interval", float("-inf"), "interval: -inf is not a finite number"),
-    ("interval", 10**400, f"interval: {10**400} is not a finite number"),
+    ("interval", True, "interval: True is not a finite number"),
+    ("interval", "0.9", "interval: '0.9' is not a finite number"),
+    ("interval", float("nan"), "interval: nan is outside 0.5 to 0.99"),
+    ("interval", float("-inf"), "interval: -inf is outside 0.5 to 0.99"),
+    ("interval", 10**400, f"interval: {10**400} is outside 0.5 to 0.99"),
+    ("channels/0/maximum", float("nan"), "channels[0].maximum: nan is not a finite number"),
+    ("channels/0/maximum", float("inf"), "channels[0].maximum: inf is not a finite number"),
+    ("channels/0/maximum", 10**400, f"channels[0].maximum: {10**400} is not a finite number"),
     ("channels", "level", "channels: 'level' is not a list"),
     ("channels/1", "wind", "channels[1]: 'wind' is not a table"),
     ("channels/0/maximum", GONE, "channels[0].maximum: missing"),
@@ -124,17 +149,21 @@ WRONG: list[tuple[str, Any, str]] = [
     ("channels/0/aliases/0", 7, "channels[0].aliases[0]: 7 is not a text"),
     ("channels/0/units", [], "channels[0].units: [] is not a table"),
     ("channels/0/units/cm", 0.01, "channels[0].units.cm: 0.01 is not a table"),
-    ("channels/0/units/cm/detect", [21], "channels[0].units.cm.detect: has 1 entries, needs 2"),
+    ("channels/0/units/cm/detect", [21], "channels[0].units.cm.detect: [21] is not a list of two numbers"),
     ("stations", [], "stations: [] is not a table"),
-    ("stations/Köln/latitude", "51 N", "stations.Köln.latitude: '51 N' is not a number"),
+    ("stations/Köln/latitude", "51 N", "stations.Köln.latitude: '51 N' is not a finite number"),
+    ("stations/Köln/latitude", 91, "stations.Köln.latitude: 91 is outside -90 to 90"),
+    ("stations/Köln/longitude", -181, "stations.Köln.longitude: -181 is outside -180 to 180"),
+    ("stations/Köln/altitude_m", 35, "stations.Köln.altitude_m: unknown key; known are latitude, longitude, zone"),
     ("search", {"candidates": ["oracle"]}, "search.candidates[0]: 'oracle' is not one of catboost"),
-    ("rollout", {"ladder": [0, "all"]}, "rollout.ladder[1]: 'all' is not a number"),
+    ("search", {"candidates": []}, "search.candidates: is empty"),
+    ("rollout", {"ladder": [0, "all"]}, "rollout.ladder[1]: 'all' is not a finite number"),
     # against a rule
     ("name", "Air quality", "name: 'Air quality' is not lower-case letters, digits and underscores"),
     ("name", "", "name: '' is not lower-case letters, digits and underscores"),
-    ("channels/1/name", "Wind", "channels.Wind: the name is not lower-case letters, digits and underscores"),
-    ("cadence_s", 60, "cadence_s: 60 is outside 3600 to 3600"),
-    ("cadence_s", 7200, "cadence_s: 7200 is outside 3600 to 3600"),
+    ("channels/1/name", "Wind", "channels[1].name: 'Wind' is not lower-case letters, digits and underscores"),
+    ("cadence_s", 60, "cadence_s: 60 is not one of 3600"),
+    ("cadence_s", 7200, "cadence_s: 7200 is not one of 3600"),
     ("samples_per_hour", 0, "samples_per_hour: 0 is outside 1 to 60"),
     ("samples_per_hour", 61, "samples_per_hour: 61 is outside 1 to 60"),
     ("history", 2001, "history: 2001 is outside 2 to 2000"),
@@ -142,32 +171,46 @@ WRONG: list[tuple[str, Any, str]] = [
     ("lateness", 25, "lateness: 25 is outside 0 to horizon 24"),
     ("lateness", -1, "lateness: -1 is outside 0 to horizon 24"),
     ("interval", 0.49, "interval: 0.49 is outside 0.5 to 0.99"),
-    ("interval", 1, "interval: 1.0 is outside 0.5 to 0.99"),
+    ("interval", 1, "interval: 1 is outside 0.5 to 0.99"),
     ("search", {"trials": 0}, "search.trials: 0 is outside 1 to 200"),
     ("search", {"trials": 201}, "search.trials: 201 is outside 1 to 200"),
     ("search", {"folds": 1}, "search.folds: 1 is outside 2 to 10"),
     ("search", {"folds": 11}, "search.folds: 11 is outside 2 to 10"),
     ("search", {"max_trees": 0}, "search.max_trees: 0 is outside 1 to 5000"),
     ("search", {"max_trees": 5001}, "search.max_trees: 5001 is outside 1 to 5000"),
-    ("retrain", {"cooldown_h": -1}, "retrain.cooldown_h: -1.0 is outside 0 to 8760"),
+    ("retrain", {"cooldown_h": -1}, "retrain.cooldown_h: -1 is outside 0 to 8760"),
     ("retrain", {"maximum_runs_per_month": 1001}, "retrain.maximum_runs_per_month: 1001 is outside 0 to 1000"),
     ("retrain", {"maximum_cost_per_month": -0.1}, "retrain.maximum_cost_per_month: -0.1 is outside 0 to 1000000000.0"),
-    ("retrain", {"cost_per_run": -1}, "retrain.cost_per_run: -1.0 is outside 0 to 1000000000.0"),
+    ("retrain", {"cost_per_run": -1}, "retrain.cost_per_run: -1 is outside 0 to 1000000000.0"),
     ("retrain", {"minimum_first_rows": 0}, "retrain.minimum_first_rows: 0 is outside 1 to 1000000000"),
     ("retrain", {"minimum_new_rows": 0}, "retrain.minimum_new_rows: 0 is outside 1 to 1000000000"),
     ("retrain", {"schedule_days": 0}, "retrain.schedule_days: 0 is outside 1 to 3650"),
-    ("retrain", {"backoff_h": 8761}, "retrain.backoff_h: 8761.0 is outside 0 to 8760"),
+    ("retrain", {"backoff_h": 8761}, "retrain.backoff_h: 8761 is outside 0 to 8760"),
     ("retrain", {"backoff_factor": 0.9}, "retrain.backoff_factor: 0.9 is outside 1 to 10"),
-    ("retrain", {"maximum_backoff_h": -1}, "retrain.maximum_backoff_h: -1.0 is outside 0 to 8760"),
+    ("retrain", {"maximum_backoff_h": -1}, "retrain.maximum_backoff_h: -1 is outside 0 to 8760"),
     ("retrain", {"challenger_wait_days": -1}, "retrain.challenger_wait_days: -1 is outside 0 to 3650"),
-    ("retrain", {"timeout_h": 0}, "retrain.timeout_h: 0.0 is outside 0.1 to 168"),
+    ("retrain", {"timeout_h": 0}, "retrain.timeout_h: 0 is outside 0.1 to 168"),
     ("channels/0/aliases/0", "WIND_DIR", "channels: the name 'wind_dir' stands for 2 things"),
     ("names", {"time": ["stage"]}, "channels: the name 'stage' stands for 2 things"),
+    ("key", "Level", "channels: the name 'level' stands for 2 things"),
+    ("names", {"time": []}, "names.time: is empty"),
     ("channels/1/minimum", 360, "channels.wind_dir.minimum: 360.0 is not below the maximum 360.0"),
     ("channels/0/units/cm/factor", 0, "channels.level.units.cm.factor: must not be 0"),
     ("channels/0/units/cm/detect", [20.5, 30], "channels.level.units.cm.detect: [20.5, 30.0] overlaps 0.0 to 20.5"),
     ("channels/0/units/cm/detect", [-5, 0], "channels.level.units.cm.detect: [-5.0, 0.0] overlaps 0.0 to 20.5"),
     ("channels/0/units/cm/detect", [50, 40], "channels.level.units.cm.detect: [50.0, 40.0] overlaps 0.0 to 20.5"),
+    ("channels/0/role", "depth", "channels[0].role: 'depth' is not one of temperature, relative_humidity, pressure, "),
+    ("channels/0/role", "temperature", "channels.level.unit: 'm' is not 'degC', which the role 'temperature' needs"),
+    (
+        "channels/0/role",
+        "wind_direction",
+        "channels.level.aggregate: 'mean' is not 'circular', which the role 'wind_direction' needs",
+    ),
+    (
+        "channels/1/role",
+        "wind_speed",
+        "channels.wind_dir.aggregate: 'circular' is not 'mean', which the role 'wind_speed' needs",
+    ),
     ("zone", "Beijing", "zone: 'Beijing' is not a known time zone"),
     ("zone", "../etc/passwd", "zone: '../etc/passwd' is not a known time zone"),
     ("zone", "Europe", "zone: 'Europe' is not a known time zone"),
@@ -187,6 +230,21 @@ def test_a_mistake_is_named_with_its_place_its_value_and_what_is_allowed(path: s
 def test_a_circular_channel_cannot_be_forecast() -> None:
     given = raw(("target", "wind_dir"), ("categories", []))
     assert problems(given) == ["target: 'wind_dir' is circular; a forecast needs a mean or a sum"]
+
+
+def test_a_channel_is_found_by_its_role_which_only_one_may_have() -> None:
+    second = {"name": "wind_b", "unit": "deg", "minimum": 0, "maximum": 360, "aggregate": "circular"}
+    role = {"role": "wind_direction"}
+    given = raw(("channels/1/role", "wind_direction"))
+    river = parse({**given, "channels": [*given["channels"], second]})
+    assert (river.of_role("wind_direction"), river.of_role("wind_speed")) == (river.channels[1], None)
+    twice = {**given, "channels": [*given["channels"], second | role]}
+    assert problems(twice) == ["channels: 2 have the role 'wind_direction'"]
+
+
+def test_the_featurizers_that_a_file_may_name_are_those_there_are() -> None:
+    assert get_args(hints(Scenario)["featurizer"]) == tuple(FEATURIZERS)
+    assert featurizer_of(load("air_quality")).features == Featurizer(load("air_quality")).features
 
 
 def test_an_unknown_target_is_answered_with_the_channels_there_are() -> None:
@@ -268,8 +326,8 @@ def test_no_rule_is_reported_that_rests_on_what_cannot_be_read(
 def test_an_override_is_checked_like_a_file() -> None:
     river = parse(RIGHT)
     assert with_overrides(river, history=60, horizon=12, lateness=6).slots == 66
-    with pytest.raises(ConfigError, match=r"history: 1 is outside 2 to 2000\nhistory: 1 is not above"):
-        with_overrides(river, history=1)
+    with pytest.raises(ConfigError, match=r"2 problem\(s\):\n  interval: 1 is outside .*\n  history: 2 is not above"):
+        with_overrides(river, history=2, interval=1)
 
 
 def test_overriding_leaves_the_original_and_computes_names_anew() -> None:
@@ -279,13 +337,13 @@ def test_overriding_leaves_the_original_and_computes_names_anew() -> None:
     assert (shorter.stored, river.stored) == (("level",), ("level", "wind_dir_u", "wind_dir_v"))
 
 
-def test_a_part_of_a_file_can_be_built_alone() -> None:
+def test_a_part_of_a_file_can_be_read_alone() -> None:
     found: list[str] = []
-    assert build(Unit, {"factor": 2}, "unit", found) == Unit(factor=2.0)
-    assert build(Unit, {"offset": 2}, "unit", found) is None
-    assert build(Unit, [], "unit", found) is None
+    assert read(Unit, {"factor": 2}, "unit", found) == ({"factor": 2.0}, set())
+    assert read(Unit, {"offset": 2}, "unit", found) == ({"offset": 2.0}, {"factor"})
+    assert read(Unit, [], "unit", found) == ({}, {"factor", "offset", "detect"})
     assert found == ["unit.factor: missing", "unit: [] is not a table"]
-    assert build(Unit, {"factor": 3}, "unit", found) == Unit(factor=3.0), "earlier problems are not its own"
+    assert read(Unit, {"factor": 3}, "unit", found) == ({"factor": 3.0}, set()), "earlier problems are not its own"
 
 
 JSON: st.SearchStrategy[Any] = st.recursive(
@@ -307,6 +365,22 @@ def test_whatever_stands_in_a_file_it_is_right_or_refused_with_a_list_of_problem
         assert " problem(s):\n  " in str(error)  # noqa: PT017 - either outcome is right, but no other exception
     else:
         assert isinstance(found, Scenario)
+
+
+# Keys that only the check reads: they have one value so far, or tell people where a station stands.
+CHECKED_ONLY = {"task", "cadence_s", "candidates", "latitude", "longitude"}
+
+
+def test_every_key_is_read_by_somebody_or_has_one_value_so_far() -> None:
+    files = [path for folder in ("shared", "training", "local") for path in (ROOT / folder).rglob("*.py")]
+    text = "\n".join(path.read_text("utf-8") for path in files if path.name != "check.py")
+    own = (ROOT / "shared/core/scenario/scenario.py").read_text("utf-8")
+    unread = {
+        name for name in hints(Scenario) if not re.search(rf"scenario\.{name}\b", text) and f"self.{name}" not in own
+    }
+    for part in (Channel, Unit, Category, Station, Names, Search, GateRules, DriftRules, RetrainRules, RolloutRules):
+        unread |= {name for name in hints(part) if not re.search(rf"\.{name}\b", text)}
+    assert unread <= CHECKED_ONLY
 
 
 @pytest.mark.parametrize("name", ["", "..", "../air_quality", "Air_quality", "nowhere", "air_quality.toml", "a" * 500])

@@ -1,0 +1,82 @@
+"""A use case as its file states it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from shared.core.scenario.channels import Category, Channel, Name, Names, Role, Station
+from shared.core.scenario.rules import DriftRules, GateRules, RetrainRules, RolloutRules, Search
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """A checked use case; hours are the unit of history, horizon and lateness.
+
+    `key` names the device's column in what comes in, `names.device` what else it is called; commits and lake call
+    it `device_id`.
+    """
+
+    name: Name
+    title: str
+    task: Literal["regression"]
+    key: Annotated[str, Meta(pattern=r"\S", description="the name of a column")]
+    target: str
+    featurizer: Literal["hourly"]
+    channels: tuple[Channel, ...]
+    cadence_s: Literal[3600] = 3600
+    samples_per_hour: Annotated[int, Meta(ge=1, le=60)] = 1
+    history: Annotated[int, Meta(ge=2, le=2000)] = 121
+    horizon: Annotated[int, Meta(ge=1, le=168)] = 24
+    lateness: int = 24
+    interval: Annotated[float, Meta(ge=0.5, le=0.99)] = 0.9
+    zone: str = "UTC"
+    unlisted_stations: Literal["accept", "reject"] = "accept"
+    names: Names = field(default_factory=Names)
+    categories: tuple[Category, ...] = ()
+    stations: dict[str, Station] = field(default_factory=dict)
+    search: Search = field(default_factory=Search)
+    gate: GateRules = field(default_factory=GateRules)
+    drift: DriftRules = field(default_factory=DriftRules)
+    retrain: RetrainRules = field(default_factory=RetrainRules)
+    rollout: RolloutRules = field(default_factory=RolloutRules)
+
+    @property
+    def slots(self) -> int:
+        """Hours a device's ring holds: the window of the oldest hour that a late reading may still change."""
+        return self.history + self.lateness
+
+    @cached_property
+    def stored(self) -> tuple[str, ...]:
+        """Names of the ring's columns: a channel each, two (`_u` east, `_v` north) for a circular one."""
+        names: list[str] = []
+        for channel in self.channels:
+            names += [f"{channel.name}_u", f"{channel.name}_v"] if channel.aggregate == "circular" else [channel.name]
+        return tuple(names)
+
+    @cached_property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of the channels, in the order of every reading's values."""
+        return tuple(channel.name for channel in self.channels)
+
+    @property
+    def device_names(self) -> tuple[str, ...]:
+        """Names that the device's column may have: the key first, then its aliases."""
+        return tuple(dict.fromkeys((self.key, *self.names.device)))
+
+    def of_role(self, role: Role) -> Channel | None:
+        """The channel that has the role, if there is one."""
+        return next((channel for channel in self.channels if channel.role == role), None)
+
+    @property
+    def target_channel(self) -> Channel:
+        """The channel that is forecast."""
+        return self.channels[self.channel_names.index(self.target)]
+
+    @property
+    def target_column(self) -> int:
+        """Index of the target among the ring's columns."""
+        return self.stored.index(self.target)
