@@ -16,14 +16,12 @@ from statistics import median
 from benchmarks import packages
 from benchmarks.timing import TREES
 from local.fleet.__main__ import Fleet
-from shared import wiring
 from shared.adapters.models import onnx_model, package_folder
 from shared.adapters.stores.clock import WallClock
-from shared.adapters.stores.memory_blobs import MemoryBlobs
-from shared.adapters.stores.memory_stream import MemoryStream
 from shared.app.release.publish import Release
 from shared.core.stream.events import Event, pack
 from shared.settings import Settings
+from tests.kit import MemoryBlobs, MemoryStream, assemble
 
 FILE = Fleet(stations=85, hours=125 * 24)
 DEVICES, SIZES = 1000, (1, 10, 100, 1000)
@@ -39,11 +37,11 @@ class Bench:
     def __init__(self) -> None:
         self.blobs, self.stream = MemoryBlobs(), MemoryStream()
         settings = Settings(model_refresh_s=0.0)
-        self.pipeline = wiring.assemble(settings, self.blobs, self.stream, WallClock(), lambda job: job())
+        self.pipeline = assemble(settings, self.blobs, self.stream, WallClock())
 
     def deploy(self, package: Path) -> None:
         """Let a model serve."""
-        features = self.pipeline.machine.featurizer.features
+        features = self.pipeline.ports.machine.featurizer.features
         release = Release(self.blobs, partial(onnx_model.load, featurizer_features=features))
         release.deploy(release.publish(package_folder.read(package)))
 
@@ -76,7 +74,7 @@ def latencies(package: Path) -> None:
     fleet = Fleet(stations=DEVICES, hours=FIRST_H + BATCHES)
     for size in SIZES:
         bench = Bench()
-        batches = hours(fleet, bench.pipeline.machine.scenario.channel_names, size)
+        batches = hours(fleet, bench.pipeline.ports.machine.scenario.channel_names, size)
         bench.pipeline.score(0, next(batches))  # without a model nothing is forecast yet
         bench.deploy(package)
         took = [seconds(partial(bench.pipeline.score, 0, batch)) * 1e3 for batch in batches]

@@ -54,7 +54,7 @@ class Feed:
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
-        self._channels = bench.pipeline.machine.scenario.channel_names
+        self._channels = bench.pipeline.ports.machine.scenario.channel_names
         self._names = [f"device-{place:05}" for place in range(DEVICES)]
         self._sequence = self._position = 0
 
@@ -73,14 +73,14 @@ class Feed:
 
 def held(bench: Bench) -> State:
     """The partition's state in memory."""
-    state = bench.pipeline.partitions[0].state
+    state = bench.pipeline.score.held[0].state
     assert state is not None
     return state
 
 
 def memory(bench: Bench, raw: bytes) -> None:
     """Print what a state that is read back from its snapshot adds to the process."""
-    scenario = bench.pipeline.machine.scenario
+    scenario = bench.pipeline.ports.machine.scenario
     before = resident_mb()
     state = snapshot.decode(scenario, raw)
     grown = resident_mb() - before
@@ -90,7 +90,7 @@ def memory(bench: Bench, raw: bytes) -> None:
 
 def snapshots(bench: Bench) -> bytes:
     """Print how long a batch must wait for the copy, and what the work beside it takes; returns the bytes."""
-    scenario, state = bench.pipeline.machine.scenario, held(bench)
+    scenario, state = bench.pipeline.ports.machine.scenario, held(bench)
     rounds = [timed(lambda: snapshot.copied(scenario, state)) for _ in range(ROUNDS)]
     body = rounds[-1][0]
     raw, packing = timed(lambda: snapshot.pack(body))
@@ -110,7 +110,7 @@ def recovery(bench: Bench, feed: Feed, commits: int) -> None:
     count, rows = len(bench.blobs.names("commits")) - before, commits * DEVICES
     fresh = Partition(0, bench.pipeline.tools)
     state, seconds = timed(fresh.recovered)
-    scenario = bench.pipeline.machine.scenario
+    scenario = bench.pipeline.ports.machine.scenario
     assert snapshot.encode(scenario, state) == snapshot.encode(scenario, live), "the recovered state differs"
     _, newest = timed(partial(bench.pipeline.tools.snapshots.newest, 0))
     print(f"recovery: {seconds:.2f} s, of which {newest:.2f} for the snapshot, then {count} commits", end=" ")

@@ -258,8 +258,8 @@ class Lake(Protocol):
             StateConflict: Somebody else has moved a transaction.
         """
 
-    def version(self) -> int | None:
-        """Version of the readings, which names a dataset; None without a lake."""
+    def dataset(self) -> tuple[int, int] | None:
+        """Version of the readings and how many there are; None without a lake."""
 
     def commits(self, partition: int, start: tuple[int, int] = (0, 0)) -> list[tuple[str, Commit]]:
         """A partition's commits that are in the lake, from an epoch and sequence number on, with names, in order."""

@@ -1,28 +1,30 @@
-"""The composition root: which adapters stand behind the ports."""
+"""The composition root: what stands behind the ports, and which of them each use case works with."""
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from shared.adapters.jobs.none import NoEndpoint, NoJobs, NoRegistry
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.models import onnx_model
 from shared.adapters.stores import scenario_files
 from shared.adapters.stores.azure_blobs import AzureBlobs
-from shared.adapters.stores.clock import WallClock
+from shared.adapters.stores.clock import WallClock, WatermarkClock
 from shared.adapters.stores.event_hub import EventHubStream
 from shared.adapters.tables.open import open_table
 from shared.app import health as views
+from shared.app.partitions import Partitions
 from shared.app.route.file_books import Filing
 from shared.app.route.files import RouteFile
 from shared.app.route.messages import Road, RoutePartition
 from shared.app.route.resubmit import Resubmit
-from shared.app.route.unnoticed import MissedFiles
+from shared.app.route.sweep import Sweep
 from shared.app.score.latencies import Latencies
 from shared.app.score.partition import Partition, Tools
 from shared.app.score.profiles import Profiles
@@ -31,240 +33,266 @@ from shared.app.score.snapshots import Snapshots
 from shared.core.forecast.features.featurizer import Featurizer
 from shared.core.forecast.state import State
 from shared.core.forecast.step import Machine
-from shared.core.stream.events import Event
+from shared.core.retrain.job_events import local_topic
 from shared.errors import ConfigError, PipelineError
-from shared.ports import Blobs, Clock, Stream
+from shared.ports import Blobs, Clock, Endpoint, Jobs, LoadModel, Registry, Stream
 from shared.settings import Settings, from_env
 
 if TYPE_CHECKING:
+    from shared.adapters.lake.delta_lake import DeltaLake
+    from shared.adapters.models.azureml_client import Workspace
     from shared.app.loop.loop import Loop
 
+T = TypeVar("T")
 CONTAINERS = (
-    "incoming",
-    "commits",
-    "predictions",
-    "state",
-    "dead-letter",
-    "progress",
-    "receipts",
-    "profiles",
-    "models",
-    "lake",
-    "reports",
-    "ledger",
+    *("incoming", "commits", "predictions", "state", "dead-letter", "progress"),
+    *("receipts", "profiles", "models", "lake", "reports", "ledger"),
 )
 
 
-@dataclass(frozen=True)
-class Pipeline:
-    """The use cases, wired.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """What the use cases are given.
 
     Args:
+        settings: Sizes, times and the places of the slow half.
         machine: Scenario and features.
-        tools: What the partitions share.
-        filing: Books of dropped files.
-        road: What the routing of the devices' partitions shares, None without a devices' hub.
-        route_file: Routes a dropped file.
-        resubmit: Feeds dead letters back.
-        make_loop: Wires what timers, job events and people set off, when first needed.
+        load: Loads models.
+        blobs: All containers.
+        stream: The hub "readings".
+        clock: Says how long things took.
+        beside: Runs a job off the critical path.
+        devices: The devices' hub, None where messages are not routed.
     """
 
+    settings: Settings
     machine: Machine
-    tools: Tools
-    filing: Filing
-    route_file: RouteFile
-    resubmit: Resubmit
-    make_loop: Callable[[Callable[[int], State]], Loop]
-    road: Road | None = None
-    routes: dict[int, RoutePartition] = field(default_factory=dict)
-    partitions: dict[int, Partition] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def score(self, partition: int, events: Sequence[Event]) -> None:
-        """Fold a batch of readings into its partition and forecast what becomes due."""
-        with self._lock:
-            found = self.partitions.setdefault(partition, Partition(partition, self.tools))
-        found.take(events)
-
-    def route_events(self, partition: int, events: Sequence[Event]) -> None:
-        """Route messages of devices.
-
-        Raises:
-            ConfigError: No devices' hub is configured.
-        """
-        if self.road is None:
-            raise ConfigError("settings: TELEMETRY__fullyQualifiedNamespace (in Azure) or TELEMETRY (local) is missing")
-        with self._lock:
-            found = self.routes.setdefault(partition, RoutePartition(partition, self.road))
-        found.take(events)
-
-    def sweep(self) -> None:
-        """Finish files whose last receipt could not finish them, send lost end markers again, read missed files.
-
-        Raises:
-            PipelineError: The first file that could not be brought further; the others are.
-        """
-        problems, standing = [], self.filing.standing()
-        missed = MissedFiles(self.tools.blobs, self.route_file, self.tools.clock)
-        steps = [partial(self._finish, key) for key in standing.unfinished] + [partial(missed.read, standing.known)]
-        for step in steps:
-            try:
-                step()
-            except PipelineError as error:
-                problems.append(error)
-        if problems:
-            raise problems[0]
-
-    def _finish(self, key: str) -> None:
-        if not self.filing.finish(key):
-            self.route_file.end_again(key)
-
-    @cached_property
-    def loop(self) -> Loop:
-        """Watching, deciding, training and releasing."""
-        return self.make_loop(lambda partition: Partition(partition, self.tools).recovered())
-
-    def health(self, window_s: float = views.WINDOW_S) -> dict[str, Any]:
-        """What a person asks first; see `views.health`."""
-        with self._lock:
-            partitions, routes = dict(self.partitions), dict(self.routes)
-        return views.health(self.tools, partitions, routes, window_s)
+    load: LoadModel
+    blobs: Blobs
+    stream: Stream
+    clock: Clock
+    beside: Callable[[Callable[[], None]], object]
+    devices: Stream | None = None
 
 
-def assemble(
-    settings: Settings,
-    blobs: Blobs,
-    stream: Stream,
-    clock: Clock,
-    beside: Callable[[Callable[[], None]], object],
-    devices: Stream | None = None,
-) -> Pipeline:
-    """Wire the use cases to given stores.
+class wired(cached_property[T]):  # noqa: N801 - it is read as a decorator
+    """A part of the application, made once: when a thread first asks for it."""
 
-    Raises:
-        ConfigError: The scenario is not usable.
-    """
-    scenario = scenario_files.load(settings.scenario)
-    machine = Machine(scenario, Featurizer(scenario))
-    load = partial(onnx_model.load, featurizer_features=machine.featurizer.features)
-    serving = Serving(scenario, blobs, load, clock, settings.model_refresh_s)
-    filing = Filing(scenario, blobs, clock)
-    tools = Tools(
-        machine=machine,
-        blobs=blobs,
-        files=ParquetFiles(scenario),
-        stream=stream,
-        serving=serving,
-        snapshots=Snapshots(scenario, blobs, settings.snapshot_commits, beside),
-        profiles=Profiles(machine, blobs, clock, beside, settings.profile_s),
-        ended=filing.ended,
-        batch_rows=settings.batch_rows,
-        clock=clock,
-        latencies=Latencies(),
-        rebuild=partial(_rebuilt, settings, machine) if settings.retain_days > 0 else lambda _: None,
-    )
-    route_file = RouteFile(
-        machine=machine,
-        blobs=blobs,
-        stream=stream,
-        serving=serving,
-        filing=filing,
-        open_table=open_table,
-        clock=clock,
-        chunk_rows=settings.chunk_rows,
-    )
-    resubmit = Resubmit(scenario=scenario, blobs=blobs, readings=stream, open_table=open_table, clock=clock)
-    road = Road(scenario=scenario, blobs=blobs, devices=devices, readings=stream) if devices else None
-    return Pipeline(machine, tools, filing, route_file, resubmit, partial(_loop, settings, blobs, tools), road)
-
-
-def _rebuilt(settings: Settings, machine: Machine, partition: int) -> State | None:
-    from shared.wiring_loop import rebuilt  # late: it takes lost snapshots to need it
-
-    return rebuilt(settings, machine, partition)
-
-
-def _loop(settings: Settings, blobs: Blobs, tools: Tools, recover: Callable[[int], State]) -> Loop:
-    from shared.wiring_loop import loop_of  # late: most workers never run a timer
-
-    return loop_of(settings, blobs, tools, recover)
+    def __get__(self, application: Application, owner: type) -> T:  # type: ignore[override]
+        with application.lock:  # from Python 3.12 on a cached property has none of its own
+            return super().__get__(application, owner)
 
 
 class Application:
-    """The pipeline, made when the first trigger needs it; a wrong setting fails every trigger, not the import.
+    """The use cases, each wired when a trigger first needs it; a wrong setting fails every trigger, not the import.
 
     Args:
-        env: The environment.
+        connect: Gives what they work with.
+
+    Raises:
+        ConfigError: By every use case: settings or scenario are wrong; the message lists every problem.
     """
 
-    def __init__(self, env: Mapping[str, str]) -> None:
-        self._env = env
-        self._lock = threading.Lock()
-        self._pipeline: Pipeline | None = None
+    def __init__(self, connect: Callable[[], Ports]) -> None:
+        self.lock = threading.RLock()
+        self._connect = connect
 
-    @property
-    def pipeline(self) -> Pipeline:
-        """The wired use cases.
+    @wired
+    def ports(self) -> Ports:
+        """What the use cases work with."""
+        return self._connect()
 
-        Raises:
-            ConfigError: Settings or scenario are wrong; the message lists every problem.
-        """
-        with self._lock:
-            if self._pipeline is None:
-                self._pipeline = _connect(from_env(self._env, scenario_files.names()))
-            return self._pipeline
+    @wired
+    def filing(self) -> Filing:
+        """Books of dropped files."""
+        return Filing(self.ports.machine.scenario, self.ports.blobs, self.ports.clock)
 
-    def score(self, partition: int, events: Sequence[Event]) -> None:
-        """Fold a batch of readings into its partition and forecast what becomes due."""
-        self.pipeline.score(partition, events)
+    @wired
+    def tools(self) -> Tools:
+        """What the partitions share."""
+        ports, settings = self.ports, self.ports.settings
+        machine, blobs = ports.machine, ports.blobs
+        return Tools(
+            machine=machine,
+            blobs=blobs,
+            files=ParquetFiles(machine.scenario),
+            stream=ports.stream,
+            serving=Serving(machine.scenario, blobs, ports.load, ports.clock, settings.model_refresh_s),
+            snapshots=Snapshots(machine.scenario, blobs, settings.snapshot_commits, ports.beside),
+            profiles=Profiles(machine, blobs, ports.clock, ports.beside, settings.profile_s),
+            ended=self.filing.ended,
+            batch_rows=settings.batch_rows,
+            clock=ports.clock,
+            latencies=Latencies(),
+            rebuild=self._rebuilt if settings.retain_days > 0 else lambda _: None,
+        )
 
-    def route_file(self, name: str) -> None:
-        """Route a dropped file."""
-        self.pipeline.route_file(name)
+    @wired
+    def score(self) -> Partitions[Partition]:
+        """Folds a batch of readings into its partition and forecasts what becomes due."""
+        return Partitions(partial(Partition, tools=self.tools))
 
-    def route_events(self, partition: int, events: Sequence[Event]) -> None:
-        """Route messages of devices."""
-        self.pipeline.route_events(partition, events)
+    @wired
+    def route_events(self) -> Partitions[RoutePartition]:
+        """Routes messages of devices."""
+        return Partitions(self._router)
 
-    def resubmit(self, prefix: str, reasons: Sequence[str]) -> dict[str, int]:
-        """Feed dead letters back; returns records tried, accepted and kept."""
-        return self.pipeline.resubmit(prefix, reasons)
+    @wired
+    def route_file(self) -> RouteFile:
+        """Routes a dropped file."""
+        return RouteFile(
+            machine=self.ports.machine,
+            blobs=self.ports.blobs,
+            stream=self.ports.stream,
+            serving=self.tools.serving,
+            filing=self.filing,
+            open_table=open_table,
+            clock=self.ports.clock,
+            chunk_rows=self.ports.settings.chunk_rows,
+        )
 
-    @property
+    @wired
+    def sweep(self) -> Sweep:
+        """Brings files further that were left half done."""
+        ports = self.ports
+        return Sweep(blobs=ports.blobs, filing=self.filing, route_file=self.route_file, clock=ports.clock)
+
+    @wired
+    def resubmit(self) -> Resubmit:
+        """Feeds dead letters back."""
+        ports = self.ports
+        scenario, blobs, clock = ports.machine.scenario, ports.blobs, ports.clock
+        return Resubmit(scenario=scenario, blobs=blobs, readings=ports.stream, open_table=open_table, clock=clock)
+
+    @wired
     def loop(self) -> Loop:
-        """Watching, deciding, training and releasing."""
-        return self.pipeline.loop
+        """Watches, decides, trains and releases: what timers, job events and people set off."""
+        from shared.adapters.lake.truth import LakeTruth  # late: most workers never run a timer
+        from shared.app.loop.loop import loop_of
 
-    def sweep(self) -> None:
-        """Finish what was left half done."""
-        self.pipeline.sweep()
+        settings, scenario, lake = self.ports.settings, self.ports.machine.scenario, self._lake()
+        clock = WatermarkClock() if settings.clock == "watermark" else WallClock()
+        return loop_of(
+            self.tools,
+            self.ports.load,
+            settings,
+            clock=clock,
+            reach=clock.reach if isinstance(clock, WatermarkClock) else None,
+            lake=lake,
+            witness=LakeTruth(scenario, lake.delta),
+            registry=_registry(settings, scenario.name),
+            jobs=_jobs(settings),
+            endpoint=_endpoint(settings, scenario.name),
+            topic=_topic(settings, scenario.name),
+        )
 
     def health(self, window: str = "") -> tuple[bool, dict[str, Any]]:
         """Whether the app can work, and what a person asks first; `window` is in seconds."""
         try:
-            return True, self.pipeline.health(_seconds(window))
+            window_s = views.seconds(window)
+            return True, views.health(self.tools, self.score.held, self.route_events.held, window_s)
         except PipelineError as error:
             return False, {"error": str(error)}
 
+    def _router(self, partition: int) -> RoutePartition:
+        ports = self.ports
+        if ports.devices is None:
+            raise ConfigError("settings: TELEMETRY__fullyQualifiedNamespace (in Azure) or TELEMETRY (local) is missing")
+        road = Road(scenario=ports.machine.scenario, blobs=ports.blobs, devices=ports.devices, readings=ports.stream)
+        return RoutePartition(partition, road)
 
-def _seconds(window: str) -> float:
-    try:
-        found = float(window)
-    except ValueError:
-        return views.WINDOW_S
-    return min(max(found, 0.0), 86_400.0) if found == found else views.WINDOW_S  # NaN differs from itself
+    def _rebuilt(self, partition: int) -> State | None:
+        """A partition's state from the lake alone, None when that holds none of its commits."""
+        from shared.app.lake.compaction import rebuild  # late: it takes lost snapshots to need it
+
+        lake = self._lake()
+        return rebuild(lake, self.ports.machine, partition) if lake.commits(partition) else None
+
+    def _lake(self) -> DeltaLake:
+        from shared.adapters.lake.delta_lake import DeltaLake
+        from shared.adapters.lake.delta_tables import storage_options
+
+        settings = self.ports.settings
+        options = storage_options(settings.storage, settings.storage_url)
+        return DeltaLake(self.ports.machine.scenario, options=options)
 
 
-def _connect(settings: Settings) -> Pipeline:
-    blobs = AzureBlobs.connect(settings.storage, settings.storage_url)
-    stream = EventHubStream(settings.readings_hub, settings.readings, settings.readings_namespace)
-    beside = ThreadPoolExecutor(1, "snapshots").submit
+def machine_of(scenario: str) -> Machine:
+    """A scenario of the folder `scenarios`, with its features."""
+    found = scenario_files.load(scenario)
+    return Machine(found, Featurizer(found))
+
+
+def loading(machine: Machine) -> LoadModel:
+    """What loads models on these features."""
+    return partial(onnx_model.load, featurizer_features=machine.featurizer.features)
+
+
+def _jobs(settings: Settings) -> Jobs:
+    if settings.jobs == "local":
+        from shared.adapters.jobs.local import LocalJobs
+
+        return LocalJobs(Path(settings.jobs_folder), settings.job_events or "", WallClock())
+    if settings.jobs == "azureml":
+        from shared.adapters.jobs.azureml import AzureMlJobs
+
+        return AzureMlJobs(_workspace(settings), compute=str(settings.compute), component=str(settings.component))
+    return NoJobs()
+
+
+def _topic(settings: Settings, scenario: str) -> str:
+    """Where events of our jobs come from."""
+    return _workspace(settings).id if settings.jobs == "azureml" else local_topic(scenario)
+
+
+def _registry(settings: Settings, scenario: str) -> Registry:
+    if not settings.tracking:
+        return NoRegistry()
+    from shared.adapters.models.mlflow_registry import MlflowRegistry
+
+    return MlflowRegistry(scenario, settings.tracking)
+
+
+def _endpoint(settings: Settings, scenario: str) -> Endpoint:
+    if not settings.endpoint:
+        return NoEndpoint()
+    from shared.adapters.models.azureml_endpoint import AzureMlEndpoint
+
+    return AzureMlEndpoint(
+        _workspace(settings),
+        endpoint=settings.endpoint,
+        model=scenario,
+        component=str(settings.component),
+        environment=str(settings.endpoint_environment),
+        instance_type=settings.endpoint_instance,
+        instance_count=settings.endpoint_instances,
+    )
+
+
+def _workspace(settings: Settings) -> Workspace:
+    from shared.adapters.models.azureml_client import Workspace
+
+    return Workspace(str(settings.subscription), str(settings.resource_group), str(settings.workspace))
+
+
+def _connect(env: Mapping[str, str]) -> Ports:
+    settings = from_env(env, scenario_files.names())
+    machine = machine_of(settings.scenario)
     devices = None
     if settings.telemetry or settings.telemetry_namespace:
         devices = EventHubStream(settings.telemetry_hub, settings.telemetry, settings.telemetry_namespace)
-    return assemble(settings, blobs, stream, WallClock(), beside, devices)
+    return Ports(
+        settings=settings,
+        machine=machine,
+        load=loading(machine),
+        blobs=AzureBlobs.connect(settings.storage, settings.storage_url),
+        stream=EventHubStream(settings.readings_hub, settings.readings, settings.readings_namespace),
+        clock=WallClock(),
+        beside=ThreadPoolExecutor(1, "snapshots").submit,
+        devices=devices,
+    )
 
 
-def build(env: Mapping[str, str] | None = None) -> Application:
+def build(env: Mapping[str, str]) -> Application:
     """The application; touches no network and loads no model."""
-    return Application(os.environ if env is None else env)
+    return Application(partial(_connect, env))

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from shared.core.retrain.job_events import local_topic
 from shared.ports import JobSpec, JobState
 
 STATUS = {"completed": "Completed", "failed": "Failed", "canceled": "Canceled"}
@@ -26,7 +27,7 @@ def event(spec: JobSpec, state: JobState, reason: str) -> dict[str, Any]:
     status = STATUS[state]
     return {
         "id": f"{spec.name}-{state}",
-        "topic": f"local/{spec.scenario}",
+        "topic": local_topic(spec.scenario),
         "subject": f"experiments/{spec.scenario}/runs/{spec.name}",
         "eventType": f"{KIND}.RunCompleted" if state == "completed" else f"{KIND}.RunStatusChanged",
         "eventTime": f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%S.%fZ}",

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from shared.adapters.models.azureml_client import connect
+from shared.adapters.models.azureml_client import Workspace
 from shared.adapters.models.azureml_errors import is_place, translated
 from shared.errors import PipelineError
 from training.versions import AZUREML, IMAGE, component_version, environment_version
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Register; returns 0, or 1 with the reason on standard error."""
     given = _parser().parse_args(arguments)
     try:
-        client = connect(given.subscription, given.resource_group, given.workspace)
+        client = Workspace(given.subscription, given.resource_group, given.workspace).client
         component = register(client, given.version)
     except PipelineError as error:
         sys.stderr.write(f"register: {error}\n")

@@ -45,6 +45,15 @@ def health(
     }
 
 
+def seconds(window: str) -> float:
+    """A window in seconds, at most a day, from whatever a person wrote; `WINDOW_S` where that is no number."""
+    try:
+        found = float(window)
+    except ValueError:
+        return WINDOW_S
+    return min(max(found, 0.0), 86_400.0) if found == found else WINDOW_S  # NaN differs from itself
+
+
 def _partition(state: State) -> dict[str, int]:
     totals = dict(zip(TOTALS, sum(t.totals for t in list(state.sources.values())) + np.zeros(len(TOTALS)), strict=True))
     counts = {name: int(totals[name]) for name in ("applied", "forecasts")}

@@ -50,14 +50,14 @@ class Ledger:
         """
         return self._read()[0]
 
-    def append(self, kind: str, key: str, data: Mapping[str, Any], actor: str = ACTOR) -> Entry:
+    def append(self, kind: str, key: str, data: Mapping[str, Any]) -> Entry:
         """Add an entry; one of the same kind and key that is there already is returned as it is.
 
         Raises:
             ContractBroken: The chain is broken: nothing is added to it.
             StateConflict: Others were faster time and again.
         """
-        entry = self.decide(kind, lambda _: (key, data), actor)
+        entry = self.decide(kind, lambda _: (key, data))
         assert entry is not None  # noqa: S101 - there is always something to write
         return entry
 
@@ -90,7 +90,7 @@ class Ledger:
                 return added[0]
         raise self._too_late()
 
-    def extend(self, kind: str, data: Mapping[str, Mapping[str, Any]], actor: str = ACTOR) -> None:
+    def extend(self, kind: str, data: Mapping[str, Mapping[str, Any]]) -> None:
         """Add entries of one kind by their keys, all in one write; those that are there already stay as they are.
 
         Raises:
@@ -102,7 +102,7 @@ class Ledger:
             entries, tail, newest = self._read()
             known = {entry.key for entry in entries if entry.kind == kind}
             missing = {key: each for key, each in data.items() if key not in known}
-            if not missing or self._add(tail, newest, kind, missing, actor):
+            if not missing or self._add(tail, newest, kind, missing, ACTOR):
                 return
         raise self._too_late()
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from shared.core.stored import decoded
 from shared.errors import ContractBroken
 
 CONTAINER = "ledger"
@@ -166,10 +167,7 @@ def _lines(name: str, raw: bytes) -> list[bytes]:
 
 
 def _entry(where: str, text: bytes) -> Entry:
-    try:
-        entry = msgspec.json.decode(text, type=Entry)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ContractBroken(f"{where}: {error}") from error
+    entry = decoded(text, Entry, where)
     if line(entry) != text + b"\n":
         raise ContractBroken(f"{where}: is not written as a ledger writes it")
     return entry

@@ -21,7 +21,7 @@ from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.app.lake.compaction import Compaction, rebuild
 from shared.errors import ConfigError, ContractBroken, StateConflict, TransientFailure
 from tests.flow.lake.test_lake import busy, keys
-from tests.kit.small import MACHINE, SCENARIO, Bench, picture
+from tests.kit import MACHINE, SCENARIO, Bench, picture
 from training.data import lake as training_lake
 
 DAY_MS = 86_400_000

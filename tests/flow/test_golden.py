@@ -20,8 +20,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from shared.adapters.lake.schema import READINGS
-from shared.adapters.stores.memory_blobs import MemoryBlobs
-from shared.adapters.stores.memory_stream import MemoryStream
 from shared.app.lake.compaction import rebuild
 from shared.app.ledger_store import Ledger
 from shared.app.route.file_books import Receipt, Routed
@@ -56,9 +54,10 @@ from tests.golden.stories import (
     windows,
     worker,
 )
-from tests.kit.small import HandClock, _plain, picture
+from tests.kit import HandClock, MemoryBlobs, MemoryStream, message, picture
+from tests.kit.bench import plain
 from tests.kit.tiny_model import loaded, upload
-from tests.kit.whole import DEVICES, message
+from tests.kit.whole import DEVICES
 
 STORIES = pytest.mark.parametrize("story", ["small", "air"])
 PARTITIONS = pytest.mark.parametrize(("story", "number"), [("small", 0), ("small", 1), ("air", 0)])
@@ -132,7 +131,7 @@ def _content(name: str, raw: bytes) -> Any:
         metadata = DIGEST.sub("", str((table.schema.metadata or {}).get(b"airloop")))
         return table.column_names, str(table.to_pylist()), metadata
     if name.endswith(".profile") and not kept.same("zlib"):
-        return _plain(merged.decode(raw))
+        return plain(merged.decode(raw))
     return raw
 
 
@@ -150,7 +149,7 @@ def test_golden_events_are_the_batches_of_the_golden_commits(story: str) -> None
         events = hubs[f"readings-{commit.partition}.{commit.epoch}"][commit.first : commit.next]
         wanted, bad = gather(commit.partition, commit.epoch, events, kind.scenario.channel_names)
         assert len(bad) == commit.counts["undecodable"]
-        assert {**_plain(batch), "born_ms": ()} == {**_plain(wanted), "born_ms": ()}
+        assert {**plain(batch), "born_ms": ()} == {**plain(wanted), "born_ms": ()}
 
 
 @PARTITIONS

@@ -37,7 +37,7 @@ from tests.golden.stories import (
     windows,
     worker,
 )
-from tests.kit.small import HOUR
+from tests.kit import HOUR
 from tests.kit.tiny_model import loaded, package_of
 
 MERGED_MS = (HOUR // 24 + 3) * DAY_MS  # the days of the small story are closed

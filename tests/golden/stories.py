@@ -12,16 +12,9 @@ import numpy as np
 
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.lake.delta_lake import DeltaLake
-from shared.adapters.stores.memory_blobs import MemoryBlobs
-from shared.adapters.stores.memory_stream import MemoryStream
 from shared.app.lake.compaction import Compaction
 from shared.app.loop.stored_packages import Packages
-from shared.app.route.file_books import Filing
-from shared.app.score.latencies import Latencies
-from shared.app.score.partition import Partition, Tools
-from shared.app.score.profiles import Profiles
-from shared.app.score.serving import Serving
-from shared.app.score.snapshots import Snapshots
+from shared.app.score.partition import Partition
 from shared.core.forecast.step import Machine
 from shared.core.intake.readings import Floats, Longs, Readings
 from shared.core.model.manifest import decode_manifest, encode_manifest
@@ -30,11 +23,26 @@ from shared.core.stream.events import Event, pack, pack_end
 from shared.ports import BlobInfo
 from tests.flow.loop.test_completion import FEATURES, World2
 from tests.flow.loop.test_completion import load as load_plain
-from tests.kit import gate_world, small
-from tests.kit.small import HOUR, Faulty, HandClock, deploy, load
+from tests.kit import (
+    CSV,
+    HOUR,
+    MACHINE,
+    SCENARIO,
+    Faulty,
+    HandClock,
+    MemoryBlobs,
+    MemoryStream,
+    assemble,
+    deploy,
+    gate_world,
+    load,
+    message,
+    row,
+)
+from tests.kit.application import EAGER, START_MS
 from tests.kit.tiny_model import FEATURIZER
 from tests.kit.tiny_model import SCENARIO as AIR_SCENARIO
-from tests.kit.whole import CSV, DEVICES, READINGS, START_MS, Whole, message, row
+from tests.kit.whole import DEVICES, READINGS, Whole
 
 Blobs = dict[tuple[str, str], bytes]
 Hubs = dict[str, list[Event]]
@@ -55,7 +63,7 @@ class Kind:
         return ParquetFiles(self.scenario)
 
 
-SMALL = Kind(small.SCENARIO, small.MACHINE, 2)
+SMALL = Kind(SCENARIO, MACHINE, 2)
 AIR = Kind(AIR_SCENARIO, Machine(AIR_SCENARIO, FEATURIZER), 1)
 KINDS: Mapping[str, Kind] = {"small": SMALL, "air": AIR}
 
@@ -95,21 +103,9 @@ def filled(blobs: Blobs, *containers: str) -> MemoryBlobs:
 
 def worker(kind: Kind, blobs: MemoryBlobs, number: int = 0, stream: MemoryStream | None = None) -> Partition:
     """A worker that remembers nothing."""
-    clock = HandClock()
-    tools = Tools(
-        machine=kind.machine,
-        blobs=blobs,
-        files=kind.files,
-        stream=stream or MemoryStream(kind.partitions),
-        serving=Serving(kind.scenario, blobs, load, clock, 0.0),
-        snapshots=Snapshots(kind.scenario, blobs, 3, lambda job: job()),
-        profiles=Profiles(kind.machine, blobs, clock, lambda job: job()),
-        ended=Filing(kind.scenario, blobs, clock).ended,
-        batch_rows=1000,
-        clock=clock,
-        latencies=Latencies(),
-    )
-    return Partition(number, tools)
+    hub = stream or MemoryStream(kind.partitions)
+    application = assemble(EAGER, blobs, hub, HandClock(), machine=kind.machine, load=load)
+    return Partition(number, application.tools)
 
 
 def lake_of(kind: Kind, folder: Path) -> DeltaLake:
@@ -126,7 +122,7 @@ def compact(kind: Kind, blobs: MemoryBlobs, folder: Path, at_ms: int = HOUR * 3_
 def small_story(folder: Path) -> Told:
     """A file, devices, two models, everything a reading can become, and hubs that are created anew."""
     whole, hubs = Whole(folder, Dated()), Hubs()
-    whole.route_file = replace(whole.route_file, chunk_rows=30)
+    whole.application.route_file = replace(whole.application.route_file, chunk_rows=30)
     _file(whole)
     deploy(whole.blobs, "v2", quarantine=["d"], challenger="v3", share=0.5)
     _devices(whole)

@@ -11,47 +11,15 @@ from typing import TypeAlias
 
 import numpy as np
 
-from shared.core.forecast.features.featurizer import Feature, Featurizer
+from shared.core.forecast.features.featurizer import Feature
 from shared.core.forecast.state import quantum
-from shared.core.scenario import Scenario, parse
+from shared.core.scenario import Scenario
+from tests.kit import window_features
 
 Values: TypeAlias = tuple[float | None, ...]
 Guess: TypeAlias = Callable[[Sequence[float]], float]
 HALF_WIDTH = 5.0
 START = 420_000  # an hour of 2017
-
-CHANNELS = [
-    {"name": "pm", "unit": "ug/m3", "minimum": 0, "maximum": 1000},
-    {"name": "rain", "unit": "mm", "minimum": 0, "maximum": 300, "aggregate": "sum"},
-    {"name": "wind", "unit": "deg", "minimum": 0, "maximum": 360, "aggregate": "circular"},
-]
-
-
-def small(samples_per_hour: int = 1, horizon: int = 3, lateness: int = 3, history: int = 7) -> Scenario:
-    """A scenario with every kind of aggregation and short windows."""
-    return parse(
-        {
-            "name": "small",
-            "title": "small",
-            "task": "regression",
-            "key": "device_id",
-            "target": "pm",
-            "featurizer": "hourly",
-            "channels": CHANNELS,
-            "samples_per_hour": samples_per_hour,
-            "horizon": horizon,
-            "lateness": lateness,
-            "history": history,
-        }
-    )
-
-
-def window_features(scenario: Scenario) -> tuple[Feature, ...]:
-    """Features that are a window itself, oldest hour first; those of the newest hour are watched."""
-    limits = {feature.name: feature for feature in Featurizer(scenario).features}
-    latest = [limits[f"{name}.latest"] for name in scenario.stored]
-    older = range((scenario.history - 1) * len(scenario.stored))
-    return (*(Feature(f"f{place}", 1) for place in older), *latest)
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from shared.adapters.lake.commit_files import ParquetFiles
-from shared.adapters.stores.memory_blobs import MemoryBlobs
-from shared.adapters.stores.memory_stream import MemoryStream
 from shared.app.lookback.commit_history import Past
 from shared.app.lookback.forecast_id import hour_text
 from shared.settings import Settings
-from shared.wiring import assemble
-from tests.kit import tiny_model
-from tests.kit.small import HOUR, HandClock
+from tests.kit import HOUR, HandClock, MemoryBlobs, MemoryStream, assemble, tiny_model
 
 HOURS, DEVICES = 140, ("x", "y", "z@[/b]")
 
@@ -21,13 +17,13 @@ def real_past(hours: int = HOURS) -> tuple[str, Past]:
     """The champion's version, and what was committed."""
     blobs, stream = MemoryBlobs(), MemoryStream()
     champion = tiny_model.deploy(blobs, challenger=tiny_model.upload(blobs, tiny_model.package_of(1)))
-    pipeline = assemble(Settings(), blobs, stream, HandClock(), lambda job: job())
+    pipeline = assemble(Settings(), blobs, stream, HandClock())
     blobs.write("incoming", "x.csv", _table(hours).encode())
     pipeline.route_file("x.csv")
     for number, events in enumerate(stream.logs):
         if events:
             pipeline.score(number, events)
-    machine = pipeline.machine
+    machine = pipeline.ports.machine
     return champion, Past(machine, blobs, ParquetFiles(machine.scenario), partitions=stream.partitions())
 
 

@@ -16,12 +16,12 @@ import numpy as np
 
 from shared.adapters.models import onnx_model, package_folder
 from shared.adapters.stores import scenario_files
-from shared.adapters.stores.memory_blobs import MemoryBlobs
 from shared.core.forecast.features.featurizer import Featurizer
 from shared.core.intake.readings import Floats, Longs
 from shared.core.model import deployment
 from shared.core.model.deployment import Deployment
 from shared.core.model.manifest import Damped, Interval, decode_manifest, encode_manifest
+from tests.kit import MemoryBlobs
 from training.model.export import to_onnx
 from training.package import writer
 

@@ -22,13 +22,13 @@ from azure.functions import meta
 from azure.functions.eventhub import EventHubTriggerConverter
 
 from local.host.events import single
-from shared.adapters.stores.memory_blobs import MemoryBlobs
-from shared.adapters.stores.memory_stream import MemoryStream
+from shared.adapters.jobs.none import NoEndpoint
+from shared.adapters.models.azureml_endpoint import AzureMlEndpoint
 from shared.core.stream.events import Event
 from shared.errors import ConfigError, ContractBroken, TransientFailure
 from shared.settings import VARIABLES, Settings
-from shared.wiring import Application, assemble, build
-from tests.kit.small import HandClock
+from shared.wiring import build
+from tests.kit import HandClock, MemoryBlobs, MemoryStream, assemble
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "functions.json"
@@ -187,28 +187,65 @@ def test_every_trigger_is_covered_by_the_tests_of_wrong_settings(empty: dict[str
 
 def test_the_application_is_built_without_network_and_once(environment: dict[str, str]) -> None:
     application = build(environment)
-    assert application.pipeline is application.pipeline
-    assert application.pipeline.machine.scenario.name == "air_quality"
+    assert application.score is application.score
+    assert application.ports.machine.scenario.name == "air_quality"
 
 
-def test_a_store_that_is_down_is_told_by_the_health_route_and_not_thrown(monkeypatch: pytest.MonkeyPatch) -> None:
+AZUREML = {
+    "JOBS": "azureml",
+    "AZUREML_SUBSCRIPTION": "s",
+    "AZUREML_RESOURCE_GROUP": "g",
+    "AZUREML_WORKSPACE": "w",
+    "AZUREML_COMPUTE": "c",
+    "AZUREML_COMPONENT": "training:1",
+    "AZUREML_ENDPOINT": "air",
+    "AZUREML_ENDPOINT_ENVIRONMENT": "scoring:1",
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "topic", "endpoint"),
+    [
+        ({"JOBS": "none"}, "local/air_quality", NoEndpoint),
+        ({"JOBS": "local", "CLOCK": "watermark"}, "local/air_quality", NoEndpoint),
+        (
+            AZUREML,
+            "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w",
+            AzureMlEndpoint,
+        ),
+    ],
+)
+def test_the_loop_is_wired_by_the_settings(
+    changes: dict[str, str], topic: str, endpoint: type, environment: dict[str, str]
+) -> None:
+    loop = build({**environment, **changes}).loop
+    assert (loop.topic, type(loop.endpoint)) == (topic, endpoint)
+    assert loop.trains == (changes["JOBS"] != "none")
+    assert loop.by_data == (changes.get("CLOCK") == "watermark")
+
+
+def test_messages_without_a_hub_for_them_are_a_wrong_setting(environment: dict[str, str]) -> None:
+    application = build({name: value for name, value in environment.items() if name != "TELEMETRY"})
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="TELEMETRY"):
+            application.route_events(0, [])
+    assert application.route_events.held == {}
+
+
+def test_a_store_that_is_down_is_told_by_the_health_route_and_not_thrown() -> None:
     class Down(MemoryBlobs):
         def read_changed(self, container: str, name: str, etag: str | None) -> tuple[bytes, str] | None:  # noqa: ARG002
             raise TransientFailure(f"blob store: {container}/{name}: ServiceRequestError")
 
-    application = Application({})
-    pipeline = assemble(Settings(), Down(), MemoryStream(), HandClock(), lambda job: job())
-    monkeypatch.setattr(application, "_pipeline", pipeline)
+    application = assemble(Settings(), Down(), MemoryStream(), HandClock())
     well, body = application.health("nan")
     assert not well
     assert body == {"error": "blob store: models/deployment.json: ServiceRequestError"}
 
 
 @pytest.mark.parametrize("window", ["", "nan", "inf", "-5", "x", "1e999", "60"])
-def test_the_health_route_takes_any_window(window: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    application = Application({})
-    pipeline = assemble(Settings(), MemoryBlobs(), MemoryStream(), HandClock(), lambda job: job())
-    monkeypatch.setattr(application, "_pipeline", pipeline)
+def test_the_health_route_takes_any_window(window: str) -> None:
+    application = assemble(Settings(), MemoryBlobs(), MemoryStream(), HandClock())
     well, body = application.health(window)
     assert well
     assert body["champion"] is None

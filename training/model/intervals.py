@@ -13,7 +13,6 @@ from shared.core.model.scoring import bounds, clip
 from shared.core.scenario import Scenario
 from shared.errors import ContractBroken
 from training.data.folds import Fold
-from training.model.evaluate import coverage
 
 BANDS = 8
 BAND_ROWS = 200
@@ -86,10 +85,3 @@ def honest_bounds(scenario: Scenario, folds: Sequence[Fold], forecast: Floats, t
         interval = fit(scenario.interval, clip(scenario, forecast[others]), truth[others])
         ends[:, fold.valid] = bounds(scenario, interval, clip(scenario, forecast[fold.valid]))
     return ends[0], ends[1]
-
-
-def honest_coverage(scenario: Scenario, folds: Sequence[Fold], forecast: Floats, truth: Floats) -> float:
-    """Share of truths between the ends of `honest_bounds`, whose arguments these are."""
-    lower, upper = honest_bounds(scenario, folds, forecast, truth)
-    there = np.concatenate([fold.valid for fold in folds])
-    return coverage(lower[there], upper[there], truth[there])

@@ -9,17 +9,13 @@ as its only step, because then the run that trains would be a child with a name 
 from __future__ import annotations
 
 import logging
-import threading
+import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from shared.adapters.models.azureml_client import connect
+from shared.adapters.models.azureml_client import Workspace, named
 from shared.adapters.models.azureml_errors import is_place, translated
-from shared.errors import ConfigError
 from shared.ports import JOB_NAME, JobSpec, JobState
-
-if TYPE_CHECKING:
-    from azure.core.credentials import TokenCredential
 
 STATES: Mapping[str, JobState] = {
     "NotStarted": "queued",
@@ -38,6 +34,7 @@ STATES: Mapping[str, JobState] = {
     "Canceled": "canceled",
 }
 OPEN = ("queued", "running")
+PASSED = ("STORAGE__blobServiceUri", "MLFLOW_TRACKING_URI")  # no secrets: a job uses an identity of its own
 NO_CHAMPION = "none"  # the value of an input may not be empty
 logger = logging.getLogger(__name__)
 
@@ -46,42 +43,28 @@ class AzureMlJobs:
     """Jobs of one workspace.
 
     Args:
-        subscription: Id of the subscription.
-        resource_group: Name of the resource group.
-        workspace: Name of the workspace.
+        workspace: The workspace.
         compute: Name of the compute cluster.
         component: Registered component, `name:version`.
-        environment: Environment variables of a job: where the storage is, no secrets.
+        environment: Environment variables of a job; None: those of `PASSED` that the application has.
         timeout_s: Seconds that a job may run.
-        credential: Identity, None for the app's own.
-        options: Further options of the client: another cloud, retries, certificates.
     """
 
     def __init__(
         self,
-        subscription: str,
-        resource_group: str,
-        workspace: str,
+        workspace: Workspace,
         *,
         compute: str,
         component: str,
-        environment: Mapping[str, str],
+        environment: Mapping[str, str] | None = None,
         timeout_s: int = 6 * 3600,
-        credential: TokenCredential | None = None,
-        options: Mapping[str, Any] | None = None,
     ) -> None:
-        name, _, version = component.partition(":")
-        if not name or not version:
-            raise ConfigError(f"AZUREML_COMPONENT: {component[:80]!r} is not of the form name:version")
-        self._scope = (subscription, resource_group, workspace)
+        self._workspace = workspace
         self._compute = compute
-        self._named = (name, version)
-        self._environment = dict(environment)
+        self._named = named("AZUREML_COMPONENT", component)
+        passed = {name: os.environ[name] for name in PASSED if name in os.environ}
+        self._environment = passed if environment is None else dict(environment)
         self._timeout_s = timeout_s
-        self._credential = credential
-        self._options = options
-        self._lock = threading.Lock()
-        self._client: Any = None
         self._component: Any = None
 
     def submit(self, spec: JobSpec) -> None:
@@ -98,7 +81,7 @@ class AzureMlJobs:
         with translated(f"submit {spec.name}", "AZUREML_COMPUTE"):
             job = self._job(spec)
             try:
-                self._connected().jobs.create_or_update(job)
+                self._workspace.client.jobs.create_or_update(job)
             except HttpResponseError as error:
                 # two at once: the later one looks like a change of a job, which is refused
                 if error.status_code not in {400, 409, 412} or self._status(spec.name) is None:
@@ -121,7 +104,7 @@ class AzureMlJobs:
 
         with translated(f"cancel {name}", "AZUREML_WORKSPACE"):
             try:
-                self._connected().jobs.begin_cancel(name, polling=False)
+                self._workspace.client.jobs.begin_cancel(name, polling=False)
             except HttpResponseError as error:
                 # it may have ended in between
                 if error.status_code not in {400, 404, 409} or self.status(name) in OPEN:
@@ -132,7 +115,7 @@ class AzureMlJobs:
 
         with translated(f"status of {name}", "AZUREML_WORKSPACE"):
             try:
-                found = self._connected().jobs.get(name).status
+                found = self._workspace.client.jobs.get(name).status
             except ResourceNotFoundError as error:
                 if is_place(error):
                     raise
@@ -161,11 +144,5 @@ class AzureMlJobs:
         """The component, read once: a registered version never changes."""
         if self._component is None:
             with translated(f"component {':'.join(self._named)}", "AZUREML_COMPONENT"):
-                self._component = self._connected().components.get(*self._named)
+                self._component = self._workspace.client.components.get(*self._named)
         return self._component
-
-    def _connected(self) -> Any:
-        with self._lock:
-            if self._client is None:
-                self._client = connect(*self._scope, credential=self._credential, options=self._options)
-            return self._client

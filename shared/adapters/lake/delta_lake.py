@@ -76,6 +76,11 @@ class DeltaLake:
         found = self.delta.opened(READINGS)
         return None if found is None else found.version
 
+    def dataset(self) -> tuple[int, int] | None:
+        """Version of the readings and how many there are, from the table's log alone; None without a lake."""
+        found = self.delta.opened(READINGS)
+        return None if found is None else (found.version, sum(file.rows for file in found.files))
+
     def commits(self, partition: int, start: tuple[int, int] = (0, 0)) -> list[Named]:
         """A partition's commits that are in the lake, from an epoch and sequence number on, with names, in order."""
         view = self.delta.opened(COMMITS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +14,10 @@ from shared.core.forecast.outcome import APPLIED, DISPOSITIONS
 from shared.core.forecast.ring import hourly
 from shared.core.gate.evidence import Evidence
 from shared.core.intake.readings import Floats, Readings
+from shared.core.retrain.history import DATASET
 from shared.core.scenario import Scenario
 from shared.errors import ContractBroken
 
-DATASET = re.compile(r"lake@([0-9]{1,18})")
 HOURS, HOUR_US = 24, 3_600_000_000
 ORDER = ("device_id", "timestamp", "partition", "epoch", "sequence_number", "position")
 

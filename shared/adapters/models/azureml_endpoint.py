@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
-from shared.adapters.models.azureml_client import connect
+from shared.adapters.models.azureml_client import Workspace, named
 from shared.adapters.models.azureml_errors import is_place, translated
 from shared.core.model import manifest
 from shared.core.model.endpoint_plan import FAILED, Plan, Running, Seen, Wanted, name_of, percent_of, plan
 from shared.errors import ConfigError, ContractBroken
-
-if TYPE_CHECKING:
-    from azure.core.credentials import TokenCredential
 
 VERSION = "airloop.version"  # tag of registered models and of our deployments
 SCRIPT = "training/scoring/score.py"
@@ -31,24 +28,18 @@ class AzureMlEndpoint:
     """One managed online endpoint.
 
     Args:
-        subscription: Id of the subscription.
-        resource_group: Name of the resource group.
-        workspace: Name of the workspace.
+        workspace: The workspace.
         endpoint: Name of the endpoint; made when there is none, with Microsoft Entra tokens for its callers.
         model: Name of the registered model, whose versions carry the package's version as a tag.
         component: Registered component that holds the code, `name:version`.
         environment: Registered environment that runs it, `name:version`.
         instance_type: Size of a machine.
         instance_count: Machines of a deployment.
-        credential: Identity, None for the app's own.
-        options: Further options of the client: another cloud, retries, certificates.
     """
 
     def __init__(
         self,
-        subscription: str,
-        resource_group: str,
-        workspace: str,
+        workspace: Workspace,
         *,
         endpoint: str,
         model: str,
@@ -56,23 +47,15 @@ class AzureMlEndpoint:
         environment: str,
         instance_type: str = "Standard_DS3_v2",
         instance_count: int = 1,
-        credential: TokenCredential | None = None,
-        options: Mapping[str, Any] | None = None,
     ) -> None:
-        self._scope = (subscription, resource_group, workspace)
-        self._place = (
-            f"/subscriptions/{subscription}/resourceGroups/{resource_group}"
-            f"/providers/Microsoft.MachineLearningServices/workspaces/{workspace}"
-        )
+        self._workspace = workspace
+        self._scope = (workspace.group, workspace.name)
         self._name = endpoint
         self._model = model
-        self._component = _named("AZUREML_COMPONENT", component)
-        self._environment = _named("AZUREML_ENDPOINT_ENVIRONMENT", environment)
+        self._component = named("AZUREML_COMPONENT", component)
+        self._environment = named("AZUREML_ENDPOINT_ENVIRONMENT", environment)
         self._machine = (instance_type, instance_count)
-        self._credential = credential
-        self._options = options
         self._lock = threading.Lock()
-        self._client: Any = None
 
     def show(self, champion: str, challenger: str | None, share: float) -> None:
         """Bring the endpoint nearer to where the control document stands; nothing happens when it is there.
@@ -112,14 +95,14 @@ class AzureMlEndpoint:
         from azure.core.exceptions import ResourceNotFoundError
 
         try:
-            return self._connected().online_endpoints.get(self._name)
+            return self._workspace.client.online_endpoints.get(self._name)
         except ResourceNotFoundError as error:
             if is_place(error):
                 raise
             return None
 
     def _seen(self, endpoint: Any) -> Seen:
-        deployments = self._connected().online_deployments.list(self._name)
+        deployments = self._workspace.client.online_deployments.list(self._name)
         ours = [
             Running(each.name, each.tags[VERSION], _plain(each.provisioning_state))
             for each in deployments
@@ -140,7 +123,7 @@ class AzureMlEndpoint:
         from azure.ai.ml.entities import ManagedOnlineEndpoint
 
         made = ManagedOnlineEndpoint(name=self._name, auth_mode="aad_token", description=f"AirLoop: {self._model}")
-        location = self._connected().workspaces.get(self._scope[-1]).location
+        location = self._workspace.client.workspaces.get(self._workspace.name).location
         self._start("create", lambda: self._put(made, location))
 
     def _deploy(self, version: str, location: str) -> None:
@@ -152,20 +135,18 @@ class AzureMlEndpoint:
             name=name_of(version, *self._component, *self._environment, *self._machine),
             endpoint_name=self._name,
             tags={VERSION: version},
-            model=f"{self._place}/models/{self._model}/versions/{self._number(version)}",
-            environment=f"{self._place}/environments/{environment}/versions/{number}",
+            model=f"{self._workspace.id}/models/{self._model}/versions/{self._number(version)}",
+            environment=f"{self._workspace.id}/environments/{environment}/versions/{number}",
             code_configuration=CodeConfiguration(code=self._code(), scoring_script=SCRIPT),
             environment_variables={"AIRLOOP_VERSION": version},
             instance_type=kind,
             instance_count=count,
         )
-        deployments = self._connected().online_deployments._online_deployment  # noqa: SLF001 - see `_put`
+        deployments = self._workspace.client.online_deployments._online_deployment  # noqa: SLF001 - see `_put`
         body = made._to_rest_object(location)  # noqa: SLF001
         self._start(
             f"deploy {made.name} for {version}",
-            lambda: deployments.begin_create_or_update(
-                *self._scope[1:], self._name, made.name, body=body, polling=False
-            ),
+            lambda: deployments.begin_create_or_update(*self._scope, self._name, made.name, body=body, polling=False),
         )
 
     def _put(self, endpoint: Any, location: str) -> None:
@@ -174,12 +155,12 @@ class AzureMlEndpoint:
         The client's public call has no option against waiting: it leaves a thread that polls for minutes and prints.
         """
         body = endpoint._to_rest_online_endpoint(location)  # noqa: SLF001
-        operations = self._connected().online_endpoints._online_operation  # noqa: SLF001
-        operations.begin_create_or_update(*self._scope[1:], self._name, body=body, polling=False)
+        operations = self._workspace.client.online_endpoints._online_operation  # noqa: SLF001
+        operations.begin_create_or_update(*self._scope, self._name, body=body, polling=False)
 
     def _delete(self, name: str) -> None:
-        operations = self._connected().online_deployments._online_deployment  # noqa: SLF001 - see `_put`
-        operations.begin_delete(*self._scope[1:], self._name, name, polling=False)
+        operations = self._workspace.client.online_deployments._online_deployment  # noqa: SLF001 - see `_put`
+        operations.begin_delete(*self._scope, self._name, name, polling=False)
 
     def _start(self, doing: str, send: Callable[[], object]) -> None:
         """Start a change; one that another worker is at is left to a later look."""
@@ -196,7 +177,7 @@ class AzureMlEndpoint:
 
     def _number(self, version: str) -> str:
         """Number of a package's version in the registry."""
-        for each in self._connected().models.list(name=self._model):
+        for each in self._workspace.client.models.list(name=self._model):
             if (each.tags or {}).get(VERSION) == version:
                 return str(each.version)
         raise ConfigError(
@@ -206,21 +187,9 @@ class AzureMlEndpoint:
     def _code(self) -> str:
         """The code that was registered with the component."""
         with translated(f"component {':'.join(self._component)}", "AZUREML_COMPONENT"):
-            return str(self._connected().components.get(*self._component).code).removeprefix("azureml:")
-
-    def _connected(self) -> Any:
-        if self._client is None:
-            self._client = connect(*self._scope, credential=self._credential, options=self._options)
-        return self._client
+            return str(self._workspace.client.components.get(*self._component).code).removeprefix("azureml:")
 
 
 def _plain(state: object) -> str:
     """A state's word, whether the client knows it as one of an enumeration or not."""
     return str(getattr(state, "value", state))
-
-
-def _named(key: str, text: str) -> tuple[str, str]:
-    name, _, version = text.partition(":")
-    if not name or not version:
-        raise ConfigError(f"{key}: {text[:80]!r} is not of the form name:version")
-    return name, version

@@ -28,7 +28,7 @@ DEVELOPMENT = (
 
 
 class AzureBlobs:
-    """Blobs of one storage account; its containers are there already, or made with `make_container`.
+    """Blobs of one storage account; its containers are there already.
 
     Args:
         service: The account's client.
@@ -58,16 +58,6 @@ class AzureBlobs:
         from azure.identity import DefaultAzureCredential
 
         return cls(BlobServiceClient(str(account_url), credential=DefaultAzureCredential(), **sizes))
-
-    def make_container(self, container: str) -> None:
-        """Create a container if it is not there."""
-        from azure.core.exceptions import ResourceExistsError
-
-        with _translated(container, ""):
-            try:
-                self._service.create_container(container)
-            except ResourceExistsError:
-                return
 
     def read(self, container: str, name: str) -> bytes | None:
         """A blob's content, None when there is none."""

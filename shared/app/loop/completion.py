@@ -29,6 +29,7 @@ from shared.core.model import manifest as package
 from shared.core.model.scoring import unfitting
 from shared.core.retrain.history import GATE, ROLLOUT, job_of, jobs
 from shared.core.scenario import Scenario
+from shared.core.stored import decoded
 from shared.errors import ContractBroken, PipelineError, StateConflict
 from shared.ports import Blobs, JobState, Registry
 
@@ -188,10 +189,7 @@ class Completion:
         raw = self.blobs.read(deployment.CONTAINER, name)
         if raw is None:
             raise ContractBroken(f"{deployment.CONTAINER}/{name} is missing: the job left no model")
-        try:
-            found = msgspec.json.decode(raw, type=Result)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ContractBroken(f"{deployment.CONTAINER}/{name}: {error}") from error
+        found = decoded(raw, Result, f"{deployment.CONTAINER}/{name}")
         if found.job != job or not package.VERSION.fullmatch(found.version):
             raise ContractBroken(f"{deployment.CONTAINER}/{name}: is of job {found.job[:80]!r}, {found.version[:80]!r}")
         return found

@@ -6,24 +6,34 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from shared.app.lake.compaction import Compaction
-from shared.app.loop.completion import Completion
+from shared.app.ledger_store import Ledger
+from shared.app.loop.completion import Completion, Witness
+from shared.app.loop.evidence_packs import EvidencePacks
 from shared.app.loop.monitor import Monitor
 from shared.app.loop.retrain_request import actor_of, retrain_request
 from shared.app.loop.retraining import Retraining
+from shared.app.loop.stored_packages import Packages
+from shared.app.release.control import ControlDocument
 from shared.app.release.rollouts import Rollouts
+from shared.app.score.partition import Partition, Tools
+from shared.app.score.profiles import Merging
+from shared.app.score.serving import load_package
 from shared.core.profile.merged import Merged
 from shared.core.retrain import job_events
+from shared.core.retrain.history import trained_on
 from shared.core.scenario import Scenario
 from shared.errors import PipelineError, StateConflict, TransientFailure
-from shared.ports import Endpoint
+from shared.ports import Clock, Endpoint, Jobs, Lake, LoadModel, Registry
+from shared.settings import Settings
 
 log = logging.getLogger(__name__)
-HOURS = 24
+HOUR_MS = 3_600_000
 NAMED = ("promote", "roll_back", "install")
 KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
@@ -42,7 +52,7 @@ class Loop:
         completion: Takes ended jobs on.
         rollouts: The ladder.
         endpoint: Follows it.
-        topics: Where events of our jobs come from.
+        topic: Where events of our jobs come from.
         trains: Whether there is a place for training jobs; without one decisions are only told.
     """
 
@@ -55,7 +65,7 @@ class Loop:
     completion: Completion
     rollouts: Rollouts
     endpoint: Endpoint
-    topics: tuple[str, ...]
+    topic: str
     trains: bool
 
     def compact(self) -> dict[str, int]:
@@ -104,7 +114,7 @@ class Loop:
 
     def job_event(self, kind: str, topic: str, data: object) -> bool:
         """Take the event of a job's end; False when it is none of ours, or says nothing of an end."""
-        found = job_events.ended(kind, topic, data, experiment=self.scenario.name, topics=self.topics)
+        found = job_events.ended(kind, topic, data, experiment=self.scenario.name, expected=self.topic)
         if isinstance(found, str):
             log.warning("an event is left alone: %s", found)
             return False
@@ -144,7 +154,7 @@ class Loop:
         if not KEY.fullmatch(key) and (key or action in NAMED):
             return 400, {"error": f"id: needed for {action[:40]}, 1 to 80 letters, digits, - and _"}
         try:
-            day = max(self.merged().newest_hour, 0) // HOURS
+            day = self.merged().today
             key = key or f"{len(self.rollouts.ledger.entries())}"
             if action == "install":
                 stand = self.rollouts.install(params.get("version", ""), day, actor, key)
@@ -158,3 +168,79 @@ class Loop:
         except PipelineError as error:
             return 409, {"error": str(error)}
         return 200, msgspec.to_builtins(stand)
+
+
+def loop_of(
+    tools: Tools,
+    load: LoadModel,
+    settings: Settings,
+    *,
+    clock: Clock,
+    reach: Callable[[int], None] | None,
+    lake: Lake,
+    witness: Witness,
+    registry: Registry,
+    jobs: Jobs,
+    endpoint: Endpoint,
+    topic: str,
+) -> Loop:
+    """All of it, on these ports; touches none of them.
+
+    Args:
+        tools: What the partitions share.
+        load: Loads models.
+        settings: How long commits are kept, and whether there is a place for jobs.
+        clock: Decisions take their time from it.
+        reach: Told of the newest hour of the data, None where decisions do not go by that.
+        lake: The lake.
+        witness: Reads truths from it.
+        registry: Where model versions are entered.
+        jobs: Where training jobs run.
+        endpoint: Follows the rollout.
+        topic: Where events of these jobs come from.
+    """
+    machine, blobs, scenario = tools.machine, tools.blobs, tools.machine.scenario
+    merged = Merging(
+        tools.profiles,
+        tools.stream.partitions,
+        lambda partition: Partition(partition, tools).recovered(),
+        reach or (lambda _: None),
+    )
+    ledger, control = Ledger(scenario.name, blobs, clock), ControlDocument(blobs)
+    packages = Packages(blobs, load, machine.featurizer.features)
+    check = partial(load_package, scenario, blobs, load)
+    rollouts = Rollouts(scenario, blobs, ledger, control, packages.latency_ms, registry.mark, check)
+    # a job's own hours pass on the wall, wherever decisions take their time from
+    retraining = Retraining(scenario, ledger, jobs, clock, tools.clock)
+    completion = Completion(
+        scenario=scenario,
+        packages=packages,
+        blobs=blobs,
+        ledger=ledger,
+        retraining=retraining,
+        rollouts=rollouts,
+        registry=registry,
+        packs=EvidencePacks(blobs, ledger, registry),
+        witness=witness,
+        today=lambda: merged().today,
+    )
+    return Loop(
+        scenario=scenario,
+        merged=merged,
+        by_data=reach is not None,
+        compaction=Compaction(
+            scenario=scenario,
+            blobs=blobs,
+            lake=lake,
+            clock=clock,
+            retain_days=settings.retain_days,
+            keep=lambda: trained_on(ledger.entries()),
+        ),
+        monitor=Monitor(scenario, blobs, packages, ledger, control, lake.dataset, lambda: clock.now_ms() // HOUR_MS),
+        retraining=retraining,
+        completion=completion,
+        rollouts=rollouts,
+        endpoint=endpoint,
+        topic=topic,
+        trains=settings.jobs != "none",
+    )

@@ -103,9 +103,7 @@ class Retraining:
                 done.append(job.name)
         return done
 
-    def ended(
-        self, job: str, status: JobState, run_id: str | None = None, source: str = "event", why: str = ""
-    ) -> Entry | None:
+    def ended(self, job: str, status: JobState, run_id: str | None = None, source: str = "event") -> Entry | None:
         """Write down how a job ended.
 
         Args:
@@ -113,14 +111,13 @@ class Retraining:
             status: How it stands.
             run_id: Its run in the tracking store.
             source: Who noticed.
-            why: What is known about it.
 
         Returns:
             The one entry about its end, the first that was written; None when it has not ended or is none of ours.
         """
         if status not in {"completed", "failed", "canceled"} or job_of(self.ledger.entries(), job) is None:
             return None
-        return self.ledger.append(ENDED, job, {"status": status, "run_id": run_id, "source": source, "why": why})
+        return self.ledger.append(ENDED, job, {"status": status, "run_id": run_id, "source": source, "why": ""})
 
     def poll(self) -> list[Entry]:
         """Look after open jobs: note those that ended silently, end those that are lost or take too long.

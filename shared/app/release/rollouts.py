@@ -75,7 +75,7 @@ class Rollouts:
         Marks(self.ledger, self.mark).tell()
         return found
 
-    def begin(self, version: str, day: int, actor: str = ACTOR) -> Stand:
+    def begin(self, version: str, day: int) -> Stand:
         """Put a version that passed the gate beside the champion; without a champion it becomes champion.
 
         One whose package serving refuses is refused here too, and leaves all others where they stand.
@@ -100,7 +100,7 @@ class Rollouts:
             return Stand(step="shadow", stage="shadow", champion=now.champion, challenger=version, salt=version,
                          since_day=day, rung_day=day, about=version, reasons=("passed the gate",))  # fmt: skip
 
-        return self._take(begin_key(version), make, actor)
+        return self._take(begin_key(version), make, ACTOR)
 
     def install(self, version: str, day: int, actor: str, key: str) -> Stand:
         """Let a person put a version in the champion's place; the one before stays beside it as its guard.

@@ -16,6 +16,7 @@ import msgspec
 from shared.app.reports.file import file_report
 from shared.core.forecast.state import DAILY, TOTALS, State, quantum
 from shared.core.scenario import Scenario
+from shared.core.stored import decoded
 from shared.core.stream.events import FILE_PREFIX
 from shared.errors import ContractBroken
 from shared.ports import BlobInfo, Blobs, Clock
@@ -173,10 +174,7 @@ class Filing:
 
     def _read(self, name: str, kind: type[Told]) -> Told | None:
         raw = self.blobs.read(RECEIPTS, name)
-        try:
-            return None if raw is None else msgspec.json.decode(raw, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ContractBroken(f"{RECEIPTS}/{name}: {error}") from error
+        return None if raw is None else decoded(raw, kind, f"{RECEIPTS}/{name}")
 
 
 def summarise(scenario: Scenario, routed: Routed, receipts: Sequence[Receipt], seconds: float) -> dict[str, Any]:

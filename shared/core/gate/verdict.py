@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from shared.core.gate.evidence import Facts
+from shared.core.stored import decoded
 from shared.errors import ContractBroken
 
 FORMAT = 1
@@ -151,10 +152,7 @@ def decode(raw: bytes) -> Verdict:
     Raises:
         ContractBroken: Not JSON, or not a verdict of this format.
     """
-    try:
-        verdict = msgspec.json.decode(raw, type=Verdict)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ContractBroken(f"verdict: {error}") from error
+    verdict = decoded(raw, Verdict, "verdict")
     if verdict.format != FORMAT:
         raise ContractBroken(f"verdict: format {verdict.format} is not {FORMAT}")
     return verdict

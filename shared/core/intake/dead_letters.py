@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import msgspec
 
 from shared.core.intake.readings import Rejection
-from shared.errors import ContractBroken
+from shared.core.stored import decoded
 
 
 class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -65,7 +65,5 @@ def decode(raw: bytes) -> list[DeadLetter]:
     Raises:
         ContractBroken: A line is not a dead letter.
     """
-    try:
-        return [msgspec.json.decode(line, type=DeadLetter) for line in raw.splitlines() if line]
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise ContractBroken(f"dead letters of {len(raw)} bytes cannot be read: {error}") from error
+    what = f"dead letters of {len(raw)} bytes cannot be read"
+    return [decoded(line, DeadLetter, what) for line in raw.splitlines() if line]

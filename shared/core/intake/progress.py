@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from shared.errors import ContractBroken
+from shared.core.stored import decoded
 
 CONTAINER = "progress"
 PREFIX = "partition="
@@ -80,10 +80,7 @@ def decode(raw: bytes) -> Progress:
     Raises:
         ContractBroken: It is not one.
     """
-    try:
-        return msgspec.json.decode(raw, type=Progress)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise ContractBroken(f"progress: {error}") from error
+    return decoded(raw, Progress, "progress")
 
 
 def encode(progress: Progress) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from shared.errors import ContractBroken
+from shared.core.stored import decoded
 
 CONTAINER = "models"
 NAME = "deployment.json"
@@ -37,10 +37,7 @@ def decode(raw: bytes) -> Deployment:
     Raises:
         ContractBroken: It is not one.
     """
-    try:
-        return msgspec.json.decode(raw, type=Deployment)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ContractBroken(f"{CONTAINER}/{NAME}: {error}") from error
+    return decoded(raw, Deployment, f"{CONTAINER}/{NAME}")
 
 
 def encode(deployment: Deployment) -> bytes:

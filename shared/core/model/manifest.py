@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.core.intake.readings import Floats
+from shared.core.stored import decoded
 from shared.errors import ContractBroken
 
 FORMAT = 1
@@ -83,10 +84,7 @@ def decode_manifest(raw: bytes) -> Manifest:
     Raises:
         ContractBroken: Not JSON, a key is missing, unknown or of another type, or the format is a newer one.
     """
-    try:
-        manifest = msgspec.json.decode(raw, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ContractBroken(f"manifest.json: {error}") from error
+    manifest = decoded(raw, Manifest, "manifest.json")
     if manifest.format != FORMAT:
         raise ContractBroken(f"manifest.json: format {manifest.format} is not {FORMAT}")
     if not VERSION.fullmatch(manifest.version):

@@ -78,18 +78,6 @@ class Scorer(Protocol):
         """Answers of every model that scores, none before the first deployment."""
 
 
-def select(known: Sequence[Feature], wanted: Sequence[tuple[str, int]]) -> Longs:
-    """Columns of the application's features that a model wants, in its order, int64, shape (wanted,).
-
-    Raises:
-        ContractBroken: A feature is unknown here, or has another version; the message names all of them.
-    """
-    if problems := unfitting(known, wanted):
-        raise ContractBroken(f"features do not fit: {'; '.join(problems)}")
-    places = {feature.name: place for place, feature in enumerate(known)}
-    return np.array([places[name] for name, _ in wanted], dtype=np.int64)
-
-
 def unfitting(known: Sequence[Feature], wanted: Sequence[tuple[str, int]]) -> list[str]:
     """What of the features that a model wants this application cannot give, in words."""
     versions = {feature.name: feature.version for feature in known}

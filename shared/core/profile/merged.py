@@ -50,6 +50,11 @@ class Merged:
     pairs: dict[tuple[Day, str, str], Longs]
     devices: DeviceTable
 
+    @property
+    def today(self) -> Day:
+        """The newest day of the data, since 1970; 0 without any."""
+        return max(self.newest_hour, 0) // 24
+
 
 def merge(scenario: Scenario, profiles: Iterable[Profile]) -> Merged:
     """The profiles of different partitions added up.

@@ -13,6 +13,7 @@ HOUR_MS = 3_600_000
 DECISION, LAUNCHED, ENDED, GATE, ROLLOUT = "decision", "launched", "job_ended", "gate", "rollout"
 CLIMBING = ("shadow", "approved", "canary", "paused")
 CROWNED = ("champion", "installed")
+DATASET = re.compile(r"lake@([0-9]{1,18})")  # a version of the lake's readings
 _JOB = re.compile(r"([a-z][a-z0-9_]{0,62})-([0-9]{6,12})")
 
 
@@ -52,6 +53,12 @@ def job_of(entries: Sequence[Entry], name: str) -> Job | None:
     if not (found := _JOB.fullmatch(name)) or int(found[2]) >= len(entries):
         return None
     return next((job for job in jobs(entries) if job.name == name), None)
+
+
+def trained_on(entries: Sequence[Entry]) -> list[int]:
+    """Versions of the lake's readings that models were trained on: their files stay."""
+    datasets = [str(entry.data.get("dataset")) for entry in entries if entry.kind == GATE]
+    return sorted({int(found[1]) for each in datasets if (found := DATASET.fullmatch(each))})
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,12 @@ class Ended(NamedTuple):
     state: End
 
 
-def ended(kind: str, topic: str, data: object, *, experiment: str, topics: tuple[str, ...]) -> Ended | str:
+def local_topic(scenario: str) -> str:
+    """Where events of jobs on this machine come from."""
+    return f"local/{scenario}"
+
+
+def ended(kind: str, topic: str, data: object, *, experiment: str, expected: str) -> Ended | str:
     """The end that an event tells of, or in words why it is none of ours.
 
     Args:
@@ -26,13 +31,13 @@ def ended(kind: str, topic: str, data: object, *, experiment: str, topics: tuple
         topic: Where it comes from: the topic of an EventGridEvent, the source of a CloudEvent.
         data: Its data.
         experiment: Name of the experiment that our jobs are in.
-        topics: Where our jobs run.
+        expected: The topic of our jobs.
 
     Source: Azure Machine Learning's Event Grid schema; RunCompleted is sent on success only and need not say a status.
     """
     if kind not in {COMPLETED, CHANGED}:
         return f"type {kind[:100]!r} is neither RunCompleted nor RunStatusChanged"
-    if topic.casefold() not in {each.casefold() for each in topics}:
+    if topic.casefold() != expected.casefold():
         return f"topic {topic[:200]!r} is not where our jobs run"
     if not isinstance(data, Mapping):
         return "it has no data"

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from shared.adapters.jobs.azureml import STATES, AzureMlJobs
+from shared.adapters.models.azureml_client import Workspace
 from shared.errors import ConfigError, TransientFailure
 from shared.ports import JobSpec
 from tests.kit.arm_standin import BEARER, COMMAND, GROUP, PLACE, SUBSCRIPTION, WORKSPACE, Arm, error, serving
@@ -86,16 +87,15 @@ def cloud(arm: Arm) -> dict[str, Any]:
     }
 
 
-def adapter(arm: Arm, **changes: Any) -> AzureMlJobs:
+def adapter(arm: Arm, credential: Any = None, options: Any = None, **changes: Any) -> AzureMlJobs:
     given: dict[str, Any] = {
         "compute": "cpu-cluster",
         "component": "airloop_training:3",
         "environment": {"STORAGE__blobServiceUri": "https://air.example/"},
         "timeout_s": 7200,
-        "credential": Identity(),
-        "options": cloud(arm),
     }
-    return AzureMlJobs(SUBSCRIPTION, GROUP, WORKSPACE, **{**given, **changes})
+    workspace = Workspace(SUBSCRIPTION, GROUP, WORKSPACE, credential or Identity(), options or cloud(arm))
+    return AzureMlJobs(workspace, **{**given, **changes})
 
 
 def test_a_job_refers_to_registered_versions_and_uploads_nothing(arm: Arm) -> None:
@@ -288,8 +288,9 @@ def test_an_impossible_name_is_unknown_without_asking(arm: Arm, name: str) -> No
 
 def test_building_the_adapter_touches_no_network_and_imports_no_client() -> None:
     code = (
-        "import sys; from shared.adapters.jobs.azureml import AzureMlJobs as A; "
-        "A('s', 'g', 'w', compute='c', component='n:1', environment={}); "
+        "import sys; from shared.adapters.models.azureml_client import Workspace as W; "
+        "from shared.adapters.jobs.azureml import AzureMlJobs as A; "
+        "A(W('s', 'g', 'w'), compute='c', component='n:1', environment={}); "
         "sys.exit(any(name.startswith('azure') for name in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=CODE, check=False, timeout=60)  # noqa: S603 - our own code

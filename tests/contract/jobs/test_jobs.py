@@ -11,10 +11,10 @@ import pytest
 
 from shared.adapters.jobs.folder import SUPERVISOR, JobFolder
 from shared.adapters.jobs.local import LocalJobs
-from shared.adapters.jobs.memory import MemoryJobs
 from shared.adapters.stores.clock import WallClock
 from shared.ports import Jobs, JobSpec
 from tests.contract.jobs.test_azureml_jobs import adapter
+from tests.kit import MemoryJobs
 from tests.kit.arm_standin import serving
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # azure-ai-ml's, of its own dependencies

@@ -24,7 +24,7 @@ from shared.core.model.scoring import Ask, Control, Scored
 from shared.core.stream.commit import FORMAT, Commit
 from shared.core.stream.events import Batch, Event, gather, pack, pack_end
 from shared.errors import ContractBroken
-from tests.kit.small import HOUR, MACHINE, SCENARIO, Row, hourly, readings
+from tests.kit import HOUR, MACHINE, SCENARIO, Row, hourly, readings
 
 FILES = ParquetFiles(SCENARIO)
 HOSTILE = ["a/../b", "quote'\"`", "🌫️ ü", "<script>alert(1)</script>", "=1+1", "x" * 128, "airloop-sha256=" + "0" * 64]

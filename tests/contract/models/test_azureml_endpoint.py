@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 
 from shared.adapters.jobs.none import NoEndpoint
+from shared.adapters.models.azureml_client import Workspace
 from shared.adapters.models.azureml_endpoint import SCRIPT, AzureMlEndpoint
 from shared.errors import ConfigError, ContractBroken, TransientFailure
 from shared.ports import Endpoint
@@ -47,7 +48,7 @@ def arm(server: EndpointArm) -> Iterator[EndpointArm]:
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("LROPoller")]
 
 
-def adapter(arm: EndpointArm, **changes: Any) -> AzureMlEndpoint:
+def adapter(arm: EndpointArm, credential: Any = None, options: Any = None, **changes: Any) -> AzureMlEndpoint:
     given: dict[str, Any] = {
         "endpoint": NAME,
         "model": "air_quality",
@@ -55,10 +56,9 @@ def adapter(arm: EndpointArm, **changes: Any) -> AzureMlEndpoint:
         "environment": "airloop_scoring:1",
         "instance_type": "Standard_F2s_v2",
         "instance_count": 2,
-        "credential": Identity(),
-        "options": cloud(arm),
     }
-    return AzureMlEndpoint(SUBSCRIPTION, GROUP, WORKSPACE, **{**given, **changes})
+    workspace = Workspace(SUBSCRIPTION, GROUP, WORKSPACE, credential or Identity(), options or cloud(arm))
+    return AzureMlEndpoint(workspace, **{**given, **changes})
 
 
 def changes(arm: EndpointArm) -> list[tuple[str, str]]:
@@ -322,8 +322,9 @@ def test_without_an_endpoint_nothing_happens() -> None:
 
 def test_building_the_adapter_touches_no_network_and_imports_no_client() -> None:
     code = (
-        "import sys; from shared.adapters.models.azureml_endpoint import AzureMlEndpoint as A; "
-        "A('s', 'g', 'w', endpoint='e', model='m', component='n:1', environment='e:1'); "
+        "import sys; from shared.adapters.models.azureml_client import Workspace as W; "
+        "from shared.adapters.models.azureml_endpoint import AzureMlEndpoint as A; "
+        "A(W('s', 'g', 'w'), endpoint='e', model='m', component='n:1', environment='e:1'); "
         "sys.exit(any(name.startswith('azure') for name in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=CODE, check=False, timeout=60)  # noqa: S603 - our own code

@@ -14,10 +14,10 @@ from azure.eventhub import EventHubProducerClient
 
 from shared.adapters.stores import event_hub
 from shared.adapters.stores.event_hub import EventHubStream
-from shared.adapters.stores.memory_stream import MemoryStream
 from shared.core.stream.events import EVENT_BYTES
 from shared.errors import TransientFailure
 from shared.ports import Stream
+from tests.kit import MemoryStream
 
 LOCAL = "Endpoint=sb://localhost:{port};SharedAccessKeyName=k;SharedAccessKey=c2VjcmV0;UseDevelopmentEmulator=true;"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -17,8 +16,6 @@ from local.eventhub import event_log
 from local.eventhub.event_log import EventLog
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.stores.azure_blobs import AzureBlobs
-from shared.adapters.stores.memory_blobs import MemoryBlobs
-from shared.adapters.stores.memory_stream import MemoryStream
 from shared.app.route.file_books import Filing, Routed
 from shared.core.forecast.state import TOTALS, State
 from shared.core.intake import dead_letters
@@ -28,25 +25,13 @@ from shared.core.stream.commit import Commit, place_of
 from shared.core.stream.events import Batch, Event
 from shared.ports import BlobInfo, Blobs, Stream
 from shared.settings import Settings
-from shared.wiring import CONTAINERS, Pipeline, assemble
+from shared.wiring import CONTAINERS, Application
 from tests.e2e.crash.crash_story import FILES_TOLD, SCENARIO, START_MS, V1, Delivery, Log, Story, models, telemetry
+from tests.kit import HandClock, MemoryBlobs, MemoryStream, assemble
+from tests.kit.bench import plain
 
 FILES = ParquetFiles(SCENARIO)
 Forecast = tuple[str, int, str, int]  # device, as-of hour, role, revision
-
-
-class HandClock:
-    """A clock that moves when told."""
-
-    def __init__(self) -> None:
-        self.ms = 1_900_000_000_000
-        self.s = 0.0
-
-    def now_ms(self) -> int:
-        return self.ms
-
-    def elapsed_s(self) -> float:
-        return self.s
 
 
 class Own:
@@ -151,13 +136,13 @@ def space(storage: str, prefix: str) -> Own:
     return found
 
 
-def pipeline(blobs: Blobs, readings: Stream, devices: Stream | None = None, *, every: int = 4) -> Pipeline:
+def pipeline(blobs: Blobs, readings: Stream, devices: Stream | None = None, *, every: int = 4) -> Application:
     """The real use cases on these stores; snapshots are taken at once, every so many commits."""
     settings = Settings(model_refresh_s=0.0, snapshot_commits=every)
-    return assemble(settings, blobs, readings, HandClock(), lambda job: job(), devices)
+    return assemble(settings, blobs, readings, HandClock(), devices)
 
 
-def deliver(worker: Pipeline, blobs: Blobs, deliveries: Iterable[Delivery]) -> None:
+def deliver(worker: Application, blobs: Blobs, deliveries: Iterable[Delivery]) -> None:
     """Batches of a story for one worker."""
     before = None
     for _, now, events in deliveries:
@@ -193,9 +178,9 @@ def recovered(blobs: Blobs, readings: Stream, number: int = 0) -> State:
     return recovering(pipeline(blobs, readings), number)
 
 
-def recovering(worker: Pipeline, number: int = 0) -> State:
+def recovering(worker: Application, number: int = 0) -> State:
     worker.score(number, [])
-    return worker.partitions[number].recovered()
+    return worker.score.held[number].recovered()
 
 
 def commits(blobs: Blobs, number: int = 0) -> list[tuple[Commit, Batch]]:
@@ -236,14 +221,6 @@ def newest(found: Mapping[Forecast, Any]) -> dict[tuple[str, int, str], Any]:
     return {(d, a, role): value for (d, a, role, revision), value in found.items() if last[d, a] == revision}
 
 
-def picture(state: State) -> dict[str, Any]:
-    """Every field of a state as plain values that can be compared bit for bit, spare columns left out."""
-    count = len(state.devices)
-    found = {f.name: _plain(getattr(state, f.name)) for f in dataclasses.fields(state) if f.name != "columns"}
-    arrays = {name: _plain(array[:, :, :count]) for name, array in state.columns.arrays().items()}
-    return {**found, **arrays, "head": _plain(state.columns.ring.head[:count])}
-
-
 def essence(*states: State) -> dict[str, Any]:
     """What must not depend on cuts and repetitions: rings, waiting forecasts, error sums, positions, tallies."""
     found: dict[str, Any] = {}
@@ -271,18 +248,8 @@ def _device(state: State, place: int) -> dict[str, Any]:
             there = state.columns.waiting.revision[:, :, place] > 0
             out[name] = [state.models[model] for model in column[there]]
             continue
-        out[name] = _plain(np.ascontiguousarray(column))
+        out[name] = plain(np.ascontiguousarray(column))
     return out
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return str(value.dtype), value.shape, value.tobytes()
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if dataclasses.is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    return list(value) if isinstance(value, list | tuple) else value
 
 
 def same(found: Mapping[Any, Any], expected: Mapping[Any, Any]) -> None:

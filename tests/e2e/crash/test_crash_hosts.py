@@ -21,8 +21,6 @@ from local.stack.stack import ANY_PORTS, PROJECT, Stack
 from local.stack.workspace import TEMPLATE
 from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.adapters.stores.event_hub import EventHubStream
-from shared.adapters.stores.memory_blobs import MemoryBlobs
-from shared.adapters.stores.memory_stream import MemoryStream
 from shared.app.route.file_books import key_of
 from shared.core.forecast.state import State
 from shared.core.intake import progress
@@ -32,6 +30,7 @@ from shared.core.stream.events import FILE_PREFIX, Event, unpack
 from shared.wiring import CONTAINERS
 from tests.e2e.crash import crash_story as story
 from tests.e2e.crash import crash_world as world
+from tests.kit import MemoryBlobs, MemoryStream
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow]
 PACE = ("--balance-seconds", "0.5", "--expiry-seconds", "3")

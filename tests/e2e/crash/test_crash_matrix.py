@@ -13,7 +13,6 @@ import msgspec
 import pytest
 
 from shared.adapters.stores.event_hub import EventHubStream
-from shared.adapters.stores.memory_blobs import MemoryBlobs
 from shared.core.forecast import snapshot
 from shared.core.forecast.state import TOTALS
 from shared.core.intake import progress
@@ -21,12 +20,13 @@ from shared.core.stream.commit import commit_name
 from shared.core.stream.events import Event
 from shared.errors import TransientFailure
 from shared.ports import Blobs
-from shared.wiring import Pipeline
+from shared.wiring import Application
 from tests.e2e.crash import crash_story as story
 from tests.e2e.crash import crash_world as world
 from tests.e2e.crash.crash_lives import Bench, opened
 from tests.e2e.crash.crash_story import SCENARIO, V1, Log
 from tests.e2e.crash.crash_world import Own
+from tests.kit import HandClock, MemoryBlobs, picture
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow]
 TEN_MINUTES_S = 600.0
@@ -58,7 +58,7 @@ def test_killed_before_and_after_every_write_of_score_the_same_blobs_and_the_sam
     assert all(both(places, f" {kind}/") for kind in WRITTEN)
     world.same(world.everything(own, *WRITTEN), world.everything(quiet, *WRITTEN))
     state = world.recovered(own, told.hub())
-    world.same(world.picture(state), world.picture(world.recovered(quiet, told.hub())))
+    world.same(picture(state), picture(world.recovered(quiet, told.hub())))
 
 
 @pytest.mark.parametrize(("what", "odds"), [("write", 0.5), ("delete", 1.0)])
@@ -70,13 +70,13 @@ def test_killed_while_snapshots_come_and_go_the_same_state_remains_with_and_with
     run.order["every"] = 1
     places = run.killed_at_every_write(f"{what} state/", odds)
     assert both(places, "state/")
-    expected = world.picture(world.recovered(quiet, told.hub()))
+    expected = picture(world.recovered(quiet, told.hub()))
     kept = own.names("state")
     assert len(kept) >= 3  # lives that ended before a deletion left more to the next snapshot
-    world.same(world.picture(world.recovered(own, told.hub())), expected)
+    world.same(picture(world.recovered(own, told.hub())), expected)
     for name in kept:
         own.delete("state", name)
-    world.same(world.picture(world.recovered(own, told.hub())), expected)
+    world.same(picture(world.recovered(own, told.hub())), expected)
 
 
 def test_killed_at_random_moments_and_delivered_in_other_batches_the_same_values_remain(
@@ -181,7 +181,7 @@ def test_a_hub_that_was_created_anew_goes_on_in_a_new_epoch_through_every_death(
     world.same(world.everything(own, *WRITTEN), world.everything(quiet, *WRITTEN))
     state = world.recovered(own, told.hub())
     assert state.epoch == 1
-    world.same(world.picture(state), world.picture(world.recovered(quiet, told.hub())))
+    world.same(picture(state), picture(world.recovered(quiet, told.hub())))
 
 
 @pytest.mark.parametrize("how", ["truncated", "empty", "older format", "all truncated", "gone"])
@@ -204,7 +204,7 @@ def test_a_snapshot_that_cannot_be_used_is_told_and_passed_over(
             own.write("state", name, snapshot.pack(body))
         else:
             own.delete("state", name)
-    world.same(world.picture(world.recovered(own, told.hub())), world.picture(alive))
+    world.same(picture(world.recovered(own, told.hub())), picture(alive))
     assert ("is not used" in caplog.text) == (how != "gone")
 
 
@@ -215,7 +215,7 @@ def test_a_commit_that_is_gone_is_made_again_from_the_hub(bench: Bench, caplog: 
     before = world.everything(own, *WRITTEN)
     own.delete("commits", own.names("commits")[3])
     state = world.recovered(own, told.hub())
-    world.same(world.picture(state), world.picture(world.recovering(worker)))
+    world.same(picture(state), picture(world.recovering(worker)))
     world.same(world.everything(own, *WRITTEN), before)
     assert f"16 of events {3 * told.size} to {4 * told.size - 1} read back" in caplog.text
 
@@ -262,7 +262,7 @@ def test_a_commit_that_is_gone_from_store_and_hub_is_counted_told_and_survived(
     state = world.recovering(worker)
     assert state.expired == len(deliveries[lost][2])
     assert "are lost: no commit, no hub" in caplog.text
-    world.same(world.picture(world.recovered(own, told.hub(kept=999))), world.picture(state))
+    world.same(picture(world.recovered(own, told.hub(kept=999))), picture(state))
     assert world.forecasts(own)
 
 
@@ -275,7 +275,7 @@ class Outage:
         begin: Number of the call with which it begins; it ends ten minutes later.
     """
 
-    def __init__(self, blobs: Own, clock: world.HandClock, begin: int) -> None:
+    def __init__(self, blobs: Own, clock: HandClock, begin: int) -> None:
         self._blobs, self._clock = blobs, clock
         self._left = begin
         self._until_s = -1.0
@@ -291,7 +291,7 @@ class Outage:
 
 @pytest.mark.parametrize("begin", [1, 23, 34, 47])
 def test_a_store_that_is_out_for_ten_minutes_stalls_the_partition_and_loses_nothing(bench: Bench, begin: int) -> None:
-    own, told, clock = bench.own(f"outage-{begin}"), story.named("steady"), world.HandClock()
+    own, told, clock = bench.own(f"outage-{begin}"), story.named("steady"), HandClock()
     world.deploy(own, V1)
     worker = world.pipeline(cast("Blobs", Outage(own, clock, begin)), told.hub())
     begun_s = clock.s
@@ -302,7 +302,7 @@ def test_a_store_that_is_out_for_ten_minutes_stalls_the_partition_and_loses_noth
     world.same_values(own, world.undisturbed(told), told)
 
 
-def taken(worker: Pipeline, events: list[Event]) -> bool:
+def taken(worker: Application, events: list[Event]) -> bool:
     try:
         worker.score(0, events)
     except TransientFailure:
@@ -320,7 +320,7 @@ def test_a_store_that_restarts_is_waited_for(bench: Bench) -> None:
     restarting.start()
     while taken(worker, deliveries[0]):
         assert restarting.is_alive(), "nobody noticed the restart"
-        worker.partitions.clear()  # whoever remembers nothing must ask the store
+        worker.score.held.clear()  # whoever remembers nothing must ask the store
     for events in deliveries[1:]:
         deadline = time.monotonic() + 60
         while not taken(worker, events):

@@ -14,12 +14,11 @@ from local.stack.stack import ANY_PORTS, Stack
 from local.stack.workspace import READINGS, Workspace
 from shared.adapters.lake.delta_lake import DeltaLake
 from shared.adapters.lake.delta_tables import storage_options
-from shared.adapters.stores.memory_blobs import MemoryBlobs
 from shared.app.lake.compaction import Compaction
 from shared.app.lookback.forecast_id import hour_text
 from shared.wiring import CONTAINERS
+from tests.kit import HOUR, HandClock, MemoryBlobs
 from tests.kit.real_past import DEVICES, real_past
-from tests.kit.small import HOUR, HandClock
 
 pytestmark = pytest.mark.emulator
 HOURS = 125

@@ -11,11 +11,10 @@ import msgspec
 import pytest
 
 from local.books.recount import as_json
-from shared.adapters.stores.memory_stream import MemoryStream
 from shared.core.intake import progress
 from shared.core.stream.events import Event, pack
-from tests.kit.small import SCENARIO, readings
-from tests.kit.whole import CSV, DEVICES, READINGS, Whole, fixed, message, row, write_log
+from tests.kit import CSV, SCENARIO, MemoryStream, fixed, message, readings, row
+from tests.kit.whole import DEVICES, READINGS, Whole, write_log
 
 SHARES = ("applied", "stored_late", "duplicates", "dead_lettered")
 HOURS = 14

@@ -10,13 +10,13 @@ import msgspec
 import pytest
 
 from local.books.recount import Books, as_json
-from shared.adapters.stores.memory_stream import MemoryStream
 from shared.core.intake import progress
 from shared.core.intake.progress import Progress
 from shared.core.stream.events import Event
 from shared.errors import TransientFailure
 from tests.flow.route.test_route_events import Stores
-from tests.kit.whole import CSV, DEVICES, READINGS, Whole, fixed, message, row
+from tests.kit import CSV, MemoryStream, fixed, message, row
+from tests.kit.whole import DEVICES, READINGS, Whole
 
 SHARES = ("applied", "stored_late", "duplicates", "dead_lettered")
 Tamper = Callable[[Whole], None]

@@ -11,8 +11,8 @@ from local.books.recount import Books
 from shared.adapters.lake.delta_lake import DeltaLake
 from shared.app.lake.compaction import Compaction
 from shared.errors import ContractBroken
-from tests.kit.small import SCENARIO
-from tests.kit.whole import CSV, DEVICES, READINGS, Whole, message, row
+from tests.kit import CSV, SCENARIO, message, row
+from tests.kit.whole import DEVICES, READINGS, Whole
 
 DAY_MS = 86_400_000
 

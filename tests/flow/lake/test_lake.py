@@ -23,7 +23,7 @@ from shared.core.forecast.state import State
 from shared.errors import ContractBroken, StateConflict, TransientFailure
 from shared.ports import Advance, LakeRows
 from tests.flow.score.test_partition import Play, histories
-from tests.kit.small import HOUR, MACHINE, SCENARIO, Bench, deploy, hourly, picture
+from tests.kit import HOUR, MACHINE, SCENARIO, Bench, deploy, hourly, picture
 
 DAY_MS = 86_400_000
 

@@ -20,8 +20,8 @@ from shared.app.lookback.lineage import Trace
 from shared.app.lookback.lineage_names import Registered
 from shared.core.model.manifest import decode_manifest, encode_manifest
 from shared.errors import ConfigError
+from tests.kit import HOUR, HandClock
 from tests.kit.real_past import DEVICES, real_past
-from tests.kit.small import HOUR, HandClock
 
 AS_OF = HOUR + 130
 HOSTILE = DEVICES[2]
@@ -122,7 +122,7 @@ def test_a_lineage_page_tells_model_run_dataset_ledger_registry_and_counts(capsy
     champion, past = real_past(125)
     ledger = Ledger("air_quality", past.blobs, HandClock())  # type: ignore[arg-type]
     data = {"step": "installed", "champion": champion, "about": champion, "reasons": ["the first"]}
-    ledger.append("rollout", f"{champion}/begin", data, "some [bold]body")
+    ledger.decide("rollout", lambda _: (f"{champion}/begin", data), "some [bold]body")
     known = Registered(number="3", run_id="run-0", tags={}, aliases=["champion"])
     assert traced(past, f"{HOSTILE}@{hour_text(HOUR + 122)}", **{champion: known}) == 0
     out = capsys.readouterr().out

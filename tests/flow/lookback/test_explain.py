@@ -16,7 +16,6 @@ import pytest
 from shared.adapters.lake.archive import LakeArchive
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.models.onnx_model import load as load_onnx
-from shared.adapters.stores.memory_blobs import MemoryBlobs
 from shared.app.lake.compaction import Compaction
 from shared.app.lookback.commit_history import Past
 from shared.app.lookback.explain import Explain
@@ -28,9 +27,9 @@ from shared.core.intake.readings import Floats
 from shared.core.model.manifest import decode_manifest, encode_manifest
 from shared.core.stream.commit import place_of
 from shared.errors import ConfigError, ContractBroken
-from tests.kit import small
+from tests import kit
+from tests.kit import HOUR, MACHINE, SCENARIO, Bench, Guess, MemoryBlobs, Row, deploy, hourly
 from tests.kit.real_past import real_past
-from tests.kit.small import HOUR, MACHINE, SCENARIO, Bench, Guess, Row, deploy, hourly
 
 HOSTILE = "a@2026-01-01T00/#champion"
 
@@ -40,7 +39,7 @@ def past_of(bench: Bench, lake: LakeArchive | None = None, partitions: int | Non
 
 
 def explain(bench: Bench, wanted: ForecastName, lake: LakeArchive | None = None) -> Explanation:
-    return Explain(past_of(bench, lake), small.load)(wanted)
+    return Explain(past_of(bench, lake), kit.load)(wanted)
 
 
 def rows_at(start: int, hours: int, devices: str = "ab", first: int = 1) -> list[Row]:
@@ -132,7 +131,7 @@ def test_features_are_those_the_model_was_given(story: Bench) -> None:
     cells = [math.nan if cell is None else cell for row in found.window.values for cell in row]
     told = [math.nan if each.value is None else each.value for each in found.features]
     np.testing.assert_array_equal(told, cells)  # the features of this model are its window
-    again = small.load({"manifest.json": story.blobs.read("models", "v1/manifest.json") or b""})
+    again = kit.load({"manifest.json": story.blobs.read("models", "v1/manifest.json") or b""})
     assert again.predict(np.array([told], np.float32))[0] == found.forecast.value
 
 
@@ -157,7 +156,7 @@ def test_a_hostile_device_id_is_found_whatever_number_of_partitions_is_told() ->
     wanted = required(f"{HOSTILE}@{hour_text(HOUR + 7)}/champion")
     assert (wanted.device, wanted.role) == (HOSTILE, "champion")
     for partitions in (None, 1, 7):
-        found = Explain(past_of(bench, partitions=partitions), small.load)(wanted)
+        found = Explain(past_of(bench, partitions=partitions), kit.load)(wanted)
         assert (found.agrees, found.forecast.device) == (True, HOSTILE)
 
 
@@ -171,7 +170,7 @@ class Off(Guess):
 
 def test_one_bit_is_a_disagreement_and_is_told_in_units(story: Bench) -> None:
     def off(files: Mapping[str, bytes]) -> Guess:
-        return Off(small.load(files).manifest)
+        return Off(kit.load(files).manifest)
 
     found = Explain(past_of(story), off)(ForecastName("a", HOUR + 8))
     assert not found.agrees
@@ -183,7 +182,7 @@ def test_one_bit_is_a_disagreement_and_is_told_in_units(story: Bench) -> None:
 
 
 def test_another_interval_shows_too(story: Bench) -> None:
-    manifest = small.load({"manifest.json": story.blobs.read("models", "v1/manifest.json") or b""}).manifest
+    manifest = kit.load({"manifest.json": story.blobs.read("models", "v1/manifest.json") or b""}).manifest
     wider = msgspec.structs.replace(manifest.interval, upper=[6.0, 10.0])
     story.blobs.write("models", "v1/manifest.json", encode_manifest(msgspec.structs.replace(manifest, interval=wider)))
     found = explain(story, ForecastName("a", HOUR + 8))
@@ -219,7 +218,7 @@ class Shifted(ParquetFiles):
 
 def test_another_revision_is_a_disagreement(story: Bench) -> None:
     past = Past(MACHINE, story.blobs, Shifted(SCENARIO))
-    found = Explain(past, small.load)(ForecastName("a", HOUR + 5, 1))
+    found = Explain(past, kit.load)(ForecastName("a", HOUR + 5, 1))
     assert (found.agrees, found.why, found.recomputed_revision) == (False, "revision is 0, not 1", 0)
 
 

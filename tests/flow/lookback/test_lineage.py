@@ -19,15 +19,15 @@ from shared.app.release.control import ControlDocument
 from shared.app.release.rollouts import Rollouts
 from shared.core.model.manifest import decode_manifest, encode_manifest
 from shared.errors import ConfigError, ContractBroken
-from tests.kit import small
-from tests.kit.small import HOUR, MACHINE, SCENARIO, Bench, hourly
+from tests import kit
+from tests.kit import HOUR, MACHINE, SCENARIO, Bench, hourly
 
 DAY, RUN2 = 20_000, "2f00aa11bb22cc33"
 
 
 def told(bench: Bench, version: str, **facts: Any) -> None:
     """Say more in the manifest of a package."""
-    small.publish(bench.blobs, version)
+    kit.publish(bench.blobs, version)
     raw = bench.blobs.read("models", f"{version}/manifest.json") or b""
     bench.blobs.write(
         "models", f"{version}/manifest.json", encode_manifest(msgspec.structs.replace(decode_manifest(raw), **facts))

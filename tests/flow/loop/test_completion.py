@@ -13,7 +13,6 @@ import msgspec
 import numpy as np
 import pytest
 
-from shared.adapters.jobs.memory import MemoryJobs
 from shared.app.ledger_store import Ledger
 from shared.app.loop.completion import Completion, Result
 from shared.app.loop.evidence_packs import EvidencePacks
@@ -29,9 +28,8 @@ from shared.core.intake.readings import Floats
 from shared.core.model.manifest import FILES, Damped, Interval, Manifest, encode_manifest
 from shared.core.retrain.decide import Signals
 from shared.errors import ContractBroken, TransientFailure
-from tests.kit import gate_world
+from tests.kit import Faulty, HandClock, MemoryJobs, gate_world
 from tests.kit.gate_world import CHAMPION, World, scenario
-from tests.kit.small import Faulty, HandClock
 
 SCENARIO = scenario(minimum_rows=500, maximum_latency_ms=1000.0)
 FEATURES = (Feature("a", 1), Feature("b", 1))

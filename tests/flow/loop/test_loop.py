@@ -68,7 +68,7 @@ class Looped:
             scenario=SCENARIO, merged=self.merging(), by_data=True,
             compaction=Compaction(scenario=SCENARIO, blobs=world.blobs, lake=lake, clock=world.clock),
             monitor=monitor, retraining=completion.retraining, completion=completion, rollouts=completion.rollouts,
-            endpoint=self, topics=(TOPIC,), trains=trains,
+            endpoint=self, topic=TOPIC, trains=trains,
         )  # fmt: skip
 
 

@@ -9,8 +9,6 @@ import msgspec
 import numpy as np
 import pytest
 
-from shared.adapters.jobs.memory import MemoryJobs
-from shared.adapters.stores.memory_blobs import MemoryBlobs
 from shared.app.ledger_store import Ledger
 from shared.app.loop.monitor import Monitor
 from shared.app.loop.retraining import Retraining
@@ -22,8 +20,8 @@ from shared.core.model.deployment import Deployment
 from shared.core.model.manifest import Damped, Interval, Manifest, encode_arrays, encode_manifest
 from shared.core.profile.merged import Merged
 from shared.errors import ContractBroken
+from tests.kit import HandClock, MemoryBlobs, MemoryJobs
 from tests.kit.drift_baseline import NOW, SCENARIO, baseline, spoilt, table
-from tests.kit.small import HandClock
 from tests.unit.core.drift.test_drift import merged
 
 FOUR = ("a", "b", "c", "d")

@@ -10,9 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.adapters.jobs.memory import MemoryJobs
 from shared.adapters.stores import scenario_files
-from shared.adapters.stores.memory_blobs import MemoryBlobs
 from shared.app.ledger_store import Ledger
 from shared.app.loop.retrain_request import retrain_request
 from shared.app.loop.retraining import LOST_AFTER_MS, Retraining
@@ -21,7 +19,7 @@ from shared.core.retrain.decide import Signals
 from shared.core.scenario import RetrainRules, with_overrides
 from shared.errors import ConfigError, PipelineError, TransientFailure
 from shared.ports import JobSpec, JobState
-from tests.kit.small import HandClock
+from tests.kit import HandClock, MemoryBlobs, MemoryJobs
 
 HOUR = 3_600_000
 RULES = RetrainRules(cooldown_h=24.0, maximum_runs_per_month=3, timeout_h=12.0)
@@ -230,7 +228,7 @@ def test_an_end_that_is_told_again_or_differently_stays_as_it_was_first_told() -
     world = World()
     name = world.started()
     first = world.use().ended(name, "completed", "run-1")
-    assert world.use().ended(name, "failed", None, "event", "late") == first
+    assert world.use().ended(name, "failed", None, "late") == first
     world.jobs.states[name] = "failed"
     assert world.use().poll() == []
     assert world.entries("job_ended") == [first]

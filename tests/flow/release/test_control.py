@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import msgspec
 import pytest
 
-from shared.adapters.stores.memory_blobs import MemoryBlobs
 from shared.app.release.control import TRIES, ControlDocument
 from shared.app.release.publish import Release
 from shared.core.model.deployment import Deployment
 from shared.errors import ContractBroken, StateConflict
-from tests.kit import small
+from tests import kit
+from tests.kit import MemoryBlobs
 
 
 def test_before_the_first_deployment_the_document_is_empty() -> None:
@@ -87,12 +87,12 @@ class Deploying:
 @pytest.fixture
 def deploying() -> Deploying:
     blobs = MemoryBlobs()
-    small.publish(blobs, "v1")
-    return Deploying(blobs, Release(blobs, small.load))
+    kit.publish(blobs, "v1")
+    return Deploying(blobs, Release(blobs, kit.load))
 
 
 def test_deploying_keeps_the_quarantine(deploying: Deploying) -> None:
-    small.deploy(deploying.blobs, None, ["d"])
+    kit.deploy(deploying.blobs, None, ["d"])
     assert deploying.release.deploy("v1") == Deployment(champion="v1", quarantine=["d"])
     assert ControlDocument(deploying.blobs).read() == Deployment(champion="v1", quarantine=["d"])
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from shared.adapters.stores.memory_blobs import MemoryBlobs
 from shared.app.ledger_store import Ledger
 from shared.app.release.registry_tags import Marks
 from shared.errors import TransientFailure
-from tests.kit.small import HandClock
+from tests.kit import HandClock, MemoryBlobs
 
 
 @dataclass

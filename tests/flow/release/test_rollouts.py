@@ -12,7 +12,6 @@ import msgspec
 import numpy as np
 import pytest
 
-from shared.adapters.stores.memory_blobs import MemoryBlobs
 from shared.app.ledger_store import Ledger
 from shared.app.release.control import ControlDocument
 from shared.app.release.refusals import REFUSED
@@ -28,11 +27,11 @@ from shared.core.retrain.history import ROLLOUT
 from shared.core.rollout.labels import paired_days
 from shared.core.scenario import RolloutRules, with_overrides
 from shared.errors import ContractBroken, StateConflict, TransientFailure
-from tests.kit import small
-from tests.kit.small import HandClock
+from tests import kit
+from tests.kit import HandClock, MemoryBlobs
 
 DAY = 20_000
-SCENARIO = with_overrides(small.SCENARIO, rollout=RolloutRules(minimum_labels=100, guard_days=12))
+SCENARIO = with_overrides(kit.SCENARIO, rollout=RolloutRules(minimum_labels=100, guard_days=12))
 
 
 @dataclass
@@ -52,7 +51,7 @@ class World:
 
     def __post_init__(self) -> None:
         for version in ("v1", "v2", "v3"):
-            small.publish(self.blobs, version)
+            kit.publish(self.blobs, version)
 
     def rollouts(self) -> Rollouts:
         """As another worker would make them."""

@@ -20,14 +20,11 @@ import pytest
 from local.fleet.__main__ import Fleet, airqo_like
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.stores import scenario_files
-from shared.adapters.stores.memory_blobs import MemoryBlobs
-from shared.adapters.stores.memory_stream import MemoryStream
 from shared.core.intake import dead_letters
 from shared.errors import ContractBroken, TransientFailure
 from shared.settings import Settings
-from shared.wiring import Pipeline, assemble
-from tests.kit import tiny_model
-from tests.kit.small import Faulty, HandClock, picture
+from shared.wiring import Application
+from tests.kit import Faulty, HandClock, MemoryBlobs, MemoryStream, assemble, picture, tiny_model
 from tests.kit.tiny_model import FEATURIZER, SCENARIO
 
 HEADER = "device_id,timestamp,temp,precip,rel_humidity,wind_dir,wind_spd,atmos_press,pm25"
@@ -74,9 +71,9 @@ class Plant:
         if self.model:
             tiny_model.deploy(self.blobs)
 
-    def another(self) -> Pipeline:
+    def another(self) -> Application:
         settings = Settings(chunk_rows=self.chunk_rows, model_refresh_s=0.0, snapshot_commits=3)
-        return assemble(settings, self.blobs, self.stream, self.clock, lambda job: job())
+        return assemble(settings, self.blobs, self.stream, self.clock)
 
     def drop(self, name: str, data: bytes | str, **metadata: str) -> str:
         raw = data.encode() if isinstance(data, str) else data
@@ -159,7 +156,7 @@ class Plant:
     def another_partition(self, number: int) -> Any:
         pipeline = self.another()
         pipeline.score(number, [])
-        return pipeline.partitions[number].recovered()
+        return pipeline.score.held[number].recovered()
 
 
 def check_books(summary: Mapping[str, Any]) -> None:
@@ -804,7 +801,7 @@ def test_without_a_model_hours_are_kept_and_forecasts_begin_with_the_first_deplo
     tiny_model.deploy(here.blobs)
     summary = here.process("two.csv", simple("a", hours=30, first=30))
     assert summary["forecasts"] == 30
-    assert here.pipeline.health()["champion"] == summary["model_version"]
+    assert here.pipeline.health()[1]["champion"] == summary["model_version"]
 
 
 # wide files

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from shared.adapters.stores.memory_stream import MemoryStream
 from shared.app.route.resubmit import Resubmit
 from shared.core.intake import dead_letters
 from shared.core.intake.readings import Rejection
 from shared.core.scenario import Names, with_overrides
 from shared.errors import TransientFailure
-from tests.kit.small import HOUR, SCENARIO
-from tests.kit.whole import CSV, Whole, fixed, message, row
+from tests.kit import CSV, HOUR, SCENARIO, MemoryStream, fixed, message, row
+from tests.kit.whole import Whole
 
 WIDER = fixed(maximum=5000)
 REPLAY = "replay/"

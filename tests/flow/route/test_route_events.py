@@ -17,7 +17,7 @@ from shared.core.intake.progress import Progress
 from shared.core.intake.readings import REASONS
 from shared.core.stream.events import Event, partition_of, unpack
 from shared.errors import StateConflict, TransientFailure
-from tests.kit.small import HOUR, SCENARIO, Bench, Faulty, Forgetful, deploy, newest
+from tests.kit import HOUR, SCENARIO, Bench, Faulty, Forgetful, deploy, newest
 
 START_MS = (HOUR + 100) * 3_600_000
 

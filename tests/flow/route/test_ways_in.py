@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from shared.core.forecast.state import CHAMPION, ERRORS, TOTALS, State
-from tests.kit.small import HOUR, SCENARIO
-from tests.kit.whole import CSV, Whole, message, row
+from tests.kit import CSV, HOUR, SCENARIO, message, row
+from tests.kit.whole import Whole
 
 HOURS = 60
 DEVICES = "abc"

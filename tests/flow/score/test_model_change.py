@@ -4,30 +4,39 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
 import pytest
 
 from shared.adapters.lake.commit_files import ParquetFiles
-from shared.adapters.stores.memory_stream import MemoryStream
 from shared.app.release.refusals import REFUSED
-from shared.app.route.file_books import Filing
-from shared.app.score.latencies import Latencies
-from shared.app.score.partition import Partition, Tools
-from shared.app.score.profiles import Profiles
+from shared.app.score.partition import Partition
 from shared.app.score.serving import Answering, Serving, load_package
-from shared.app.score.snapshots import Snapshots
 from shared.core.intake.readings import Floats
 from shared.core.model.deployment import Deployment
 from shared.core.model.manifest import Manifest
 from shared.core.stream.commit import Commit
 from shared.core.stream.events import pack
 from shared.errors import ContractBroken
+from shared.settings import Settings
+from tests import kit
 from tests.flow.release.test_rollouts import DAY, World
-from tests.kit import small
-from tests.kit.small import HOUR, MACHINE, SCENARIO, Faulty, Guess, HandClock, Row, picture, publish, readings
+from tests.kit import (
+    HOUR,
+    MACHINE,
+    SCENARIO,
+    Faulty,
+    Guess,
+    HandClock,
+    MemoryStream,
+    Row,
+    assemble,
+    picture,
+    publish,
+    readings,
+)
 
 REFRESH_S = 10.0
 PARTITIONS, DEVICES = 2, [f"d{number}" for number in range(24)]
@@ -39,7 +48,7 @@ Key = tuple[str, int, int]
 def load(files: Mapping[str, bytes]) -> Guess:
     if files["model.onnx"] == b"damaged":
         raise ContractBroken("model.onnx: sha256 differs")
-    return small.load(files)
+    return kit.load(files)
 
 
 @dataclass(frozen=True)
@@ -100,19 +109,9 @@ class Host:
 
     def __init__(self, blobs: Stores, hub: MemoryStream, clock: HandClock) -> None:
         self.serving = Asked(SCENARIO, blobs, lambda files: Slow(load(files), clock), clock, REFRESH_S)
-        tools = Tools(
-            machine=MACHINE,
-            blobs=blobs,
-            files=FILES,
-            stream=hub,
-            serving=self.serving,
-            snapshots=Snapshots(SCENARIO, blobs, 5, lambda job: job()),
-            profiles=Profiles(MACHINE, blobs, clock, lambda job: job()),
-            ended=Filing(SCENARIO, blobs, clock).ended,
-            batch_rows=1000,
-            clock=clock,
-            latencies=Latencies(),
-        )
+        settings = Settings(snapshot_commits=5, batch_rows=1000)
+        found = assemble(settings, blobs, hub, clock, machine=MACHINE, load=load).tools
+        tools = replace(found, serving=self.serving)
         self.partitions = [Partition(number, tools) for number in range(PARTITIONS)]
         self.taken = [0] * PARTITIONS
 
@@ -289,7 +288,7 @@ def check_members(scene: Scene) -> None:
 def undisturbed(scene: Scene) -> dict[tuple[str, int], Line]:
     """The newest forecasts of one worker that takes the whole stream and knows v1 alone."""
     blobs = Stores()
-    small.deploy(blobs, "v1")
+    kit.deploy(blobs, "v1")
     alone = Host(blobs, scene.hub, scene.clock)
     for number, log in enumerate(scene.hub.logs):
         alone.partitions[number].take(log)

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.adapters.stores.memory_blobs import MemoryBlobs
 from shared.app.score import partition as partition_module
 from shared.app.score.partition import Partition
 from shared.core.forecast import snapshot
@@ -23,7 +22,7 @@ from shared.core.intake import dead_letters
 from shared.core.stream.commit import commit_name, place_of
 from shared.core.stream.events import Event
 from shared.errors import ContractBroken, PipelineError, TransientFailure
-from tests.kit.small import HOUR, SCENARIO, Bench, Row, deploy, hourly, newest, picture
+from tests.kit import HOUR, SCENARIO, Bench, MemoryBlobs, Row, deploy, hourly, newest, picture
 
 DAMAGE = ["nothing", "newest truncated", "newest of another format", "newest not a snapshot", "all deleted"]
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from shared.adapters.stores.memory_blobs import MemoryBlobs
 from shared.app.score.partition import Partition
 from shared.app.score.profiles import CONTAINER, Profiles, name_of
 from shared.core.forecast.state import State
@@ -17,7 +16,7 @@ from shared.core.forecast.step import Machine
 from shared.core.profile import merged as profile
 from shared.core.scenario import with_overrides
 from shared.errors import ContractBroken, TransientFailure
-from tests.kit.small import MACHINE, SCENARIO, Bench, HandClock, deploy, hourly
+from tests.kit import MACHINE, SCENARIO, Bench, HandClock, MemoryBlobs, deploy, hourly
 
 NAME = name_of(0)
 DAY = 24

@@ -15,16 +15,12 @@ import numpy as np
 import pytest
 
 from shared.adapters.models import onnx_model
-from shared.adapters.stores.memory_blobs import MemoryBlobs
-from shared.adapters.stores.memory_stream import MemoryStream
 from shared.app.score.serving import ChallengerFails, Serving, chance
 from shared.core.model.manifest import FILES, decode_arrays, encode_arrays
 from shared.core.model.scoring import Ask
 from shared.errors import ContractBroken, TransientFailure
 from shared.settings import Settings
-from shared.wiring import assemble
-from tests.kit import tiny_model
-from tests.kit.small import HandClock
+from tests.kit import HandClock, MemoryBlobs, MemoryStream, assemble, tiny_model
 from tests.kit.tiny_model import FEATURIZER, SCENARIO, announce, changed, deploy, package_of, sealed, upload, version_of
 
 REFRESH_S = 10.0
@@ -168,13 +164,13 @@ def test_the_mended_package_serves_once_it_is_announced_again(place: Place) -> N
 
 def test_the_health_route_tells_who_serves_and_what_was_refused(place: Place) -> None:
     old = deploy(place.blobs)
-    pipeline = assemble(Settings(), place.blobs, MemoryStream(), place.clock, lambda job: job())
-    assert pipeline.health()["champion"] == old
+    pipeline = assemble(Settings(), place.blobs, MemoryStream(), place.clock)
+    assert pipeline.health()[1]["champion"] == old
     new = upload(place.blobs, without("card.md")(package_of(1)))
     announce(place.blobs, new)
-    assert pipeline.health()["refused"] == {}
+    assert pipeline.health()[1]["refused"] == {}
     place.clock.s += REFRESH_S
-    told = pipeline.health()
+    _, told = pipeline.health()
     assert (told["champion"], told["refused"]) == (old, {new: f"{new}/card.md is missing"})
 
 

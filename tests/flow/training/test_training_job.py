@@ -17,7 +17,6 @@ import pytest
 from rich.console import Console
 
 from shared.adapters.models import onnx_model
-from shared.adapters.stores.memory_blobs import MemoryBlobs
 from shared.app.loop.completion import Result
 from shared.core.drift import baseline
 from shared.core.forecast.features.featurizer import Featurizer
@@ -28,7 +27,7 @@ from shared.core.model.manifest import Interval, Manifest, decode_arrays, decode
 from shared.core.model.scoring import bounds, clip
 from shared.errors import ContractBroken, PipelineError
 from tests.flow.training.test_training import write
-from tests.kit import lake_folder
+from tests.kit import MemoryBlobs, lake_folder
 from tests.kit.training_data import FIRST_HOUR, air_quality, history, readings
 from tests.unit.training.model import test_out_of_fold
 from training import job

@@ -14,10 +14,10 @@ import pytest
 from shared.adapters.models import package_folder
 from shared.adapters.stores import scenario_files
 from shared.adapters.stores.azure_blobs import AzureBlobs
-from shared.adapters.stores.memory_blobs import MemoryBlobs
 from shared.core.model.manifest import decode_arrays
 from shared.errors import ContractBroken
 from tests.flow.training.test_training import fleet, write
+from tests.kit import MemoryBlobs
 from training import __main__ as whole
 from training import steps
 from training.data import step_files

@@ -11,7 +11,7 @@ from shared.app.route.messages import Road, RoutePartition
 from shared.app.score.latencies import KEPT, Latencies
 from shared.app.score.partition import Partition
 from shared.core.stream.events import Event, pack
-from tests.kit.small import HOUR, SCENARIO, Bench, deploy, hourly, readings
+from tests.kit import HOUR, SCENARIO, Bench, deploy, hourly, readings
 
 
 def worker(bench: Bench, hours: int = 20) -> Partition:

@@ -25,8 +25,8 @@ from local.stack.process import StackError
 from local.stack.stack import storage_connection
 from local.stack.workspace import Workspace
 from shared.adapters.stores import scenario_files
-from shared.adapters.stores.memory_blobs import MemoryBlobs
 from shared.app.route.file_books import key_of
+from tests.kit import MemoryBlobs
 
 
 class Page(BaseHTTPRequestHandler):

@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -207,14 +208,14 @@ def test_what_registering_says_is_the_applications_setting(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = ["--subscription", "s", "--resource-group", "g", "--workspace", "w"]
-    monkeypatch.setattr(register, "connect", lambda *_: Workspace())
+    monkeypatch.setattr(register, "Workspace", lambda *_: SimpleNamespace(client=Workspace()))
     assert register.main([*flags, "--version", "5"]) == 0
     assert capsys.readouterr().out == "AZUREML_COMPONENT=airloop_training:5\n"
 
     def refuse(*_: str) -> None:
         raise ConfigError("AZUREML_WORKSPACE: there is none")
 
-    monkeypatch.setattr(register, "connect", refuse)
+    monkeypatch.setattr(register, "Workspace", refuse)
     assert register.main(flags) == 1
     assert "AZUREML_WORKSPACE" in capsys.readouterr().err
 

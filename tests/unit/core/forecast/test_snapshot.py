@@ -19,7 +19,8 @@ from shared.core.forecast.state import ERRORS, PAIRS, TOTALS, State, Tally
 from shared.core.scenario import Channel, Scenario, with_overrides
 from shared.core.stream.commit import commit_name, folder, partition_in, place_of
 from shared.errors import ContractBroken
-from tests.kit.plain_model import START, small
+from tests.kit import small
+from tests.kit.plain_model import START
 
 SCENARIO = small()
 

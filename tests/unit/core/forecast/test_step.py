@@ -28,18 +28,8 @@ from shared.core.model.scoring import Ask, Control, Scored, Scorer
 from shared.core.scenario import Scenario
 from shared.core.stream.commit import Commit
 from shared.core.stream.events import Batch, Event, gather, pack, pack_end
-from tests.kit.plain_model import (
-    HALF_WIDTH,
-    START,
-    Ended,
-    Guess,
-    Models,
-    Plain,
-    Reading,
-    Values,
-    small,
-    window_features,
-)
+from tests.kit import small, window_features
+from tests.kit.plain_model import HALF_WIDTH, START, Ended, Guess, Models, Plain, Reading, Values
 
 Item: TypeAlias = Reading | Ended | Models
 Batches: TypeAlias = list[tuple[Models, Batch]]

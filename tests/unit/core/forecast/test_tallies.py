@@ -31,7 +31,8 @@ from shared.core.forecast.tallies import Matured, Sums, add_errors, forget, whol
 from shared.core.intake.readings import Longs
 from shared.core.scenario import Channel, with_overrides
 from shared.core.stream.events import Batch, End
-from tests.kit.plain_model import START, small
+from tests.kit import small
+from tests.kit.plain_model import START
 
 SCENARIO = small()
 UNIT = quantum(SCENARIO)

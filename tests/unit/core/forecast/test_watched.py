@@ -26,7 +26,7 @@ from shared.core.forecast.features.watched import (
     rules_of,
 )
 from shared.core.intake.readings import Floats
-from tests.kit.plain_model import small
+from tests.kit import small
 
 SCENARIO = load("air_quality")
 WATCHED = Watched.of(SCENARIO)

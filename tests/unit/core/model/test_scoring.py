@@ -17,7 +17,7 @@ from shared.core.intake.readings import Floats
 from shared.core.model import deployment
 from shared.core.model.deployment import Deployment
 from shared.core.model.manifest import Interval
-from shared.core.model.scoring import bounds, categories, clip, select
+from shared.core.model.scoring import bounds, categories, clip, unfitting
 from shared.core.scenario import with_overrides
 from shared.errors import ContractBroken
 
@@ -136,17 +136,8 @@ def test_every_forecast_has_a_category_and_none_where_the_scenario_has_none() ->
 KNOWN = [Feature("a", 1), Feature("b", 2), Feature("c", 1)]
 
 
-def test_a_model_gets_the_features_it_names_in_its_own_order() -> None:
-    found = select(KNOWN, [("c", 1), ("a", 1)])
-    assert found.tolist() == [2, 0]
-    assert found.dtype == np.int64
-    assert select(KNOWN, []).tolist() == []
-
-
 def test_every_feature_that_does_not_fit_is_named() -> None:
-    with pytest.raises(ContractBroken) as caught:
-        select(KNOWN, [("a", 2), ("d", 1), ("b", 2), ("b", 1)])
-    problems = str(caught.value).removeprefix("features do not fit: ").split("; ")
+    problems = unfitting(KNOWN, [("a", 2), ("d", 1), ("b", 2), ("b", 1)])
     assert problems == [
         "a is version 1 here, the model wants 2",
         "d is unknown",

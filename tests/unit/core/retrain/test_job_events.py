@@ -13,7 +13,7 @@ DATA: dict[str, Any] = {"experimentName": "air", "runId": "air-000007", "runStat
 
 
 def take(kind: str = COMPLETED, topic: str = TOPIC, data: object = DATA) -> Ended | str:
-    return ended(kind, topic, data, experiment="air", topics=(TOPIC,))
+    return ended(kind, topic, data, experiment="air", expected=TOPIC)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from local.demo.splitting import cut, moments
 from shared.core.scenario import Scenario
 from shared.errors import BadEvent
-from tests.kit.small import HOUR, SCENARIO
+from tests.kit import HOUR, SCENARIO
 
 START = HOUR // 24 * 24
 CSV = "device_id,timestamp,pm"

@@ -14,16 +14,14 @@ from local.__main__ import main
 from local.inspect import ledger as shown
 from local.stack import workspace
 from local.stack.workspace import Workspace
-from shared.adapters.jobs.memory import MemoryJobs
 from shared.adapters.stores import scenario_files
-from shared.adapters.stores.memory_blobs import MemoryBlobs
 from shared.app.ledger_store import Ledger
 from shared.app.loop.retraining import Retraining
 from shared.core import ledger
 from shared.core.ledger import Tail
 from shared.core.retrain.decide import Signals
 from shared.errors import ContractBroken
-from tests.kit.small import HandClock
+from tests.kit import HandClock, MemoryBlobs, MemoryJobs
 
 AIR = scenario_files.load("air_quality")
 DRIFT = Signals(check="c1", dataset="lake@1", labelled_rows=9000, champion="v1", drift="population", magnitude=2.0)

@@ -25,8 +25,6 @@ from local.send.wire import PARTITION_KEY, Message, encoded, place
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.stores import scenario_files
 from shared.adapters.stores.clock import WallClock
-from shared.adapters.stores.memory_blobs import MemoryBlobs
-from shared.adapters.stores.memory_stream import MemoryStream
 from shared.core.forecast.outcome import DISPOSITIONS
 from shared.core.intake import dead_letters, progress
 from shared.core.intake.messages import Decoder
@@ -34,7 +32,7 @@ from shared.core.intake.readings import REASONS
 from shared.core.stream.events import Event
 from shared.errors import BadEvent
 from shared.settings import Settings
-from shared.wiring import assemble
+from tests.kit import MemoryBlobs, MemoryStream, assemble
 
 AIR = scenario_files.load("air_quality")
 EVERYTHING = Faults(
@@ -66,9 +64,7 @@ class World:
 
     def __init__(self, seed: int) -> None:
         self.blobs, self.readings = MemoryBlobs(), MemoryStream(4)
-        self.pipeline = assemble(
-            Settings(), self.blobs, self.readings, WallClock(), lambda job: job(), MemoryStream(PARTITIONS)
-        )
+        self.pipeline = assemble(Settings(), self.blobs, self.readings, WallClock(), MemoryStream(PARTITIONS))
         self.random = random.Random(seed)
 
     def route(self, messages: Sequence[Message]) -> None:

@@ -14,7 +14,7 @@ from shared.core.intake.readings import Readings
 from shared.core.scenario import Scenario, parse
 from shared.errors import ContractBroken
 from tests.flow.lake.test_lake import compaction
-from tests.kit.small import CHANNELS, HEAD, HOUR, SCENARIO, SIZES, Bench, Row, readings
+from tests.kit import CHANNELS, HEAD, HOUR, SCENARIO, SIZES, Bench, Row, readings
 from training.data import lake as training_lake
 from training.data.files import DataRefused
 from training.data.rows import dataset_hash

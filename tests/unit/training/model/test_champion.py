@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from shared.adapters.stores.memory_blobs import MemoryBlobs
 from shared.core.model.manifest import Damped, Interval, Manifest, decode_manifest, encode_manifest
 from shared.errors import ConfigError, ContractBroken
+from tests.kit import MemoryBlobs
 from tests.kit.training_data import air_quality
 from training.__main__ import _options, _parser
 from training.calibrate import history

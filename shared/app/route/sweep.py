@@ -1,12 +1,13 @@
-"""Dropped files that no trigger brought, or none could read to its end: found by listing what was dropped."""
+"""Dropped files that nothing else brings further, found by listing what was dropped and what was written of it."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
-from shared.app.route.file_books import RECEIPTS, key_of, source_of
+from shared.app.route.file_books import RECEIPTS, Filing, key_of, source_of
 from shared.app.route.files import INCOMING, RouteFile
 from shared.errors import BadEvent, ContractBroken, PipelineError
 from shared.ports import BlobInfo, Blobs, Clock
@@ -17,42 +18,47 @@ BUDGET_S = 600.0
 TRIES = 5
 
 
-@dataclass(frozen=True, slots=True)
-class MissedFiles:
-    """Files of the container "incoming" of which no books exist an hour after they were dropped.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """Finishes files whose last receipt could not, sends lost end markers again, and reads what no trigger brought.
 
     Args:
-        blobs: Where they are, and where tries are counted.
+        blobs: Where files are, and where tries to read them are counted.
+        filing: Their books.
         route_file: Reads them.
         clock: Says how old they are.
     """
 
     blobs: Blobs
+    filing: Filing
     route_file: RouteFile
     clock: Clock
 
-    def read(self, known: Collection[str]) -> None:
-        """Read them, the oldest first; what ten minutes do not suffice for waits for the next call.
-
-        A file whose reading ended `TRIES` times without a word, as when the worker died of it, is refused.
-
-        Args:
-            known: Keys of files that have books.
+    def __call__(self) -> None:
+        """Bring every file further that can be.
 
         Raises:
-            PipelineError: The first file that could not be read for now; the others are.
+            PipelineError: The first file that could not be; the others are.
         """
-        began, problems = self.clock.elapsed_s(), []
+        standing = self.filing.standing()
+        unfinished = [partial(self._finish, key) for key in standing.unfinished]
+        _each([*unfinished, partial(self._read_missed, standing.known)])
+
+    def _finish(self, key: str) -> None:
+        if not self.filing.finish(key):
+            self.route_file.end_again(key)
+
+    def _read_missed(self, known: Collection[str]) -> None:
+        """Read files without books, the oldest first; what ten minutes do not suffice for waits for the next call."""
+        _each(self._missed(known))
+
+    def _missed(self, known: Collection[str]) -> Iterator[Callable[[], None]]:
+        began = self.clock.elapsed_s()
         for name, info in self._found(known):
             if self.clock.elapsed_s() - began >= BUDGET_S:
                 break
             log.warning("%s/%s has no books an hour after it was dropped: it is read now", INCOMING, name[:200])
-            try:
-                self._read(name, info)
-            except PipelineError as error:
-                problems.append(error)
-        if problems:
-            raise problems[0]
+            yield partial(self._read, name, info)
 
     def _found(self, known: Collection[str]) -> list[tuple[str, BlobInfo]]:
         newest = self.clock.now_ms() - GRACE_MS
@@ -61,6 +67,7 @@ class MissedFiles:
         return sorted(missed, key=lambda found: (found[1].modified_ms, found[0]))
 
     def _read(self, name: str, info: BlobInfo) -> None:
+        """Read a file; one whose reading ended `TRIES` times without a word, as when the worker died, is refused."""
         counter = f"{key_of(source_of(name, info))}/tries"
         tries = self._tries(counter)
         if tries >= TRIES:
@@ -79,3 +86,15 @@ class MissedFiles:
         if not raw.isdigit():
             raise ContractBroken(f"{RECEIPTS}/{counter}: {raw[:20]!r} is no number of tries")
         return int(raw)
+
+
+def _each(steps: Iterable[Callable[[], None]]) -> None:
+    """Take every step, then raise the first problem."""
+    problems = []
+    for step in steps:
+        try:
+            step()
+        except PipelineError as error:
+            problems.append(error)
+    if problems:
+        raise problems[0]
