@@ -30,7 +30,7 @@ from shared.app.score.partition import Partition, Tools
 from shared.app.score.profiles import Profiles
 from shared.app.score.serving import Serving
 from shared.app.score.snapshots import Snapshots
-from shared.core.forecast.features.featurizer import Featurizer
+from shared.core.forecast.featurizer import featurizer_of
 from shared.core.forecast.state import State
 from shared.core.forecast.step import Machine
 from shared.core.retrain.job_events import local_topic
@@ -220,7 +220,7 @@ class Application:
 def machine_of(scenario: str) -> Machine:
     """A scenario of the folder `scenarios`, with its features."""
     found = scenario_files.load(scenario)
-    return Machine(found, Featurizer(found))
+    return Machine(found, featurizer_of(found))
 
 
 def loading(machine: Machine) -> LoadModel:

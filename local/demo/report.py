@@ -5,22 +5,44 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from importlib.resources import files
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
-from shared.app.reports.charts.axis import count, duration, plain
+from shared.app.reports.charts.axis import plain
 from shared.app.reports.charts.lines import density_chart, line_chart
-from shared.app.reports.charts.parts import Band, Role, Series
+from shared.app.reports.charts.parts import Band, Chart, Role, Series
 from shared.app.reports.charts.rows import bar_chart, dot_chart
-from shared.app.reports.markup import Html, foreign, tag
-from shared.app.reports.page import Tile, against, facts, number, page, pretty_unit, section, table, tiles
+from shared.app.reports.page import number, pretty_unit, render
 from shared.core.intake.readings import Doubles, Floats, Ints, Longs, Mask
 
+TEMPLATES = Path(str(files("local"))) / "demo" / "templates"
 WEEKS = 3
 BANDS = 8
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MADE: tuple[tuple[str, str, Role], ...] = (
+    ("model", "", "model"),
+    ("damped persistence", "_damped", "other"),
+    ("persistence", "_persistence", "baseline"),
+)
+_COUNTS = (
+    ("Readings in", "rows_in"),
+    ("Accepted", "rows_accepted"),
+    ("Rejected", "rows_rejected"),
+    ("Forecasts", "predictions"),
+    ("Features", "features"),
+)
+_CLOSED = (
+    ("Isolated", "quarantined"),
+    ("Training jobs", "jobs"),
+    ("Promoted", "promoted_version"),
+    ("Taken back", "rolled_back"),
+)
+_NUMBERS = (
+    "rmse", "rmse_damped", "rmse_persistence", "interval_coverage", "score_rows_per_second", "elapsed_seconds",
+    "train_seconds", *(key for _, key in _COUNTS),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +103,27 @@ def demo_report(
         phases: The steps of the loop, in order.
         title: What is forecast, from the scenario.
         unit: Unit of the forecast, from the scenario.
-        nominal: Share of truths that the interval promises to hold.
+        nominal: Share of truths that the interval should hold.
     """
-    unit = pretty_unit(unit)
-    parts = [_numbers(summary, unit, nominal)]
-    if isinstance(summary.get("mae_by_phase"), Mapping):
-        parts.append(_closed(summary, unit))
-    if phases:
-        parts.append(_loop(phases))
-    if outcomes.fair().any():
-        parts += [_device(outcomes, unit, nominal), _errors(outcomes, unit), _trust(outcomes, unit, nominal)]
-    parts.append(section("The run", _run(summary)))
-    return page(title or "AirLoop demo", *parts, lead=_lead(summary, outcomes), kind="Demo report")
+    unit, fair = pretty_unit(unit), outcomes.fair()
+    return render(
+        "demo.html",
+        TEMPLATES,
+        title=title or "AirLoop demo",
+        unit=unit,
+        nominal=nominal,
+        phases=phases,
+        found={key: number(summary, key) for key in _NUMBERS},
+        counts=_COUNTS,
+        compared=int(fair.sum()),
+        books=summary.get("books_balance"),
+        model=summary.get("model_version"),
+        errors=_error_chart(summary, unit),
+        parts=_part_chart(summary, unit),
+        closed=[(name, _named(summary.get(key))) for name, key in _CLOSED],
+        refused=summary.get("refused"),
+        charts=_charts(outcomes, unit, nominal) if fair.any() else None,
+    )
 
 
 def rmse_by(key: Longs | Ints, size: int, outcomes: Outcomes) -> tuple[list[Doubles], Longs]:
@@ -113,89 +144,52 @@ def rmse_by(key: Longs | Ints, size: int, outcomes: Outcomes) -> tuple[list[Doub
     return errors, rows
 
 
-def _lead(summary: Mapping[str, object], outcomes: Outcomes) -> Html | str:
-    model, damped, plainest = (number(summary, key) for key in ("rmse", "rmse_damped", "rmse_persistence"))
-    if not damped > 0:
-        return ""
-    made = f"In {count(int(outcomes.fair().sum()))} forecasts for days that no training saw, the error is "
-    better = tag("strong", f"{against(model, damped)} damped persistence")
-    return tag(
-        "span",
-        made,
-        better,
-        f" and {against(model, plainest)} persistence. Every number is read from the blobs that the functions wrote.",
-    )
-
-
-def _numbers(summary: Mapping[str, object], unit: str, nominal: float) -> Html:
-    shown = []
-    coverage, pace = number(summary, "interval_coverage"), number(summary, "score_rows_per_second")
-    if not math.isnan(coverage):
-        shown.append(
-            Tile("Truth inside the interval", f"{100 * coverage:.1f} %", more=f"promised: {100 * nominal:.0f} %")
-        )
-    if "books_balance" in summary:
-        shown.append(_books(summary["books_balance"] is True))
-    if pace > 0:
-        shown.append(Tile("Scoring", count(pace), "rows/s", f"{_counted(summary, 'rows_in')} rows in all"))
-    elapsed = number(summary, "elapsed_seconds")
-    if elapsed > 0:
-        train = f"{duration(number(summary, 'train_seconds'))} of it training"
-        shown.append(Tile("The whole loop", duration(elapsed), more=train))
-    return tag("div", _verdict(summary, unit), tiles(shown), class_="hero")
-
-
-def _verdict(summary: Mapping[str, object], unit: str) -> Html:
-    names = (("rmse", "model"), ("rmse_damped", "damped persistence"), ("rmse_persistence", "persistence"))
-    known = [(name, number(summary, key)) for key, name in names if not math.isnan(number(summary, key))]
-    roles: tuple[Role, ...] = ("model", "other", "floor")
-    maes = ", ".join(
-        f"{name} {plain(number(summary, key.replace('rmse', 'mae')))}"
-        for key, name in names
-        if not math.isnan(number(summary, key.replace("rmse", "mae")))
-    )
+def _error_chart(summary: Mapping[str, object], unit: str) -> Chart:
+    """Root mean squared errors as bars, mean absolute ones in the note."""
+    found = [(name, number(summary, f"rmse{key}"), role) for name, key, role in _MADE]
+    known = [(name, value, role) for name, value, role in found if not math.isnan(value)]
+    errors = [(name, number(summary, f"mae{key}")) for name, key, _ in _MADE]
+    maes = ", ".join(f"{name} {plain(value)}" for name, value in errors if not math.isnan(value))
     note = "Root mean squared error; shorter is better." + (f" Mean absolute error: {maes}." if maes else "")
-    labels, values = [name for name, _ in known], [value for _, value in known]
-    return bar_chart("Error 24 hours ahead", labels, values, unit=unit, note=note, roles=roles)
+    labels, values = [name for name, _, _ in known], [value for _, value, _ in known]
+    return bar_chart("Error", labels, values, unit=unit, note=note, roles=[role for _, _, role in known])
 
 
-def _books(balanced: bool) -> Tile:
-    told = "every reading is accounted for" if balanced else "readings are missing"
-    return Tile(
-        "Books", "balanced" if balanced else "open", more=tag("span", told, class_="good" if balanced else "bad")
-    )
-
-
-def _loop(phases: Sequence[Phase]) -> Html:
-    steps = []
-    for phase in phases:
-        took = tag("span", duration(phase.seconds), class_="took") if math.isfinite(phase.seconds) else ""
-        steps.append(tag("li", tag("b", phase.name), *(tag("span", line) for line in phase.said), took))
-    return section("The loop", tag("ol", *steps, class_="steps"))
-
-
-def _closed(summary: Mapping[str, object], unit: str) -> Html:
-    """What the functions did by themselves, and what it did to the error."""
-    by_phase: Mapping[str, object] = summary["mae_by_phase"]  # type: ignore[assignment]
-    known = {name: number(by_phase, name) for name in by_phase if not math.isnan(number(by_phase, name))}
+def _part_chart(summary: Mapping[str, object], unit: str) -> Chart | None:
+    """What the loop did to the error; None where the summary does not tell."""
+    by_phase = summary.get("mae_by_phase")
+    if not isinstance(by_phase, Mapping):
+        return None
+    known = {name: error for name in by_phase if not math.isnan(error := number(by_phase, name))}
     note = "Mean absolute error of the forecasts that users saw, by part of the story."
-    bars = bar_chart("The error, part by part", list(known), list(known.values()), unit=unit, note=note)
-
-    def named(key: str) -> Html | str:
-        value = summary.get(key)
-        return foreign(", ".join(map(str, value)) if isinstance(value, list) else value or "nothing")
-
-    done = facts([
-        ("Isolated", named("quarantined")),
-        ("Training jobs", named("jobs")),
-        ("Promoted", named("promoted_version")),
-        ("A bad model", "was refused" if summary.get("refused") else "WAS NOT REFUSED"),
-        ("Taken back", named("rolled_back")),
-    ])  # fmt: skip
-    return section("The loop closed", tag("div", bars, done, class_="grid2"))
+    return bar_chart("The error, part by part", list(known), list(known.values()), unit=unit, note=note)
 
 
-def _device(outcomes: Outcomes, unit: str, nominal: float) -> Html:
+def _named(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value or "")
+
+
+def _charts(outcomes: Outcomes, unit: str, nominal: float) -> dict[str, object]:
+    """What is drawn of forecasts whose truth is known."""
+    device, line = _device(outcomes, unit, nominal)
+    months, by_month = _by_month(outcomes)
+    by_device, rows = rmse_by(outcomes.device, len(outcomes.devices), outcomes)
+    order = [int(i) for i in np.argsort(-np.nan_to_num(by_device[0], nan=-1.0), kind="stable") if rows[i]]
+    ids, errors = [outcomes.devices[i] for i in order], [values[order] for values in by_device]
+    note = "Root mean squared error; further left is better."
+    return {
+        "device": device,
+        "line": line,
+        "where": [
+            dot_chart("By month", months, _three(by_month), unit=unit, note=note),
+            dot_chart("By device", ids, _three(errors), unit=unit, note="Those with the largest error first."),
+        ],
+        "devices": list(zip(ids, rows[order].tolist(), *(each.tolist() for each in errors), strict=True)),
+        "trust": _trust(outcomes, unit, nominal),
+    }
+
+
+def _device(outcomes: Outcomes, unit: str, nominal: float) -> tuple[str, Chart]:
     """The device with the most forecasts, its last weeks."""
     rows = np.bincount(outcomes.device[outcomes.fair()], minlength=len(outcomes.devices))
     chosen = int(rows.argmax())
@@ -203,111 +197,44 @@ def _device(outcomes: Outcomes, unit: str, nominal: float) -> Html:
     last = int(outcomes.hour[own].max())
     own = own[outcomes.hour[own] > last - WEEKS * 168]
     hours = np.arange(int(outcomes.hour[own].min()), last + 1, dtype=np.int64)
-    place = outcomes.hour[own] - hours[0]
 
     def filled(values: Floats) -> Doubles:
         line = np.full(len(hours), np.nan)
-        line[place] = values[own]
+        line[outcomes.hour[own] - hours[0]] = values[own]
         return line
 
-    lines = [
-        Series("measured", filled(outcomes.truth), "truth"),
-        Series("forecast a day before", filled(outcomes.forecast)),
-    ]
+    lines = [Series("measured", filled(outcomes.truth), "truth"), Series("forecast", filled(outcomes.forecast))]
     band = Band(f"{100 * nominal:.0f} % interval", filled(outcomes.lower), filled(outcomes.upper))
-    chart = line_chart(f"Last {WEEKS} weeks", hours, lines, band=band, unit=unit)
-    return section(
-        "What the forecasts look like", chart, note=tag("span", "Device ", foreign(outcomes.devices[chosen]), ".")
-    )
+    return outcomes.devices[chosen], line_chart(f"Last {WEEKS} weeks", hours, lines, band=band, unit=unit)
 
 
-def _errors(outcomes: Outcomes, unit: str) -> Html:
-    months = [_EPOCH + timedelta(hours=int(hour)) for hour in np.unique(outcomes.hour // 24) * 24]
-    names = list(dict.fromkeys(f"{day:%b %Y}" for day in months))
-    of_day = {int(day.timestamp()) // 86400: names.index(f"{day:%b %Y}") for day in months}
-    month = np.array([of_day[int(day)] for day in outcomes.hour // 24], dtype=np.int64)
-    by_month, month_rows = rmse_by(month, len(names), outcomes)
-    by_device, device_rows = rmse_by(outcomes.device, len(outcomes.devices), outcomes)
-    order = [int(i) for i in np.argsort(-np.nan_to_num(by_device[0], nan=-1.0), kind="stable") if device_rows[i]]
-    left = dot_chart(
-        "By month", names, _three(by_month), unit=unit, note="Root mean squared error; further left is better."
-    )
-    picked = [values[order] for values in by_device]
-    ids = [outcomes.devices[i] for i in order]
-    right = dot_chart("By device", ids, _three(picked), unit=unit, note="Those with the largest error first.")
-    head = ("Device", "Rows", "Model", "Damped", "Persistence", "Model against damped")
-    rows = [
-        (
-            foreign(ids[i]),
-            count(int(device_rows[order[i]])),
-            *(plain(float(v[i])) for v in picked),
-            against(float(picked[0][i]), float(picked[1][i])),
-        )
-        for i in range(len(ids))
-    ]
-    numbers = tag("details", tag("summary", "The numbers by device"), table(head, rows))
-    return section(
-        "Where the error comes from", tag("div", left, right, class_="grid2"), numbers, note=_rows_note(month_rows)
-    )
-
-
-def _rows_note(rows: Longs) -> str:
-    return f"All three on the same {count(int(rows.sum()))} rows."
+def _by_month(outcomes: Outcomes) -> tuple[list[str], list[Doubles]]:
+    """Months with their errors."""
+    months, place = np.unique(outcomes.hour.astype("datetime64[h]").astype("datetime64[M]"), return_inverse=True)
+    names = [f"{month:%b %Y}" for month in months.tolist()]
+    return names, rmse_by(place, len(names), outcomes)[0]
 
 
 def _three(errors: Sequence[Doubles]) -> list[Series]:
-    names: tuple[tuple[str, Role], ...] = (
-        ("persistence", "floor"),
-        ("damped persistence", "other"),
-        ("model", "model"),
-    )
-    return [Series(name, values, role) for (name, role), values in zip(names, reversed(errors), strict=True)]
+    return [Series(name, values, role) for (name, _, role), values in zip(_MADE, errors, strict=True)][::-1]
 
 
-def _trust(outcomes: Outcomes, unit: str, nominal: float) -> Html:
+def _trust(outcomes: Outcomes, unit: str, nominal: float) -> list[Chart]:
+    """Forecast against truth, and how many truths the interval holds by how high the forecast was."""
     fair = outcomes.fair()
     truth, forecast = outcomes.truth[fair].astype(np.float64), outcomes.forecast[fair].astype(np.float64)
-    density = density_chart("Forecast against truth", truth, forecast, unit=unit)
     inside = (truth >= outcomes.lower[fair]) & (truth <= outcomes.upper[fair])
     edges = np.unique(np.quantile(forecast, np.linspace(0, 1, BANDS + 1)[1:-1]))
     band = np.searchsorted(edges, forecast, side="right")
     rows = np.bincount(band, minlength=len(edges) + 1)
     share = np.bincount(band, weights=inside, minlength=len(rows)) / np.maximum(rows, 1)
     ends = [plain(float(edge)) for edge in edges]
-    labels = [
-        f"below {ends[0]}",
-        *(f"{a} to {b}" for a, b in pairwise(ends)),
-        f"above {ends[-1]}",
-    ]
-    told = (
-        f"Share of truths inside the interval, by how high the forecast was ({unit}). The dashed line is the promise."
-    )
-    coverage = dot_chart(
-        "Does the interval keep its word?",
-        labels,
-        [Series("inside", share)],
-        mark=nominal,
-        limits=(0.5, 1.0),
-        percent=True,
-        note=told,
-    )
-    return section("How far to trust them", tag("div", density, coverage, class_="grid2"))
-
-
-def _run(summary: Mapping[str, object]) -> Html:
-    seconds = (("train_seconds", "Training"), ("elapsed_seconds", "Whole run"))
-    pairs: list[tuple[str, object]] = [
-        ("Readings in", _counted(summary, "rows_in")),
-        ("Accepted", _counted(summary, "rows_accepted")),
-        ("Rejected", _counted(summary, "rows_rejected")),
-        ("Forecasts", _counted(summary, "predictions")),
-        ("Features", _counted(summary, "features")),
-        ("Model", foreign(summary["model_version"]) if summary.get("model_version") else ""),
-    ]
-    pairs += [(name, duration(number(summary, key))) for key, name in seconds if not math.isnan(number(summary, key))]
-    return facts(pairs)
-
-
-def _counted(summary: Mapping[str, object], key: str) -> str:
-    value = number(summary, key)
-    return "" if math.isnan(value) else count(value)
+    labels = [f"below {ends[0]}", *(f"{a} to {b}" for a, b in pairwise(ends)), f"above {ends[-1]}"]
+    note = f"Share of truths inside the interval, by how high the forecast was ({unit}). Dashed: the nominal share."
+    return [
+        density_chart("Forecast against truth", truth, forecast, unit=unit),
+        dot_chart(
+            "Coverage of the interval", labels, [Series("inside", share)],
+            mark=nominal, limits=(0.5, 1.0), percent=True, note=note,
+        ),
+    ]  # fmt: skip

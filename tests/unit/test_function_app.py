@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -24,6 +25,7 @@ from azure.functions.eventhub import EventHubTriggerConverter
 from local.host.events import single
 from shared.adapters.jobs.none import NoEndpoint
 from shared.adapters.models.azureml_endpoint import AzureMlEndpoint
+from shared.app.reports.page import TEMPLATES
 from shared.core.stream.events import Event
 from shared.errors import ConfigError, ContractBroken, TransientFailure
 from shared.settings import VARIABLES, Settings
@@ -34,6 +36,7 @@ ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "functions.json"
 HEAVY = (
     "pandas",
+    "jinja2",
     "mlflow",
     "catboost",
     "scipy",
@@ -363,6 +366,8 @@ def test_the_modules_of_the_application_stand_in_the_deployed_package() -> None:
     assert not {"shared", "scenarios", "function_app.py", "host.json", "requirements.txt"} & set(ignored)
     assert {"tests", "local", "training"} <= {name.strip("/") for name in ignored}
     assert (ROOT / "requirements.txt").exists()
+    for path in TEMPLATES.iterdir():
+        assert not any(fnmatch(path.name, pattern) for pattern in ignored), path.name
 
 
 if __name__ == "__main__":

@@ -23,6 +23,10 @@ class Tick:
     label: str
     minor: bool = False
 
+    def labelled(self, sign: str) -> Tick:
+        """The tick with a sign after its number."""
+        return Tick(self.at, f"{self.label}{sign}", self.minor)
+
 
 @dataclass(frozen=True, slots=True)
 class Scale:
@@ -68,22 +72,31 @@ def scale(*arrays: Doubles, zero: bool = True) -> Scale:
     return Scale(math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step)
 
 
-def plain(value: float, step: float = 0.0) -> str:
-    """A number for people: thousands separated, as many decimals as the step needs.
+def plain(value: float | None, step: float = 0.0) -> str:
+    """A number for people: thousands separated, as many decimals as the step needs; a dash where it is unknown.
 
-    >>> plain(12500.0, 2500.0), plain(0.25, 0.05), plain(3.14159)
-    ('12,500', '0.25', '3.14')
+    >>> plain(12500.0, 2500.0), plain(0.25, 0.05), plain(3.14159), plain(None) == UNKNOWN
+    ('12,500', '0.25', '3.14', True)
     """
-    if not math.isfinite(value):
+    if value is None or not math.isfinite(value):
         return UNKNOWN
     decimals = _decimals(step) if step > 0 else 0 if abs(value) >= 1000 else 2 - int(math.log10(max(abs(value), 1.0)))
     shown = f"{value:,.{decimals}f}"
     return shown.replace("-", "\u2212") if float(shown.replace(",", "")) else shown.lstrip("-")
 
 
-def count(value: float) -> str:
+def count(value: float | None) -> str:
     """A whole number for people; a dash where it is unknown."""
     return plain(value, 1.0)
+
+
+def percent(share: float | None, step: float = 0.1) -> str:
+    """A share in percent.
+
+    >>> percent(0.887)
+    '88.7 %'
+    """
+    return UNKNOWN if share is None else f"{plain(100 * share, step)} %"
 
 
 def duration(seconds: float) -> str:

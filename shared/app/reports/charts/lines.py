@@ -1,7 +1,7 @@
 """Charts as inline SVG that stretches with the page, its labels as text beside it; no script, nothing from outside.
 
-Colours are CSS variables of `pages_style`, by role: truth, model, floor, other. Shapes differ too, so that nothing is
-told by colour alone.
+Colours are CSS variables of templates/style.css, by role: truth, model, baseline, other. Shapes differ too, so that
+nothing is told by colour alone.
 """
 
 from __future__ import annotations
@@ -11,8 +11,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from shared.app.reports.charts.axis import moment, scale, thin, time_ticks
-from shared.app.reports.charts.parts import HEIGHT, WIDTH, Band, Role, Series, figure, grid, legend, number, plot
-from shared.app.reports.markup import Html, join, tag
+from shared.app.reports.charts.parts import (
+    HEIGHT,
+    WIDTH,
+    Band,
+    Chart,
+    Column,
+    Plot,
+    Series,
+    Shape,
+    grid,
+    legend,
+    number,
+)
 from shared.core.intake.readings import Doubles, Longs
 
 HOVERS = 160
@@ -30,7 +41,7 @@ def line_chart(
     zero: bool = True,
     clock: bool = True,
     shaded: tuple[int, int] | None = None,
-) -> Html:
+) -> Chart:
     """Lines over time, with an interval behind them, gaps where values are NaN.
 
     Args:
@@ -47,57 +58,60 @@ def line_chart(
     values = [one.values.astype(np.float64) for one in series]
     ends = [band.lower.astype(np.float64), band.upper.astype(np.float64)] if band else []
     if not any(np.isfinite(one).any() for one in values):
-        return figure(title, unit, note, (), tag("p", "Nothing to show yet.", class_="nothing"))
+        return Chart(title=title, unit=unit, note=note)
     first, last = int(hours[0]), int(hours[-1])
     if first == last:
         first, last = first - 12, last + 12
     x = (hours - first) / (last - first)
     axis = scale(*values, *ends, zero=zero)
-    parts = [_ground(shaded, first, last), grid(axis)]
+    shapes = [grid(axis)]
+    if axis.low < 0 < axis.high:
+        shapes.append(Shape(f"M0 {round(HEIGHT * axis.high / (axis.high - axis.low))}H{WIDTH}", "zero"))
     if ends:
-        parts.append(_area(x, axis.at(ends[0]), axis.at(ends[1])))
-    parts += [_line(x, axis.at(one.values.astype(np.float64)), one.role) for one in series]
-    parts.append(_hovers(x, hours, series, band, unit, clock))
-    drawing = plot(
-        join(parts), axis.ticks(), time_ticks(first, last), f"{title}: {_spoken(series, hours, unit, clock)}"
-    )
-    return figure(title, unit, note, legend(series, band), drawing)
+        shapes.append(_area(x, axis.at(ends[0]), axis.at(ends[1])))
+    for one, each in zip(series, values, strict=True):
+        shapes += _line(x, axis.at(each), one.role)
+    drawing = Plot(
+        f"{title}: {_spoken(series, hours, unit, clock)}", shapes, axis.ticks(), time_ticks(first, last),
+        _columns(x, hours, series, band, unit, clock), _ground(shaded, first, last),
+    )  # fmt: skip
+    return Chart(title=title, unit=unit, note=note, keys=legend(series, band), plot=drawing)
 
 
-def density_chart(title: str, truth: Doubles, forecast: Doubles, *, unit: str = "", note: str = "") -> Html:
+def density_chart(title: str, truth: Doubles, forecast: Doubles, *, unit: str = "", note: str = "") -> Chart:
     """How often which forecast met which truth: cells that darken with the count, and the line of perfect forecasts."""
     known = np.isfinite(truth) & np.isfinite(forecast)
     truth, forecast = truth[known].astype(np.float64), forecast[known].astype(np.float64)
     if not len(truth):
-        return figure(title, unit, note, (), tag("p", "Nothing to show yet.", class_="nothing"))
+        return Chart(title=title, unit=unit, note=note)
     axis = scale(np.percentile(np.concatenate((truth, forecast)), [0.0, 99.7]))
     cells = 40
     counts, _, _ = np.histogram2d(truth, forecast, bins=cells, range=[[axis.low, axis.high]] * 2)
     outside = len(truth) - int(counts.sum())
-    diagonal = tag("path", d=f"M0 {WIDTH}L{WIDTH} 0", class_="perfect")
-    drawn = join((grid(axis, WIDTH), _cells(counts), diagonal))
-    told = f"{title}: {len(truth):,} pairs, correlation {_correlation(truth, forecast)}"
-    drawing = plot(drawn, axis.ticks(4), axis.ticks(4), told, across="measured", up="forecast")
+    label = f"{title}: {len(truth):,} pairs, correlation {_correlation(truth, forecast)}"
+    shapes = [grid(axis, WIDTH), *_cells(counts), Shape(f"M0 {WIDTH}L{WIDTH} 0", "perfect")]
+    drawing = Plot(label, shapes, axis.ticks(4), axis.ticks(4), names=("measured", "forecast"))
     axes = "Stronger cells hold more pairs; the dashed line is a perfect forecast."
     beyond = f" {outside:,} of {len(truth):,} pairs lie outside." if outside else ""
-    return figure(title, unit, f"{note} {axes}{beyond}".strip(), (), drawing)
+    return Chart(title=title, unit=unit, note=f"{note} {axes}{beyond}".strip(), plot=drawing)
 
 
-def _ground(shaded: tuple[int, int] | None, first: int, last: int) -> Html:
+def _ground(shaded: tuple[int, int] | None, first: int, last: int) -> Column | None:
     if shaded is None:
-        return Html("")
+        return None
     left, right = (round(WIDTH * min(max((hour - first) / (last - first), 0.0), 1.0)) for hour in shaded)
-    return tag("rect", x=left, width=max(right - left, 0), height=HEIGHT, class_="ground")
+    return Column(left, max(right - left, 0))
 
 
-def _line(x: Doubles, y: Doubles, role: Role) -> Html:
-    drawn = tag("path", d=_path(*thin(x, y)), class_=f"line {role}")
-    if np.isfinite(y).sum() > 45:
-        return drawn
-    dots = "".join(
-        f"M{round(a * WIDTH)} {round((1 - b) * HEIGHT)}h0" for a, b in zip(x, y, strict=True) if np.isfinite(b)
-    )
-    return join((drawn, tag("path", d=dots, class_=f"spot {role}")))
+def _line(x: Doubles, y: Doubles, role: str) -> list[Shape]:
+    """The line, and a spot on each value where they are few."""
+    drawn = Shape(_path(*thin(x, y)), f"line {role}")
+    known = np.isfinite(y)
+    if known.sum() > 45:
+        return [drawn]
+    places = zip(x[known].tolist(), y[known].tolist(), strict=True)
+    spots = "".join(f"M{round(a * WIDTH)} {round((1 - b) * HEIGHT)}h0" for a, b in places)
+    return [drawn, Shape(spots, f"spot {role}")]
 
 
 def _path(x: Doubles, y: Doubles) -> str:
@@ -114,7 +128,7 @@ def _path(x: Doubles, y: Doubles) -> str:
     return "".join(parts)
 
 
-def _area(x: Doubles, lower: Doubles, upper: Doubles) -> Html:
+def _area(x: Doubles, lower: Doubles, upper: Doubles) -> Shape:
     known = np.isfinite(lower) & np.isfinite(upper)
     edges = np.flatnonzero(np.diff(np.concatenate(([False], known, [False])).astype(int)))
     shapes = []
@@ -125,10 +139,12 @@ def _area(x: Doubles, lower: Doubles, upper: Doubles) -> Html:
         back_x, back_y = thin(x[part], lower[part], buckets)
         back = _path(back_x[::-1], back_y[::-1])
         shapes.append(f"{there.replace('h0', '')}L{back[1:].replace('h0', '')}Z")
-    return tag("path", d="".join(shapes), class_="band")
+    return Shape("".join(shapes), "band")
 
 
-def _hovers(x: Doubles, hours: Longs, series: Sequence[Series], band: Band | None, unit: str, clock: bool) -> Html:
+def _columns(
+    x: Doubles, hours: Longs, series: Sequence[Series], band: Band | None, unit: str, clock: bool
+) -> list[Column]:
     """Invisible columns that light up under the pointer and tell the values, at most `HOVERS` of them."""
     chosen = np.unique(np.linspace(0, len(x) - 1, min(len(x), HOVERS)).astype(int))
     half = 0.5 / max(len(chosen) - 1, 1)
@@ -139,25 +155,24 @@ def _hovers(x: Doubles, hours: Longs, series: Sequence[Series], band: Band | Non
         if band is not None:
             lines.append(f"{band.name}: {number(band.lower[place])} to {number(band.upper[place])}")
         left, right = max(0.0, float(x[place]) - half), min(1.0, float(x[place]) + half)
-        told = tag("title", "\n".join(lines))
-        columns.append(tag("rect", told, x=round(left * WIDTH), width=round((right - left) * WIDTH), height=HEIGHT))
-    return tag("g", *columns, class_="hover")
+        columns.append(Column(round(left * WIDTH), round((right - left) * WIDTH), "\n".join(lines)))
+    return columns
 
 
-def _cells(counts: Doubles) -> Html:
+def _cells(counts: Doubles) -> list[Shape]:
     """Cells in steps of the logarithm of their count, one path a step."""
     size = WIDTH // len(counts)
     most = float(np.log1p(counts.max())) or 1.0
     level = np.ceil(LEVELS * np.log1p(counts) / most).astype(int)
-    paths = []
+    shapes = []
     for step in range(1, LEVELS + 1):
-        places = np.argwhere(level == step).tolist()
-        drawn = "".join(f"M{size * i} {WIDTH - size * (j + 1)}h{size}v{size}h-{size}z" for i, j in places)
-        if places:
-            inside = counts[level == step]
-            told = tag("title", f"{inside.min():.0f} to {inside.max():.0f} pairs in a cell")
-            paths.append(tag("path", told, d=drawn, class_="cell", style=f"opacity:{0.1 + 0.9 * step / LEVELS:.2f}"))
-    return join(paths)
+        inside = counts[level == step]
+        if inside.size:
+            places = np.argwhere(level == step).tolist()
+            drawn = "".join(f"M{size * i} {WIDTH - size * (j + 1)}h{size}v{size}h-{size}z" for i, j in places)
+            tip = f"{inside.min():.0f} to {inside.max():.0f} pairs in a cell"
+            shapes.append(Shape(drawn, "cell", tip, f"{0.1 + 0.9 * step / LEVELS:.2f}"))
+    return shapes
 
 
 def _spoken(series: Sequence[Series], hours: Longs, unit: str, clock: bool) -> str:

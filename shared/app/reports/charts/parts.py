@@ -1,16 +1,15 @@
-"""What charts are made of: series, frames, legends, grids, rows."""
+"""What charts are made of: plain values, drawn by templates/charts.html."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from shared.app.reports.charts.axis import Scale, Tick, plain
-from shared.app.reports.markup import Html, foreign, join, shorten, tag
 from shared.core.intake.readings import Doubles
 
-Role = Literal["truth", "model", "floor", "other"]
+Role = Literal["truth", "model", "baseline", "other"]
 WIDTH, HEIGHT = 4000, 2000
 ROWS = 24
 
@@ -22,7 +21,7 @@ class Series:
     Args:
         name: What the legend says.
         values: Shape (n,), NaN where there is none.
-        role: truth, model, floor (what the model has to beat) or other.
+        role: truth, model, baseline (what the model has to beat) or other.
     """
 
     name: str
@@ -39,53 +38,115 @@ class Band:
     upper: Doubles
 
 
-def figure(title: str, unit: str, note: str, keys: Iterable[Html], body: Html) -> Html:
-    """A chart's frame: title, unit, a sentence, the legend's entries, the drawing."""
-    heading = tag("div", tag("strong", title), tag("span", unit, class_="muted") if unit else "", class_="name")
-    listed = tag("ul", *keys, class_="legend") if keys else ""
-    return tag("figure", tag("figcaption", heading, tag("p", note) if note else "", listed), body, class_="chart")
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """An SVG path with its CSS classes, tooltip and opacity."""
+
+    path: str
+    kind: str
+    tip: str = ""
+    opacity: str = ""
 
 
-def plot(drawn: Html, y: Sequence[Tick], x: Sequence[Tick], told: str, *, across: str = "", up: str = "") -> Html:
-    """A drawing with its axes' labels; `told` is what a screen reader says, square when the axes have names."""
-    height = WIDTH if up else HEIGHT
-    svg = tag("svg", drawn, viewBox=f"0 0 {WIDTH} {height}", preserveAspectRatio="none", role="img", aria_label=told)
-    left = [tag("span", tick.label, class_="y", style=f"bottom:{100 * tick.at:.2f}%", aria_hidden="true") for tick in y]
-    names = [tag("span", up, class_="up"), tag("span", across, class_="across")] if up else []
-    return tag("div", svg, *left, x_labels(x), *names, class_="plot square" if up else "plot")
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A stretch of the x axis and its tooltip."""
+
+    x: int
+    width: int
+    tip: str = ""
 
 
-def x_labels(ticks: Sequence[Tick]) -> Html:
-    """Labels along the lower edge."""
-    labels = []
-    for tick in ticks:
-        kind = f"x{' last' if tick.at > 0.96 else ''}{' minor' if tick.minor else ''}"
-        labels.append(tag("span", tick.label, class_=kind, style=f"left:{100 * tick.at:.2f}%", aria_hidden="true"))
-    return join(labels)
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A drawing on two axes.
+
+    Args:
+        label: What a screen reader says.
+        shapes: Later ones lie on top.
+        y: Ticks of the value axis.
+        x: Ticks along the lower edge.
+        columns: Invisible columns that show their values under the pointer.
+        ground: Shaded part.
+        names: Names of the x and the y axis; with them the drawing is square.
+    """
+
+    label: str
+    shapes: Sequence[Shape]
+    y: Sequence[Tick]
+    x: Sequence[Tick]
+    columns: Sequence[Column] = ()
+    ground: Column | None = None
+    names: tuple[str, str] | None = None
+
+    @property
+    def height(self) -> int:
+        """Height of the drawing, its width being `WIDTH`."""
+        return WIDTH if self.names else HEIGHT
 
 
-def grid(axis: Scale, height: int = HEIGHT) -> Html:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A name with its drawing, a bar or dots (place in thousandths and role), and its value."""
+
+    label: str
+    value: str
+    meaning: str = ""
+    tip: str = ""
+    bar: int = 0
+    role: Role = "model"
+    dots: Sequence[tuple[float, Role]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a divided bar: its place in thousandths, its size and what share of the whole it is."""
+
+    name: str
+    colour: int
+    left: float
+    width: float
+    size: str
+    share: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """A chart with its frame; one without plot, rows and parts has nothing to show.
+
+    Args:
+        title: What is shown.
+        unit: Unit of the values.
+        note: A sentence below the title.
+        keys: The legend: CSS classes of the swatch, and name.
+        plot: A drawing on two axes.
+        rows: Or a row for each name.
+        ticks: Ticks of the rows' axis, for dots; bars have none.
+        mark: Place of a line through all rows, in thousandths.
+        parts: Or one bar that is divided.
+    """
+
+    title: str
+    unit: str = ""
+    note: str = ""
+    keys: Sequence[tuple[str, str]] = ()
+    plot: Plot | None = None
+    rows: Sequence[Row] = ()
+    ticks: Sequence[Tick] = ()
+    mark: int | None = None
+    parts: Sequence[Part] = ()
+
+
+def grid(axis: Scale, height: int = HEIGHT) -> Shape:
     """Lines at the ticks of the value axis."""
-    lines = "".join(f"M0 {round(height * (1 - tick.at))}H{WIDTH}" for tick in axis.ticks(4 if height == WIDTH else 5))
-    return tag("path", d=lines, class_="grid")
+    ticks = axis.ticks(4 if height == WIDTH else 5)
+    return Shape("".join(f"M0 {round(height * (1 - tick.at))}H{WIDTH}" for tick in ticks), "grid")
 
 
-def row(label: str, drawn: Html, value: str, meaning: str = "") -> Html:
-    """A name, its drawing, its value."""
-    told = tag("small", meaning) if meaning else ""
-    name = tag("span", foreign(shorten(label)), told, class_="label", title=label)
-    track, shown = tag("div", drawn, class_="track"), tag("span", value, class_="value")
-    return tag("div", name, track, shown, class_="row", role="listitem")
-
-
-def legend(series: Sequence[Series], band: Band | None, shape: str = "stroke") -> list[Html]:
+def legend(series: Sequence[Series], band: Band | None = None, shape: str = "stroke") -> list[tuple[str, str]]:
     """Entries of a legend; none for a single series."""
-    if len(series) + (band is not None) < 2:
-        return []
-    keys = [tag("li", tag("i", class_=f"swatch {shape} {one.role}"), one.name) for one in series]
-    if band is not None:
-        keys.append(tag("li", tag("i", class_="swatch band"), band.name))
-    return keys
+    keys = [(f"{shape} {one.role}", one.name) for one in series] + ([("band", band.name)] if band else [])
+    return keys if len(keys) > 1 else []
 
 
 def number(value: float) -> str:

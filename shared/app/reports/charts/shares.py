@@ -8,8 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from shared.app.reports.charts.axis import Scale, Tick, plain, scale
-from shared.app.reports.charts.parts import HEIGHT, WIDTH, Role, Series, figure, grid, legend, plot
-from shared.app.reports.markup import Html, join, tag
+from shared.app.reports.charts.parts import HEIGHT, WIDTH, Chart, Column, Plot, Role, Series, Shape, grid, legend
 from shared.core.intake.readings import Doubles, Longs
 
 BARS = 32
@@ -19,10 +18,10 @@ APART = 0.1
 
 def shares_chart(
     title: str, edges: Doubles, series: Sequence[tuple[str, Role, Doubles]], *, unit: str = "", note: str = ""
-) -> Html:
+) -> Chart:
     """Histograms above each other: the first as an outline, the last filled.
 
-    Bars of equally many bins stand side by side at equal width, so that an axis whose bins widen is stretched where
+    Bars of equally many bins lie side by side at equal width, so that an axis whose bins widen is stretched where
     they are narrow; the outermost thousandth of the rows at each end is left out.
 
     Args:
@@ -35,7 +34,7 @@ def shares_chart(
     """
     known = [(name, role, values) for name, role, values in series if np.isfinite(values).all() and values.sum() > 0]
     if not known or known[-1][0] != series[-1][0]:
-        return figure(title, unit, note, (), tag("p", "Nothing to show yet.", class_="nothing"))
+        return Chart(title=title, unit=unit, note=note)
     if len(known) < len(series):
         there = {name for name, _, _ in known}
         gone = ", ".join(name for name, _, _ in series if name not in there)
@@ -47,10 +46,10 @@ def shares_chart(
     across = (cuts - cuts[0]) / (cuts[-1] - cuts[0])
     drawn = [grid(axis), _steps(across, axis.at(lines[-1].values), "band", "Z")]
     drawn += [_steps(across, axis.at(line.values), f"line {line.role}") for line in lines]
-    drawn.append(_hovers(across, edges[cuts], lines, unit))
-    up = [Tick(tick.at, f"{tick.label} %") for tick in axis.ticks(4)]
-    told = f"{title}: {', '.join(line.name for line in lines)}, {plain(edges[cuts[0]])} to {plain(edges[cuts[-1]])}"
-    return figure(title, unit, note, legend(lines, None), plot(join(drawn), up, ticks_of(edges, cuts), told))
+    label = f"{title}: {', '.join(line.name for line in lines)}, {plain(edges[cuts[0]])} to {plain(edges[cuts[-1]])}"
+    up = [tick.labelled(" %") for tick in axis.ticks(4)]
+    drawing = Plot(label, drawn, up, ticks_of(edges, cuts), _columns(across, edges[cuts], lines, unit))
+    return Chart(title=title, unit=unit, note=note, keys=legend(lines), plot=drawing)
 
 
 def ticks_of(edges: Doubles, cuts: Longs) -> list[Tick]:
@@ -81,18 +80,17 @@ def _cuts(shares: Sequence[Doubles], bins: int) -> Longs:
     return np.append(cuts, stop)
 
 
-def _steps(across: Doubles, up: Doubles, kind: str, end: str = "") -> Html:
+def _steps(across: Doubles, up: Doubles, kind: str, end: str = "") -> Shape:
     places = np.round(across * WIDTH).astype(int).tolist()
     heights = np.round((1 - up) * HEIGHT).astype(int).tolist()
     drawn = "".join(f"V{y}H{x}" for x, y in zip(places[1:], heights, strict=True))
-    return tag("path", d=f"M{places[0]} {HEIGHT}{drawn}V{HEIGHT}{end}", class_=kind)
+    return Shape(f"M{places[0]} {HEIGHT}{drawn}V{HEIGHT}{end}", kind)
 
 
-def _hovers(across: Doubles, edges: Doubles, lines: Sequence[Series], unit: str) -> Html:
+def _columns(across: Doubles, edges: Doubles, lines: Sequence[Series], unit: str) -> list[Column]:
     columns = []
     for place, (left, right) in enumerate(pairwise(across.tolist())):
-        told = [f"{plain(edges[place])} to {plain(edges[place + 1])} {unit}".rstrip()]
-        told += [f"{line.name}: {plain(line.values[place])} %" for line in lines]
-        size = {"x": round(left * WIDTH), "width": round((right - left) * WIDTH), "height": HEIGHT}
-        columns.append(tag("rect", tag("title", "\n".join(told)), **size))
-    return tag("g", *columns, class_="hover")
+        tip = [f"{plain(edges[place])} to {plain(edges[place + 1])} {unit}".rstrip()]
+        tip += [f"{line.name}: {plain(line.values[place])} %" for line in lines]
+        columns.append(Column(round(left * WIDTH), round((right - left) * WIDTH), "\n".join(tip)))
+    return columns

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from jinja2 import UndefinedError
+from markupsafe import escape
 
 from local.demo.report import Outcomes, Phase, demo_report, rmse_by
 from shared.app.reports.charts.axis import Scale, plain, scale, thin, time_ticks
 from shared.app.reports.charts.lines import density_chart, line_chart
-from shared.app.reports.charts.parts import HEIGHT, ROWS, WIDTH, Band, Series
+from shared.app.reports.charts.parts import HEIGHT, ROWS, WIDTH, Band, Chart, Series
 from shared.app.reports.charts.rows import bar_chart, dot_chart, split_bar
 from shared.app.reports.file import file_report
-from shared.app.reports.markup import Html, tag, text
-from shared.app.reports.page import page, section, table
-from shared.app.reports.style import STYLE
+from shared.app.reports.page import _UNSAFE, TEMPLATES, environment
 from shared.core.intake.readings import REASONS, Doubles, Longs
 
 HOSTILE = [
@@ -32,6 +32,8 @@ HOSTILE = [
     "x" * 5000,
 ]
 VOID = {"meta", "br", "hr"}
+STYLE = (TEMPLATES / "style.css").read_text("utf-8")
+STYLE = (TEMPLATES / "style.css").read_text("utf-8")
 FULL: dict[str, object] = {
     "status": "done", "reason": None, "detail": None, "file": "spring.csv.gz", "etag": "0x8D", "rows_in": 1000,
     "rows_accepted": 990, "rows_rejected": 10, "rejected": {"future": 7, "bad_time": 3}, "applied": 950,
@@ -70,6 +72,20 @@ class Outline(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.words.append(data)
+
+
+def fill(template: str, **context: object) -> str:
+    """What a line of a template makes of values."""
+    return environment(TEMPLATES).from_string(template).render(context)
+
+
+def draw(chart: Chart) -> str:
+    return fill('{% from "charts.html" import chart %}{{ chart(it) }}', it=chart)
+
+
+def text(value: str) -> str:
+    """A text as a page shows it."""
+    return _UNSAFE.sub("\ufffd", str(escape(value)))
 
 
 def every_text(name: str) -> dict[str, object]:
@@ -160,12 +176,17 @@ def test_marks_that_turn_the_reading_direction_are_replaced_and_names_isolated()
 
 
 def test_markup_is_escaped_unless_it_was_built() -> None:
-    assert tag("p", "<b>", Html("<i></i>"), title='"<') == '<p title="&quot;&lt;">&lt;b&gt;<i></i></p>'
+    shown = fill('{% macro made() %}<i></i>{% endmacro %}<p title="{{ it }}">{{ it }}{{ made() }}</p>', it='"<')
+    assert shown == '<p title="&#34;&lt;">&#34;&lt;<i></i></p>'
+
+
+def test_a_value_that_a_template_expects_is_never_left_out_in_silence() -> None:
+    with pytest.raises(UndefinedError, match="tilte"):
+        fill("{{ it.tilte }}", it=draw(line_chart("x", hours(0), [])))
 
 
 def test_a_page_says_what_it_needs_nothing_and_adapts() -> None:
-    source = page("Title", section("Part", "words"))
-    outline = safe(source)
+    outline = safe(file_report({}))
     assert ("meta", "content", "default-src 'none'; style-src 'unsafe-inline'") in outline.values
     assert ("meta", "content", "width=device-width,initial-scale=1") in outline.values
     assert ("html", "lang", "en") in outline.values
@@ -199,7 +220,7 @@ def test_words_and_lines_stand_out_from_their_ground(mode: int) -> None:
             "warn": 4.5,
             "bad": 4.5,
             "model": 4.5,
-            "floor": 3,
+            "baseline": 3,
         }.items():
             light, dark = sorted((luminance(colours[name]), luminance(colours[ground])), reverse=True)
             assert (light + 0.05) / (dark + 0.05) >= least, (name, ground)
@@ -293,13 +314,13 @@ def drawn(chart: str, kind: str) -> str:
 
 
 def test_a_line_breaks_where_values_are_missing_and_a_lone_value_is_a_dot() -> None:
-    chart = line_chart("x", hours(7), [line([0, 10, math.nan, 5, math.nan, 2, 4])])
+    chart = draw(line_chart("x", hours(7), [line([0, 10, math.nan, 5, math.nan, 2, 4])]))
     path = drawn(chart, "line model")
     assert path == "M0 2000L667 0M2000 1000h0M3333 1600L4000 1200"
 
 
 def test_a_line_lies_where_its_values_are() -> None:
-    path = drawn(line_chart("x", hours(3), [line([0.0, 25.0, 100.0])]), "line model")
+    path = drawn(draw(line_chart("x", hours(3), [line([0.0, 25.0, 100.0])])), "line model")
     assert path == f"M0 {HEIGHT}L{WIDTH // 2} {HEIGHT * 3 // 4}L{WIDTH} 0"
 
 
@@ -317,7 +338,7 @@ def test_thinning_keeps_extremes_gaps_and_order() -> None:
 
 def test_a_band_is_drawn_behind_and_only_where_both_ends_are_known() -> None:
     lower, upper = np.array([1.0, 2, np.nan, 2, 1]), np.array([5.0, 6, 7, 6, 5])
-    chart = line_chart("x", hours(5), [line([3, 4, 5, 4, 3])], band=Band("interval", lower, upper))
+    chart = draw(line_chart("x", hours(5), [line([3, 4, 5, 4, 3])], band=Band("interval", lower, upper)))
     assert drawn(chart, "band").count("Z") == 2
     assert chart.index('class="band"') < chart.index('class="line model"')
     assert "interval: 1.00 to 5.00" in chart
@@ -325,49 +346,49 @@ def test_a_band_is_drawn_behind_and_only_where_both_ends_are_known() -> None:
 
 @pytest.mark.parametrize("values", [[], [math.nan, math.nan]])
 def test_a_chart_of_nothing_says_so(values: list[float]) -> None:
-    assert "Nothing to show yet." in line_chart("x", hours(len(values)), [line(values)])
+    assert "Nothing to show yet." in draw(line_chart("x", hours(len(values)), [line(values)]))
     nothing = np.array(values)
-    assert "Nothing to show yet." in density_chart("x", nothing, nothing)
+    assert "Nothing to show yet." in draw(density_chart("x", nothing, nothing))
 
 
 def test_a_chart_of_one_moment_is_drawn() -> None:
-    assert drawn(line_chart("x", hours(1), [line([4.0])]), "line model") == "M2000 0h0"
+    assert drawn(draw(line_chart("x", hours(1), [line([4.0])])), "line model") == "M2000 0h0"
 
 
 def test_hovering_tells_time_and_values() -> None:
-    chart = line_chart("x", hours(3), [line([1, math.nan, 3])], unit="mm")
+    chart = draw(line_chart("x", hours(3), [line([1, math.nan, 3])], unit="mm"))
     assert "<title>1 Jan 2024 00:00\nmade: 1.00 mm</title>" in chart
     assert "1 Jan 2024 01:00\nmade: \u2013 mm" in chart
 
 
 def test_bars_are_as_long_as_their_values() -> None:
-    chart = bar_chart("x", ["a", "b", "c", "d"], [50, 200, 0, math.nan])
+    chart = draw(bar_chart("x", ["a", "b", "c", "d"], [50, 200, 0, math.nan]))
     assert re.findall(r'<rect width="(\d+)"', chart) == ["250", "1000", "0", "0"]
     assert ">200<" in chart
 
 
 def test_only_the_first_rows_are_drawn_and_the_rest_is_said() -> None:
     labels = [f"device {i}" for i in range(100)]
-    for chart in (bar_chart("x", labels, [1.0] * 100), dot_chart("x", labels, [line([1.0] * 100)])):
+    for chart in (draw(bar_chart("x", labels, [1.0] * 100)), draw(dot_chart("x", labels, [line([1.0] * 100)]))):
         assert chart.count('role="listitem"') == ROWS
         assert f"The first {ROWS} of 100 are shown." in chart
 
 
 def test_dots_lie_on_the_axis_and_missing_ones_are_left_out() -> None:
-    floor = Series("floor", np.array([10.0, np.nan]), "floor")
-    chart = dot_chart("x", ["a", "b"], [floor, line([5.0, 2.5])], limits=(0.0, 10.0), mark=7.5)
+    floor = Series("floor", np.array([10.0, np.nan]), "baseline")
+    chart = draw(dot_chart("x", ["a", "b"], [floor, line([5.0, 2.5])], limits=(0.0, 10.0), mark=7.5))
     assert re.findall(r'M([\d.]+) 10h0" class="dot (\w+)"', chart) == [
-        ("1000.0", "floor"), ("1000.0", "hole"), ("500.0", "model"), ("250.0", "model")
+        ("1000.0", "baseline"), ("1000.0", "hole"), ("500.0", "model"), ("250.0", "model")
     ]  # fmt: skip
     assert chart.count('d="M750 0V20" class="mark"') == 2
     assert "floor \u2013, made 2.50" in chart
 
 
 def test_density_counts_every_pair_once() -> None:
-    draw = np.random.default_rng(1)
-    truth = draw.gamma(2, 20, 5000)
+    rng = np.random.default_rng(1)
+    truth = rng.gamma(2, 20, 5000)
     truth[:7] = np.nan
-    chart = density_chart("x", truth, truth + draw.normal(0, 5, 5000))
+    chart = draw(density_chart("x", truth, truth + rng.normal(0, 5, 5000)))
     outside = int(re.findall(r"(\d+) of 4,993 pairs lie outside", chart)[0])
     assert 0 < outside < 50
     cells = "".join(re.findall(r'd="([^"]*)" class="cell"', chart))
@@ -376,14 +397,14 @@ def test_density_counts_every_pair_once() -> None:
 
 
 def test_a_divided_bar_adds_up() -> None:
-    chart = split_bar("x", [("kept", 75), ("nothing", 0), ("lost", 25)])
+    chart = draw(split_bar("x", [("kept", 75), ("nothing", 0), ("lost", 25)]))
     assert re.findall(r'x="([\d.]+)" width="([\d.]+)"', chart) == [("0.0", "750.0"), ("750.0", "250.0")]
     assert "nothing" not in chart
 
 
 def test_a_long_table_is_cut_and_says_so() -> None:
-    shown = table(("Day", "Rows"), [(i, i) for i in range(450)])
-    assert shown.count("<tr") == 401
+    shown = file_report({"daily": [{"day": f"day {i}", "rows": i} for i in range(450)]})
+    assert shown[shown.index("<thead") : shown.index("</tbody>")].count("<tr") == 401
     assert "50 more rows are not shown." in shown
 
 

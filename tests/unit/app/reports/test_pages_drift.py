@@ -12,7 +12,6 @@ import pytest
 
 from shared.app.reports.charts.shares import shares_chart, ticks_of
 from shared.app.reports.drift import drift_report
-from shared.app.reports.markup import text
 from shared.core.drift.baseline import Baseline
 from shared.core.drift.check import check
 from shared.core.drift.verdict import Fault, FeatureDrift, Kind, Quality, Verdict
@@ -22,7 +21,7 @@ from shared.core.intake.readings import Longs
 from shared.core.profile.device_table import DeviceTable
 from shared.core.profile.merged import Merged
 from shared.core.scenario import DriftRules
-from tests.unit.app.reports.test_pages import HOSTILE, Outline
+from tests.unit.app.reports.test_pages import HOSTILE, Outline, draw, text
 
 FEATURES = ("temp.latest", "pm25.latest", "rain.latest", "wind.latest")
 COLUMNS = ("temp", "pm25", "rain", "wind")
@@ -174,7 +173,7 @@ def test_a_drift_shows_its_numbers_its_formula_and_the_feature_that_leads() -> N
     for found in (f"{verdict.magnitude:.2f}", verdict.formula.split(". ")[0], f"{first.psi:.3f}", "above the limit"):
         assert found in shown
     assert page.index(">pm25.latest</strong>") < page.index(">temp.latest</strong>")
-    assert re.findall(r'width="\d+" height="10" class="bar (\w+)"', page)[0] == "floor"
+    assert re.findall(r'width="\d+" height="10" class="bar (\w+)"', page)[0] == "baseline"
     assert "v1, does not decide" in shown
     assert all(reason.split(":")[0] in shown for reason in verdict.reasons)
 
@@ -295,7 +294,7 @@ def test_joined_bars_hold_every_row_and_lie_where_their_values_are() -> None:
     edges = np.linspace(0, 512, CELLS)
     share = np.zeros(BINS)
     share[64:96] = 1 / 32
-    chart = shares_chart("x", edges, [("then", "truth", np.full(BINS, np.nan)), ("now", "model", share)])
+    chart = draw(shares_chart("x", edges, [("then", "truth", np.full(BINS, np.nan)), ("now", "model", share)]))
     found = re.findall(r"([\d.]+) to ([\d.]+)\nnow: ([\d.]+) %", chart)
     assert [float(low) for low, _, _ in found] == list(range(64, 96))
     assert sum(float(value) for _, _, value in found) == pytest.approx(100, abs=0.5)
@@ -304,14 +303,14 @@ def test_joined_bars_hold_every_row_and_lie_where_their_values_are() -> None:
 
 def test_a_reference_alone_is_not_drawn_as_if_it_were_now() -> None:
     share = np.full(BINS, 1 / BINS)
-    chart = shares_chart("x", EDGES[0], [("then", "truth", share), ("now", "model", share * np.nan)])
+    chart = draw(shares_chart("x", EDGES[0], [("then", "truth", share), ("now", "model", share * np.nan)]))
     assert "Nothing to show yet." in chart
     assert "path" not in chart
 
 
 def test_bars_of_a_wide_spread_are_few_and_add_up() -> None:
     share = np.random.default_rng(2).dirichlet(np.ones(BINS))
-    chart = shares_chart("x", EDGES[1], [("now", "model", share)])
+    chart = draw(shares_chart("x", EDGES[1], [("now", "model", share)]))
     found = [float(value) for value in re.findall(r"now: ([\d.]+) %", chart)]
     assert 16 <= len(found) <= 32
     assert sum(found) == pytest.approx(100, abs=0.5)

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from shared.app.reports.gate import gate_report
-from shared.app.reports.markup import text
 from shared.core.gate.classes import judge_classes
 from shared.core.gate.evidence import Model
 from shared.core.gate.judge import judge
 from tests.kit.gate_world import FACTS, SCENARIO, START, World, change, facts, pick
-from tests.unit.app.reports.test_pages import HOSTILE, Outline
+from tests.unit.app.reports.test_pages import HOSTILE, Outline, text
 from tests.unit.core.gate.test_gate import classes
 
 WORLD = World.draw(3, devices=3, days=40)
