@@ -58,6 +58,7 @@ from tests.kit.bench import plain
 from tests.kit.tiny_model import loaded, upload
 from tests.kit.whole import DEVICES
 
+GONE = "check"  # a column of every table of the lake, null in rows that are written today
 STORIES = pytest.mark.parametrize("story", ["small", "air"])
 PARTITIONS = pytest.mark.parametrize(("story", "number"), [("small", 0), ("small", 1), ("air", 0)])
 DIGEST = re.compile(r"-[0-9a-f]{16}(?=\.parquet)")
@@ -264,8 +265,11 @@ def test_a_version_of_the_golden_lake_from_before_its_files_were_merged_has_the_
 
 
 def assert_rows(found: Mapping[str, Mapping[str, Any]], then: Mapping[str, Mapping[str, Any]]) -> None:
-    """Every column of before is there with the same cells; others may have been added."""
-    assert {table: {name: found[table].get(name) for name in columns} for table, columns in then.items()} == then
+    """Every column of before is there with the same cells, but for the rows' own check, which was given up."""
+    wanted = {
+        table: {name: cells for name, cells in columns.items() if name != GONE} for table, columns in then.items()
+    }
+    assert {table: {name: found[table].get(name) for name in columns} for table, columns in wanted.items()} == wanted
 
 
 @pytest.mark.parametrize("number", [0, 1])

@@ -30,7 +30,7 @@ def write(place: str, scenario: Scenario, readings: Readings, options: dict[str,
         "position": readings.position,
         **{name: readings.values[:, index] for index, name in enumerate(scenario.channel_names)},
     }
-    rows = schema.sealed(columns, schema.schemas(scenario)[schema.READINGS])
+    rows = schema.table(columns, schema.schemas(scenario)[schema.READINGS])
     write_deltalake(f"{place}/{schema.READINGS}", rows, mode="append", partition_by=["date"], storage_options=options)
 
 

@@ -14,9 +14,8 @@ from shared.adapters.lake import rows as lake_rows
 from shared.adapters.lake.delta_files import View
 from shared.adapters.lake.delta_tables import DeltaTables
 from shared.adapters.lake.schema import READINGS
-from shared.core.forecast.outcome import APPLIED, DISPOSITIONS
 from shared.core.forecast.ring import Hourly, hourly
-from shared.core.intake.readings import Floats, Readings
+from shared.core.intake.readings import Floats
 from shared.core.scenario import Scenario
 from training.data.files import DataRefused
 from training.data.rows import dataset_hash
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = 1_000_000
 HOURS = 24
 DAY_US = 86_400_000_000
-ORDER = ("device_id", "timestamp", "partition", "epoch", "sequence_number", "position")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +76,7 @@ def history(
         raise DataRefused(f"lake@{version}: there is no lake")
     for first, stop, wanted in _spans(_rows_by_day(view), rows_at_once):
         for low, high in _parts(first, stop, wanted, rows_at_once):
-            gathered.add([_between(rows, low, high) for rows in view.read(days=(first, stop))])
+            gathered.add([lake_rows.applied(rows, low, high) for rows in view.read(days=(first, stop))])
     if not gathered.rows:
         raise DataRefused(f"lake@{version}: holds no applied reading")
     hours = gathered.hours()
@@ -111,15 +109,6 @@ def _rows_by_day(view: View) -> dict[int, int]:
     return found
 
 
-def _between(rows: pa.Table, low: int, high: int) -> pa.Table:
-    """Applied readings of some hours."""
-    import pyarrow.compute as pc
-
-    when = rows["timestamp"].cast("int64").to_numpy()
-    applied = pc.equal(rows["disposition"], DISPOSITIONS[APPLIED]).to_numpy(zero_copy_only=False)
-    return rows.filter((when >= low) & (when < high) & applied)
-
-
 @dataclass(slots=True)
 class _Gathered:
     scenario: Scenario
@@ -135,22 +124,14 @@ class _Gathered:
 
         found = pa.concat_tables(pieces, promote_options="default") if pieces else None
         if found is not None and len(found):
-            self._fold(found.sort_by([(name, "ascending") for name in ORDER]))
+            self._fold(found)
 
     def _fold(self, rows: pa.Table) -> None:
-        minute = lake_rows.minutes_of(rows)
+        readings = lake_rows.readings_of(tuple(self.scenario.channel_names), rows)
         self.rows += len(rows)
-        self.first_minute = min(self.first_minute, int(minute.min()))
-        self.last_minute = max(self.last_minute, int(minute.max()))
+        self.first_minute = min(self.first_minute, int(readings.minute.min()))
+        self.last_minute = max(self.last_minute, int(readings.minute.max()))
         self.sources.update(rows["source"].unique().to_pylist())
-        device = rows["device_id"].combine_chunks().dictionary_encode()
-        readings = Readings(
-            tuple(device.dictionary.to_pylist()),
-            device.indices.to_numpy().astype(np.int32),
-            minute,
-            rows["position"].to_numpy(),
-            lake_rows.values_of(tuple(self.scenario.channel_names), rows),
-        )
         for name, hours in hourly(self.scenario, readings).items():
             self.devices.setdefault(name, _Growing(hours.first_hour)).put(hours)
 

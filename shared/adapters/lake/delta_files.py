@@ -1,4 +1,7 @@
-"""The files of a Delta table: Parquet whose name is its checksum, so that damage is seen before anything parses it."""
+"""The files of a Delta table: Parquet named by its checksum, so that damage is seen before anything parses it.
+
+deltalake's own writer and `optimize.compact` do not suffice, see docs/decisions/0012-lake-files.md.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
+from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shared.adapters.lake import schema
 from shared.errors import ContractBroken, StateConflict, TransientFailure
 
 if TYPE_CHECKING:
@@ -27,6 +32,7 @@ DIGEST = re.compile(r"/([0-9a-f]{32})-[0-9a-f]{8}\.parquet$")
 QUERY = re.compile(r"\?\S*")  # an address may carry a signature
 AT_ONCE = 4
 MERGED_ROWS = 1_000_000
+DAY_ZERO = date(1970, 1, 1).toordinal()
 Bounds = Mapping[str, tuple[int, int]]  # column -> lowest and highest value wanted
 
 
@@ -76,7 +82,7 @@ class View:
         return cls(table, int(opened.version()), _files(opened), store_of(opened))
 
     def read(self, bounds: Bounds | None = None, days: tuple[int, int] | None = None) -> Iterator[pa.Table]:
-        """Rows file by file, each file and each row checked.
+        """Rows file by file, each file checked.
 
         Args:
             bounds: Lowest and highest value wanted of whole-number columns.
@@ -113,12 +119,9 @@ class View:
             raise ContractBroken(f"{where} is damaged: its {len(raw)} bytes are not what was written")
         with translated(self.table, self.version):
             found = _plain(pq.read_table(io.BytesIO(raw)))
-        date = pa.array(np.full(len(found), file.day, np.int32)).cast(pa.date32())
-        rows = found.add_column(0, "date", date)
-        wrong = len(schema.broken(rows))
-        if wrong or len(rows) != file.rows:
-            raise ContractBroken(f"{where}: {wrong} of {len(rows)} rows are not what was written, {file.rows} expected")
-        return rows
+        if len(found) != file.rows:
+            raise ContractBroken(f"{where} holds {len(found)} rows, {file.rows} expected")
+        return found.add_column(0, "date", pa.array(np.full(len(found), file.day, np.int32)).cast(pa.date32()))
 
 
 def store_of(opened: DeltaTable) -> Any:
@@ -136,31 +139,27 @@ def write(opened: DeltaTable, rows: pa.Table, *, data_change: bool = True) -> li
         rows: Its rows, with all columns.
         data_change: Whether these rows are new, rather than moved from other files.
     """
-    days = rows["date"].cast("int32").to_numpy()
-    order = np.argsort(days, kind="stable")
-    found, starts = np.unique(days[order], return_index=True)
-    store, ends = store_of(opened), [*starts[1:].tolist(), len(rows)]
-    parts = [(day, order[start:end]) for day, start, end in zip(found.tolist(), starts.tolist(), ends, strict=True)]
-
-    def one(part: tuple[int, Any]) -> Any:
-        return _write_day(store, part[0], rows.take(part[1]), data_change=data_change)
-
+    rows = rows.sort_by("date")
+    found, starts = np.unique(rows["date"].cast("int32").to_numpy(), return_index=True)
+    plain, edges = rows.drop_columns(["date"]), [*starts.tolist(), len(rows)]
+    pieces = [plain.slice(start, end - start) for start, end in pairwise(edges)]
+    store = store_of(opened)
     with ThreadPoolExecutor(AT_ONCE, "lake") as pool:
-        return list(pool.map(one, parts))
+        return list(pool.map(partial(_write_day, store, data_change), found.tolist(), pieces))
 
 
-def _write_day(store: Any, day: int, rows: pa.Table, *, data_change: bool) -> Any:
+def _write_day(store: Any, data_change: bool, day: int, rows: pa.Table) -> Any:
     import pyarrow.parquet as pq
     from deltalake.transaction import AddAction
 
     sink = io.BytesIO()
-    pq.write_table(rows.drop_columns(["date"]), sink, compression="zstd", version="2.6")
-    raw, date = sink.getvalue(), _date(day)
-    path = f"date={date}/{_digest(raw)}-{secrets.token_hex(4)}.parquet"  # two runs must not write the same blob at once
+    pq.write_table(rows, sink, compression="zstd", version="2.6")
+    raw, when = sink.getvalue(), _date(day)
+    path = f"date={when}/{_digest(raw)}-{secrets.token_hex(4)}.parquet"  # two runs must not write the same blob at once
     stream = store.open_output_stream(path)
     stream.write(raw)
     stream.close()
-    return AddAction(path, len(raw), {"date": date}, 0, data_change, _statistics(rows))
+    return AddAction(path, len(raw), {"date": when}, 0, data_change, _statistics(rows))
 
 
 def removed(files: Sequence[File]) -> list[Any]:
@@ -188,14 +187,9 @@ def small(files: Sequence[File], before_day: int) -> Iterator[list[File]]:
 
 def _statistics(rows: pa.Table) -> str:
     """What the log says of a file; complete, for readers take a range that is not there for an empty one."""
-    low: dict[str, Any] = {}
-    high: dict[str, Any] = {}
-    for name in rows.column_names:
-        if name != "date":
-            ends = _ends(rows[name])
-            low |= {} if ends is None else {name: ends[0]}
-            high |= {} if ends is None else {name: ends[1]}
-    empty = {name: rows[name].null_count for name in rows.column_names if name != "date"}
+    known = {name: ends for name in rows.column_names if (ends := _ends(rows[name]))}
+    low, high = ({name: ends[side] for name, ends in known.items()} for side in (0, 1))
+    empty = {name: rows[name].null_count for name in rows.column_names}
     return json.dumps({"numRecords": len(rows), "minValues": low, "maxValues": high, "nullCount": empty})
 
 
@@ -217,22 +211,15 @@ def _files(opened: DeltaTable) -> list[File]:
     import pyarrow as pa
 
     found = pa.table(opened.get_add_actions(flatten=True))
-    if not len(found):
-        return []
-    days = found["partition.date"].cast(pa.date32()).cast(pa.int32()).to_pylist()
-    names = [name.removeprefix("min.") for name in found.column_names if name.startswith("min.")]
-    whole = [name for name in names if pa.types.is_integer(found.schema.field(f"min.{name}").type)]
-    lows, highs = ({name: found[f"{end}.{name}"].to_pylist() for name in whole} for end in ("min", "max"))
-    described = zip(*(found[name].to_pylist() for name in ("path", "size_bytes", "num_records")), days, strict=True)
-    return [
-        File(path, size, rows, day, _ranges(place, lows, highs))
-        for place, (path, size, rows, day) in enumerate(described)
-    ]
+    names = [field.name[4:] for field in found.schema if field.name[:4] == "min." and pa.types.is_integer(field.type)]
+    return [_file(row, names) for row in found.to_pylist()]
 
 
-def _ranges(place: int, lows: Mapping[str, list[Any]], highs: Mapping[str, list[Any]]) -> dict[str, tuple[int, int]]:
-    found = {name: (lows[name][place], highs[name][place]) for name in lows}
-    return {name: ends for name, ends in found.items() if None not in ends}
+def _file(row: Mapping[str, Any], names: Sequence[str]) -> File:
+    ends = {name: (row[f"min.{name}"], row[f"max.{name}"]) for name in names}
+    ranges = {name: pair for name, pair in ends.items() if None not in pair}
+    day = row["partition.date"].toordinal() - DAY_ZERO
+    return File(row["path"], row["size_bytes"], row["num_records"], day, ranges)
 
 
 def _plain(rows: pa.Table) -> pa.Table:

@@ -104,7 +104,8 @@ class DeltaTables:
 
     def refresh(self, table: str, schema: pa.Schema) -> DeltaTable:
         """Look again at a table, which is made if it is not there; appends build on what is seen here."""
-        from deltalake import DeltaTable
+        import pyarrow as pa
+        from deltalake import DeltaTable, Schema
 
         with self._lock, translated(table, None):
             found = self._open(table, None)
@@ -117,14 +118,16 @@ class DeltaTables:
                     configuration=CONFIGURATION,
                     storage_options=dict(self.options()),
                 )
-            missing = [field for field in schema if field.name not in _names(found)]
+            known = {column.name for column in found.schema().fields}
+            missing = [field for field in schema if field.name not in known]
             if missing:  # a channel was added to the scenario
-                _add_columns(found, missing)
+                found.alter.add_columns(list(Schema.from_arrow(pa.schema(missing)).fields))
+                found.update_incremental()
             self._held[table] = found
             return found
 
-    def append(self, table: str, rows: pa.Table, advances: Sequence[Advance]) -> int:
-        """Append rows and move application transactions on, all or nothing; returns the new version.
+    def append(self, table: str, rows: pa.Table, advances: Sequence[Advance]) -> None:
+        """Append rows and move application transactions on, all or nothing.
 
         Raises:
             StateConflict: A transaction is not where its advance begins: somebody else appended these rows.
@@ -134,7 +137,6 @@ class DeltaTables:
             actions = delta_files.write(held, rows)
             self._commit(table, held, actions, rows.schema, advances)
             held.update_incremental()
-            return int(held.version())
 
     def merge(self, table: str, before_day: int) -> int:
         """Merge the small files of days before `before_day`; returns how many files went.
@@ -203,15 +205,3 @@ class DeltaTables:
 
     def _at(self, table: str) -> str:
         return f"{self.uri.rstrip('/')}/{table}"
-
-
-def _add_columns(table: DeltaTable, columns: Sequence[pa.Field]) -> None:
-    import pyarrow as pa
-    from deltalake import Schema
-
-    table.alter.add_columns(list(Schema.from_arrow(pa.schema(columns)).fields))
-    table.update_incremental()
-
-
-def _names(table: DeltaTable) -> set[str]:
-    return {column.name for column in table.schema().fields}

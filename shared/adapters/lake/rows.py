@@ -12,7 +12,8 @@ import numpy.typing as npt
 from shared.adapters.lake import schema
 from shared.adapters.lake.commit_files import NUMBERS, TEXTS, TIMES, ParquetFiles
 from shared.adapters.lake.schema import COMMITS, OUTCOMES, PREDICTIONS, READINGS
-from shared.core.forecast.outcome import DISPOSITIONS
+from shared.core.forecast.outcome import APPLIED, DISPOSITIONS
+from shared.core.intake.readings import Readings
 from shared.core.stream.commit import Commit
 from shared.core.stream.events import Batch, End
 from shared.errors import ContractBroken
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 MINUTE_US, HOUR_US = 60_000_000, 3_600_000_000
 DAY_MINUTES, DAY_HOURS, DAY_MS = 1440, 24, 86_400_000
+ORDER = ("device_id", "timestamp", "partition", "epoch", "sequence_number", "position")
 
 
 def rows_of(files: ParquetFiles, name: str, raw: bytes, read: Callable[[str], bytes]) -> LakeRows:
@@ -38,13 +40,13 @@ def rows_of(files: ParquetFiles, name: str, raw: bytes, read: Callable[[str], by
         OUTCOMES: _outcomes(files, commit, raw),
     }
     schemas = schema.schemas(files.scenario)
-    tables = {table: schema.sealed(columns, schemas[table]) for table, columns in found.items()}
+    tables = {table: schema.table(columns, schemas[table]) for table, columns in found.items()}
     held = {table: len(rows) for table, rows in tables.items()}
     wanted = {READINGS: readings_in(commit), PREDICTIONS: commit.counts["predictions"]}
     for table, count in wanted.items():
         if held[table] != count:
             raise ContractBroken(f"commit says {count} {table}, {held[table]} found")
-    tables[COMMITS] = schema.sealed(_commit(name, commit, held), schemas[COMMITS])
+    tables[COMMITS] = schema.table(_commit(name, commit, held), schemas[COMMITS])
     return LakeRows(commit, tables)
 
 
@@ -172,10 +174,10 @@ def batch_of(channels: tuple[str, ...], commit: Commit, rows: pa.Table) -> Batch
         tuple(devices.dictionary.to_pylist()),
         renumber[sources.indices.to_numpy()] if len(rows) else np.empty(0, np.int32),
         devices.indices.to_numpy().astype(np.int32),
-        minutes_of(rows),
+        _minutes(rows),
         rows["position"].to_numpy(),
         rows["sequence_number"].to_numpy(),
-        values_of(channels, rows),
+        _values(channels, rows),
         tuple(End(place, position) for place, position in commit.ends),
     )
 
@@ -188,21 +190,31 @@ def dispositions_of(rows: pa.Table) -> npt.NDArray[np.uint8]:
     return found
 
 
-def minutes_of(rows: pa.Table) -> Any:
-    """Minutes since 1970 of readings, int32."""
+def applied(rows: pa.Table, first_us: int, stop_us: int) -> pa.Table:
+    """Applied readings of a time, microseconds since 1970."""
+    import pyarrow.compute as pc
+
+    when = rows["timestamp"].cast("int64").to_numpy()
+    kept = pc.equal(rows["disposition"], DISPOSITIONS[APPLIED]).to_numpy(zero_copy_only=False)
+    return rows.filter((when >= first_us) & (when < stop_us) & kept)
+
+
+def readings_of(channels: tuple[str, ...], rows: pa.Table) -> Readings:
+    """Rows as readings, in the order in which the first of a minute wins."""
+    rows = rows.sort_by([(name, "ascending") for name in ORDER])
+    device = rows["device_id"].combine_chunks().dictionary_encode()
+    names, codes = tuple(device.dictionary.to_pylist()), device.indices.to_numpy().astype(np.int32)
+    return Readings(names, codes, _minutes(rows), rows["position"].to_numpy(), _values(channels, rows))
+
+
+def _minutes(rows: pa.Table) -> Any:
     return (rows["timestamp"].cast("int64").to_numpy() // MINUTE_US).astype(np.int32)
 
 
-def _floats(rows: pa.Table, name: str) -> Any:
-    """A channel's values, NaN where missing; the table may be older than the channel."""
-    if name not in rows.column_names:
-        return np.full(len(rows), np.nan, np.float32)
-    return rows[name].to_numpy().astype(np.float32)
-
-
-def values_of(channels: tuple[str, ...], rows: pa.Table) -> Any:
-    """Values of readings, float32, shape (n, channels)."""
-    return np.stack([_floats(rows, name) for name in channels], axis=1)
+def _values(channels: tuple[str, ...], rows: pa.Table) -> Any:
+    """Values, float32, shape (n, channels), NaN where missing; the table may be older than a channel."""
+    missing, there = np.full(len(rows), np.nan, np.float32), rows.column_names
+    return np.stack([rows[name].to_numpy().astype(np.float32) if name in there else missing for name in channels], 1)
 
 
 def predictions_of(commit: Commit, rows: pa.Table) -> dict[str, Any] | None:
