@@ -3,29 +3,45 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3.10 python3 python; do \
   $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
 PY := .venv/bin/python
 CODE := function_app.py shared training local tests benchmarks
+QUICK := tests/kit tests/unit shared training local
 DATA ?=
 ZONE ?=
 export PYTHONUTF8 := 1
+unexport PYTHONDONTWRITEBYTECODE # tests and demo start many processes: each would compile every module anew
 
 .DEFAULT_GOAL := all
-.PHONY: all demo up test soak check format bench register func clean install
+.PHONY: all demo up quick test soak check format bench register func clean install
+# two `make` at once take turns to install; an environment without .done, or whose Python is gone, is made anew
+TURN := $(if $(shell command -v flock),flock Makefile) $(MAKE) --no-print-directory MINE=1
+$(shell test ! -e .venv || $(PY) -c '' 2>/dev/null || rm -f .venv/.done)
 
 all: check test ## checks, then tests
 
 install: .venv/.done node_modules/.done ## everything that the other targets need
 
 .venv/.done: requirements.txt requirements-dev.txt training/requirements.txt
+ifndef MINE
+	+@$(TURN) $@
+else
 	@test -n "$(PYTHON)" || { echo "AirLoop needs Python 3.10, 3.11 or 3.12; none was found (set PYTHON=...)"; exit 1; }
 	@echo "installing Python packages into .venv (once, about a minute) ..."
+	@test -e $@ || rm -rf .venv
+	@rm -f $@
 	@test -x $(PY) || $(PYTHON) -m venv .venv
 	@$(PY) -m pip install --disable-pip-version-check --progress-bar on -q -r requirements-dev.txt
 	@touch $@
+endif
 
 node_modules/.done: package.json package-lock.json
+ifndef MINE
+	+@$(TURN) $@
+else
 	@command -v node >/dev/null || { echo "AirLoop's local run needs Node 20 or newer for Azurite; node was not found"; exit 1; }
 	@echo "installing Azurite into node_modules (once, about half a minute) ..."
+	@rm -rf node_modules
 	@npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
+endif
 
 demo: install ## the whole loop on this machine: make demo [DATA=file] [ZONE=zone]
 	@$(PY) -m local demo $(if $(DATA),--data "$(DATA)") $(if $(ZONE),--zone "$(ZONE)")
@@ -33,17 +49,21 @@ demo: install ## the whole loop on this machine: make demo [DATA=file] [ZONE=zon
 up: install ## Azurite, the Event Hubs endpoint and the trigger host, until Ctrl-C
 	@$(PY) -m local up
 
+quick: check ## checks, doctests and the unit tests that are not slow; under 90 seconds on two cores
+	$(PY) -m pytest -n auto -m "not slow" $(QUICK)
+
 test: install ## all tests
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto
 
 soak: install ## hundreds of killed processes; takes long
 	$(PY) -m pytest tests/soak
 
-check: .venv/.done ## format, lint, types, import contract
+check: .venv/.done ## format, lint, types, import rules
 	$(PY) -m ruff format --check $(CODE)
 	$(PY) -m ruff check $(CODE)
 	$(PY) -m mypy
 	.venv/bin/lint-imports --no-logo
+	$(PY) -m pytest -q tests/unit/test_imports.py
 
 format: .venv/.done ## format, and mend what can be mended
 	$(PY) -m ruff check --fix-only -q $(CODE)

@@ -1,9 +1,15 @@
-"""What the tests share: the template's settings as environment, and one Azurite and one endpoint for the whole run."""
+"""What the tests share: the template's settings as environment, one Azurite and one endpoint for each process of a run.
+
+`pytest -n auto` spreads the test modules over processes. Those that wait for other processes begin first, so that the
+others compute meanwhile. A run that changes the checkout fails.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,8 +18,49 @@ from local.stack.stack import ANY_PORTS, Stack
 from shared.adapters.stores import scenario_files
 from shared.settings import from_env
 from shared.wiring import CONTAINERS
+from tests import ROOT
+from tests.kit import checkout
 
-TEMPLATE = Path(__file__).resolve().parents[1] / "local.settings.json.template"
+TEMPLATE = ROOT / "local.settings.json.template"
+FIRST = ("tests/e2e/", "tests/contract/", "tests/flow/")
+BEFORE = pytest.StashKey[dict[str, tuple[int, int]]]()
+CHANGES = pytest.StashKey[list[str]]()
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: some tests wait. Each takes half a gigabyte."""
+    return min((os.cpu_count() or 1) + 1, 8)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: _rank(item.path))
+
+
+@cache
+def _rank(module: Path) -> tuple[list[bool], int, str]:
+    """Folders in their order, long modules before short ones."""
+    name = module.relative_to(ROOT).as_posix()
+    return [not name.startswith(folder) for folder in FIRST], -module.stat().st_size, name
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput"):
+        session.config.stash[BEFORE] = checkout.snapshot(ROOT)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    before = session.config.stash.get(BEFORE, None)
+    found = [] if before is None else checkout.changes(before, checkout.snapshot(ROOT))
+    session.config.stash[CHANGES] = found
+    if found and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if found := config.stash.get(CHANGES, []):
+        terminalreporter.section("the checkout changed while the tests ran; they must leave it alone", red=True)
+        terminalreporter.write_line("\n".join(found))
 
 
 @pytest.fixture(scope="session", autouse=True)

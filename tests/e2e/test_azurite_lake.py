@@ -7,7 +7,6 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -20,6 +19,7 @@ from shared.adapters.lake.schema import COMMITS, READINGS, TABLES
 from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.app.lake.compaction import Compaction, rebuild
 from shared.errors import ConfigError, ContractBroken, StateConflict, TransientFailure
+from tests import ROOT
 from tests.flow.lake.test_lake import busy, keys
 from tests.kit import MACHINE, SCENARIO, Bench, picture
 from training.data import lake as training_lake
@@ -40,7 +40,7 @@ WHERE: list[tuple[str, str, Callable[[pd.DataFrame], int]]] = [
     ("outcomes", "truth > 5", lambda rows: int((rows["truth"] > 5).sum())),
     ("commits", "readings = 10", len),
 ]
-GUIDE = Path(__file__).resolve().parents[2] / "docs" / "lake.md"
+GUIDE = ROOT / "docs" / "lake.md"
 
 
 def frame_of(dataset: Any) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TypeAlias
 
 import numpy as np
@@ -260,6 +261,7 @@ def _covers(value: float, truth: float) -> bool:
     return value - HALF_WIDTH <= truth <= value + HALF_WIDTH
 
 
+@cache
 def _edges(feature: Feature) -> list[float]:
     """Inner edges of 512 bins, finer near zero for what has a long tail."""
     tail = feature.low == 0 and feature.high >= 90 and feature.unit != "%"

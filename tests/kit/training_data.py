@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from shared.core.intake.readings import Floats, Readings
 from shared.core.scenario import Scenario, parse, with_overrides
+from tests import ROOT
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-ROOT = Path(__file__).parents[2]
 FIRST_HOUR = 400_000  # 2015-08-19 16:00 UTC
 
 

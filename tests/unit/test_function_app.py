@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable
 from fnmatch import fnmatch
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -30,9 +29,9 @@ from shared.core.stream.events import Event
 from shared.errors import ConfigError, ContractBroken, TransientFailure
 from shared.settings import VARIABLES, Settings
 from shared.wiring import build
+from tests import ROOT
 from tests.kit import HandClock, MemoryBlobs, MemoryStream, assemble
 
-ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "functions.json"
 HEAVY = (
     "pandas",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -13,8 +12,8 @@ from shared.adapters.stores import scenario_files
 from shared.errors import ConfigError
 from shared.settings import VARIABLES, Settings, from_env, incoming_source
 from shared.validation import convert, hints
+from tests import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 SCENARIOS = ["air_quality", "noise"]
 HUB = "Endpoint=sb://x.servicebus.windows.net/;SharedAccessKeyName=k;SharedAccessKey=c2VjcmV0"
 STORE = "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=c2VjcmV0"

@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from shared.adapters.jobs.azureml import STATES, AzureMlJobs
 from shared.adapters.models.azureml_client import Workspace
 from shared.errors import ConfigError, TransientFailure
 from shared.ports import JobSpec
+from tests import ROOT
 from tests.kit.arm_standin import BEARER, COMMAND, GROUP, PLACE, SUBSCRIPTION, WORKSPACE, Arm, error, serving
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # azure-ai-ml's, of its own dependencies
@@ -28,7 +28,7 @@ SPEC = JobSpec(
     champion="20261101-abc",
     tags={"position": "7"},
 )
-CODE = Path(__file__).parents[3]
+CODE = ROOT
 JOB = f"/jobs/{SPEC.name}"
 
 

@@ -13,7 +13,8 @@ import pytest
 from local.eventhub.amqp import message as amqp
 from local.eventhub.amqp.encode import Symbol, Timestamp, encode
 from local.eventhub.event_log import hub_info, log_path, read
-from tests.e2e.eventhub.eventhub_process import ROOT, Endpoint
+from tests import ROOT
+from tests.e2e.eventhub.eventhub_process import Endpoint
 from tests.e2e.eventhub.eventhub_raw import Peer, event
 
 SCRIPT = Path(__file__).with_name("eventhub_node.mjs")

@@ -17,8 +17,9 @@ from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.app.loop.completion import Result
 from shared.core.gate import evidence as gate_evidence
 from shared.core.model.manifest import FILES
+from tests import ROOT
 from tests.kit import lake_folder
-from tests.kit.training_data import ROOT, air_quality, history, readings
+from tests.kit.training_data import air_quality, history, readings
 
 LAKE = "az://lake/of-the-training-test"
 HOURS, FIRST = 36 * 24, 22 * 24
@@ -28,7 +29,7 @@ def command(storage: str, out: Path, *words: str) -> subprocess.CompletedProcess
     environment = {**os.environ, "STORAGE": storage}
     whole = [
         *(sys.executable, "-m", "training", "--scenario", "air_quality", "--trials", "1", "--publish"),
-        *("--lake-uri", LAKE, "--out", str(out), *words),
+        *("--lake-uri", LAKE, "--out", str(out), "--tracking-uri", f"sqlite:///{out.parent / 'mlflow.db'}", *words),
     ]
     return subprocess.run(whole, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603 - our own command
 

@@ -21,7 +21,8 @@ from local.send.faults import Faults
 from local.send.stream import stream_file
 from local.send.wire import Message, Sender, place
 from shared.errors import ConfigError, TransientFailure
-from tests.e2e.eventhub.eventhub_process import ROOT, Endpoint, until
+from tests import ROOT
+from tests.e2e.eventhub.eventhub_process import Endpoint, until
 
 DEADLINE_S = 20
 HUBS = ("placed", "big", "file", "command", "stopped")

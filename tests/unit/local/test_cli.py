@@ -155,7 +155,7 @@ def test_without_a_running_stack_each_command_says_how_to_start_one(
     [
         (["drop", "no/such/file"], "no/such/file: there is no such file"),
         (["drop", "/"], "/: this is a folder; drop a file"),
-        (["demo", "--data", "no/such/file"], "--data no/such/file: there is no such file"),
+        (["demo", "--data", "no/such/file", "--out", "{tmp_path}/out"], "--data no/such/file: there is no such file"),
         (["send", "--connection", "nonsense"], ""),
         (["send", "--garbage", "3", "--connection", "x"], "not a share between 0 and 1"),
         (["send", "--data", "no/such", "--connection", "x"], "--data no/such: there is no such file"),
@@ -164,7 +164,7 @@ def test_without_a_running_stack_each_command_says_how_to_start_one(
 def test_what_cannot_be_is_one_line(
     command: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["--root", str(tmp_path), *command]) == 1
+    assert main(["--root", str(tmp_path), *(word.format(tmp_path=tmp_path) for word in command)]) == 1
     said = capsys.readouterr().err
     assert message in said
     assert "Traceback" not in said

@@ -20,6 +20,7 @@ def client(uri: str) -> Any:
     return MlflowClient(uri)
 
 
+@pytest.mark.slow
 def test_a_run_has_tags_children_metrics_and_tables(uri: str, tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "card.md").write_text("# card")

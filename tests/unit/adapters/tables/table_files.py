@@ -7,7 +7,6 @@ import io
 import random
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from shared.adapters.tables.open import LongTable, open_table
 from shared.core.intake.readings import REASONS, Rejection
 from shared.core.scenario import Scenario
 
-ROOT = Path(__file__).resolve().parents[4]
 AIR = load("air_quality")
 NOW = int(np.datetime64("2026-11-20T16:00", "m").astype(np.int64))
 HEADER = "site,ts,pm25,temp"

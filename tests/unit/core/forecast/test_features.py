@@ -5,7 +5,6 @@ tests/golden/features.txt, the reviewed list of names and versions.
 """
 
 import math
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,8 +21,8 @@ from shared.core.forecast.features.vapour import absolute_humidity, dew_point, s
 from shared.core.intake.readings import Floats, Longs
 from shared.core.scenario import Scenario, parse
 from shared.errors import ConfigError
+from tests import ROOT
 
-ROOT = Path(__file__).parents[4]
 GOLDEN = ROOT / "tests" / "golden" / "features.txt"
 AS_OF = 412_345  # 2017-01-15 01:00 UTC
 SPANS = (6, 12, 24, 72, 120)

@@ -226,6 +226,7 @@ def test_a_better_challenger_is_promoted(name: str, loss: str) -> None:
     assert (verdict.kind, verdict.reasons) == ("promote", ()), verdict.text
 
 
+@pytest.mark.slow
 def test_an_equal_challenger_is_seldom_promoted_and_a_better_one_mostly(capsys: pytest.CaptureFixture[str]) -> None:
     seeds, shares = 200, {}
     for size in (1.0, 0.95, 0.9):

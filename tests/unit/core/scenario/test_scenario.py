@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -31,8 +30,7 @@ from shared.core.scenario import (
 )
 from shared.errors import ConfigError
 from shared.validation import hints, read
-
-ROOT = Path(__file__).resolve().parents[4]
+from tests import ROOT
 
 RIGHT: dict[str, Any] = {
     "name": "river",

@@ -14,13 +14,13 @@ from local.fleet.faults import CHANNELS, HIGH, LOW, PERFECT, Quality
 from local.fleet.files import MISSING
 from local.fleet.noise import Doubles, Noise
 from shared.core.scenario import Scenario, parse
+from tests import ROOT
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-ROOT = Path(__file__).parents[4]
 TEMP, PRECIP, HUMID, WIND_DIR, WIND_SPD, PRESS, PM25 = range(7)
 
 
