@@ -19,13 +19,18 @@ import msgspec
 
 from benchmarks import packages
 from benchmarks.timing import TREES, Took, Usage
-from local.commands import SETTINGS, await_summary, get
 from local.fleet.__main__ import Fleet
-from local.stack.stack import ANY_PORTS, PROJECT, Stack
-from local.stack.workspace import TEMPLATE, Workspace
+from local.stack.stack import Stack
+from local.stack.workspace import Workspace
+from local.stack_addresses import ANY_PORTS
+from local.stack_programs import PROJECT
+from local.stack_running import SETTINGS, await_summary, get
+from local.stack_scenario import TEMPLATE
 from shared.adapters.models import package_folder
+from shared.adapters.stores import scenario_files
 from shared.wiring import CONTAINERS
 
+SCENARIO = "air_quality"  # the one that the generator makes, whatever is chosen elsewhere
 STATIONS, DAYS = 85, 500
 HISTORY = Fleet(stations=10, hours=60 * 24)
 ROUNDS = 2
@@ -52,7 +57,8 @@ class Run:
 def started(*arguments: str) -> Took:
     """Run one of our modules as a process; what it says in its last line."""
     command = [sys.executable, "-m", *arguments]
-    done = subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.PIPE)  # noqa: S603 - our own commands
+    environment = {**os.environ, "SCENARIO": SCENARIO}
+    done = subprocess.run(command, cwd=PROJECT, env=environment, check=True, stdout=subprocess.PIPE)  # noqa: S603
     return msgspec.json.decode(done.stdout.splitlines()[-1], type=Took)
 
 
@@ -69,7 +75,8 @@ def ours(root: Path, package: Path, readings: Path, rows: int) -> Run:
 
 def deploy(stack: Stack, package: Path) -> None:
     """Let a package serve."""
-    release = Workspace.connect(stack.root, stack.storage, stack.host_url()).release()
+    scenario = scenario_files.load(SCENARIO)
+    release = Workspace.connect(stack.root, stack.storage, stack.host_url(), scenario).release()
     version = release.publish(package_folder.read(package))
     release.deploy(version)
     while get(f"{stack.host_url()}/api/health").get("champion") != version:

@@ -27,13 +27,16 @@ from azure.eventhub.aio import EventHubConsumerClient, PartitionContext
 from benchmarks import packages
 from benchmarks.bench_files import deploy
 from benchmarks.timing import TREES, Usage
-from local.commands import SETTINGS, get
 from local.fleet.__main__ import Fleet
 from local.send import sources
 from local.send.sources import Bodies
 from local.send.wire import Message, Sender
-from local.stack.stack import ANY_PORTS, PROJECT, Stack
-from local.stack.workspace import DEVICES, TEMPLATE, Workspace
+from local.stack.stack import Stack
+from local.stack.workspace import DEVICES, Workspace
+from local.stack_addresses import ANY_PORTS
+from local.stack_programs import PROJECT
+from local.stack_running import SETTINGS, get
+from local.stack_scenario import TEMPLATE
 from shared.adapters.stores import scenario_files
 from shared.wiring import CONTAINERS
 
@@ -177,7 +180,8 @@ def owns(status: dict[str, Any]) -> list[int]:
 
 def writes(stack: Stack, progress: int) -> dict[str, int]:
     """Blob writes of the application by what they are; progress is written once a batch that route took."""
-    space = Workspace.connect(stack.root, stack.storage, stack.host_url())
+    scenario = scenario_files.load("air_quality")
+    space = Workspace.connect(stack.root, stack.storage, stack.host_url(), scenario)
     return {"progress": progress, **{container: len(space.blobs.names(container)) for container in WRITTEN}}
 
 
@@ -203,8 +207,10 @@ def measure(stack: Stack, hosts: Hosts, sent: list[Message]) -> None:
         sender.send(sent[:warm])
         hosts.through(warm)
         with hosts.held():
-            done = Pace(*sender.send(sent[warm:]))
+            begun = time.perf_counter()
+            sender.send(sent[warm:])
             used, start = hosts.cpu_s(), time.perf_counter()
+            done = Pace(len(sent) - warm, start - begun)
         hosts.through(len(sent))
         ours = Pace(done.readings, time.perf_counter() - start, hosts.cpu_s() - used)
     show(stack, hosts, len(sent))

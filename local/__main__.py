@@ -10,9 +10,11 @@ from pathlib import Path
 from local.inspect import arguments as look_arguments
 from local.send import arguments as send_arguments
 from local.stack.process import StackError
+from local.stack_programs import PROJECT
 from shared.errors import PipelineError
 
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
+FOLDER = PROJECT / ".airloop"
+FAILED, INTERRUPTED = 1, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,19 +25,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return int(getattr(commands, given.command)(given))
     except (StackError, PipelineError) as error:
-        sys.stderr.write(f"{error}\n")
-        return FAILED
+        said = str(error)
     except OSError as error:  # a folder that cannot be written, a full disk
-        sys.stderr.write(f"{error.filename}: {error.strerror}\n" if error.filename else f"{error}\n")
-        return FAILED
+        said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return INTERRUPTED
+    sys.stderr.write(f"{said}\n")
+    return FAILED
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local", description="AirLoop on one machine, without a cloud.")
-    parser.add_argument("--root", type=Path, help="folder of the stack (default: .airloop)")
+    parser.add_argument("--root", type=Path, default=FOLDER, help="folder of the stack (default: .airloop)")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("up", help="start Azurite, the Event Hubs endpoint and the trigger host, until Ctrl-C")
     drop = commands.add_parser("drop", help="drop a file into incoming/ and show what became of it")
@@ -59,16 +61,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     books = commands.add_parser("books", help="recount everything and name what does not balance")
     books.add_argument("--json", action="store_true", help="for a machine")
-    ledger = commands.add_parser("ledger", help="what was decided and done, and whether the log is as it was written")
-    ledger.add_argument("action", nargs="?", choices=("show", "verify"), default="show")
-    ledger.add_argument("--kind", action="append", help="show only entries of this kind, such as decision")
     look_arguments.add(commands)
     demo = commands.add_parser(
         "demo", help="the whole loop on a stack of its own: forecasts, drift, training, release, roll-back"
     )
     demo.add_argument("--data", type=Path, help="CSV or JSON lines of readings (default: the built-in generator)")
     demo.add_argument("--zone", help="zone of timestamps without one")
-    demo.add_argument("--out", type=Path, help="folder of summary.json and report.html (default: build/demo)")
+    demo.add_argument(
+        "--out", type=Path, default=PROJECT / "build" / "demo", help="folder of summary.json and report.html"
+    )
     return parser
 
 

@@ -21,9 +21,9 @@ def replays_of(blobs: BlobReader) -> list[Replayed]:
     ]
 
 
-def refused_then(blobs: BlobReader, folder: str, replays: Sequence[Replayed]) -> set[int]:
+def rejected_before(blobs: BlobReader, folder: str, replays: Sequence[Replayed]) -> set[int]:
     """Positions of records that were refused when they came, whatever the scenario says of them by now."""
-    return _fed(folder, replays) | _buried(blobs, folder)
+    return _replayed(folder, replays) | _dead_lettered(blobs, folder)
 
 
 def check(
@@ -59,15 +59,15 @@ def _shares(blobs: BlobReader, folder: str, replays: Sequence[Replayed]) -> tupl
     A router that was killed, or a slower rival, may have written a letter twice; a crash while letters are fed back
     leaves the second one, which is fed back again.
     """
-    fed = _fed(folder, replays)
+    fed = _replayed(folder, replays)
     unnamed = sum(found.records for found in replays if found.blob.startswith(folder) and not found.positions)
-    return len(_buried(blobs, folder) - fed), len(fed) + unnamed
+    return len(_dead_lettered(blobs, folder) - fed), len(fed) + unnamed
 
 
-def _fed(folder: str, replays: Sequence[Replayed]) -> set[int]:
+def _replayed(folder: str, replays: Sequence[Replayed]) -> set[int]:
     return {position for found in replays if found.blob.startswith(folder) for position in found.positions}
 
 
-def _buried(blobs: BlobReader, folder: str) -> set[int]:
+def _dead_lettered(blobs: BlobReader, folder: str) -> set[int]:
     names = blobs.names("dead-letter", folder)
     return {letter.position for name in names for letter in dead_letters.decode(blobs.read("dead-letter", name) or b"")}

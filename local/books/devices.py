@@ -12,7 +12,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from local.books.account import GONE, Account, created_anew, titled
-from local.books.dead_letters import check, refused_then
+from local.books.dead_letters import check, rejected_before
 from local.eventhub import event_log
 from local.eventhub.amqp.message import read_message
 from shared.app.route.messages import MINUTE_MS
@@ -42,16 +42,16 @@ class _Span:
 
 @dataclass
 class _Logged:
-    """What the log holds: `better` are readings by now that were refused when they came."""
+    """What the log holds: `accepted_now` are readings by now that were refused when they came."""
 
     accepted: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
-    better: int = 0
+    accepted_now: int = 0
     waiting: int = 0
 
     @property
     def refused(self) -> int:
-        return self.rejected.total() + self.better
+        return self.rejected.total() + self.accepted_now
 
 
 def accounts(
@@ -95,7 +95,7 @@ class _Partition:
             old, now, until = [*old, now], _Span(first=at.epoch + 1, last=at.epoch + 1), 0
         logged = self._logged(scenario, chain([oldest] if oldest else [], log), now.last, until)
         if now.first < now.last:
-            rest, now = _parted(now, logged)
+            rest, now = _split(now, logged)
             old.append(rest)
         yield from (self._old(span) for span in old)
         yield self._current(now, logged)
@@ -125,10 +125,10 @@ class _Partition:
         account = self._account(now)
         account.waiting, account.logged = logged.waiting, logged.accepted + logged.refused
         found = dict(logged.rejected)
-        same = logged.refused == sum(now.rejected.values()) if logged.better else found == now.rejected
+        same = logged.refused == sum(now.rejected.values()) if logged.accepted_now else found == now.rejected
         if logged.accepted != now.accepted or not same:
-            told = f"progress says {now.accepted} {now.rejected}"
-            account.problems.append(f"the log holds {logged.accepted} {found}, {told}")
+            claimed = f"progress says {now.accepted} {now.rejected}"
+            account.problems.append(f"the log holds {logged.accepted} {found}, {claimed}")
         if logged.waiting:
             account.problems.append(f"{logged.waiting} messages wait to be routed")
         account.problems += [f"progress does not know of {source}" for source in self._unknown(now.last)]
@@ -139,14 +139,14 @@ class _Partition:
     def _unknown(self, last: int) -> list[str]:
         """Sources in commits or the dead-letter of epochs that have not begun yet, as far as progress knows."""
         prefix = f"{HUB_PREFIX}{self.number}."
-        buried = {name.rpartition("/")[0] for name in self.blobs.names("dead-letter", prefix)}
+        dead = {name.rpartition("/")[0] for name in self.blobs.names("dead-letter", prefix)}
         known = {self._source(epoch) for epoch in range(last + 1)}
-        return sorted({name for name in {*self.by_source, *buried} if name.startswith(prefix)} - known)
+        return sorted({name for name in {*self.by_source, *dead} if name.startswith(prefix)} - known)
 
     def _logged(self, scenario: Scenario, log: Iterator[event_log.Record], epoch: int, until: int) -> _Logged:
         """Decode the log again, up to what was routed."""
         sums, decoder = _Logged(), Decoder(scenario)
-        then = refused_then(self.blobs, f"{self._source(epoch)}/", self.replays)
+        before = rejected_before(self.blobs, f"{self._source(epoch)}/", self.replays)
         while records := list(islice(log, AT_ONCE)):
             routed = [record for record in records if record.sequence < until]
             sums.waiting += len(records) - len(routed)
@@ -157,8 +157,9 @@ class _Partition:
                 identities=[message.annotations.get(IDENTITY) for message in messages],
                 not_after_minutes=[record.enqueued_ms // MINUTE_MS for record in routed],
             )
-            better = len(then.intersection(parsed.readings.position.tolist()))
-            sums.accepted, sums.better = sums.accepted + len(parsed.readings) - better, sums.better + better
+            accepted_now = len(before.intersection(parsed.readings.position.tolist()))
+            sums.accepted += len(parsed.readings) - accepted_now
+            sums.accepted_now += accepted_now
             sums.rejected.update(rejection.reason for rejection in parsed.rejected)
         return sums
 
@@ -177,7 +178,7 @@ def _spans(at: Progress) -> Iterator[_Span]:
         before = mark
 
 
-def _parted(span: _Span, logged: _Logged) -> tuple[_Span, _Span]:
+def _split(span: _Span, logged: _Logged) -> tuple[_Span, _Span]:
     """The current epoch as its log tells it, and what its count leaves for those before it."""
     rest = _Span(
         first=span.first,
@@ -186,7 +187,7 @@ def _parted(span: _Span, logged: _Logged) -> tuple[_Span, _Span]:
         rejected={"any": sum(span.rejected.values()) - logged.refused},
         expired=span.expired,
     )
-    found = dict(logged.rejected) if not logged.better else {"any": logged.refused}
+    found = dict(logged.rejected) if not logged.accepted_now else {"any": logged.refused}
     return rest, _Span(first=span.last, last=span.last, accepted=logged.accepted, rejected=found)
 
 

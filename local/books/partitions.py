@@ -91,7 +91,7 @@ class Partitions:
         """Commits of a partition that stand in the lake only."""
         landed = set(names)
         found = self.lake.commits(number) if self.lake else []
-        return [named for named in found if named[0] not in landed]
+        return [each for each in found if each[0] not in landed]
 
     def _landed(self, names: Sequence[str]) -> Iterator[Counted]:
         for name in sorted(names, key=place_of):
@@ -138,9 +138,9 @@ class Partitions:
             account.problems.append(f"commit {commit.first} says {claimed}, holds {recounted}")
         account.counts.update(recounted)
         account.counts["undecodable"] += commit.counts["undecodable"]
-        buried, lost = self._letters(commit), int((became == CONFLICT).sum()) + commit.counts["undecodable"]
-        if buried != lost and buried + self._fed_back(commit) != lost:
-            account.problems.append(f"commit {commit.first} names {buried} dead letters, which is not what it lost")
+        letters, expected = self._letters(commit), int((became == CONFLICT).sum()) + commit.counts["undecodable"]
+        if letters != expected and letters + self._replayed(commit) != expected:
+            account.problems.append(f"commit {commit.first} names {letters} dead letters, which is not what it lost")
 
     def _predictions(self, commit: Commit, account: Account) -> int:
         if commit.predictions is None:
@@ -159,7 +159,7 @@ class Partitions:
             return 0
         return len(dead_letters.decode(self.blobs.read("dead-letter", commit.dead_letters) or b""))
 
-    def _fed_back(self, commit: Commit) -> int:
+    def _replayed(self, commit: Commit) -> int:
         return sum(replay.records for replay in replays_of(self.blobs) if replay.blob == commit.dead_letters)
 
     def _rows(self, message: bytes) -> int:

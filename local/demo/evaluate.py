@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from local.demo.report import Outcomes
+from local.send.sources import joined
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.core.forecast.outcome import APPLIED
 from shared.core.forecast.ring import Array, Hourly, hourly
@@ -54,20 +55,20 @@ class Evaluation:
 
 
 def evaluate(
-    blobs: BlobReader, files: ParquetFiles, floor: Damped, since_hour: int, until_hour: int = 2**40
+    blobs: BlobReader, files: ParquetFiles, baseline: Damped, since_hour: int, until_hour: int = 2**40
 ) -> Evaluation:
     """Compare forecasts with readings.
 
     Args:
         blobs: Commits and predictions.
         files: Reads them.
-        floor: Coefficients of damped persistence, from the model's manifest.
+        baseline: Coefficients of damped persistence, from the model's manifest.
         since_hour: First as-of hour to be judged.
         until_hour: As-of hours from this one on are not.
     """
     scenario = files.scenario
     parts, served = _gather(blobs, files)
-    history = hourly(scenario, _in_time_order(parts))
+    history = hourly(scenario, joined(parts, len(scenario.channels)))
     devices = sorted(history)
     rows = sorted((devices.index(d), a) for d, a in served if since_hour <= a < until_hour)
     place = np.array([device for device, _ in rows], np.int64)
@@ -82,7 +83,7 @@ def evaluate(
         hours = as_of[mine][None, :] - np.arange(HOURS_A_DAY)[:, None]
         recent[mine] = _mean(_at(scenario, found, hours))
     known = ~np.isnan(truth)
-    naive = np.where(np.isnan(latest), np.float32(np.nan), damped(floor, latest, recent))
+    naive = np.where(np.isnan(latest), np.float32(np.nan), damped(baseline, latest, recent))
     outcomes = Outcomes(
         devices=devices,
         device=place[known].astype(np.int32),
@@ -121,21 +122,6 @@ def _newest(found: dict[str, Any], served: dict[tuple[str, int], tuple[int, floa
     ):
         if shown and revision >= served.get((device, as_of), (-1,))[0]:
             served[device, as_of] = (revision, value, lower, upper)
-
-
-def _in_time_order(parts: list[Readings]) -> Readings:
-    devices: dict[str, int] = {}
-    places = [np.array([devices.setdefault(d, len(devices)) for d in part.devices], np.int32) for part in parts]
-    device = np.concatenate([place[part.device] for place, part in zip(places, parts, strict=True)])
-    minute = np.concatenate([part.minute for part in parts])
-    order = np.argsort(minute, kind="stable")
-    return Readings(
-        tuple(devices),
-        device[order],
-        minute[order],
-        np.concatenate([part.position for part in parts])[order],
-        np.concatenate([part.values for part in parts])[order],
-    )
 
 
 def _at(scenario: Scenario, found: Hourly, hour: Array) -> Array:

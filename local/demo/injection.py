@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,33 +15,19 @@ CALM = 1.5  # m/s taken where the wind is not known
 Change = Callable[[Row], Row]
 
 
-@dataclass(frozen=True, slots=True)
-class Stuck:
+def stuck(device: str, channel: int, hours: range, value: float) -> Change:
     """A device whose sensor shows one value for some time.
 
     Args:
         device: The device.
         channel: Index of the channel among a row's values.
-        first_hour: From this hour on, hours since 1970.
-        last_hour: Until this one.
+        hours: When, hours since 1970.
         value: What it shows.
     """
-
-    device: str
-    channel: int
-    first_hour: int
-    last_hour: int
-    value: float
-
-    def __call__(self, row: Row) -> Row:
-        """The row as the device sends it."""
-        if row.device != self.device or not self.first_hour <= row.minute // HOUR <= self.last_hour:
-            return row
-        return _with(row, self.channel, self.value)
+    return lambda row: _with(row, channel, value) if row.device == device and row.minute // HOUR in hours else row
 
 
-@dataclass(frozen=True, slots=True)
-class Pollution:
+def pollution(target: int, wind: int, first_hour: int, calm: float, maximum: float) -> Change:
     """A new source beside the stations: somewhat less of it in wind than in calm air.
 
     Args:
@@ -51,24 +38,14 @@ class Pollution:
         maximum: What the sensor shows at most.
     """
 
-    target: int
-    wind: int
-    first_hour: int
-    calm: float
-    maximum: float
+    def added(row: Row) -> float:
+        speed = row.values[wind]
+        return calm / (1 + (CALM if math.isnan(speed) else speed) / 20)
 
-    def __call__(self, row: Row) -> Row:
-        """The row with what the source adds."""
-        value = row.values[self.target]
-        if row.minute // HOUR < self.first_hour or math.isnan(value):
-            return row
-        speed = row.values[self.wind]
-        added = self.calm / (1 + (CALM if math.isnan(speed) else speed) / 20)
-        return _with(row, self.target, round(min(value + added, self.maximum), 1))
+    return _raised(target, first_hour, added, maximum)
 
 
-@dataclass(frozen=True, slots=True)
-class Recalibrated:
+def recalibrated(channel: int, first_hour: int, offset: float, maximum: float) -> Change:
     """All sensors of one type show more than before.
 
     Args:
@@ -77,18 +54,17 @@ class Recalibrated:
         offset: By how much.
         maximum: What the sensor shows at most.
     """
+    return _raised(channel, first_hour, lambda _: offset, maximum)
 
-    channel: int
-    first_hour: int
-    offset: float
-    maximum: float
 
-    def __call__(self, row: Row) -> Row:
-        """The row with the new calibration."""
-        value = row.values[self.channel]
-        if row.minute // HOUR < self.first_hour or math.isnan(value):
+def _raised(channel: int, first_hour: int, added: Callable[[Row], float], maximum: float) -> Change:
+    def change(row: Row) -> Row:
+        value = row.values[channel]
+        if row.minute // HOUR < first_hour or math.isnan(value):
             return row
-        return _with(row, self.channel, round(min(value + self.offset, self.maximum), 1))
+        return _with(row, channel, round(min(value + added(row), maximum), 1))
+
+    return change
 
 
 @dataclass(slots=True)
@@ -129,7 +105,7 @@ class Tail:
     def take(self, hours: int) -> Source:
         """The next hours as a source to be streamed."""
         self.hour += hours
-        first, self.at = self.at, self._place(self.hour)
+        first, self.at = self.at, bisect_left(self.rows, self.hour * HOUR, self.at, key=lambda row: row.minute)
         part, changes = self.rows[first : self.at], tuple(self.changes)
 
         def rows() -> Iterator[Row]:
@@ -139,13 +115,6 @@ class Tail:
                 yield row
 
         return Source(f"{hours} hours", self.channels, len(part), rows)
-
-    def _place(self, hour: int) -> int:
-        low, high = self.at, len(self.rows)
-        while low < high:
-            middle = (low + high) // 2
-            low, high = (middle + 1, high) if self.rows[middle].minute // HOUR < hour else (low, middle)
-        return low
 
 
 def _with(row: Row, place: int, value: float) -> Row:

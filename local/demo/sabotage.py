@@ -77,8 +77,8 @@ def leave_bad_jobs(space: Workspace, jobs: Sequence[str], champion: str, bad: st
     )
     for job in jobs:
         space.blobs.write("models", f"jobs/{job}.npz", made)
-        told = msgspec.structs.replace(result, job=job)
-        space.blobs.write("models", f"jobs/{job}.json", msgspec.json.encode(told))
+        written = msgspec.structs.replace(result, job=job)
+        space.blobs.write("models", f"jobs/{job}.json", msgspec.json.encode(written))
 
 
 def evidence(scenario: Scenario, rows: TrainingSet, champion: Champion, challenger: Champion) -> Evidence:

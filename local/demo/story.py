@@ -6,8 +6,6 @@ It runs the functions, settings and scenario of production; the few settings tha
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import shutil
 import signal
 import time
@@ -18,19 +16,16 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
-from rich.table import Table
 
+from local import demo_steps, demo_summary, stack_scenario
 from local.books import recount as bookkeeping
-from local.commands import SETTINGS, await_summary, get, new_stack, stop_jobs
-from local.demo import days as demo_loop
 from local.demo import splitting
 from local.demo.days import Days
 from local.demo.evaluate import Evaluation, evaluate
 from local.demo.injection import Tail
 from local.demo.read_once import ReadOnce
-from local.demo.report import Outcomes, Phase, demo_report
+from local.demo.report import Phase
 from local.demo.watch import Watch
 from local.fleet.__main__ import Fleet
 from local.inspect.show import new_console, show_summary
@@ -39,16 +34,15 @@ from local.send.faults import Faults
 from local.send.stream import Pace
 from local.send.wire import Sender
 from local.stack import stack as stacks
-from local.stack.process import StackError
-from local.stack.stack import Stack
-from local.stack.workspace import DEVICES, FOLDER, PROJECT, READINGS, Workspace
-from shared.adapters.stores import scenario_files
+from local.stack.process import ENDS, StackError, on_end
+from local.stack.workspace import DEVICES, READINGS, Workspace
+from local.stack_programs import PROJECT
+from local.stack_running import SETTINGS, await_summary, get, new_stack, stop_jobs
 from shared.adapters.stores.clock import WallClock
 from shared.app.ledger_store import Ledger
-from shared.core.model.manifest import Manifest, decode_manifest
+from shared.core.model.manifest import decode_manifest
 from shared.core.scenario import Scenario
 
-ENDS = (signal.SIGINT, signal.SIGTERM)
 PARTS = ("history", "next", "tail")
 DROPPED_DAYS, TAIL_DAYS = 14, 200
 STREAM_DAYS, ORDINARY_WEEKS, LIVE_DAYS = 7, 2, 3
@@ -92,24 +86,21 @@ class Story:
 
 def run(given: argparse.Namespace) -> int:
     """Tell the whole story; 0 only if all of it happened; SIGTERM ends it as Ctrl-C does, and nothing stays behind."""
-    before = {number: signal.getsignal(number) for number in ENDS}
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
+    with on_end(signal.default_int_handler):
         return _run(given)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _run(given: argparse.Namespace) -> int:
-    story = Story(new_console())
-    root, out = (given.root or FOLDER) / "demo", given.out or PROJECT / "build" / "demo"
+    story, scenario = Story(new_console()), stack_scenario.chosen()
+    _check(given.data, scenario)
+    root = given.root / "demo"
     _clear(root)
-    shutil.rmtree(out, ignore_errors=True)
+    for name in demo_summary.WRITTEN:
+        (given.out / name).unlink(missing_ok=True)
     story.console.print(f"settings that differ from production: {DEMO_SETTINGS}")
     parts = {name: root / "data" / f"{name}.csv.gz" for name in PARTS}
     with story.phase("the data"):
-        since = _data(story, given, parts, root)
+        since = _data(story, given, parts, scenario)
     with story.phase("start the local stack"):
         stack = new_stack(root, DEMO_SETTINGS)
         for number in ENDS:
@@ -118,11 +109,25 @@ def _run(given: argparse.Namespace) -> int:
         story.tell("Azurite, the Event Hubs endpoint and the trigger host; nothing leaves this machine")
     try:
         with Sender(stack.eventhub, DEVICES) as sender:
-            summary, evaluation, manifest = _loop(story, stack, sender, given, parts, since)
+            space = Workspace.connect(stack.root, stack.storage, stack.host_url(), scenario)
+            tail = Tail.of(sources.file(parts["tail"], scenario, given.zone))
+            watch = Watch(story.console, space, stack)
+            pollution = GENERATED_POLLUTION if given.data is None else None
+            days = Days(story.tell, space, stack, watch, sender, tail, SEED, pollution)
+            summary, evaluation = _loop(story, days, parts, given.zone, since)
     finally:
         stop_jobs(stack.root)
         stack.stop()
-    return _conclude(story, out, summary, evaluation, manifest)
+    return _conclude(story, given.out, summary, evaluation, scenario)
+
+
+def _check(data: Path | None, scenario: Scenario) -> None:
+    """Refuse, before anything is touched, what the story cannot be told about."""
+    demo_steps.check(scenario)
+    if data is None:
+        sources.made_up(scenario)
+    elif not data.is_file():
+        raise StackError(f"--data {data}: there is no such file")
 
 
 def _clear(root: Path) -> None:
@@ -130,27 +135,20 @@ def _clear(root: Path) -> None:
     found = stacks.read(root)
     if found is not None and (Path("/proc") / str(found["pid"])).exists():
         raise StackError(f"a demo is running on {root} (process {found['pid']})")
-    deadline = time.monotonic() + stacks.LEFTOVERS_S
-    while alive := stacks.living(root):
-        if time.monotonic() > deadline:
-            raise StackError(f"processes of an earlier demo on {root} still run: {alive}")
-        time.sleep(0.1)
+    stacks.await_end(root)
     if root.exists():
         shutil.rmtree(root)
 
 
-def _data(story: Story, given: argparse.Namespace, parts: dict[str, Path], root: Path) -> int:
+def _data(story: Story, given: argparse.Namespace, parts: dict[str, Path], scenario: Scenario) -> int:
     """Write the parts; returns the first hour that the training does not see."""
     path: Path | None = given.data
     if path is None:
-        path = root / "data" / "generated.csv.gz"
+        path = parts["history"].with_name("generated.csv.gz")
         path.parent.mkdir(parents=True)
         fleet = Fleet(hours=GENERATED_DAYS * 24)
         rows = fleet.write_csv(path)
         story.tell(f"{rows:,} rows of {len(fleet.names)} made-up stations")
-    elif not path.is_file():
-        raise StackError(f"--data {path}: there is no such file")
-    scenario = scenario_files.load("air_quality")
     back = (TAIL_DAYS + DROPPED_DAYS, TAIL_DAYS)
     at = splitting.cut(path, scenario, given.zone, back, list(parts.values()))
     days = [f"{datetime.fromtimestamp(hour * 3600, timezone.utc):%Y-%m-%d}" for hour in at]
@@ -159,38 +157,31 @@ def _data(story: Story, given: argparse.Namespace, parts: dict[str, Path], root:
 
 
 def _loop(
-    story: Story, stack: Stack, sender: Sender, given: argparse.Namespace, parts: dict[str, Path], since: int
-) -> tuple[dict[str, Any], Evaluation, Manifest]:
-    space = Workspace.connect(stack.root, stack.storage, stack.host_url())
-    tail = Tail.of(sources.file(parts["tail"], space.scenario, given.zone))
-    days = Days(
-        story.tell,
-        space,
-        stack,
-        Watch(story.console, space, stack),
-        sender,
-        tail,
-        SEED,
-        GENERATED_POLLUTION if given.data is None else None,
-    )
+    story: Story, days: Days, parts: dict[str, Path], zone: str | None, since: int
+) -> tuple[dict[str, Any], Evaluation]:
+    space = days.space
+
+    def dropped(path: Path) -> dict[str, Any]:
+        summary = await_summary(space, space.drop(path, path.name, zone), days.stack)
+        show_summary(story.console, summary)
+        return summary
+
     with story.phase("drop the history"):
-        first = await_summary(space, space.drop(parts["history"], parts["history"].name, given.zone), stack)
-        show_summary(story.console, first)
+        first = dropped(parts["history"])
         story.tell(f"{first['rows_accepted']:,} readings folded into hourly state")
     with story.phase("the first model: decided, trained, judged and deployed by the functions"):
         started = time.monotonic()
-        made = demo_loop.bootstrap(days)
+        made = demo_steps.bootstrap(days)
         train_seconds = time.monotonic() - started
         manifest = decode_manifest(space.blobs.read("models", f"{made['version']}/manifest.json") or b"")
         story.tell(f"{manifest.version} serves: {len(manifest.features)} features, {manifest.size_bytes / 1e3:,.0f} kB")
     with story.phase("drop what came next"):
         started = time.monotonic()
-        second = await_summary(space, space.drop(parts["next"], parts["next"].name, given.zone), stack)
+        second = dropped(parts["next"])
         score_seconds = time.monotonic() - started
-        show_summary(story.console, second)
         story.tell(f"{second['rows_in'] / score_seconds:,.0f} rows/s from the drop to the summary")
     streamed = _stream(story, days)
-    told = _closed(story, days, made)
+    closed = _closed(story, days, made)
     drifted = dict(days.spans)["drift, old model"]
     with story.phase("recount"):
         blobs = ReadOnce(space.blobs)
@@ -213,15 +204,15 @@ def _loop(
         "train_seconds": round(train_seconds, 2),
         "score_rows_per_second": round(second["forecasts"] / score_seconds, 1),
         **streamed,
-        **told,
-        "mae_by_phase": by_phase(days.spans, everything.outcomes, space.scenario.horizon),
+        **closed,
+        "mae_by_phase": demo_summary.by_phase(days.spans, everything.outcomes, space.scenario.horizon),
         "until": datetime.fromtimestamp(drifted * 3600, timezone.utc).isoformat(),
         "events_sent": days.sent,
         **bookkeeping.as_json(books),
-        "faults_found": _faults_found(days.expected, books),
+        "faults_found": demo_summary.faults_found(days.expected, books),
         "since": datetime.fromtimestamp(since * 3600, timezone.utc).isoformat(),
     }
-    return summary, evaluation, manifest
+    return summary, evaluation
 
 
 def _stream(story: Story, days: Days) -> dict[str, Any]:
@@ -250,21 +241,21 @@ def _closed(story: Story, days: Days, made: dict[str, Any]) -> dict[str, Any]:
     """The loop closes: what the functions find, decide, train, release and take back while the days pass."""
     days.watch.quiet = True
     with story.phase("ordinary weeks"):
-        checks = demo_loop.ordinary(days, ORDINARY_WEEKS)
+        checks = demo_steps.ordinary(days, ORDINARY_WEEKS)
     with story.phase("one sensor sticks"):
-        isolated = demo_loop.stuck(days)
+        isolated = demo_steps.stuck(days)
     days.begin("drift, old model")
     with story.phase("a new source of pollution, and all humidity sensors recalibrated: check, job, gate"):
-        found = demo_loop.drift(days)
+        found = demo_steps.drift(days)
     with story.phase("the new model climbs: shadow, canary, champion"):
-        promoted = demo_loop.climb(days, found["version"])
+        promoted = demo_steps.climb(days, found["version"])
     days.begin("drift, new model")
     with story.phase("a job with a bad model"):
         days.go(6)
-        refused = demo_loop.refused(days)
+        refused = demo_steps.refused(days)
     days.begin("sabotaged model")
     with story.phase("a sabotaged model, put in place by hand"):
-        sabotaged = demo_loop.rolled_back(days)
+        sabotaged = demo_steps.rolled_back(days)
     days.begin("taken back")
     with story.phase("and on it goes"):
         days.go(5)
@@ -279,88 +270,17 @@ def _closed(story: Story, days: Days, made: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def by_phase(spans: list[tuple[str, int]], outcomes: Outcomes, horizon: int) -> dict[str, float | None]:
-    """Mean absolute error of the served forecasts by part of the story, by their as-of hour; None without any."""
-    hours = np.array([hour for _, hour in spans])
-    part = np.searchsorted(hours, outcomes.hour - horizon, side="right") - 1
-    error = np.abs(outcomes.forecast.astype(np.float64) - outcomes.truth)
-    found = {name: error[part == place] for place, (name, _) in enumerate(spans)}
-    return {name: round(float(each.mean()), 2) if len(each) else None for name, each in found.items()}
-
-
-def _faults_found(expected: list[dict[str, Any]], books: bookkeeping.Books) -> bool:
-    """Whether every injected fault ended where it had to."""
-    totals = books.totals()
-    rejected = sum(sum(each["rejected"].values()) + each["conflicts"] for each in expected)
-    same = all(totals[name] == sum(each[name] for each in expected) for name in ("stored_late", "duplicates"))
-    return same and totals["dead_lettered"] == rejected
-
-
-def _conclude(story: Story, out: Path, summary: dict[str, Any], evaluation: Evaluation, manifest: Manifest) -> int:
+def _conclude(story: Story, out: Path, summary: dict[str, Any], evaluation: Evaluation, scenario: Scenario) -> int:
     """Write summary and report, show the table; 0 only if the whole story happened."""
-    scenario = scenario_files.load(manifest.scenario)
     summary["elapsed_seconds"] = round(time.monotonic() - story.began, 2)
     summary["gain_over_damped"] = 1 - summary["rmse"] / summary["rmse_damped"]
-    page = demo_report(
-        summary,
-        evaluation.outcomes,
-        phases=story.phases,
-        title=scenario.title,
-        unit=scenario.target_channel.unit,
-        nominal=scenario.interval,
-    )
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    (out / "report.html").write_text(page, encoding="utf-8")
-    _show(story.console, summary, scenario)
-    story.console.print(f"{_shown(out / 'summary.json')}, {_shown(out / 'report.html')}", soft_wrap=True)
-    happened = _happened(summary)
+    written = demo_summary.write(out, summary, evaluation.outcomes, story.phases, scenario)
+    demo_summary.show(story.console, summary, scenario)
+    story.console.print(f"{', '.join(map(_shown, written))}", soft_wrap=True)
+    happened = demo_summary.happened(summary)
     if not happened:
         story.console.print("the story did not happen as it should: see above", style="red")
     return 0 if happened else 1
-
-
-def _happened(summary: dict[str, Any]) -> bool:
-    """Whether the whole story did."""
-    sound = summary["books_balance"] and summary["faults_found"] and summary["gain_over_damped"] > 0
-    watched = summary["drift_found"] and bool(summary["quarantined"]) and summary["refused"]
-    mae = summary["mae_by_phase"]
-    recovered = (mae["drift, new model"] or math.inf) < (mae["drift, old model"] or 0.0)
-    return bool(sound and watched and summary["promoted_version"] and summary["rolled_back"] and recovered)
-
-
-def _show(console: Console, summary: dict[str, Any], scenario: Scenario) -> None:
-    unit, gain = scenario.target_channel.unit, summary["gain_over_damped"]
-    title = f"{scenario.title}: {summary['rows']:,} forecasts until the drift began, and what came, from the blobs"
-    console.rule(f"[bold]{title}", align="left")
-    table = Table("", f"RMSE {unit}", f"MAE {unit}", box=None)
-    for name, key in (("model", ""), ("damped persistence", "_damped"), ("persistence", "_persistence")):
-        table.add_row(name, f"{summary['rmse' + key]:.2f}", f"{summary['mae' + key]:.2f}")
-    console.print(table)
-    console.print(f"the model's RMSE is {abs(gain):.1%} {'below' if gain > 0 else 'ABOVE'} that of damped persistence")
-    console.print(f"{summary['interval_coverage']:.1%} of the truths lie inside the {scenario.interval:.0%} intervals")
-    left = summary["excluded_no_truth"], summary["excluded_no_latest"]
-    console.print(f"left out of all three: {left[0]:,} without a known truth, {left[1]:,} without a value as of then")
-    dropped, streamed = summary["score_rows_per_second"], summary["events_per_second"]
-    live = f"live, half of them within {summary['forecast_latency_p50_ms']} ms of the message"
-    console.print(f"{dropped:,.0f} forecasts/s from a file, {streamed:,.0f}/s streamed; {live}")
-    shares = ("applied", "stored_late", "duplicates", "dead_lettered")
-    parts = " + ".join(f"{summary[name]:,} {name.replace('_', ' ')}" for name in shares)
-    verdict = "the books balance" if summary["books_balance"] else "THE BOOKS DO NOT BALANCE"
-    console.print(f"{verdict}: {summary['arrived']:,} arrived = {parts}")
-    _show_phases(console, summary, unit)
-    found = "every" if summary["faults_found"] else "NOT EVERY"
-    console.print(f"{found} injected fault ended where it had to; {summary['elapsed_seconds']:.0f} s in all")
-
-
-def _show_phases(console: Console, summary: dict[str, Any], unit: str) -> None:
-    table = Table("part of the story", f"MAE {unit}", box=None)
-    for name, mae in summary["mae_by_phase"].items():
-        table.add_row(name, "" if mae is None else f"{mae:.2f}")
-    console.print(table)
-    console.print(f"isolated: {', '.join(summary['quarantined']) or 'NOBODY'}; jobs: {', '.join(summary['jobs'])}")
-    console.print(f"promoted: {summary['promoted_version']}; refused: {'yes' if summary['refused'] else 'NO'}", end="")
-    console.print(f"; taken back: {summary['rolled_back'] or 'NOTHING'}")
 
 
 def _shown(path: Path) -> str:

@@ -74,7 +74,7 @@ def _consumer(broker: Broker, wire: Wire, attach: Attach, address: str) -> Link:
         wire,
         attach.handle,
         partition=partition,
-        start=start_sequence(partition, filters),
+        position=start_sequence(partition, filters),
         group=match[2].lower(),
         epoch=_epoch(attach),
         tracks=tracks_last_event(attach),

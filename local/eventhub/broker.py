@@ -10,6 +10,7 @@ import os
 import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -40,21 +41,26 @@ class Consumer(Protocol):
         """Another consumer took the partition over: detach."""
 
 
+@dataclass(eq=False)
 class Partition:
     """One partition: its log, who reads it, and the deliveries that wait for the next commit."""
 
-    def __init__(self, hub: str, number: int, log: EventLog, retain: int | None) -> None:
-        self.hub = hub
-        self.name = str(number)
-        self.log = log
-        self.consumers: list[Consumer] = []
-        self.waiting: list[Done] = []
-        self._retain = retain
+    hub: str
+    number: int
+    log: EventLog
+    retain: int | None
+    consumers: list[Consumer] = field(default_factory=list, init=False)
+    waiting: list[Done] = field(default_factory=list, init=False)
+
+    @property
+    def name(self) -> str:
+        """The number, as clients write it."""
+        return str(self.number)
 
     @property
     def begin(self) -> int:
         """Sequence number of the oldest event that is still served."""
-        return 0 if self._retain is None else max(0, self.log.end - self._retain)
+        return 0 if self.retain is None else max(0, self.log.end - self.retain)
 
     @property
     def last_offset(self) -> str:
@@ -93,14 +99,14 @@ class Partition:
             self.consumers.remove(consumer)
 
 
+@dataclass(eq=False)
 class Hub:
     """An event hub: a name, its partitions, and whose turn it is when nothing decides."""
 
-    def __init__(self, name: str, created_at_ms: int, partitions: list[Partition]) -> None:
-        self.name = name
-        self.created_at_ms = created_at_ms
-        self.partitions = partitions
-        self._turn = -1
+    name: str
+    created_at_ms: int
+    partitions: list[Partition]
+    _turn: int = field(default=-1, init=False)
 
     def partition(self, name: str) -> Partition | None:
         """The partition of this name ("0", "1", ...), if there is one."""

@@ -49,19 +49,19 @@ class Connection(asyncio.Protocol):
 
     Args:
         broker: What it talks to.
-        forget: Called once when the connection is gone.
+        on_closed: Called once when the connection is gone.
     """
 
-    def __init__(self, broker: Broker, forget: "Callable[[Connection], None]") -> None:
+    def __init__(self, broker: Broker, on_closed: "Callable[[Connection], None]") -> None:
         self._broker = broker
-        self._forget = forget
+        self._on_closed = on_closed
         self._loop = asyncio.get_running_loop()
         self._reader = FrameReader(MAX_FRAME)
         self._out: list[bytes | memoryview] = []
         self._on_frame: Callable[[Frame], None] = self._header
         self._sessions: dict[int, Session] = {}
         self._ended: set[int] = set()  # channels to ignore: the Python client goes on detaching links after its end
-        self._hungry: dict[OutgoingLink, None] = {}
+        self._ready: dict[OutgoingLink, None] = {}
         self._timers: list[asyncio.TimerHandle] = []
         self._flush_due = self._paused = self._opened = self._closing = False
         self.peer_max_frame = MIN_MAX_FRAME
@@ -76,7 +76,7 @@ class Connection(asyncio.Protocol):
         """The client is gone."""
         self._closing = True
         self._release()
-        self._forget(self)
+        self._on_closed(self)
 
     def pause_writing(self) -> None:
         """The peer reads more slowly than we write."""
@@ -217,9 +217,9 @@ class Connection(asyncio.Protocol):
         """A frame for the peer, soon."""
         self.write(build(channel, performative))
 
-    def want(self, link: OutgoingLink) -> None:
+    def schedule(self, link: OutgoingLink) -> None:
         """Pump a link when more can be written."""
-        self._hungry[link] = None
+        self._ready[link] = None
         self.write()
 
     def end(self, channel: int, error: AmqpError) -> None:
@@ -242,8 +242,8 @@ class Connection(asyncio.Protocol):
     def _pump(self) -> None:
         """Give every link that has something to send one share; those with more have asked for another turn."""
         if self.writable:
-            hungry, self._hungry = self._hungry, {}
-            for link in hungry:
+            ready, self._ready = self._ready, {}
+            for link in ready:
                 link.pump()
 
     def _send(self) -> None:
@@ -292,7 +292,7 @@ class Connection(asyncio.Protocol):
         for timer in self._timers:
             timer.cancel()
         self._timers = []
-        self._hungry = {}
+        self._ready = {}
         for session in self._sessions.values():
             session.release()
         self._sessions.clear()

@@ -5,6 +5,7 @@ A link belongs to a session (`Wire` is what it needs of it); which link an addre
 
 import time
 from collections import deque
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
@@ -38,24 +39,24 @@ class Wire(Protocol):
     def detach(self, handle: int, error: AmqpError) -> None:
         """End a link."""
 
-    def want(self, link: "OutgoingLink") -> None:
+    def schedule(self, link: "OutgoingLink") -> None:
         """Pump a link when the connection can take more."""
 
     def reply(self, node: str, reply_to: str | None, message: bytes) -> None:
         """Put a message on the reply link of a node."""
 
 
+@dataclass(eq=False)
 class IncomingLink:
     """A link on which the peer sends: messages are put together from their frames, and credit is kept up."""
 
-    def __init__(self, wire: Wire, handle: int, delivery_count: int) -> None:
-        self.wire = wire
-        self.handle = handle
-        self._delivery_count = delivery_count
-        self._granted = 0
-        self._first: Transfer | None = None
-        self._parts: list[bytes] = []
-        self._size = 0
+    wire: Wire
+    handle: int
+    delivery_count: int
+    _granted: int = field(default=0, init=False)
+    _first: Transfer | None = field(default=None, init=False)
+    _parts: list[bytes] = field(default_factory=list, init=False)
+    _size: int = field(default=0, init=False)
 
     def attached(self) -> None:
         """The peer knows of the link: let it send."""
@@ -63,8 +64,8 @@ class IncomingLink:
 
     def report(self) -> None:
         """Tell the peer its credit, which is full again."""
-        self._granted = self._delivery_count + CREDIT
-        self.wire.flow(self.handle, delivery_count=self._delivery_count & _UINT, credit=CREDIT)
+        self._granted = self.delivery_count + CREDIT
+        self.wire.flow(self.handle, delivery_count=self.delivery_count & _UINT, credit=CREDIT)
 
     def flow(self, flow: Flow) -> None:
         """A sender's flow asks for nothing; its credit is ours to give."""
@@ -96,11 +97,11 @@ class IncomingLink:
     def _end(self, first: Transfer, last: Transfer) -> None:
         message = b"".join(self._parts)
         self._first, self._parts, self._size = None, [], 0
-        self._delivery_count += 1
+        self.delivery_count += 1
         if not last.aborted and first.delivery_id is not None:
             done = _ignore if first.settled or last.settled else partial(self.wire.settle, first.delivery_id)
             self.received(message, first.message_format or 0, done)
-        if self._granted - self._delivery_count < CREDIT // 2:
+        if self._granted - self.delivery_count < CREDIT // 2:
             self.report()
 
     def received(self, message: bytes, message_format: int, done: Done) -> None:
@@ -112,16 +113,13 @@ def _ignore(_: AmqpError | None) -> None:
     """The peer does not want to know the outcome."""
 
 
+@dataclass(eq=False, kw_only=True)
 class Producer(IncomingLink):
     """Puts events into a hub, or into one of its partitions."""
 
-    def __init__(
-        self, wire: Wire, handle: int, delivery_count: int, *, broker: Broker, hub: Hub, partition: Partition | None
-    ) -> None:
-        super().__init__(wire, handle, delivery_count)
-        self._broker = broker
-        self._hub = hub
-        self._partition = partition
+    broker: Broker
+    hub: Hub
+    partition: Partition | None
 
     def received(self, message: bytes, message_format: int, done: Done) -> None:
         """Publish; what is no message is rejected and the link goes on."""
@@ -130,17 +128,16 @@ class Producer(IncomingLink):
         except Malformed as error:
             done(AmqpError("amqp:decode-error", str(error)))
             return
-        partition = self._partition or self._hub.place(delivery.partition_key)
-        self._broker.publish(partition, delivery, done)
+        partition = self.partition or self.hub.place(delivery.partition_key)
+        self.broker.publish(partition, delivery, done)
 
 
+@dataclass(eq=False, kw_only=True)
 class RequestLink(IncomingLink):
     """Takes requests to a node; the replies go out on the node's reply link in the same session."""
 
-    def __init__(self, wire: Wire, handle: int, delivery_count: int, *, broker: Broker, node: str) -> None:
-        super().__init__(wire, handle, delivery_count)
-        self._broker = broker
-        self._node = node
+    broker: Broker
+    node: str
 
     def received(self, message: bytes, message_format: int, done: Done) -> None:  # noqa: ARG002 - events have formats
         """Answer a request."""
@@ -150,18 +147,18 @@ class RequestLink(IncomingLink):
             done(AmqpError("amqp:decode-error", str(error)))
             return
         done(None)
-        self.wire.reply(self._node, request.reply_to, answer(self._broker, self._node, request))
+        self.wire.reply(self.node, request.reply_to, answer(self.broker, self.node, request))
 
 
+@dataclass(eq=False)
 class OutgoingLink:
     """A link on which the peer receives, as far as its credit goes."""
 
-    def __init__(self, wire: Wire, handle: int) -> None:
-        self.wire = wire
-        self.handle = handle
-        self.credit = 0
-        self._delivery_count = 0
-        self._draining = False
+    wire: Wire
+    handle: int
+    credit: int = field(default=0, init=False)
+    _delivery_count: int = field(default=0, init=False)
+    _draining: bool = field(default=False, init=False)
 
     def attached(self) -> None:
         """The peer knows of the link; it gives credit when it likes to."""
@@ -184,7 +181,7 @@ class OutgoingLink:
             credit = ((flow.delivery_count or 0) + flow.link_credit - self._delivery_count) & _UINT
             self.credit = credit if credit <= _UINT >> 1 else 0
         self._draining = flow.drain
-        self.wire.want(self)
+        self.wire.schedule(self)
 
     def pump(self) -> None:
         """Send what credit, session and connection allow; one share only, then ask for another turn."""
@@ -193,13 +190,13 @@ class OutgoingLink:
         messages = self.take()
         for sent, message in enumerate(messages):
             if not self.wire.writable:  # the window closed half way
-                self.give_back(messages[sent:])
+                self.unread(messages[sent:])
                 return
             self.wire.send(self.handle, message)
             self.credit -= 1
             self._delivery_count = (self._delivery_count + 1) & _UINT
         if messages:
-            self.wire.want(self)
+            self.wire.schedule(self)
         elif self._draining:
             self._drained()
 
@@ -217,27 +214,24 @@ class OutgoingLink:
         """The next messages, at most `credit` of them."""
         raise NotImplementedError
 
-    def give_back(self, messages: list[bytes]) -> None:
+    def unread(self, messages: list[bytes]) -> None:
         """The last of those taken could not be sent."""
         raise NotImplementedError
 
 
+@dataclass(eq=False, kw_only=True)
 class ConsumerLink(OutgoingLink):
     """Reads a partition from a position on."""
 
-    def __init__(
-        self, wire: Wire, handle: int, *, partition: Partition, start: int, group: str, epoch: int | None, tracks: bool
-    ) -> None:
-        super().__init__(wire, handle)
-        self.group = group
-        self.epoch = epoch
-        self._partition = partition
-        self._position = start
-        self._tracks = tracks
+    partition: Partition
+    position: int
+    group: str
+    epoch: int | None
+    tracks: bool
 
     def wake(self) -> None:
         """There are new events."""
-        self.wire.want(self)
+        self.wire.schedule(self)
 
     def steal(self, error: AmqpError) -> None:
         """Another consumer took the partition over."""
@@ -245,44 +239,43 @@ class ConsumerLink(OutgoingLink):
 
     def released(self) -> None:
         """The link is gone."""
-        self._partition.leave(self)
+        self.partition.leave(self)
 
     def take(self) -> list[bytes]:
         """The next events; what expired in between is skipped, as the service does."""
-        position = max(self._position, self._partition.begin)
-        messages = self._partition.log.read_run(position, min(self.credit, RUN_EVENTS), RUN_BYTES)
-        self._position = position + len(messages)
-        if not self._tracks or not messages:
+        position = max(self.position, self.partition.begin)
+        messages = self.partition.log.read_run(position, min(self.credit, RUN_EVENTS), RUN_BYTES)
+        self.position = position + len(messages)
+        if not self.tracks or not messages:
             return messages
-        log = self._partition.log
+        log = self.partition.log
         now_ms = time.time_ns() // 1_000_000
-        metric = runtime_metric(log.end - 1, self._partition.last_offset, log.last_enqueued_ms, now_ms)
+        metric = runtime_metric(log.end - 1, self.partition.last_offset, log.last_enqueued_ms, now_ms)
         return [metric + message for message in messages]
 
-    def give_back(self, messages: list[bytes]) -> None:
+    def unread(self, messages: list[bytes]) -> None:
         """Read them again later."""
-        self._position -= len(messages)
+        self.position -= len(messages)
 
 
+@dataclass(eq=False, kw_only=True)
 class ReplyLink(OutgoingLink):
     """Gives the replies of a node back."""
 
-    def __init__(self, wire: Wire, handle: int, *, node: str, target: str | None) -> None:
-        super().__init__(wire, handle)
-        self.node = node
-        self.target = target
-        self._queue: deque[bytes] = deque()
+    node: str
+    target: str | None
+    _queue: deque[bytes] = field(default_factory=deque, init=False)
 
     def push(self, message: bytes) -> None:
         """One more reply."""
         self._queue.append(message)
-        self.wire.want(self)
+        self.wire.schedule(self)
 
     def take(self) -> list[bytes]:
         """The replies that credit allows."""
         return [self._queue.popleft() for _ in range(min(self.credit, len(self._queue)))]
 
-    def give_back(self, messages: list[bytes]) -> None:
+    def unread(self, messages: list[bytes]) -> None:
         """Keep them for later."""
         self._queue.extendleft(reversed(messages))
 

@@ -46,7 +46,7 @@ class Channel(Protocol):
     def emit(self, channel: int, performative: Performative) -> None:
         """A frame for the peer, soon."""
 
-    def want(self, link: OutgoingLink) -> None:
+    def schedule(self, link: OutgoingLink) -> None:
         """Pump a link when more can be written."""
 
     def end(self, channel: int, error: AmqpError) -> None:
@@ -125,7 +125,7 @@ class Session:
             self._connection.emit(self._channel, self._flow_frame())
         for link in self._links.values():
             if isinstance(link, OutgoingLink):
-                self.want(link)
+                self.schedule(link)
 
     def _link_flow(self, handle: int, flow: Flow) -> None:
         link = self._link(handle)
@@ -220,9 +220,9 @@ class Session:
         self._detaching.add(handle)
         self._connection.emit(self._channel, Detach(handle, closed=True, error=error_value(error)))
 
-    def want(self, link: OutgoingLink) -> None:
+    def schedule(self, link: OutgoingLink) -> None:
         """Pump a link when the connection can take more."""
-        self._connection.want(link)
+        self._connection.schedule(link)
 
     def reply(self, node: str, reply_to: str | None, message: bytes) -> None:
         """Put a message on the reply link of a node: the one it names, else the newest; without any it is dropped."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 from local.fleet import faults as fleet_faults
 from local.fleet import files
 from local.fleet.air import Sources, particles
-from local.fleet.faults import CHANNELS, HIGH, LOW, ORDINARY, Fault, Quality
+from local.fleet.faults import ORDINARY, Fault, Quality
 from local.fleet.noise import Doubles, Noise
 from local.fleet.weather import Calendar, Places, Weather, calendar, weather
 from shared.core.intake.readings import Floats
@@ -43,27 +42,6 @@ class Row(NamedTuple):
     values: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """Something that is different from an hour on.
-
-    Args:
-        at_hour: First hour, counted from the fleet's start.
-        stations: Indices of the stations it happens to; empty means all.
-        emission: New pollution beside them, 1 is as much as an average town emits.
-        offsets: Channel -> what its sensor shows more than before.
-    """
-
-    at_hour: int
-    stations: tuple[int, ...] = ()
-    emission: float = 0.0
-    offsets: Mapping[str, float] = field(default_factory=dict)
-
-    def span(self) -> tuple[slice, slice | list[int]]:
-        """Index of the hours and stations it concerns."""
-        return slice(self.at_hour, None), list(self.stations) or slice(None)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Fleet:
     """Stations of one region over a span of hours; everything is computed on first use and then kept.
@@ -77,7 +55,6 @@ class Fleet:
         hours: Number of hours.
         quality: How good the stations are.
         altitude_m: Height of the valley's floor.
-        changes: What changes on the way.
 
     Raises:
         ValueError: No stations, no hours, or a start without a zone.
@@ -89,24 +66,12 @@ class Fleet:
     hours: int = 500 * 24
     quality: Quality = ORDINARY
     altitude_m: float = 120.0
-    changes: tuple[Change, ...] = ()
 
     def __post_init__(self) -> None:
         if self.stations < 1 or self.hours < 1:
             raise ValueError(f"a fleet needs stations and hours, not {self.stations} and {self.hours}")
         if self.start.tzinfo is None:
             raise ValueError(f"start {self.start} has no time zone")
-
-    def change(self, at_hour: int, stations: Sequence[int] = (), *, emission: float = 0.0, **offsets: float) -> Fleet:
-        """The same fleet with one more change, for instance `fleet.change(800, [2], emission=3, rel_humidity=8)`.
-
-        Raises:
-            ValueError: An offset names no channel.
-        """
-        if not offsets.keys() <= set(CHANNELS):
-            raise ValueError(f"no such channels: {', '.join(sorted(offsets.keys() - set(CHANNELS)))}")
-        more = Change(at_hour=at_hour, stations=tuple(stations), emission=emission, offsets=offsets)
-        return dataclasses.replace(self, changes=(*self.changes, more))
 
     @property
     def first_hour(self) -> int:
@@ -140,23 +105,14 @@ class Fleet:
     def truth(self) -> Doubles:
         """What is really there, shape (hours, stations, channels)."""
         air = self._weather
-        added = np.zeros_like(air.temp)
-        for change in self.changes:
-            added[WARM_UP_H:][change.span()] += change.emission
-        pm25 = particles(self.seed, self._calendar, air, self.sites[1], added)
+        pm25 = particles(self.seed, self._calendar, air, self.sites[1])
         channels = (air.temp, air.precip, air.rel_humidity, air.wind_dir, air.wind_spd, air.atmos_press, pm25)
         return np.stack([channel[WARM_UP_H:] for channel in channels], axis=-1)
 
     @cached_property
     def sound(self) -> Doubles:
         """What the sensors would show without gaps and faults, to one decimal, shape (hours, stations, channels)."""
-        shown = fleet_faults.measured(self.seed, self.truth, self.quality.noise)
-        for change in self.changes:
-            for name, offset in change.offsets.items():
-                channel = CHANNELS.index(name)
-                part = shown[..., channel][change.span()] + offset
-                shown[..., channel][change.span()] = np.clip(part, LOW[channel], HIGH[channel])
-        return fleet_faults.round_off(shown)
+        return fleet_faults.measured(self.seed, self.truth, self.quality.noise)
 
     @cached_property
     def faults(self) -> tuple[Fault, ...]:
@@ -167,10 +123,6 @@ class Fleet:
     def values(self) -> Floats:
         """What the stations report, NaN where missing, shape (hours, stations, channels)."""
         return fleet_faults.apply(self.sound, self.faults).astype(np.float32)
-
-    def channel(self, name: str) -> Floats:
-        """One channel as reported, shape (hours, stations)."""
-        return self.values[..., CHANNELS.index(name)]
 
     def rows(self, first: int = 0, last: int | None = None) -> Iterator[Row]:
         """Readings from hour `first` to before hour `last`, by time, then station; silent stations are left out."""

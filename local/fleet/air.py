@@ -21,7 +21,7 @@ class Sources:
     heating: Doubles
 
 
-def particles(seed: int, when: Calendar, air: Weather, sources: Sources, added: Doubles) -> Doubles:
+def particles(seed: int, when: Calendar, air: Weather, sources: Sources) -> Doubles:
     """PM2.5 in ug/m3, shape (hours, stations).
 
     Two boxes: the region's air, which gathers over days and is exchanged by fronts, and the street's, which lives for
@@ -32,7 +32,6 @@ def particles(seed: int, when: Calendar, air: Weather, sources: Sources, added: 
         when: Local time of each hour.
         air: True weather.
         sources: What emits near each station.
-        added: Emission of new sources beside a station, 1 for an average town, shape (hours, stations).
     """
     hours, stations = air.temp.shape
     mood = 0.30 * persistent(Noise(seed, "emission").normal(hours)[:, None], 40.0)
@@ -47,7 +46,7 @@ def particles(seed: int, when: Calendar, air: Weather, sources: Sources, added: 
     south = np.clip(0.5 - air.wind_north / (2.0 * np.maximum(air.wind_spd, 0.5)), 0.0, 1.0)
     region = _box(region_gain, region_loss, CLEAN + 7.0 * south)
 
-    street = (sources.traffic * (0.2 + traffic) + sources.heating * heating + added) * np.exp(own)
+    street = (sources.traffic * (0.2 + traffic) + sources.heating * heating) * np.exp(own)
     local = _box(900.0 * street / (60.0 + air.mixing_m), speed_km_h / 14.0 + 0.12 + wash, np.zeros(stations))
     return np.asarray(np.minimum(region + local, 900.0))
 

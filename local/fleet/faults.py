@@ -12,6 +12,7 @@ import numpy as np
 from local.fleet.noise import Doubles, Noise
 
 CHANNELS = ("temp", "precip", "rel_humidity", "wind_dir", "wind_spd", "atmos_press", "pm25")
+UNITS = ("degC", "mm", "%", "deg", "m/s", "hPa", "ug/m3")
 LOW = np.array([-60.0, 0.0, 0.0, 0.0, 0.0, 500.0, 0.0])
 HIGH = np.array([60.0, 300.0, 100.0, 360.0, 90.0, 1100.0, 1000.0])
 SPIKE = np.array([18.0, 40.0, 45.0, 150.0, 25.0, 30.0, 110.0])
@@ -66,7 +67,6 @@ class Quality:
 
 
 ORDINARY = Quality()
-PERFECT = Quality(noise=0.0, missing=0.0, outages=0.0, sensor_outages=0.0, stuck=0.0, spikes=0.0, drifts=0.0)
 
 
 def measured(seed: int, truth: Doubles, noise: float) -> Doubles:

@@ -18,11 +18,12 @@ from typing import Any
 from azure.core.exceptions import AzureError
 
 from local.host.blobs import BlobListener, BlobOptions
-from local.host.eventhub import EventHubListener, EventHubOptions
+from local.host.eventhub import EventHubListener
 from local.host.functions import Declared, HostError, load_app
 from local.host.http_server import Server
 from local.host.invoke import Invoker
 from local.host.timers import TimerListener
+from local.host_partitions import EventHubOptions
 
 GRACE_S = 20.0
 log = logging.getLogger("host")

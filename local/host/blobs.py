@@ -45,11 +45,9 @@ class BlobOptions:
     def from_host_json(cls, host_json: Mapping[str, Any], **local: float) -> "BlobOptions":
         """Read host.json; what it does not say keeps our defaults."""
         found = host_json.get("extensions", {}).get("blobs", {})
-        return cls(
-            parallel=int(found.get("maxDegreeOfParallelism", 2)),
-            tries=int(found.get("poisonBlobThreshold", 5)),
-            **local,
-        )
+        names = {"parallel": "maxDegreeOfParallelism", "tries": "poisonBlobThreshold"}
+        given: dict[str, Any] = {field: int(found[name]) for field, name in names.items() if name in found}
+        return cls(**given | local)
 
 
 def path_pattern(path: str) -> tuple[str, str, re.Pattern[str]]:
@@ -90,7 +88,7 @@ class BlobListener:
         )
         self._over: dict[str, str] = {}  # receipt key -> version that needs no further look
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._told: dict[str, None] = {}  # blobs that the webhook named and that are not over
+        self._announced: dict[str, None] = {}  # blobs that the webhook named and that are not over
         self._slots = asyncio.Semaphore(options.parallel)
         self._stopping = asyncio.Event()
 
@@ -109,12 +107,12 @@ class BlobListener:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause_s)
 
-    def tell(self, blob: str) -> bool:
+    def announce(self, blob: str) -> bool:
         """An event names a blob ("container/name"); whether this function's path means it."""
         container, _, name = blob.partition("/")
         if container != self._container or not self._pattern.fullmatch(name):
             return False
-        self._told[name] = None
+        self._announced[name] = None
         return True
 
     async def invoke_once(self, blob: str) -> None:
@@ -142,7 +140,7 @@ class BlobListener:
         for name, etag in await self._candidates():
             blob = f"{self._container}/{name}"
             if self._over.get(Receipts.key(blob)) == etag:
-                self._told.pop(name, None)
+                self._announced.pop(name, None)
             elif blob not in self._running:
                 self._running[blob] = asyncio.create_task(self._handle(blob, etag))
 
@@ -154,12 +152,12 @@ class BlobListener:
             if self.listing:
                 blobs = container.list_blobs(name_starts_with=self._prefix or None)
                 return [(each.name, _bare(each.etag)) async for each in blobs if self._pattern.fullmatch(each.name)]
-        for name in list(self._told):
+        for name in list(self._announced):
             try:
                 properties = await container.get_blob_client(name).get_blob_properties()
                 found.append((name, _bare(properties.etag)))
             except ResourceNotFoundError:
-                self._told.pop(name, None)
+                self._announced.pop(name, None)
         return found
 
     async def _handle(self, blob: str, etag: str) -> None:

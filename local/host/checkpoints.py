@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import KW_ONLY, dataclass, field
 
 from azure.core.exceptions import AzureError
 from azure.eventhub import EventData
@@ -10,6 +11,7 @@ from azure.eventhub import EventData
 log = logging.getLogger("host.checkpoints")
 
 
+@dataclass
 class Checkpoints:
     """The newest finished event per partition, on its way to the store.
 
@@ -21,13 +23,13 @@ class Checkpoints:
         interval_s: Least time between two writes of a partition, in seconds.
     """
 
-    def __init__(self, write: Callable[[str, EventData], Awaitable[None]], *, every: int, interval_s: float) -> None:
-        self._write = write
-        self._every = every
-        self._interval_s = interval_s
-        self._newest: dict[str, EventData] = {}
-        self._batches: dict[str, int] = {}
-        self._wake = asyncio.Event()
+    write: Callable[[str, EventData], Awaitable[None]]
+    _: KW_ONLY
+    every: int
+    interval_s: float
+    _newest: dict[str, EventData] = field(default_factory=dict, init=False)
+    _batches: dict[str, int] = field(default_factory=dict, init=False)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def finished(self, partition: str, last: EventData) -> None:
         """A batch of a partition is done; `last` is its last event."""
@@ -45,8 +47,8 @@ class Checkpoints:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            await self._write_all([each for each, count in self._batches.items() if count >= self._every])
-            await asyncio.sleep(self._interval_s)
+            await self._write_all([each for each, count in self._batches.items() if count >= self.every])
+            await asyncio.sleep(self.interval_s)
 
     async def flush(self) -> None:
         """Write all that is finished, whatever the count says."""
@@ -60,7 +62,7 @@ class Checkpoints:
         if last is None:  # forgotten meanwhile
             return
         try:
-            await self._write(partition, last)
+            await self.write(partition, last)
         except (AzureError, OSError) as error:
             log.warning("partition %s: checkpoint not written: %s", partition, type(error).__name__)
             self._wake.set()

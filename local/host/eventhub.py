@@ -2,13 +2,10 @@
 
 import asyncio
 import contextlib
-import dataclasses
 import datetime as dt
 import logging
-import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 from azure.core.exceptions import ResourceExistsError
@@ -21,103 +18,13 @@ from local.host.checkpoints import Checkpoints
 from local.host.events import to_functions
 from local.host.functions import Declared, connection, resolve
 from local.host.invoke import InvocationFailed, Invoker
-from local.host.retry import STORAGE, Retry, span_s
+from local.host.retry import NO_RETRY, STORAGE
+from local.host_partitions import EventHubOptions, Ownership, PartitionState
 
 CHECKPOINT_CONTAINER = "azure-webjobs-eventhub"
 POLL_S = 0.1  # how often an unfinished small batch is looked at again
 CLOSE_S = 5.0
-NO_RETRY = Retry(limit=0, minimum_s=0.0, maximum_s=0.0)
 log = logging.getLogger("host.eventhub")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventHubOptions:
-    """host.json `extensions.eventHubs`, and how the local host balances partitions.
-
-    Args:
-        max_batch: Most events of one execution.
-        min_batch: Executions wait for this many events, but no longer than `max_wait_s`.
-        max_wait_s: See above, in seconds.
-        prefetch: Events that the client may hold unread per partition.
-        checkpoint_every: Batches per checkpoint.
-        start: Where a partition without checkpoint begins: "-1" (all), "@latest" or an aware time.
-        checkpoint_interval_s: Least time between two checkpoints of a partition.
-        balance_s: Time between two looks at who owns what.
-        expiry_s: A partition whose owner did not renew for this long is free.
-    """
-
-    max_batch: int = 100
-    min_batch: int = 1
-    max_wait_s: float = 60.0
-    prefetch: int = 300
-    checkpoint_every: int = 1
-    start: str | dt.datetime = "-1"
-    checkpoint_interval_s: float = 1.0
-    balance_s: float = 1.0
-    expiry_s: float = 6.0
-
-    @classmethod
-    def from_host_json(cls, host_json: Mapping[str, Any], **balancing: float) -> "EventHubOptions":
-        """Read host.json; what it does not say keeps the Functions host's defaults."""
-        found = host_json.get("extensions", {}).get("eventHubs", {})
-        return cls(
-            max_batch=int(found.get("maxEventBatchSize", 100)),
-            min_batch=int(found.get("minEventBatchSize", 1)),
-            max_wait_s=span_s(found.get("maxWaitTime", "00:01:00")),
-            prefetch=int(found.get("prefetchCount", 300)),
-            checkpoint_every=int(found.get("batchCheckpointFrequency", 1)),
-            start=_start(found.get("initialOffsetOptions", {})),
-            **balancing,
-        )
-
-
-def _start(options: Mapping[str, Any]) -> str | dt.datetime:
-    kind = str(options.get("type", "fromStart")).lower()
-    if kind == "fromenqueuedtime":
-        return dt.datetime.fromisoformat(str(options["enqueuedTimeUtc"]).replace("Z", "+00:00"))
-    return "@latest" if kind == "fromend" else "-1"
-
-
-@dataclass(slots=True)
-class PartitionState:
-    """What is known of one partition; the status page shows it."""
-
-    owned: bool = False
-    last_sequence: int | None = None
-    batches: int = 0
-    events: int = 0
-    attempt: int = 0
-    retrying_since: str | None = None
-
-    def shown(self) -> dict[str, Any]:
-        """For the status page."""
-        return dataclasses.asdict(self)
-
-
-@dataclass(slots=True)
-class _Ownership:
-    """A partition from the moment it was claimed until it is lost."""
-
-    context: PartitionContext
-    waiting: list[EventData] = field(default_factory=list)
-    waiting_since: float = 0.0
-    revoked: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def add(self, events: Sequence[EventData]) -> None:
-        if not self.waiting:
-            self.waiting_since = time.monotonic()
-        self.waiting.extend(events)
-
-    def batches(self, options: EventHubOptions) -> Iterator[list[EventData]]:
-        """Batches that may be delivered now."""
-        while self.waiting:
-            waited_s = time.monotonic() - self.waiting_since
-            if len(self.waiting) < options.min_batch and waited_s < options.max_wait_s:
-                return
-            batch = self.waiting[: options.max_batch]
-            del self.waiting[: options.max_batch]
-            self.waiting_since = time.monotonic()
-            yield batch
 
 
 class EventHubListener:
@@ -142,7 +49,7 @@ class EventHubListener:
         self._group = resolve(function.binding.get("consumerGroup") or "$Default", settings)
         self._hub_connection = connection(function.binding["connection"], settings)
         self._storage = connection("AzureWebJobsStorage", settings)
-        self._owned: dict[str, _Ownership] = {}
+        self._owned: dict[str, Ownership] = {}
         # an execution outlives the loss of its partition; the next one must wait for it even after a new claim
         self._busy: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._running: set[asyncio.Task[None]] = set()
@@ -219,7 +126,7 @@ class EventHubListener:
         )
 
     async def _on_claimed(self, context: PartitionContext) -> None:
-        self._owned[context.partition_id] = _Ownership(context)
+        self._owned[context.partition_id] = Ownership(context)
         self.partitions.setdefault(context.partition_id, PartitionState()).owned = True
         log.info("%s: %s partition %s claimed", self._function.name, self._hub, context.partition_id)
 
@@ -253,7 +160,7 @@ class EventHubListener:
             if owned.revoked.is_set() or self._stopping.is_set():
                 return
 
-    async def _deliver(self, owned: _Ownership, batch: list[EventData]) -> None:
+    async def _deliver(self, owned: Ownership, batch: list[EventData]) -> None:
         """Run the function on a batch until it succeeds, is given up, or the partition is lost."""
         partition = owned.context.partition_id
         state = self.partitions[partition]
@@ -268,7 +175,7 @@ class EventHubListener:
                 if self._stopping.is_set():
                     return
 
-    async def _attempt(self, owned: _Ownership, state: PartitionState, batch: list[EventData]) -> bool:
+    async def _attempt(self, owned: Ownership, state: PartitionState, batch: list[EventData]) -> bool:
         """One execution; whether the batch is over (done, or given up as the Functions host does)."""
         try:
             await self._invoke(self._function, lambda: to_functions(batch, self._place(owned)), failures=state.attempt)
@@ -284,14 +191,14 @@ class EventHubListener:
             state.retrying_since = state.retrying_since or dt.datetime.now(dt.timezone.utc).isoformat("T", "seconds")
             return False
 
-    def _finish(self, owned: _Ownership, state: PartitionState, batch: list[EventData]) -> None:
+    def _finish(self, owned: Ownership, state: PartitionState, batch: list[EventData]) -> None:
         state.last_sequence = batch[-1].sequence_number
         state.batches += 1
         state.events += len(batch)
         if not owned.revoked.is_set():
             self._checkpoints.finished(owned.context.partition_id, batch[-1])
 
-    async def _pause(self, owned: _Ownership, delay_s: float) -> None:
+    async def _pause(self, owned: Ownership, delay_s: float) -> None:
         """Sleep, unless the partition is lost or the host stops."""
         waits = [asyncio.create_task(event.wait()) for event in (owned.revoked, self._stopping)]
         _, pending = await asyncio.wait(waits, timeout=delay_s, return_when=asyncio.FIRST_COMPLETED)
@@ -303,7 +210,7 @@ class EventHubListener:
         if owned is not None:
             await owned.context.update_checkpoint(last)
 
-    def _place(self, owned: _Ownership) -> dict[str, str]:
+    def _place(self, owned: Ownership) -> dict[str, str]:
         return {
             "FullyQualifiedNamespace": owned.context.fully_qualified_namespace,
             "EventHubName": owned.context.eventhub_name,

@@ -1,9 +1,10 @@
 """The host's own HTTP server: status, admin invocation, webhooks, and the app's routes."""
 
 import asyncio
+import dataclasses
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -91,7 +92,7 @@ class Server:
         listener = self._listeners.get(function.name)
         if isinstance(listener, EventHubListener):
             status["partitions"] = {
-                partition: state.shown() | ({"lag": lags[partition]} if partition in lags else {})
+                partition: dataclasses.asdict(state) | ({"lag": lags[partition]} if partition in lags else {})
                 for partition, state in sorted(listener.partitions.items())
             }
         return status
@@ -131,20 +132,16 @@ class Server:
         if function.kind == "blobTrigger":
             if function.name not in self._listeners or "/" not in given:
                 raise ValueError('needs {"input": "container/name"} and a listener that could start')
-            return self._blob_outcome(function, given)
+            return self._ended(function, self._listeners[function.name].invoke_once(given))
         raise ValueError("an HTTP function is called by its route")
 
     async def _outcome(self, function: Declared, make: Any) -> str | None:
-        try:
-            await self._invoke(function, make)
-        except InvocationFailed as failed:
-            log.warning("%s failed: %s", function.name, failed)
-            return str(failed)
-        return None
+        return await self._ended(function, self._invoke(function, make))
 
-    async def _blob_outcome(self, function: Declared, blob: str) -> str | None:
+    async def _ended(self, function: Declared, execution: Awaitable[Any]) -> str | None:
+        """The error's text, None when all went well."""
         try:
-            await self._listeners[function.name].invoke_once(blob)
+            await execution
         except InvocationFailed as failed:
             log.warning("%s failed: %s", function.name, failed)
             return str(failed)
@@ -172,18 +169,18 @@ class Server:
         if kind != "Notification":
             return web.Response(status=202 if kind == "Unsubscribe" else 400)
         if function.kind == "blobTrigger":
-            return self._tell(function, events)
+            return self._announce(function, events)
         outcomes = await asyncio.gather(*(self._outcome(function, lambda e=event: _decoded(e)) for event in events))
         return web.Response(status=500 if any(outcomes) else 202)
 
-    def _tell(self, function: Declared, events: list[dict[str, Any]]) -> web.Response:
+    def _announce(self, function: Declared, events: list[dict[str, Any]]) -> web.Response:
         listener = self._listeners.get(function.name)
         if not isinstance(listener, BlobListener):
             return web.Response(status=500, text="the listener could not start")
         for event in events:
             kind, url = event.get("eventType", event.get("type")), event["data"].get("url")
             if kind == "Microsoft.Storage.BlobCreated" and isinstance(url, str):
-                listener.tell(blob_of_url(url))
+                listener.announce(blob_of_url(url))
         return web.Response(status=202)
 
 

@@ -71,3 +71,6 @@ class Retry:
         if self.minimum_s == self.maximum_s:
             return self.minimum_s
         return min(doubled * random.uniform(0.8, 1.2), self.maximum_s)  # noqa: S311 - jitter, not a secret
+
+
+NO_RETRY = Retry(limit=0, minimum_s=0.0, maximum_s=0.0)

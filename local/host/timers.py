@@ -16,9 +16,8 @@ from croniter import croniter
 from local.host.functions import Declared, HostError, connection, resolve
 from local.host.invoke import InvocationFailed, Invoker
 from local.host.receipts import HOSTS_CONTAINER
-from local.host.retry import STORAGE, Retry
+from local.host.retry import NO_RETRY, STORAGE
 
-NO_RETRY = Retry(limit=0, minimum_s=0.0, maximum_s=0.0)
 log = logging.getLogger("host.timers")
 
 

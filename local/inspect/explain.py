@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from local.eventhub import event_log
-from local.inspect.show import new_console, table
+from local.inspect.show import cell, new_console, say, table
 from local.stack.workspace import READINGS, Workspace
 from shared.adapters.lake.archive import LakeArchive
 from shared.adapters.lake.delta_tables import storage_options
@@ -21,7 +21,7 @@ from shared.adapters.models import onnx_model
 from shared.app.lookback import forecast_id
 from shared.app.lookback.commit_history import Past
 from shared.app.lookback.explain import Explain
-from shared.app.lookback.explanation import Compared, Explanation, ReadingFacts, Window
+from shared.app.lookback.explanation import Explanation, ReadingFacts, Window
 from shared.app.lookback.forecast_id import ForecastName
 from shared.core.forecast.featurizer import featurizer_of
 from shared.core.forecast.step import Machine
@@ -38,10 +38,10 @@ def run(space: Workspace, given: argparse.Namespace) -> int:
         ContractBroken: There is no such forecast, or what it rests on is gone.
     """
     wanted = name_of(given)
-    return tell(past_of(space), wanted, given)
+    return explain(past_of(space), wanted, given)
 
 
-def tell(past: Past, wanted: ForecastName, given: argparse.Namespace) -> int:
+def explain(past: Past, wanted: ForecastName, given: argparse.Namespace) -> int:
     """Explain a forecast of the past; 1 when the recomputation does not agree."""
     load = partial(onnx_model.load, featurizer_features=past.machine.featurizer.features)
     found, console = Explain(past, load)(wanted), new_console()
@@ -80,8 +80,8 @@ def show(console: Console, found: Explanation, *, everything: bool = False) -> N
     """An explanation as a page of a terminal."""
     made, commit, model = found.forecast, found.commit, found.model
     seen = "users saw it" if made.served else "users did not see it"
-    _say(console, f"device {_line(made.device)}, as of {made.as_of}, for {made.target_time} UTC")
-    _say(
+    say(console, f"device {made.device}, as of {made.as_of}, for {made.target_time} UTC")
+    say(
         console,
         f"  {made.value:.6g} ({made.lower:.6g} to {made.upper:.6g}) {made.category}, {made.role}, "
         f"revision {made.revision}, {seen}",
@@ -94,7 +94,7 @@ def show(console: Console, found: Explanation, *, everything: bool = False) -> N
     start = commit.begin or "the partition's beginning"
     archived = f", {commit.from_lake} of them from the lake" if commit.from_lake else ""
     trained = f"{model.rows:,} rows, {model.training_start} to {model.training_end}"
-    told = {
+    known = {
         "commit": f"commits/{commit.name}, events {commit.first} to {commit.next - 1}, scored {commit.enqueued_at}",
         "state before": f"{start} and {commit.folded} commits after it{archived}",
         "deployed": f"champion {found.deployment.champion}, challenger {found.deployment.challenger}{quarantine}",
@@ -102,8 +102,8 @@ def show(console: Console, found: Explanation, *, everything: bool = False) -> N
         "trained on": f"{model.dataset}: {trained}",
         "runtime": ", ".join(f"{name} {version}" for name, version in found.runtime.items()),
     }
-    for name, text in told.items():
-        facts.add_row(name, Text(_line(text), overflow="fold"))
+    for name, text in known.items():
+        facts.add_row(name, cell(text))
     console.print(facts)
     _readings(console, found.readings, everything=everything)
     _window(console, found.window, everything=everything)
@@ -114,16 +114,13 @@ def _verdict(console: Console, found: Explanation) -> None:
     lines = table(("recomputed",), ("stored", "again", "bits stored", "bits again"))
     for each in found.compared:
         style = "" if each.agrees else "red"
-        lines.add_row(each.name, *_numbers(each), each.stored_bits, each.recomputed_bits, style=style)
+        numbers = f"{each.stored:.9g}", f"{each.recomputed:.9g}"
+        lines.add_row(each.name, *numbers, each.stored_bits, each.recomputed_bits, style=style)
     console.print(lines)
     if found.agrees:
         console.print("agrees bit for bit", style="green")
     else:
-        console.print(f"does NOT agree: {found.why}", style="red", markup=False, soft_wrap=True)
-
-
-def _numbers(each: Compared) -> tuple[str, str]:
-    return f"{each.stored:.9g}", f"{each.recomputed:.9g}"
+        say(console, f"does NOT agree: {found.why}", "red")
 
 
 def _readings(console: Console, readings: Sequence[ReadingFacts], *, everything: bool) -> None:
@@ -132,10 +129,10 @@ def _readings(console: Console, readings: Sequence[ReadingFacts], *, everything:
     if shown:
         lines = table(("time (UTC)", "became"), ("event", *shown[0].values))
         for each in shown:
-            lines.add_row(each.time[:16], each.disposition, str(each.sequence), *map(_cell, each.values.values()))
+            lines.add_row(each.time[:16], each.disposition, str(each.sequence), *map(_number, each.values.values()))
         console.print(lines)
         sources = sorted({each.source for each in shown})
-        _say(console, f"from {_line(', '.join(sources))}")
+        say(console, f"from {', '.join(sources)}")
 
 
 def _window(console: Console, window: Window, *, everything: bool) -> None:
@@ -143,14 +140,14 @@ def _window(console: Console, window: Window, *, everything: bool) -> None:
     _title(console, "window of hours", "newest", count, len(window.hours))
     lines = table(("hour (UTC)",), tuple(window.columns))
     for hour, values in zip(window.hours[-count:], window.values[-count:], strict=True):
-        lines.add_row(hour, *map(_cell, values))
+        lines.add_row(hour, *map(_number, values))
     console.print(lines)
 
 
 def _features(console: Console, found: Explanation, *, everything: bool) -> None:
     shown = found.features if everything else found.features[:SHOWN_FEATURES]
     _title(console, "features of the model", "first", len(shown), len(found.features))
-    each = [f"{feature.name} {_cell(feature.value)}" for feature in shown]
+    each = [f"{feature.name} {_number(feature.value)}" for feature in shown]
     columns = Table(box=None, pad_edge=False, show_header=False)
     width = 3
     for row in range(math.ceil(len(each) / width)):
@@ -164,13 +161,5 @@ def _title(console: Console, what: str, which: str, shown: int, there: int) -> N
     console.print(f"{what} ({part})", style="bold", markup=False)
 
 
-def _cell(value: float | None) -> str:
+def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.5g}"
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, markup=False, soft_wrap=True)
-
-
-def _line(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)

@@ -8,14 +8,14 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Column, Table
-from rich.text import Text
 
-from local.inspect.show import new_console
+from local.inspect.show import cell, new_console
 from local.stack.workspace import Workspace
 from shared.adapters.stores.clock import WallClock
 from shared.app.ledger_store import Ledger
 from shared.core.ledger import Entry
 from shared.core.retrain.history import DECISION
+from shared.errors import ConfigError
 
 LONGEST, LONGEST_NAME = 400, 24
 
@@ -25,9 +25,13 @@ def run(space: Workspace, action: str, kinds: Sequence[str]) -> int:
 
     Raises:
         ContractBroken: It is not as it was written; names the first broken place.
+        ConfigError: There is none of this scenario, but of another.
     """
     console, ledger = new_console(), Ledger(space.scenario.name, space.blobs, WallClock())
     count = ledger.verify()
+    others = {name.partition("/")[0] for name in space.blobs.names("ledger")}
+    if not count and others:
+        raise ConfigError(f"there is no ledger of {space.scenario.name}, only of {', '.join(sorted(others))}")
     entries = ledger.entries()
     if action == "verify":
         newest = f", the newest has hash {entries[-1].hash}" if entries else ""
@@ -52,8 +56,8 @@ def show(console: Console, entries: Sequence[Entry]) -> None:
     )
     for entry in entries:
         when = datetime.fromtimestamp(entry.at_ms // 1000, timezone.utc).strftime("%Y-%m-%d %H:%M")
-        names = (_line(text, LONGEST_NAME) for text in (entry.kind, entry.key, entry.actor))
-        found.add_row(str(entry.position), when, *names, _line(summary(entry), LONGEST))
+        names = (cell(text, LONGEST_NAME) for text in (entry.kind, entry.key, entry.actor))
+        found.add_row(str(entry.position), when, *names, cell(summary(entry), LONGEST))
     console.print(found)
 
 
@@ -77,9 +81,3 @@ def _facts(data: Mapping[str, Any]) -> str:
 
 def _single(value: object) -> bool:
     return isinstance(value, str | int | float) and value != ""
-
-
-def _line(text: str, longest: int) -> Text:
-    """A hostile text as one line."""
-    kept = "".join(c if c.isprintable() else "?" for c in text)
-    return Text(kept if len(kept) <= longest else f"{kept[: longest - 3]}...")

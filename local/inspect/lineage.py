@@ -10,12 +10,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from local.inspect import ledger as log
 from local.inspect.explain import past_of
-from local.inspect.show import new_console
+from local.inspect.show import cell, facts, new_console, say
 from local.stack.workspace import Workspace
 from shared.adapters.stores.clock import WallClock
 from shared.app.ledger_store import Ledger
@@ -38,7 +36,7 @@ def run(space: Workspace, given: argparse.Namespace) -> int:
     uri = given.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or _own_store(space)
     registered = registry_of(space.scenario.name, uri, notes)
     ledger = Ledger(space.scenario.name, space.blobs, WallClock())
-    return tell(Trace(past_of(space), ledger, registered), notes, given)
+    return trace_back(Trace(past_of(space), ledger, registered), notes, given)
 
 
 def _own_store(space: Workspace) -> str | None:
@@ -46,7 +44,7 @@ def _own_store(space: Workspace) -> str | None:
     return f"sqlite:///{store}" if store.exists() else None
 
 
-def tell(trace: Trace, notes: list[str], given: argparse.Namespace) -> int:
+def trace_back(trace: Trace, notes: list[str], given: argparse.Namespace) -> int:
     """Show a lineage, beside notes on what could not be looked at."""
     found, console = trace(given.what), new_console()
     found = msgspec.structs.replace(found, notes=[*notes, *found.notes])
@@ -85,62 +83,53 @@ def show(console: Console, found: Lineage) -> None:
     if found.forecast is not None:
         made = found.forecast
         seen = "users saw it" if made.served else "users did not see it"
-        _say(
+        say(
             console,
             f"{made.device} as of {made.as_of}: {made.value:.6g}, {made.role}, revision {made.revision}, {seen}",
         )
-        _say(console, f"  made by {made.model} in commits/{found.commit}")
+        say(console, f"  made by {made.model} in commits/{found.commit}")
     else:
         count = len(found.versions)
-        _say(console, f"{found.kind} {found.what}: {count} model version{'' if count == 1 else 's'}")
+        say(console, f"{found.kind} {found.what}: {count} model version{'' if count == 1 else 's'}")
     for each in found.versions:
         console.print()
         _version(console, each)
     if found.notes:
         console.print()
     for note in found.notes:
-        console.print(f"note: {_line(note)}", style="yellow", markup=False, soft_wrap=True)
+        say(console, f"note: {note}", "yellow")
 
 
 def _version(console: Console, each: VersionLineage) -> None:
     role = f", {each.serves} now" if each.serves else ""
     console.print(f"model {each.version}{role}", style="bold", markup=False)
-    facts = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    known = facts()
     for name, text in _facts(each).items():
-        facts.add_row(f"  {name}", Text(_line(text), overflow="fold"))
-    console.print(facts)
+        known.add_row(f"  {name}", cell(text))
+    console.print(known)
     if each.entries:
-        lines = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        lines = facts()
         for entry in each.entries:
-            what = log.summary(entry)
-            short = what if len(what) <= LONGEST else f"{what[: LONGEST - 3]}..."
-            cells = (f"  {entry.position}", time_text(entry.at_ms), entry.kind, f"{entry.actor}: {short}")
-            lines.add_row(*(Text(_line(cell), overflow="fold") for cell in cells))
-        _say(console, "  ledger")
+            what = cell(log.summary(entry), LONGEST).plain
+            cells = (f"  {entry.position}", time_text(entry.at_ms), entry.kind, f"{entry.actor}: {what}")
+            lines.add_row(*(cell(text) for text in cells))
+        say(console, "  ledger")
         console.print(lines)
 
 
 def _facts(each: VersionLineage) -> dict[str, str]:
-    told, facts = each.package, {"package": each.problem}
-    if told is not None:
-        facts = {
-            "MLflow run": told.run_id,
-            "dataset": told.dataset,
-            "code": told.code_version,
-            "trained": f"{told.created}, {told.rows:,} rows, {told.training_start} to {told.training_end}",
-            "metrics": ", ".join(f"{name} {value:.4g}" for name, value in told.metrics.items()),
+    package, known = each.package, {"package": each.problem}
+    if package is not None:
+        known = {
+            "MLflow run": package.run_id,
+            "dataset": package.dataset,
+            "code": package.code_version,
+            "trained": f"{package.created}, {package.rows:,} rows, {package.training_start} to {package.training_end}",
+            "metrics": ", ".join(f"{name} {value:.4g}" for name, value in package.metrics.items()),
         }
     if each.jobs:
-        facts["job"] = ", ".join(each.jobs)
+        known["job"] = ", ".join(each.jobs)
     if each.registered is not None:
-        facts["registered"] = ", ".join([f"number {each.registered.number}", *each.registered.aliases])
+        known["registered"] = ", ".join([f"number {each.registered.number}", *each.registered.aliases])
     made = [f"{sums.made:,} as {role} ({sums.served:,} seen by users)" for role, sums in each.forecasts.items()]
-    return {name: text for name, text in facts.items() if text} | {"forecasts": ", ".join(made) or "none"}
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(_line(line), markup=False, soft_wrap=True)
-
-
-def _line(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
+    return {name: text for name, text in known.items() if text} | {"forecasts": ", ".join(made) or "none"}

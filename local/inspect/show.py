@@ -29,10 +29,27 @@ def table(names: Sequence[str], numbers: Sequence[str]) -> Table:
     return Table(*left, *(Column(name, justify="right") for name in numbers), box=None, pad_edge=False)
 
 
-def plain(text: str) -> Text:
-    """A hostile name as one short line."""
-    kept = "".join(c if c.isprintable() else "?" for c in text)
-    return Text(kept if len(kept) <= LONGEST_NAME else f"{kept[: LONGEST_NAME - 3]}...")
+def facts() -> Table:
+    """A table of names with what there is to say of each, without a head."""
+    return Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+
+
+def printable(text: str) -> str:
+    """A hostile text as one line."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def cell(text: str, longest: int | None = None) -> Text:
+    """A hostile text for a table: cut to a length, or folded where none is given."""
+    kept = printable(text)
+    if longest is None:
+        return Text(kept, overflow="fold")
+    return Text(kept if len(kept) <= longest else f"{kept[: longest - 3]}...")
+
+
+def say(console: Console, line: str, style: str | None = None) -> None:
+    """A line as it is, however long."""
+    console.print(printable(line), markup=False, soft_wrap=True, style=style)
 
 
 def verdict(summary: dict[str, Any]) -> str:
@@ -45,22 +62,18 @@ def verdict(summary: dict[str, Any]) -> str:
 
 def show_summary(console: Console, summary: dict[str, Any]) -> None:
     """A file's summary as a few lines."""
-
-    def say(line: str) -> None:
-        console.print(line, markup=False, soft_wrap=True)
-
-    say(f"{summary['file']}: {verdict(summary)}")
+    say(console, f"{summary['file']}: {verdict(summary)}")
     if summary["status"] == "refused":
         return
     rejected = ", ".join(f"{count:,} {reason}" for reason, count in summary.get("rejected", {}).items())
     rows = ", ".join(f"{summary[f'rows_{what}']:,} {what}" for what in ("in", "accepted", "rejected"))
-    say(f"  rows: {rows}" + (f" ({rejected})" if rejected else ""))
+    say(console, f"  rows: {rows}" + (f" ({rejected})" if rejected else ""))
     if parts := [f"{summary[name]:,} {name.replace('_', ' ')}" for name in COUNTED if summary.get(name)]:
-        say(f"  {', '.join(parts)}")
+        say(console, f"  {', '.join(parts)}")
     if summary.get("rmse") is not None:
         naive = summary.get("rmse_persistence")
         beside = f", persistence {naive:.2f}" if naive is not None else ""
-        say(f"  RMSE {summary['rmse']:.2f}{beside} where the file itself holds the later truth")
+        say(console, f"  RMSE {summary['rmse']:.2f}{beside} where the file itself holds the later truth")
 
 
 def show_status(
@@ -69,7 +82,7 @@ def show_status(
     """Who serves, what runs, how far it is, what became of files."""
     console.print(f"scenario {health['scenario']}, champion {health['champion'] or 'none yet'}", markup=False)
     for version, why in health["refused"].items():
-        console.print(f"refused {version}: {why}", style="red", markup=False, soft_wrap=True)
+        say(console, f"refused {version}: {why}", "red")
     console.print()
     ran = table(("function", "kind"), ("invocations", "failures"))
     ran.add_column("last error")
@@ -95,7 +108,8 @@ def _files(files: Sequence[dict[str, Any]]) -> Table:
     for summary in files:
         counts = [summary.get(name) or 0 for name in ("rows_in", "rows_accepted", "rows_rejected", "forecasts")]
         style = {"done": "", "refused": "red"}.get(summary["status"], "yellow")
-        found.add_row(plain(summary["file"]), *(f"{n:,}" for n in counts), Text(verdict(summary), style=style))
+        became = Text(verdict(summary), style=style)
+        found.add_row(cell(summary["file"], LONGEST_NAME), *(f"{n:,}" for n in counts), became)
     return found
 
 
@@ -106,13 +120,13 @@ def show_books(console: Console, found: Books) -> None:
     lines = table(("",), ("records", *(name.replace("_", " ") for name in names), "dead letters"))
     for account in accounts:
         counts = (f"{account.counts[name]:,}" for name in names)
-        lines.add_row(plain(account.name), f"{account.logged:,}", *counts, f"{account.dead:,}")
+        lines.add_row(cell(account.name, LONGEST_NAME), f"{account.logged:,}", *counts, f"{account.dead:,}")
     console.print(lines)
     console.print()
     for note in found.notes:
-        console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
+        say(console, f"note: {note}", "yellow")
     for problem in found.problems:
-        console.print(f"does not balance: {problem}", style="red", markup=False, soft_wrap=True)
+        say(console, f"does not balance: {problem}", "red")
     if found.balance:
         sums = found.totals()
         shares = ("applied", "stored_late", "duplicates", "dead_lettered")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import IO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
+from local import stack_scenario
 from local.fleet.__main__ import START
 from local.send import sources
 from local.send.arguments import SHARES
@@ -23,9 +23,7 @@ from local.send.sources import Source
 from local.send.stream import HUB, OnProgress, Pace, stream
 from local.send.wire import Sender
 from local.stack import stack
-from local.stack.process import StackError
-from local.stack.workspace import FOLDER
-from shared.adapters.stores import scenario_files
+from local.stack.process import StackError, on_end
 from shared.core.scenario import Scenario
 
 DEVICES, HOURS = 10, 168
@@ -35,8 +33,7 @@ INTERRUPTED = 130
 def run(given: argparse.Namespace) -> int:
     """The command; 130 when it was stopped."""
     console = Console(highlight=False)
-    connection, hub = _where(given)
-    scenario = scenario_files.load("air_quality")
+    connection, hub, scenario = _where(given)
     faults, pace = _wishes(given)
     with console.status("making the fleet" if given.data is None else f"reading {given.data.name}"):
         source = _source(given, scenario)
@@ -53,13 +50,14 @@ def run(given: argparse.Namespace) -> int:
     return INTERRUPTED if stop.is_set() else 0
 
 
-def _where(given: argparse.Namespace) -> tuple[str, str | None]:
+def _where(given: argparse.Namespace) -> tuple[str, str | None, Scenario]:
+    """The namespace and hub to send to, and what is sent."""
     if given.connection is not None:
-        return given.connection, given.hub
-    running = stack.read(given.root or FOLDER)
+        return given.connection, given.hub, stack_scenario.chosen()
+    running = stack.read(given.root)
     if running is None or not running.get("eventhub"):
         raise StackError("no stack is running: start one with `make up` in another terminal, or give --connection")
-    return str(running["eventhub"]), given.hub or HUB
+    return str(running["eventhub"]), given.hub or HUB, stack_scenario.of_stack(running)
 
 
 def _wishes(given: argparse.Namespace) -> tuple[Faults, Pace]:
@@ -83,7 +81,8 @@ def _source(given: argparse.Namespace, scenario: Scenario) -> Source:
     try:
         start = START if given.start is None else datetime.fromisoformat(given.start.strip().replace("Z", "+00:00"))
         devices, hours = given.devices or DEVICES, given.hours or HOURS
-        return sources.fleet(devices, hours, seed=given.seed, start=start)
+        channels = sources.made_up(scenario)
+        return sources.fleet(devices, hours, seed=given.seed, start=start, channels=channels)
     except (ValueError, OverflowError) as error:
         raise StackError(str(error)) from error
 
@@ -111,12 +110,8 @@ def _interruptible() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with on_end(handle):
         yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

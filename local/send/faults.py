@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from local.fleet.__main__ import Row
 from local.send.garbage import kinds
-from local.send.record import Fault, Record, Walk
+from local.send.record import Fault, Record, ReferenceFold
 from local.send.sources import Bodies, Source
 from local.send.wire import Message
 from shared.core.scenario import Scenario
@@ -74,7 +74,7 @@ class _Held(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Odd:
+class _Faulty:
     """A device with faults of its own: `seen` readings so far, since when silent, at which value stuck."""
 
     skewed: bool
@@ -99,26 +99,26 @@ class Plan:
         self.record = Record(source=source.name, left_out=source.left_out)
         self._source, self._faults, self._scenario = source, faults, scenario
         self._random = random.Random(seed)  # noqa: S311 - repeatable, no secret
-        self._bodies, self._walk = Bodies(source.channels), Walk(scenario)
-        self._garbage, self._spoilt = kinds(scenario.target_channel), 0
+        self._bodies, self._fold = Bodies(source.channels), ReferenceFold(scenario)
+        self._garbage, self._garbage_sent = kinds(scenario.target_channel), 0
         self._target = source.channels.index(scenario.target)
         self._held: list[_Held] = []
         self._turn = count()
-        self._odd: dict[str, _Odd | None] = {}
+        self._faulty_devices: dict[str, _Faulty | None] = {}
         shares = (("late", faults.late), ("reorder", faults.reorder), ("resend", faults.resend))
-        self._fates = (*shares, ("conflict", faults.conflict))
-        self._some = sum(share for _, share in self._fates)
+        self._shares = (*shares, ("conflict", faults.conflict))
+        self._some = sum(share for _, share in self._shares)
 
     def __iter__(self) -> Iterator[Message]:
         for row in self._source.rows():
             self.record.minute = row.minute
             if self._held and self._held[0].due <= row.minute:
                 yield from self._due(row.minute)
-            odd = self._device(row.device)
-            if odd is None:
+            faulty = self._device(row.device)
+            if faulty is None:
                 yield from self._ordinary(row)
             else:
-                yield from self._strange(row, odd)
+                yield from self._of_faulty(row, faulty)
         while self._held:
             yield from self._release(heapq.heappop(self._held))
 
@@ -127,34 +127,35 @@ class Plan:
         """Readings that are to be sent later."""
         return sum(len(held.readings) for held in self._held)
 
-    def _device(self, name: str) -> _Odd | None:
-        if name not in self._odd:
-            number, faults = len(self._odd), self._faults
+    def _device(self, name: str) -> _Faulty | None:
+        if name not in self._faulty_devices:
+            number, faults = len(self._faulty_devices), self._faults
             silent = SILENT_SHARE * (faults.backlog_h > 0)
-            odd = _Odd(_chosen(number - 1, faults.skew), _chosen(number - 2, faults.stuck), _chosen(number, silent))
-            self._odd[name] = odd if odd.skewed or odd.stuck or odd.silent else None
-        return self._odd[name]
+            skewed, stuck = _chosen(number - 1, faults.skew), _chosen(number - 2, faults.stuck)
+            faulty = _Faulty(skewed, stuck, _chosen(number, silent))
+            self._faulty_devices[name] = faulty if faulty.skewed or faulty.stuck or faulty.silent else None
+        return self._faulty_devices[name]
 
     def _ordinary(self, row: Row) -> Iterator[Message]:
         """A reading of a device that is well, or what happens to it on the way."""
         body = self._bodies.of(row)
-        fate = self._fate() if self._some else None
-        if fate in ("late", "reorder"):
-            self._hold(fate, row, body)
+        fault = self._drawn() if self._some else None
+        if fault in ("late", "reorder"):
+            self._hold(fault, row, body)
         else:
             yield self._message(None, row.device, [(row.minute, body)])
-            if fate == "resend":
-                self._hold(fate, row, body)
-            elif fate == "conflict":
-                self._hold(fate, row, self._bodies.of(self._altered(row)))
+            if fault == "resend":
+                self._hold(fault, row, body)
+            elif fault == "conflict":
+                self._hold(fault, row, self._bodies.of(self._altered(row)))
         if self._faults.garbage and self._random.random() < self._faults.garbage:
-            yield self._rubbish(row)
+            yield self._garbage_message(row)
 
-    def _fate(self) -> str | None:
+    def _drawn(self) -> str | None:
         draw = self._random.random()
         if draw >= self._some:
             return None
-        for name, share in self._fates:
+        for name, share in self._shares:
             if draw < share:
                 return name
             draw -= share
@@ -177,24 +178,24 @@ class Plan:
         """What was held back until now; what is to be late waits on until its device has gone far enough ahead."""
         while self._held and self._held[0].due <= now:
             held = heapq.heappop(self._held)
-            if held.kind == "late" and not self._walk.too_late(held.device, held.readings[0][0]):
+            if held.kind == "late" and not self._fold.too_late(held.device, held.readings[0][0]):
                 self._push(now + HOUR, held.kind, held.device, held.readings)
             else:
                 yield from self._release(held)
 
     def _release(self, held: _Held) -> Iterator[Message]:
         minute = held.readings[0][0]
-        if held.kind == "conflict" and not self._walk.conflicts(held.device, minute):
+        if held.kind == "conflict" and not self._fold.conflicts(held.device, minute):
             return
         kind = held.kind
-        if kind == "late" and not self._walk.too_late(held.device, minute):
+        if kind == "late" and not self._fold.too_late(held.device, minute):
             kind = "reorder"  # the source ended, or the device fell silent, before the lateness was over
         for begin in range(0, len(held.readings), IN_ARRAY):
             yield self._message(kind, held.device, held.readings[begin : begin + IN_ARRAY])
 
     def _message(self, kind: str | None, device: str, readings: list[tuple[int, bytes]]) -> Message:
         for minute, body in readings:
-            outcome = self._walk.take(device, minute, body)
+            outcome = self._fold.take(device, minute, body)
             self.record.count(outcome, None if kind is None else Fault(kind, device, minute, outcome))
         self.record.messages += 1
         body = readings[0][1]
@@ -202,17 +203,17 @@ class Plan:
             body = b"[" + b",".join(body for _, body in readings) + b"]"
         return Message(device, body, self.record.minute)
 
-    def _rubbish(self, row: Row) -> Message:
-        spoilt = self._garbage[self._spoilt % len(self._garbage)]
-        self._spoilt += 1
+    def _garbage_message(self, row: Row) -> Message:
+        garbage = self._garbage[self._garbage_sent % len(self._garbage)]
+        self._garbage_sent += 1
         return self._refused(
-            "garbage", row, spoilt.body(row.device, row.minute), spoilt.reason, spoilt.name, spoilt.named
+            "garbage", row, garbage.body(row.device, row.minute), garbage.reason, garbage.name, garbage.identified
         )
 
-    def _refused(self, kind: str, row: Row, body: bytes, reason: str, detail: str, named: bool = True) -> Message:
+    def _refused(self, kind: str, row: Row, body: bytes, reason: str, detail: str, identified: bool = True) -> Message:
         self.record.count(reason, Fault(kind, row.device, row.minute, reason, detail))
         self.record.messages += 1
-        return Message(row.device, body, row.minute, named)
+        return Message(row.device, body, row.minute, identified)
 
     def _altered(self, row: Row) -> Row:
         """The same minute with one value a unit away, within the limits."""
@@ -222,32 +223,32 @@ class Plan:
         values[place] += 1.0 if values[place] + 1.0 <= top else -1.0
         return row._replace(values=tuple(values))
 
-    def _strange(self, row: Row, odd: _Odd) -> Iterator[Message]:
+    def _of_faulty(self, row: Row, faulty: _Faulty) -> Iterator[Message]:
         """A reading of a device with faults of its own; outside of their time it is as any other."""
-        odd.seen += 1
-        is_stuck = odd.stuck and odd.seen in STUCK
+        faulty.seen += 1
+        is_stuck = faulty.stuck and faulty.seen in STUCK
         if is_stuck:
-            row = self._frozen(row, odd)
-        if odd.skewed and odd.seen in SKEWED:
+            row = self._frozen(row, faulty)
+        if faulty.skewed and faulty.seen in SKEWED:
             ahead = self._bodies.of(row._replace(minute=row.minute + AHEAD))
             yield self._refused("skew", row, ahead, "future", "80 years ahead")
             return
-        if odd.silent and odd.backlog is None and odd.seen >= SILENT_FROM:
-            odd.backlog = self._push(row.minute + self._faults.backlog_h * HOUR, "backlog", row.device, [])
-        if odd.backlog is not None and row.minute < odd.backlog.due:
-            odd.backlog.readings.append((row.minute, self._bodies.of(row)))
+        if faulty.silent and faulty.backlog is None and faulty.seen >= SILENT_FROM:
+            faulty.backlog = self._push(row.minute + self._faults.backlog_h * HOUR, "backlog", row.device, [])
+        if faulty.backlog is not None and row.minute < faulty.backlog.due:
+            faulty.backlog.readings.append((row.minute, self._bodies.of(row)))
         elif is_stuck:
             yield self._message("stuck", row.device, [(row.minute, self._bodies.of(row))])
         else:
             yield from self._ordinary(row)
 
-    def _frozen(self, row: Row, odd: _Odd) -> Row:
+    def _frozen(self, row: Row, faulty: _Faulty) -> Row:
         """The target as it was when it froze, if the sensor says anything at all."""
         value = row.values[self._target]
         if value != value:
             return row
-        odd.frozen = value if odd.frozen is None else odd.frozen
-        return row._replace(values=(*row.values[: self._target], odd.frozen, *row.values[self._target + 1 :]))
+        faulty.frozen = value if faulty.frozen is None else faulty.frozen
+        return row._replace(values=(*row.values[: self._target], faulty.frozen, *row.values[self._target + 1 :]))
 
 
 def _chosen(number: int, share: float) -> bool:

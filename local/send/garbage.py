@@ -14,24 +14,24 @@ MANY = 1_001
 HOSTILE = ("../../state", "<script>alert(1)</script>", "' OR 1=1 --", "\N{THERMOMETER}" * 40, "x" * 5_000)
 
 
-class Spoilt(NamedTuple):
+class Garbage(NamedTuple):
     """A kind of garbage.
 
     Args:
         name: What is wrong, for people.
         reason: Code that the dead letter must carry.
         body: Makes the body from the device's id and the minute.
-        named: Whether the hub vouches for the device.
+        identified: Whether the hub vouches for the device.
     """
 
     name: str
     reason: str
     body: Callable[[str, int], bytes]
-    named: bool = True
+    identified: bool = True
 
 
-def kinds(channel: Channel) -> tuple[Spoilt, ...]:
-    """All kinds, spoilt around a reading of one channel (with an alias and a finite maximum)."""
+def kinds(channel: Channel) -> tuple[Garbage, ...]:
+    """All kinds, made of a reading of one channel (with an alias and a finite maximum)."""
     name = channel.name
     return (*_texts(name), *_values(channel), *_times(name), *_names(name))
 
@@ -50,46 +50,46 @@ def _put(text: str) -> Callable[[str, int], bytes]:
     return lambda device, minute: f'{{"device_id":{json.dumps(device)},"timestamp":"{iso(minute)}",{text}}}'.encode()
 
 
-def _texts(name: str) -> tuple[Spoilt, ...]:
+def _texts(name: str) -> tuple[Garbage, ...]:
     whole = _say(name)
     return (
-        Spoilt("not UTF-8", "encoding", lambda device, minute: whole(device, minute)[:-1] + b',"note":"\xff\xfe"}'),
-        Spoilt("cut short", "not_json", lambda device, minute: whole(device, minute)[:-9]),
-        Spoilt("not JSON", "not_json", lambda device, minute: f"{device};{minute};1.0".encode()),
-        Spoilt("no bytes", "empty", lambda *_: b""),
-        Spoilt("blanks", "empty", lambda *_: b" \r\n"),
-        Spoilt("an empty array", "empty", lambda *_: b"[]"),
-        Spoilt("a number", "not_an_object", lambda *_: b"42"),
-        Spoilt("nested deeply", "too_deep", _put('"note":' + "[" * DEEP)),
-        Spoilt("many keys", "too_large", _say(name, **{f"k{number}": number for number in range(MANY)})),
+        Garbage("not UTF-8", "encoding", lambda device, minute: whole(device, minute)[:-1] + b',"note":"\xff\xfe"}'),
+        Garbage("cut short", "not_json", lambda device, minute: whole(device, minute)[:-9]),
+        Garbage("not JSON", "not_json", lambda device, minute: f"{device};{minute};1.0".encode()),
+        Garbage("no bytes", "empty", lambda *_: b""),
+        Garbage("blanks", "empty", lambda *_: b" \r\n"),
+        Garbage("an empty array", "empty", lambda *_: b"[]"),
+        Garbage("a number", "not_an_object", lambda *_: b"42"),
+        Garbage("nested deeply", "too_deep", _put('"note":' + "[" * DEEP)),
+        Garbage("many keys", "too_large", _say(name, **{f"k{number}": number for number in range(MANY)})),
     )
 
 
-def _values(channel: Channel) -> tuple[Spoilt, ...]:
+def _values(channel: Channel) -> tuple[Garbage, ...]:
     name = channel.name
     two = "".join(f'"{alias}":1.0,' for alias in (name, *channel.aliases[:1]))
     found = [
-        Spoilt("a word for a value", "bad_value", _say(name, **{name: "warm"})),
-        Spoilt("an object for a value", "bad_value", _say(name, **{name: {"value": 1.0}})),
-        Spoilt("infinity", "bad_value", _put(f'"{name}":Infinity')),
-        Spoilt("NaN only", "no_values", _put(f'"{name}":NaN')),
-        Spoilt("no values", "no_values", _say(name, **{name: None})),
-        Spoilt("out of range", "out_of_range", _say(name, **{name: channel.maximum * 100 + 1e6})),
-        Spoilt("an unknown unit", "unit", _put(f'"{name} (furlongs)":1.0')),
+        Garbage("a word for a value", "bad_value", _say(name, **{name: "warm"})),
+        Garbage("an object for a value", "bad_value", _say(name, **{name: {"value": 1.0}})),
+        Garbage("infinity", "bad_value", _put(f'"{name}":Infinity')),
+        Garbage("NaN only", "no_values", _put(f'"{name}":NaN')),
+        Garbage("no values", "no_values", _say(name, **{name: None})),
+        Garbage("out of range", "out_of_range", _say(name, **{name: channel.maximum * 100 + 1e6})),
+        Garbage("an unknown unit", "unit", _put(f'"{name} (furlongs)":1.0')),
     ]
     if channel.aliases:
-        found.append(Spoilt("a channel twice", "duplicate_header", _put(two.rstrip(","))))
+        found.append(Garbage("a channel twice", "duplicate_header", _put(two.rstrip(","))))
     return tuple(found)
 
 
-def _times(name: str) -> tuple[Spoilt, ...]:
+def _times(name: str) -> tuple[Garbage, ...]:
     return (
-        Spoilt("no time", "missing_time", _say(name, timestamp=None)),
-        Spoilt("a word for a time", "bad_time", _say(name, timestamp="yesterday")),
-        Spoilt("a list for a time", "bad_time", _say(name, timestamp=[2026, 11])),
-        Spoilt("the year 2099", "future", _say(name, timestamp="2099-01-01T00:00:00Z")),
-        Spoilt("the year 1999", "ancient", _say(name, timestamp="1999-12-31T23:59:00Z")),
-        Spoilt("no zone", "no_zone", _unlisted(name), named=False),
+        Garbage("no time", "missing_time", _say(name, timestamp=None)),
+        Garbage("a word for a time", "bad_time", _say(name, timestamp="yesterday")),
+        Garbage("a list for a time", "bad_time", _say(name, timestamp=[2026, 11])),
+        Garbage("the year 2099", "future", _say(name, timestamp="2099-01-01T00:00:00Z")),
+        Garbage("the year 1999", "ancient", _say(name, timestamp="1999-12-31T23:59:00Z")),
+        Garbage("no zone", "no_zone", _unlisted(name), identified=False),
     )
 
 
@@ -100,12 +100,12 @@ def _unlisted(name: str) -> Callable[[str, int], bytes]:
     ).encode()
 
 
-def _names(name: str) -> tuple[Spoilt, ...]:
+def _names(name: str) -> tuple[Garbage, ...]:
     return (
-        Spoilt("another device", "identity_mismatch", lambda device, minute: _say(name)(f"{device}2", minute)),
-        Spoilt("a list for a device", "identity_mismatch", _say(name, device_id=["a"])),
-        *(Spoilt("a hostile id", "identity_mismatch", _say(name, device_id=hostile)) for hostile in HOSTILE),
-        Spoilt("no device", "missing_device", _say(name, device_id=None), named=False),
-        Spoilt("a device of control characters", "device_id", _say(name, device_id="a\x00\x1b[2J"), named=False),
-        Spoilt("a device of 5,000 characters", "device_id", _say(name, device_id="y" * 5_000), named=False),
+        Garbage("another device", "identity_mismatch", lambda device, minute: _say(name)(f"{device}2", minute)),
+        Garbage("a list for a device", "identity_mismatch", _say(name, device_id=["a"])),
+        *(Garbage("a hostile id", "identity_mismatch", _say(name, device_id=hostile)) for hostile in HOSTILE),
+        Garbage("no device", "missing_device", _say(name, device_id=None), identified=False),
+        Garbage("a device of control characters", "device_id", _say(name, device_id="a\x00\x1b[2J"), identified=False),
+        Garbage("a device of 5,000 characters", "device_id", _say(name, device_id="y" * 5_000), identified=False),
     )

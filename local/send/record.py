@@ -38,7 +38,7 @@ class Fault(NamedTuple):
         return json.dumps({"time" if key == "minute" else key: value for key, value in said.items() if value != ""})
 
 
-class Walk:
+class ReferenceFold:
     """What becomes of readings that are accepted, in their order of arrival: a device's newest hour, its minutes.
 
     It begins with devices that nobody knows.

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from local.fleet.__main__ import START, Fleet, Row
-from local.fleet.faults import CHANNELS
+from local.fleet.faults import CHANNELS, UNITS
 from shared.adapters.tables.open import open_table
-from shared.core.intake.readings import Doubles, Floats, Longs, Readings
+from shared.core.intake.readings import Doubles, Floats, Readings
 from shared.core.intake.tables import LongTable
 from shared.core.scenario import Scenario
-from shared.errors import BadEvent
+from shared.errors import BadEvent, ConfigError
 
 COHORT = 250  # stations that share their weather; what is computed at once stays below 100 MB for a month
 ROWS_AT_ONCE = 5_000
@@ -44,10 +44,32 @@ class Source:
     left_out: Counter[str] = field(default_factory=Counter)
 
 
-def fleet(devices: int, hours: int, *, seed: int, start: datetime = START) -> Source:
+def made_up(scenario: Scenario) -> tuple[str, ...]:
+    """A scenario's channels, all of which the generator makes.
+
+    Raises:
+        ConfigError: It makes some not, or in another unit; the message names them.
+    """
+    known = dict(zip(CHANNELS, UNITS, strict=True))
+    unknown = [f"{each.name} in {each.unit}" for each in scenario.channels if known.get(each.name) != each.unit]
+    if unknown:
+        raise ConfigError(f"the generator cannot make {', '.join(unknown)} of {scenario.name}: give a file with --data")
+    return scenario.channel_names
+
+
+def fleet(
+    devices: int, hours: int, *, seed: int, start: datetime = START, channels: Sequence[str] = CHANNELS
+) -> Source:
     """The generator's fleet; it holds 28 bytes per device and hour, whatever its size.
 
     The first 250 devices are those of `Fleet` with the same seed; the others stand in regions of their own.
+
+    Args:
+        devices: How many there are.
+        hours: How many hours.
+        seed: Seed of everything.
+        start: First hour, aware.
+        channels: Those that are sent, of the ones that the generator makes.
 
     Raises:
         ValueError: No devices, no hours, no time zone, or hours that have not passed yet.
@@ -62,10 +84,11 @@ def fleet(devices: int, hours: int, *, seed: int, start: datetime = START) -> So
     cohorts = [Fleet(seed=seed + 1000 * k, stations=n, hours=hours, start=start) for k, n in enumerate(sizes)]
     names = [_numbered(name, COHORT * k) for k, cohort in enumerate(cohorts) for name in cohort.names]
     first_hour = cohorts[0].first_hour
-    values = np.empty((hours, devices, len(CHANNELS)), np.float32)
+    places = [CHANNELS.index(name) for name in channels]
+    values = np.empty((hours, devices, len(places)), np.float32)
     while cohorts:  # dropped one after the other: what they computed is ten times what is kept
         last = cohorts.pop()
-        values[:, COHORT * len(cohorts) :][:, : last.stations] = last.values
+        values[:, COHORT * len(cohorts) :][:, : last.stations] = last.values[..., places]
 
     def rows() -> Iterator[Row]:
         for hour in range(hours):
@@ -76,9 +99,8 @@ def fleet(devices: int, hours: int, *, seed: int, start: datetime = START) -> So
                 yield Row(minute, names[place], tuple(row))
 
     total = int((~np.isnan(values).all(axis=2)).sum())
-    return Source(
-        f"{devices:,} made-up devices, {hours:,} hours from {start:%Y-%m-%d %H:%M}Z on", CHANNELS, total, rows
-    )
+    name = f"{devices:,} made-up devices, {hours:,} hours from {start:%Y-%m-%d %H:%M}Z on"
+    return Source(name, tuple(channels), total, rows)
 
 
 def _numbered(name: str, ahead: int) -> str:
@@ -106,21 +128,20 @@ def file(path: Path, scenario: Scenario, zone: str | None) -> Source:
         BadEvent: The file cannot be used, or has no times.
     """
     left_out: Counter[str] = Counter()
-    names, device, minute, values = _joined(_read(path, scenario, zone, left_out), scenario)
-    order = np.argsort(minute, kind="stable")
-    _, first = np.unique(device[order] << 32 | minute[order], return_index=True)
-    if len(first) < len(order):
-        left_out["repeats a minute"] = len(order) - len(first)
-    order = order[np.sort(first)]
+    found = joined(_read(path, scenario, zone, left_out), len(scenario.channels))
+    _, first = np.unique(found.device.astype(np.int64) << 32 | found.minute, return_index=True)
+    if len(first) < len(found):
+        left_out["repeats a minute"] = len(found) - len(first)
+    order = np.sort(first)
     if not len(order):
         raise BadEvent("empty_file", f"{path.name} holds no usable reading")
 
     def rows() -> Iterator[Row]:
         for begin in range(0, len(order), ROWS_AT_ONCE):
             part = order[begin : begin + ROWS_AT_ONCE]
-            cells = map(tuple, decimal(values[part]).tolist())
-            for when, who, row in zip(minute[part].tolist(), device[part].tolist(), cells, strict=True):
-                yield Row(when, names[who], row)
+            cells = map(tuple, decimal(found.values[part]).tolist())
+            for when, who, row in zip(found.minute[part].tolist(), found.device[part].tolist(), cells, strict=True):
+                yield Row(when, found.devices[who], row)
 
     return Source(path.name, scenario.channel_names, len(order), rows, left_out)
 
@@ -139,15 +160,25 @@ def _read(path: Path, scenario: Scenario, zone: str | None, left_out: Counter[st
     return parts
 
 
-def _joined(parts: Sequence[Readings], scenario: Scenario) -> tuple[list[str], Longs, Longs, Floats]:
+def joined(parts: Sequence[Readings], channels: int) -> Readings:
+    """Readings that come in parts, as one, sorted by time.
+
+    Args:
+        parts: Of any number of readings, also none.
+        channels: How many values each has.
+    """
+    none = np.empty(0, np.int32)
+    nothing = Readings((), none, none, none.astype(np.int64), np.empty((0, channels), np.float32))
     places: dict[str, int] = {}
-    device = [np.empty(0, np.int64)]
+    device = [np.empty(0, np.int32)]
     for part in parts:
-        known = np.array([places.setdefault(name, len(places)) for name in part.devices], np.int64)
-        device.append(known[part.device] if len(part) else np.empty(0, np.int64))
-    minute = np.concatenate([np.empty(0, np.int64), *(part.minute for part in parts)])
-    nothing = np.empty((0, len(scenario.channels)), np.float32)
-    return list(places), np.concatenate(device), minute, np.concatenate([nothing, *(part.values for part in parts)])
+        known = np.array([places.setdefault(name, len(places)) for name in part.devices], np.int32)
+        device.append(known[part.device])
+    minute, position, values = (
+        np.concatenate([getattr(part, name) for part in (nothing, *parts)]) for name in ("minute", "position", "values")
+    )
+    order = np.argsort(minute, kind="stable")
+    return Readings(tuple(places), np.concatenate(device)[order], minute[order], position[order], values[order])
 
 
 def decimal(values: Floats) -> Doubles:

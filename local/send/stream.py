@@ -6,14 +6,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
-from local.send import sources
-from local.send.faults import Faults, Plan
+from local.send.faults import Plan
 from local.send.record import Record
-from local.send.wire import Message, Sender
-from shared.adapters.stores import scenario_files
+from local.send.wire import Message
 from shared.errors import PipelineError
 
 HUB = "telemetry"
@@ -84,7 +81,7 @@ def stream(
             first = message.minute if first is None else first
             run.pause(pace.due_s(record.messages - 1, message.minute - first))
             sender.put(message)
-            run.tell(SHOW_S)
+            run.show(SHOW_S)
             if run.stop.is_set():
                 break
         sender.flush()
@@ -93,7 +90,7 @@ def stream(
         raise
     finally:
         record.unsent = plan.held_back
-        run.tell()
+        run.show()
     return record
 
 
@@ -106,7 +103,7 @@ class _Run:
     on_progress: OnProgress | None
     stop: threading.Event
     start: float = field(default_factory=time.monotonic)
-    told: float = 0.0
+    shown: float = 0.0
     before: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -119,51 +116,15 @@ class _Run:
             return
         self.sender.flush()
         while ahead > 0 and not self.stop.wait(min(ahead, SHOW_S)):
-            self.tell(SHOW_S)
+            self.show(SHOW_S)
             ahead = due_s - (time.monotonic() - self.start)
 
-    def tell(self, every_s: float = 0.0) -> None:
+    def show(self, every_s: float = 0.0) -> None:
         """Bring the record up to date and show it, unless that was done just now."""
         now = time.monotonic()
-        if now - self.told < every_s:
+        if now - self.shown < every_s:
             return
-        self.told = now
+        self.shown = now
         self.record.sent, self.record.seconds = self.sender.sent - self.before, now - self.start
         if self.on_progress is not None:
             self.on_progress(self.record)
-
-
-def stream_file(
-    path: Path,
-    *,
-    zone: str | None,
-    faults: Faults,
-    seed: int,
-    connection: str,
-    hub: str | None = HUB,
-    on_progress: OnProgress | None = None,
-    stop: threading.Event | None = None,
-    scenario: str = "air_quality",
-) -> Record:
-    """Send a file's readings as devices would, as fast as the hub takes them.
-
-    Args:
-        path: Any long form that can be dropped.
-        zone: Declared zone of timestamps without one.
-        faults: What goes wrong.
-        seed: Of what happens to which reading.
-        connection: Connection string of the hub's namespace.
-        hub: Name of the hub; None takes the string's EntityPath.
-        on_progress: Called some times a second from this thread.
-        stop: Ends it after the message at hand.
-        scenario: Says what a reading is.
-
-    Raises:
-        BadEvent: The file cannot be used, or has no times.
-        ConfigError: The connection string is wrong.
-        TransientFailure: The hub does not answer.
-    """
-    loaded = scenario_files.load(scenario)
-    plan = Plan(sources.file(path, loaded, zone), faults, seed, loaded)
-    with Sender(connection, hub) as sender:
-        return stream(plan, sender, on_progress=on_progress, stop=stop)

@@ -38,35 +38,28 @@ class Message(NamedTuple):
         device: Its id, and the partition key.
         body: What it says.
         minute: When it is sent, minutes since 1970 on the fleet's clock.
-        named: Whether the hub vouches for the device; a plain hub, without device identities, does not.
+        identified: Whether the hub vouches for the device; a plain hub, without device identities, does not.
     """
 
     device: str
     body: bytes
     minute: int
-    named: bool = True
-
-
-class Sent(NamedTuple):
-    """How many messages a hub acknowledged, and in how many seconds."""
-
-    messages: int
-    seconds: float
+    identified: bool = True
 
 
 def encoded(message: Message, enqueued_ms: int) -> bytes:
     """An AMQP message with IoT Hub's annotations; `enqueued_ms` is when IoT Hub got it."""
     body = message.body
     length = bytes((0xA0, len(body))) if len(body) < 256 else b"\xb0" + struct.pack(">I", len(body))
-    head = _head(message.device, message.named)
+    head = _head(message.device, message.identified)
     return b"".join((head, _TIMESTAMP(enqueued_ms), _JSON, _DATA, length, body))
 
 
 @lru_cache(maxsize=1 << 17)
-def _head(device: str, named: bool) -> bytes:
+def _head(device: str, identified: bool) -> bytes:
     """The annotations of a device up to the value of the last one, the time."""
     values = {PARTITION_KEY: device, "iothub-message-source": "Telemetry"}
-    if named:
+    if identified:
         values["iothub-connection-device-id"] = device
         values["iothub-connection-auth-method"] = AUTH_METHOD
         values["iothub-connection-auth-generation-id"] = "638700000000000000"
@@ -131,13 +124,11 @@ class Sender:
     ) -> None:
         self._client.close()
 
-    def send(self, messages: Iterable[Message]) -> Sent:
+    def send(self, messages: Iterable[Message]) -> None:
         """Send all, as fast as the hub takes them."""
-        start, before = time.monotonic(), self.sent
         for message in messages:
             self.put(message)
         self.flush()
-        return Sent(self.sent - before, time.monotonic() - start)
 
     def put(self, message: Message) -> None:
         """Send a message with the others of its partition, as soon as they are worth a batch.

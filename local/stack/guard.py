@@ -60,11 +60,11 @@ class Guard:
 
     def add(self, pid: int, grace_s: float) -> None:
         """Watch over a process; those added last are ended first."""
-        self._say(f"+ {pid} {identity(pid) or '-'} {grace_s}")
+        self._write(f"+ {pid} {identity(pid) or '-'} {grace_s}")
 
     def remove(self, pid: int) -> None:
         """The process has ended."""
-        self._say(f"- {pid}")
+        self._write(f"- {pid}")
 
     def close(self) -> None:
         """Release the guard; it ends whatever was not removed."""
@@ -73,7 +73,7 @@ class Guard:
                 self._process.stdin.close()
         self._process.wait()
 
-    def _say(self, line: str) -> None:
+    def _write(self, line: str) -> None:
         if self._process.stdin is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.write(f"{line}\n".encode())
@@ -83,14 +83,14 @@ class Guard:
 def main() -> None:
     """Body of the guard's process."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    watched: dict[int, tuple[str, float]] = {}
+    guarded: dict[int, tuple[str, float]] = {}
     for line in sys.stdin:
         what, pid, *rest = line.split()
         if what == "+":
-            watched[int(pid)] = (rest[0], float(rest[1]))
+            guarded[int(pid)] = (rest[0], float(rest[1]))
         else:
-            watched.pop(int(pid), None)
-    for pid, (known, grace_s) in reversed(watched.items()):
+            guarded.pop(int(pid), None)
+    for pid, (known, grace_s) in reversed(guarded.items()):
         end(pid, "" if known == "-" else known, grace_s)
 
 

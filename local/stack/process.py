@@ -1,21 +1,27 @@
 """One child process of the local stack: started, waited for, stopped, with its log at hand."""
 
 import re
+import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
+from types import FrameType
 
 from local.stack.guard import Guard, identity
 
 TAIL_LINES = 20
+ENDS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StackError(Exception):
     """The local stack cannot run; the message is for the person who started it."""
 
 
+@dataclass
 class Process:
     """A child that says on its output when it is ready and on which port.
 
@@ -31,31 +37,19 @@ class Process:
         grace_s: Seconds it may take to end.
     """
 
-    def __init__(
-        self,
-        name: str,
-        command: Sequence[str],
-        *,
-        ready: str,
-        log: Path,
-        port: int,
-        cwd: Path,
-        environment: Mapping[str, str],
-        ready_s: float,
-        grace_s: float,
-    ) -> None:
-        self.name = name
-        self.log = log
-        self.port = port
-        self._command = command
-        self._ready = re.compile(ready, re.MULTILINE)
-        self._cwd = cwd
-        self._environment = environment
-        self._ready_s = ready_s
-        self._grace_s = grace_s
-        self._child: subprocess.Popen[bytes] | None = None
-        self._wanted = False
-        self._identity: str | None = None
+    name: str
+    command: Sequence[str]
+    _: KW_ONLY
+    ready: str
+    log: Path
+    port: int
+    cwd: Path
+    environment: Mapping[str, str]
+    ready_s: float
+    grace_s: float
+    _child: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _wanted: bool = field(default=False, init=False)
+    _identity: str | None = field(default=None, init=False)
 
     @property
     def pid(self) -> int:
@@ -72,15 +66,15 @@ class Process:
         begun_at = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as out:
             self._child = subprocess.Popen(  # noqa: S603 - our own commands
-                [part.replace("{port}", str(self.port)) for part in self._command],
-                cwd=self._cwd,
-                env=dict(self._environment),
+                [part.replace("{port}", str(self.port)) for part in self.command],
+                cwd=self.cwd,
+                env=dict(self.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C goes to the starter alone, which keeps the order of stopping
             )
-        guard.add(self._child.pid, self._grace_s)
+        guard.add(self._child.pid, self.grace_s)
         self._identity = identity(self._child.pid)
         self._wanted = True
         self.port = self._wait_ready(self._child, begun_at)
@@ -109,17 +103,17 @@ class Process:
         return {"pid": self.pid, "identity": self._identity, "port": self.port, "log": str(self.log)}
 
     def _wait_ready(self, child: subprocess.Popen[bytes], begun_at: int) -> int:
-        deadline = time.monotonic() + self._ready_s
+        deadline = time.monotonic() + self.ready_s
         while time.monotonic() < deadline:
             with self.log.open("rb") as log:
                 log.seek(begun_at)
-                found = self._ready.search(log.read().decode("utf-8", "replace"))
+                found = re.search(self.ready, log.read().decode("utf-8", "replace"), re.MULTILINE)
             if found is not None:
                 return int(found[1])
             if child.poll() is not None:
                 raise StackError(f"{self.name} ended with exit code {child.returncode}\n{self.tail()}")
             time.sleep(0.02)
-        raise StackError(f"{self.name} was not ready within {self._ready_s:g} s\n{self.tail()}")
+        raise StackError(f"{self.name} was not ready within {self.ready_s:g} s\n{self.tail()}")
 
     def _end(self, guard: Guard, how: str) -> None:
         self._wanted = False
@@ -127,12 +121,36 @@ class Process:
             return
         getattr(self._child, how)()
         try:
-            self._child.wait(self._grace_s)
+            self._child.wait(self.grace_s)
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()
         guard.remove(self._child.pid)
         self._child = None
+
+
+def wait_until(holds: Callable[[], bool], patience_s: float, problem: Callable[[], str], poll_s: float = 0.1) -> None:
+    """Wait until something holds.
+
+    Raises:
+        StackError: It does not in time; `problem` says what is wrong.
+    """
+    deadline = time.monotonic() + patience_s
+    while not holds():
+        if time.monotonic() > deadline:
+            raise StackError(problem())
+        time.sleep(poll_s)
+
+
+@contextmanager
+def on_end(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM go to a handler meanwhile."""
+    before = {number: signal.signal(number, handler) for number in ENDS}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 def chosen_port(preferred: int) -> int:

@@ -5,41 +5,24 @@ import datetime as dt
 import fcntl
 import json
 import os
-import re
-import shutil
-import sys
 import threading
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from local import stack_programs
 from local.stack.guard import Guard, identity
-from local.stack.process import Process, StackError, chosen_port, free_port
+from local.stack.process import Process, StackError, chosen_port, wait_until
+from local.stack_addresses import Ports, eventhub_connection, storage_connection, with_ports
+from local.stack_programs import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[2]
-AZURITE = PROJECT / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
-ACCOUNT = "devstoreaccount1"
-# not a secret: the key that every Azurite has, from its documentation
-ACCOUNT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 HUBS = ("telemetry:4", "readings:4")
 LEFTOVERS_S = 30.0  # how long an earlier stack may take to go away
 
 
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """Preferred ports; one that is taken, or 0, is replaced by any free one."""
-
-    azurite: int = 10000
-    eventhub: int = 5672
-    host: int = 7071
-
-
-ANY_PORTS = Ports(0, 0, 0)
-
-
+@dataclass
 class Stack:
     """The processes of one local run, kept under one directory.
 
@@ -57,31 +40,24 @@ class Stack:
         host_options: More arguments of `python -m local.host`.
     """
 
-    def __init__(
-        self,
-        root: Path,
-        *,
-        app_dir: Path | None = PROJECT,
-        template: Path | None = None,
-        settings: Mapping[str, str] | None = None,
-        containers: Sequence[str] = (),
-        hubs: Sequence[str] = HUBS,
-        ports: Ports | None = None,
-        host_options: Sequence[str] = (),
-    ) -> None:
-        self.root = root.resolve()
-        self.processes: dict[str, Process] = {}
-        self.interrupted = False
-        self._app_dir = app_dir.resolve() if app_dir is not None else None
-        self._template = template
-        self._settings = dict(settings or {})
-        self._containers = containers
-        self._hubs = hubs
-        self._ports = ports or Ports()
-        self._host_options = host_options
-        self._started = ""
-        self._guard: Guard | None = None
-        self._lock: IO[str] | None = None
+    root: Path
+    _: KW_ONLY
+    app_dir: Path | None = PROJECT
+    template: Path | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    containers: Sequence[str] = ()
+    hubs: Sequence[str] = HUBS
+    ports: Ports = field(default_factory=Ports)
+    host_options: Sequence[str] = ()
+    processes: dict[str, Process] = field(default_factory=dict, init=False)
+    interrupted: bool = field(default=False, init=False)
+    _started: str = field(default="", init=False)
+    _guard: Guard | None = field(default=None, init=False)
+    _lock: IO[str] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.root = self.root.resolve()
+        self.app_dir = self.app_dir and self.app_dir.resolve()
 
     def __enter__(self) -> "Stack":
         self.start()
@@ -110,16 +86,17 @@ class Stack:
         """Start everything; nothing stays behind when a part does not come up.
 
         Raises:
-            StackError: Another stack uses this root, something is missing, or a process did not get ready.
+            StackError: Another stack or scenario uses this root, something is missing, or a process did not get ready.
         """
         self._take_root()
         self._started = dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds")
         self._guard = Guard()
         try:
-            self._run(self._azurite())
-            self._run(self._endpoint())
-            create_containers(self.storage, self._containers)
-            if self._app_dir is not None:
+            self._hold_scenario()
+            self._run(stack_programs.azurite(self.root, self.ports.azurite))
+            self._run(stack_programs.endpoint(self.root, self.ports.eventhub, self.hubs))
+            create_containers(self.storage, self.containers)
+            if self.app_dir is not None:
                 self.start_host()
         except BaseException:
             self.stop()
@@ -137,7 +114,13 @@ class Stack:
         """
         if name in self.processes:
             raise StackError(f"there is a {name} already")
-        self._run(self._host(name, options))
+        port = chosen_port(self.ports.host)  # jobs are told where the host is
+        first = self.processes["host"].port if "host" in self.processes else port
+        values = self._host_values() | self._job_values(first)
+        settings = self.root / "host.settings.json"
+        settings.write_text(json.dumps({"IsEncrypted": False, "Values": values}, indent=2), "utf-8")
+        own = ["--app-dir", str(self.app_dir), "--settings", str(settings)]
+        self._run(stack_programs.host(self.root, name, port, values, [*own, *self.host_options, *options]))
 
     def restart(self, name: str) -> None:
         """Stop a process, unless it was killed before, and start it on the same port."""
@@ -202,64 +185,15 @@ class Stack:
         process.start(self._running_guard())
         self._write()
 
-    def _azurite(self) -> Process:
-        node = shutil.which("node")
-        if node is None or not AZURITE.is_file():
-            missing = "node is not on the PATH" if node is None else f"{AZURITE} does not exist: run `npm ci`"
-            raise StackError(f"Azurite cannot run: {missing}")
-        data = self._directory("azurite")
-        flags = ["--blobHost", "127.0.0.1", "--silent", "--disableTelemetry", "--skipApiVersionCheck"]
-        return Process(
-            "azurite",
-            [node, str(AZURITE), "--location", str(data), "--blobPort", "{port}", *flags],
-            ready=r"successfully listens on http://[^:\s]+:(\d+)",
-            port=free_port(self._ports.azurite),
-            environment=os.environ,
-            log=self.root / "logs" / "azurite.log",
-            cwd=data,
-            ready_s=60.0,
-            grace_s=20.0,
-        )
-
-    def _endpoint(self) -> Process:
-        hubs = [part for hub in self._hubs for part in ("--hub", hub)]
-        data = self._directory("eventhub")
-        return Process(
-            "eventhub",
-            [sys.executable, "-m", "local.eventhub", "--port", "{port}", "--data", str(data), *hubs],
-            ready=r"^ready port=(\d+)",
-            port=free_port(self._ports.eventhub),
-            environment=_python_environment({}),
-            log=self.root / "logs" / "eventhub.log",
-            cwd=PROJECT,
-            ready_s=60.0,
-            grace_s=20.0,
-        )
-
-    def _host(self, name: str, options: Sequence[str]) -> Process:
-        port = chosen_port(self._ports.host)  # jobs are told where the host is
-        values = self._values() | self._job_values(self.processes["host"].port if "host" in self.processes else port)
-        settings = self.root / "host.settings.json"
-        settings.write_text(json.dumps({"IsEncrypted": False, "Values": values}, indent=2), "utf-8")
-        command = [sys.executable, "-m", "local.host", "--app-dir", str(self._app_dir), "--settings", str(settings)]
-        return Process(
-            name,
-            [*command, "--port", "{port}", *self._host_options, *options],
-            ready=r"^ready port=(\d+)",
-            port=port,
-            environment=_python_environment(values),
-            log=self.root / "logs" / f"{name}.log",
-            cwd=PROJECT,
-            ready_s=90.0,
-            grace_s=25.0,
-        )
-
     def _values(self) -> dict[str, str]:
-        found: dict[str, str] = {}
-        if self._template is not None:
-            found = json.loads(self._template.read_text("utf-8"))["Values"]
+        """What the template and our settings say, as they say it."""
+        template = json.loads(self.template.read_text("utf-8"))["Values"] if self.template is not None else {}
+        return {**template, **self.settings}
+
+    def _host_values(self) -> dict[str, str]:
         azurite, eventhub = self.processes["azurite"].port, self.processes["eventhub"].port
-        return with_ports(found | {"AzureWebJobsStorage": self.storage} | self._settings, azurite, eventhub)
+        storage = self.settings.get("AzureWebJobsStorage", self.storage)
+        return with_ports(self._values() | {"AzureWebJobsStorage": storage}, azurite, eventhub)
 
     def _job_values(self, port: int) -> dict[str, str]:
         """Where jobs of this stack run and report, whatever the settings file says for the usual ports."""
@@ -268,11 +202,6 @@ class Stack:
             "JOB_EVENTS_URL": f"http://127.0.0.1:{port}/runtime/webhooks/eventgrid?functionName=job_events",
             "MLFLOW_TRACKING_URI": f"sqlite:///{self.root / 'mlflow.db'}",
         }
-
-    def _directory(self, name: str) -> Path:
-        path = self.root / name
-        path.mkdir(parents=True, exist_ok=True)
-        return path
 
     def _take_root(self) -> None:
         """Make sure that nobody else runs here; an earlier stack whose starter was killed may still be ending."""
@@ -285,11 +214,16 @@ class Stack:
             self._lock = None
             running = read(self.root) or {}
             raise StackError(f"a stack is running on {self.root} (process {running.get('pid', '?')})") from None
-        deadline = time.monotonic() + LEFTOVERS_S
-        while alive := living(self.root):
-            if time.monotonic() > deadline:
-                raise StackError(f"processes of an earlier stack on {self.root} still run: {alive}")
-            time.sleep(0.1)
+        await_end(self.root)
+
+    def _hold_scenario(self) -> None:
+        """Refuse to run a scenario on the data of another one: its commits and its state are no use here."""
+        name, note = self._values().get("SCENARIO"), self.root / "scenario"
+        held = note.read_text("utf-8") if note.exists() else name
+        if name is not None and held != name:
+            raise StackError(f"{self.root} holds data of {held}: give {name} a folder of its own with --root")
+        if name is not None:
+            note.write_text(name, "utf-8")
 
     def _write(self) -> None:
         described = {
@@ -298,6 +232,7 @@ class Stack:
             "storage": self.storage,
             "eventhub": self.eventhub if "eventhub" in self.processes else None,
             "settings": str(self.root / "host.settings.json"),
+            "scenario": self._values().get("SCENARIO"),
             "processes": {name: process.described() for name, process in self.processes.items()},
         }
         fresh = self.root / "stack.json.new"
@@ -306,43 +241,11 @@ class Stack:
 
 
 def read(root: Path) -> dict[str, Any] | None:
-    """What runs on a root according to its stack.json: pid, started, storage, eventhub, settings, processes."""
+    """What runs on a root according to its stack.json: pid, storage, eventhub, scenario, processes and more."""
     try:
         found: dict[str, Any] = json.loads((root / "stack.json").read_text("utf-8"))
     except (OSError, ValueError):
         return None
-    return found
-
-
-def storage_connection(port: int) -> str:
-    """Connection string of Azurite's blob service on a port."""
-    address = f"http://127.0.0.1:{port}/{ACCOUNT}"
-    return f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY};BlobEndpoint={address};"
-
-
-def eventhub_connection(port: int) -> str:
-    """Connection string of our endpoint on a port; it takes any key."""
-    return (
-        f"Endpoint=sb://localhost:{port};SharedAccessKeyName=local;SharedAccessKey=local;UseDevelopmentEmulator=true;"
-    )
-
-
-def with_ports(values: Mapping[str, str], azurite: int, eventhub: int) -> dict[str, str]:
-    """Settings with the ports that this stack really has.
-
-    Args:
-        values: As in local.settings.json, written for the default ports.
-        azurite: Port of Azurite.
-        eventhub: Port of the endpoint.
-
-    >>> with_ports({"A": "Endpoint=sb://localhost;Key=x", "B": "http://127.0.0.1:10000/devstoreaccount1"}, 1, 2)
-    {'A': 'Endpoint=sb://localhost:2;Key=x', 'B': 'http://127.0.0.1:1/devstoreaccount1'}
-    """
-    found = {}
-    for name, value in values.items():
-        text = value.replace("UseDevelopmentStorage=true", storage_connection(azurite))
-        text = re.sub(r"(sb://(?:localhost|127\.0\.0\.1))(?::\d+)?", rf"\g<1>:{eventhub}", text)
-        found[name] = re.sub(rf"(http://127\.0\.0\.1):\d+(/{ACCOUNT})", rf"\g<1>:{azurite}\g<2>", text)
     return found
 
 
@@ -360,13 +263,17 @@ def create_containers(storage: str, names: Sequence[str]) -> None:
                 service.create_container(name)
 
 
-def _python_environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """Our environment without what the settings file says: a real account in it must not win over Azurite."""
-    found = {name: value for name, value in os.environ.items() if name not in settings}
-    return found | {"PYTHONUNBUFFERED": "1"}
+def await_end(root: Path) -> None:
+    """Wait until the processes of an earlier stack on a root are gone.
+
+    Raises:
+        StackError: They do not go.
+    """
+    problem = f"processes of an earlier stack on {root} still run: "
+    wait_until(lambda: not _living(root), LEFTOVERS_S, lambda: problem + ", ".join(_living(root)))
 
 
-def living(root: Path) -> list[str]:
+def _living(root: Path) -> list[str]:
     """Processes in the stack.json of a root that still run."""
     processes = (read(root) or {}).get("processes", {})
     return [

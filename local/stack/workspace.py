@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from local import stack_scenario
 from local.stack import stack
 from local.stack.guard import identity
 from local.stack.process import StackError
@@ -16,7 +17,6 @@ from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.lake.delta_lake import DeltaLake
 from shared.adapters.lake.delta_tables import storage_options
 from shared.adapters.models import onnx_model
-from shared.adapters.stores import scenario_files
 from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.app.release.publish import Release
 from shared.app.route.file_books import key_of
@@ -25,16 +25,12 @@ from shared.core.forecast.featurizer import featurizer_of
 from shared.core.scenario import Scenario
 from shared.core.stream.events import FILE_PREFIX
 
-PROJECT = stack.PROJECT
-FOLDER = PROJECT / ".airloop"
-TEMPLATE = PROJECT / "local.settings.json.template"
 PIECE_BYTES = 4 << 20
 READINGS, DEVICES = "readings", "telemetry"
-
-
-_NAME = re.compile(
-    r"[^/\x00-\x1f\x7f\ud800-\udfff][^\x00-\x1f\x7f\ud800-\udfff]{0,1000}(?<![./])"
-)  # what the blob service takes
+# what the blob service takes
+_NAME = re.compile(r"[^/\x00-\x1f\x7f\ud800-\udfff][^\x00-\x1f\x7f\ud800-\udfff]{0,1000}(?<![./])")
+PATIENCE: dict[str, Any] = {"retry_total": 2, "initial_backoff": 1, "increment_base": 1, "random_jitter_range": 1}
+PIECES: dict[str, Any] = {"max_single_put_size": PIECE_BYTES, "max_block_size": PIECE_BYTES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +57,18 @@ class Workspace:
 
         Raises:
             StackError: None runs there.
+            ConfigError: SCENARIO names another scenario than its own.
         """
         running = stack.read(root)
         if running is None or not _runs(running):
             raise StackError(f"no stack is running on {root}: start one with `make up` in another terminal")
         host = f"http://127.0.0.1:{running['processes']['host']['port']}"
-        return cls.connect(root, running["storage"], host)
+        return cls.connect(root, running["storage"], host, stack_scenario.of_stack(running))
 
     @classmethod
-    def connect(cls, root: Path, storage: str, host_url: str) -> Workspace:
+    def connect(cls, root: Path, storage: str, host_url: str, scenario: Scenario) -> Workspace:
         """A workspace on given addresses."""
-        return cls(root, storage, host_url, scenario_files.load("air_quality"), AzureBlobs.connect(storage, None))
+        return cls(root, storage, host_url, scenario, AzureBlobs.connect(storage, None))
 
     @property
     def files(self) -> ParquetFiles:
@@ -118,15 +115,7 @@ class Workspace:
             raise StackError(f"{name!a} cannot be the name of a blob: give another one with --name")
         metadata = {"zone": quote(zone, safe="/+:-_")} if zone else None
         try:
-            patience: dict[str, Any] = {
-                "retry_total": 2,
-                "initial_backoff": 1,
-                "increment_base": 1,
-                "random_jitter_range": 1,
-                "max_single_put_size": PIECE_BYTES,
-                "max_block_size": PIECE_BYTES,
-            }
-            blob = BlobClient.from_connection_string(self.storage, INCOMING, name, **patience)
+            blob = BlobClient.from_connection_string(self.storage, INCOMING, name, **PATIENCE, **PIECES)
             with path.open("rb") as data:
                 done = blob.upload_blob(data, overwrite=True, metadata=metadata)
         except (AzureError, OSError) as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-import urllib.parse
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,16 +14,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from local import stack_scenario
 from local.books import recount as books
-from local.commands import get
 from local.demo import sabotage
 from local.send import sources
 from local.send.faults import Faults, Plan
 from local.send.record import Record
 from local.send.stream import Pace, stream
 from local.send.wire import Sender
-from local.stack.stack import ANY_PORTS, PROJECT, Stack
-from local.stack.workspace import DEVICES, READINGS, TEMPLATE, Workspace
+from local.stack.stack import Stack
+from local.stack.workspace import DEVICES, READINGS, Workspace
+from local.stack_addresses import ANY_PORTS
+from local.stack_programs import PROJECT
+from local.stack_running import get, post
+from local.stack_scenario import TEMPLATE
 from shared.adapters.stores.clock import WallClock
 from shared.app.ledger_store import Ledger
 from shared.core.stream.commit import Commit
@@ -127,7 +130,7 @@ class Site:
     def ask(self, action: str, **params: str) -> tuple[float, float]:
         """Ask for a step; when that was (Unix time), and seconds until both hosts serve who is champion then."""
         asked, begun = time.time(), time.monotonic()
-        stand = get(f"{self.stack.host_url()}/api/rollout/{action}?{urllib.parse.urlencode(params)}", method="POST")
+        stand = post(f"{self.stack.host_url()}/api/rollout/{action}", **params)
         until(lambda: self.served() == [stand["champion"]] * 2, f"{action}: {stand}")
         return asked, time.monotonic() - begun
 
@@ -162,7 +165,7 @@ def rows_of(found: Mapping[str, Any]) -> dict[tuple[str, int, int], list[Row]]:
 def site(tmp_path: Path) -> Iterator[Site]:
     with Stack(tmp_path / "stack", app_dir=PROJECT, template=TEMPLATE, settings=OFF, containers=CONTAINERS,
                ports=ANY_PORTS, host_options=PACE) as stack:  # fmt: skip
-        space = Workspace.connect(stack.root, stack.storage, stack.host_url())
+        space = Workspace.connect(stack.root, stack.storage, stack.host_url(), stack_scenario.chosen())
         first = space.release().publish(package_of())
         second = space.release().publish(sabotage.shifted(package_of(), "second", SHIFT))
         space.release().deploy(first)

@@ -23,20 +23,20 @@ class AmqpError(NamedTuple):
     description: str
 
 
-class ProtocolViolation(PipelineError):
-    """The peer broke a rule of the protocol: close its connection with this error."""
+class Refused(PipelineError):
+    """What the peer sent or asked for is refused, with the error that it is told."""
 
     def __init__(self, condition: str, description: str) -> None:
         super().__init__(f"{condition}: {description}")
         self.error = AmqpError(condition, description)
 
 
-class LinkRefused(PipelineError):
-    """What the peer asked for cannot be had: detach that link with this error, the connection goes on."""
+class ProtocolViolation(Refused):
+    """The peer broke a rule of the protocol: close its connection."""
 
-    def __init__(self, condition: str, description: str) -> None:
-        super().__init__(f"{condition}: {description}")
-        self.error = AmqpError(condition, description)
+
+class LinkRefused(Refused):
+    """What the peer asked for cannot be had: detach that link, the connection goes on."""
 
 
 class Open(NamedTuple):

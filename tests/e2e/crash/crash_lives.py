@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local.stack.stack import ANY_PORTS, PROJECT, Stack
+from local.stack.stack import Stack
+from local.stack_addresses import ANY_PORTS
+from local.stack_programs import PROJECT
 from tests.e2e.crash import crash_world as world
 from tests.e2e.crash.crash_world import FileHub, Own
 

@@ -17,7 +17,9 @@ import pytest
 from azure.eventhub import EventData, EventHubProducerClient
 from azure.storage.blob import BlobServiceClient
 
-from local.stack.stack import ANY_PORTS, PROJECT, Stack
+from local.stack.stack import Stack
+from local.stack_addresses import ANY_PORTS
+from local.stack_programs import PROJECT
 
 pytestmark = pytest.mark.emulator
 APP = Path(__file__).parent / "host_app"

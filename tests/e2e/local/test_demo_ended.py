@@ -16,6 +16,7 @@ import pytest
 from local.fleet.__main__ import Fleet
 from local.stack import stack
 from local.stack.guard import identity
+from local.stack_programs import PROJECT
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow]
 
@@ -28,7 +29,7 @@ class Demo:
         options = ["--out", str(self.out), *(["--data", str(data)] if data else [])]
         command = [sys.executable, "-m", "local", "--root", str(self.root), "demo", *options]
         with self.log.open("wb") as out:
-            self.process = subprocess.Popen(command, cwd=stack.PROJECT, stdout=out, stderr=subprocess.STDOUT)  # noqa: S603
+            self.process = subprocess.Popen(command, cwd=PROJECT, stdout=out, stderr=subprocess.STDOUT)  # noqa: S603
         self.seen: dict[int, str | None] = {}
 
     def until(self, holds: Callable[[], bool], deadline_s: float) -> None:

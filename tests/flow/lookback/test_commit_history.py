@@ -36,12 +36,12 @@ def parsed(*arguments: str) -> argparse.Namespace:
 
 def explained(past: Past, *arguments: str) -> int:
     given = parsed("explain", *arguments)
-    return explain.tell(past, name_of(given), given)
+    return explain.explain(past, name_of(given), given)
 
 
 def traced(past: Past, *arguments: str, **registered: Registered) -> int:
     ledger = Ledger("air_quality", past.blobs, HandClock())  # type: ignore[arg-type]
-    return lineage.tell(Trace(past, ledger, registered), ["a [b] note"], parsed("lineage", *arguments))
+    return lineage.trace_back(Trace(past, ledger, registered), ["a [b] note"], parsed("lineage", *arguments))
 
 
 def test_a_page_tells_the_forecast_its_origin_and_that_it_agrees(capsys: pytest.CaptureFixture[str]) -> None:

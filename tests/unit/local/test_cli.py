@@ -14,16 +14,15 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from local import commands
-from local.__main__ import main
+from local.__main__ import FOLDER, main
 from local.books.account import Account
 from local.books.recount import Books
-from local.commands import await_summary
 from local.inspect import show
-from local.stack import guard, workspace
+from local.stack import guard
 from local.stack.process import StackError
-from local.stack.stack import storage_connection
 from local.stack.workspace import Workspace
+from local.stack_addresses import storage_connection
+from local.stack_running import await_summary, get
 from shared.adapters.stores import scenario_files
 from shared.app.route.file_books import key_of
 from tests.kit import MemoryBlobs
@@ -194,12 +193,12 @@ def test_a_host_that_answers_rubbish_is_told_with_its_address(status: int, host:
     url, page = host
     page.body, page.status = b"<html>", status
     with pytest.raises(StackError, match=url):
-        commands.get(f"{url}/api/health")
+        get(f"{url}/api/health")
 
 
 def test_a_host_that_is_gone_is_told_with_its_address() -> None:
     with pytest.raises(StackError, match=r"the host does not answer at http://127\.0\.0\.1:1/"):
-        commands.get("http://127.0.0.1:1/x")
+        get("http://127.0.0.1:1/x")
 
 
 def test_the_application_s_own_error_page_is_read(
@@ -297,4 +296,4 @@ def test_status_shows_refused_models_last_errors_and_files() -> None:
 
 
 def test_the_folder_of_the_stack_is_the_project_s_own_unless_told() -> None:
-    assert workspace.FOLDER.name == ".airloop"
+    assert FOLDER.name == ".airloop"

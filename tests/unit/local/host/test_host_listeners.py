@@ -12,22 +12,22 @@ from azure.eventhub import EventData
 
 from local.host.blobs import BlobOptions, path_pattern
 from local.host.checkpoints import Checkpoints
-from local.host.eventhub import EventHubOptions, _Ownership
 from local.host.functions import Declared, HostError, declare
 from local.host.invoke import InvocationFailed, Invoker
 from local.host.stream import blob_of_url
 from local.host.timers import next_run
+from local.host_partitions import EventHubOptions, Ownership
 
 
 def events(count: int) -> list[EventData]:
     return [EventData(str(number)) for number in range(count)]
 
 
-def owned() -> _Ownership:
-    return _Ownership(context=None)  # type: ignore[arg-type] # not looked at
+def owned() -> Ownership:
+    return Ownership(context=None)  # type: ignore[arg-type] # not looked at
 
 
-def sizes(ownership: _Ownership, options: EventHubOptions) -> list[int]:
+def sizes(ownership: Ownership, options: EventHubOptions) -> list[int]:
     return [len(batch) for batch in ownership.batches(options)]
 
 

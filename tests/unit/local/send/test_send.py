@@ -17,8 +17,8 @@ from local.fleet.__main__ import Fleet, Row
 from local.send import faults as send_faults
 from local.send import sources
 from local.send.faults import Faults, Plan
-from local.send.garbage import Spoilt, kinds
-from local.send.record import ACCEPTED, Fault, Record, Walk
+from local.send.garbage import Garbage, kinds
+from local.send.record import ACCEPTED, Fault, Record, ReferenceFold
 from local.send.sources import Bodies, Source
 from local.send.stream import Pace, stream
 from local.send.wire import PARTITION_KEY, Message, encoded, place
@@ -71,7 +71,7 @@ class World:
         now = int(time.time() * 1000)
         for number in range(PARTITIONS):
             mine = [message for message in messages if place(message.device, PARTITIONS) == number]
-            events = [Event(i, now, m.body, m.device if m.named else None) for i, m in enumerate(mine)]
+            events = [Event(i, now, m.body, m.device if m.identified else None) for i, m in enumerate(mine)]
             for batch in self.cut(events):
                 self.pipeline.route_events(number, batch)
 
@@ -145,12 +145,12 @@ def test_each_kind_of_fault_has_its_own_outcome() -> None:
 
 
 @pytest.mark.parametrize("device", ["town-001", "Dongsi", "a 'b' <c> \N{THERMOMETER}"])
-@pytest.mark.parametrize("spoilt", kinds(AIR.target_channel), ids=lambda spoilt: spoilt.name)
-def test_garbage_is_refused_for_the_reason_it_was_made_for(spoilt: Spoilt, device: str) -> None:
+@pytest.mark.parametrize("garbage", kinds(AIR.target_channel), ids=lambda garbage: garbage.name)
+def test_garbage_is_refused_for_the_reason_it_was_made_for(garbage: Garbage, device: str) -> None:
     now = int(time.time() // 60)
-    identity = device if spoilt.named else None
-    parsed = Decoder(AIR).decode(spoilt.body(device, MONDAY), position=0, identity=identity, not_after_minute=now)
-    assert [rejection.reason for rejection in parsed.rejected] == [spoilt.reason]
+    identity = device if garbage.identified else None
+    parsed = Decoder(AIR).decode(garbage.body(device, MONDAY), position=0, identity=identity, not_after_minute=now)
+    assert [rejection.reason for rejection in parsed.rejected] == [garbage.reason]
     assert len(parsed.readings) == 0
 
 
@@ -240,7 +240,7 @@ def test_an_hour_of_many_samples_gets_no_conflict_that_the_pipeline_could_not_te
 
 
 def test_the_walk_tells_what_becomes_of_readings() -> None:
-    walk = Walk(AIR)
+    fold = ReferenceFold(AIR)
     arrivals = [
         (100, 0, b"x", "applied"),
         (100, 0, b"x", "duplicates"),
@@ -254,15 +254,15 @@ def test_the_walk_tells_what_becomes_of_readings() -> None:
         (376, 0, b"x", "applied"),
         (375, 59, b"x", "stored_late"),
     ]
-    assert [walk.take("a", hour * 60 + minute, body) for hour, minute, body, _ in arrivals] == [a[3] for a in arrivals]
-    assert walk.take("b", 0, b"x") == "applied"
+    assert [fold.take("a", hour * 60 + minute, body) for hour, minute, body, _ in arrivals] == [a[3] for a in arrivals]
+    assert fold.take("b", 0, b"x") == "applied"
 
 
 def test_what_the_walk_remembers_of_a_device_is_bounded() -> None:
-    walk = Walk(AIR)
+    fold = ReferenceFold(AIR)
     for hour in range(2000):
-        walk.take("a", hour * 60, b"x")
-    assert len(walk._hours["a"]) < 60
+        fold.take("a", hour * 60, b"x")
+    assert len(fold._hours["a"]) < 60
 
 
 @pytest.mark.parametrize(
@@ -362,7 +362,7 @@ def test_the_clients_own_decoder_reads_a_message_as_iot_hubs() -> None:
 
 
 def test_a_message_that_the_hub_does_not_vouch_for_names_no_device() -> None:
-    event = EventData.from_bytes(encoded(Message("a", b"{}", 0, named=False), 1))
+    event = EventData.from_bytes(encoded(Message("a", b"{}", 0, identified=False), 1))
     assert {key for key in event.system_properties if key.startswith(b"iothub-connection")} == set()
     assert event.system_properties[PARTITION_KEY.encode()] == b"a"
 

@@ -1,0 +1,210 @@
+"""The loop closes in the demo: nobody pushes a button. Timers fire, jobs end, models come and go; we only look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from local.demo import injection, sabotage
+from local.demo.days import Days
+from local.stack.process import StackError, wait_until
+from local.stack_running import post
+from shared.adapters.jobs.local import LocalJobs
+from shared.adapters.models import package_folder
+from shared.adapters.stores.clock import WallClock
+from shared.core.retrain.history import job_name
+from shared.core.scenario import Scenario
+from shared.errors import ConfigError
+from shared.ports import JobSpec
+
+CHECK = ("compact_lake", "check_drift")
+LADDER = ("advance_rollout",)
+STUCK, WIND, HUMIDITY = "temp", "wind_spd", "rel_humidity"  # channels that something happens to, beside the target
+STUCK_AT, POLLUTION, RECALIBRATION = 21.3, 2.5, 15.0  # degrees; times the usual level, unless the demo says; per cent
+SHIFT = 60.0
+MOST_WEEKS, MOST_STEPS = 8, 40
+
+
+def check(scenario: Scenario) -> None:
+    """Refuse a scenario about which the story cannot be told.
+
+    Raises:
+        ConfigError: It lacks channels that something happens to.
+    """
+    missing = sorted({STUCK, WIND, HUMIDITY} - set(scenario.channel_names))
+    if missing:
+        raise ConfigError(f"the demo needs the channels {', '.join(missing)}, which {scenario.name} lacks")
+
+
+def bootstrap(days: Days) -> dict[str, Any]:
+    """The first model: a check finds history and no model, decides, and what the job made passes the gate."""
+    days.fire(*CHECK)
+    decision = days.newest("decision")
+    if not decision["launch"]:
+        raise StackError(f"no first training was decided: {'; '.join(decision['reasons'])}")
+    days.tell(f"decided: {decision['reason']}, {decision['inputs']['signals']['dataset']}; job {decision['job']}")
+    verdict = days.verdict(decision["job"])
+    if verdict["kind"] != "promote":
+        raise StackError(f"the first model was refused: {verdict['text']}")
+    days.tell(f"gate: {verdict['text']}")
+    days.begun(verdict["version"])
+    return {"job": decision["job"], "version": verdict["version"]}
+
+
+def ordinary(days: Days, weeks: int) -> list[str]:
+    """Weeks in which nothing was done to the data: what each check says."""
+    kinds = []
+    for _ in range(weeks):
+        days.go(7)
+        days.fire(*CHECK, *LADDER)
+        kinds.append(days.newest("check")["kind"])
+        days.tell(f"{_day(days)}: {kinds[-1]}, {'; '.join(days.newest('check')['reasons'])}")
+        decision = days.newest("decision")
+        if decision["launch"]:  # a false alarm costs a job; the gate has to see that nothing became better
+            days.tell(f"  decided: {decision['reason']}; job {decision['job']}")
+            days.tell(f"  gate: {days.verdict(decision['job'])['text']}")
+    return kinds
+
+
+def stuck(days: Days) -> list[str]:
+    """One sensor sticks: its device is isolated, and nothing is trained."""
+    channels, before = days.tail.channels, len(days.entries())
+    device = min({row.device for row in days.tail.rows[:500]})
+    hour = days.tail.hour
+    days.tail.changes.append(injection.stuck(device, channels.index(STUCK), range(hour, hour + 4 * 24 + 1), STUCK_AT))
+    days.go(4)
+    days.fire(*CHECK)
+    isolated = {entry.data["device"]: entry.data for entry in days.since(before, "quarantine")}
+    for name, why in isolated.items():
+        days.tell(f"{_day(days)}: {name} isolated: {why['channel']}, {why['detail']}")
+    days.go(7)
+    days.fire(*CHECK)
+    released = [entry.data["device"] for entry in days.since(before, "release")]
+    days.tell(f"{_day(days)}: released {', '.join(released) or 'nobody'}")
+    if any(entry.data["launch"] for entry in days.since(before, "decision")):
+        raise StackError("a stuck device led to a training")
+    if isolated.get(device, {}).get("channel") != STUCK:
+        raise StackError(f"{STUCK} of {device} sticks, but what was isolated is {sorted(isolated) or 'nobody'}")
+    if device not in released:
+        raise StackError(f"{device} sends good values again, but it stays isolated")
+    return sorted(isolated)
+
+
+def drift(days: Days) -> dict[str, Any]:
+    """A new source of pollution, and all humidity sensors recalibrated: found, and answered with training jobs.
+
+    A first job may know too little of the new world to pass the gate; the functions then wait and try again.
+    """
+    scenario, hour = days.space.scenario, days.tail.hour
+    target, wind, humidity = (days.tail.channels.index(name) for name in (scenario.target, WIND, HUMIDITY))
+    added, most = days.pollution or POLLUTION * days.tail.mean(target), scenario.target_channel.maximum
+    days.tail.changes.append(injection.pollution(target, wind, hour, added, most))
+    most = next(channel.maximum for channel in scenario.channels if channel.name == HUMIDITY)
+    days.tail.changes.append(injection.recalibrated(humidity, hour, RECALIBRATION, most))
+    jobs: list[str] = []
+    found = False
+    for _ in range(MOST_WEEKS):
+        days.go(7)
+        days.fire(*CHECK)
+        check, decision = days.newest("check"), days.newest("decision")
+        found = found or check["kind"] == "population"
+        days.tell(f"{_day(days)}: {check['kind']}, {'; '.join(check['reasons'][:2])}")
+        if not decision["launch"]:
+            days.tell(f"  no training: {', '.join(decision['refusals']) or 'nothing speaks for one'}")
+            continue
+        jobs.append(decision["job"])
+        days.tell(f"  decided: {decision['reason']}; job {decision['job']}")
+        verdict = days.verdict(decision["job"])
+        days.tell(f"  gate: {verdict['kind']}: {verdict['text']}")
+        if verdict["kind"] == "promote":
+            days.begun(verdict["version"])
+            return {"found": found, "jobs": jobs, "version": verdict["version"]}
+    raise StackError(f"no model learned the new world within {MOST_WEEKS} weeks; jobs: {', '.join(jobs) or 'none'}")
+
+
+def climb(days: Days, version: str) -> str:
+    """Shadow, canary and champion."""
+    seen = len(days.entries("rollout"))
+    days.tell(f"{_day(days)}: {days.newest('rollout')['step']}: {days.newest('rollout')['about']}")
+    for _ in range(MOST_STEPS):
+        days.go(3)
+        days.fire(*LADDER)
+        steps = days.entries("rollout")
+        if len(steps) > seen:
+            seen = len(steps)
+            now = steps[-1].data
+            days.tell(f"{_day(days)}: {now['step']}, share {now['share']:g}: {'; '.join(now['reasons'])}")
+        if days.champion() == version:
+            return _climbed(days, version)
+        if steps[-1].data["step"] == "refused":
+            raise StackError(f"{version} was taken back on its way")
+    raise StackError(f"{version} is not champion after {3 * MOST_STEPS} days: {days.newest('rollout')}")
+
+
+def _climbed(days: Days, version: str) -> str:
+    """The version, if it took every rung."""
+    steps = [entry.data["step"] for entry in days.entries("rollout") if entry.data["about"] == version]
+    if list(dict.fromkeys(steps)) != ["shadow", "canary", "champion"]:
+        raise StackError(f"{version} became champion by the steps {', '.join(steps)}")
+    return version
+
+
+def refused(days: Days) -> bool:
+    """A job whose model is much worse than the champion, and whose evidence says so: the gate refuses it."""
+    champion = str(days.champion())
+    days.fire("compact_lake")
+    bad = _publish(days, champion, "bad")
+    webhook = f"{days.space.host_url}/runtime/webhooks/eventgrid?functionName=job_events"
+    position = len(days.entries())
+    jobs = LocalJobs(
+        days.space.root / "jobs", webhook, WallClock(), command=lambda python, _out, _spec: [python, "-c", "pass"]
+    )
+    names = [job_name(days.space.scenario.name, at) for at in (position, position + 1)]  # a month may close before it
+    sabotage.leave_bad_jobs(days.space, names, champion, bad)
+    for name in names:
+        jobs.submit(JobSpec(name=name, scenario=days.space.scenario.name, reason="manual", dataset="lake@0"))
+    _await_end(jobs, names)
+    post(f"{days.space.host_url}/api/retrain", reason="a bad model on purpose")
+    days.fire("watch_jobs")
+    verdicts = [entry.data for entry in days.entries("gate") if entry.data["version"] == bad]
+    if verdicts:
+        days.tell(f"gate: {verdicts[-1]['kind']}: {', '.join(verdicts[-1]['reasons'])}")
+    worse = bool(verdicts) and verdicts[-1]["kind"] == "refuse" and "improvement" in verdicts[-1]["reasons"]
+    return worse and days.champion() == champion
+
+
+def rolled_back(days: Days) -> str | None:
+    """A sabotaged model that somebody put in place by hand: taken back by its realised errors."""
+    before = str(days.champion())
+    bad = _publish(days, before, "sabotaged")
+    now = post(f"{days.space.host_url}/api/rollout/install", version=bad, id="demo")
+    if now.get("champion") != bad:
+        raise StackError(f"{bad} could not be installed: {now}")
+    days.follow()
+    days.tell(f"{bad} serves, {now['challenger']} beside it")
+    for _ in range(MOST_STEPS):
+        days.go(2)
+        days.fire(*LADDER)
+        now = days.newest("rollout")
+        if now["step"] == "rolled_back" and now["about"] == bad and days.champion() == before:
+            days.tell(f"{_day(days)}: {now['step']}: {'; '.join(now['reasons'])}")
+            return bad
+    return None
+
+
+def _publish(days: Days, pattern: str, name: str) -> str:
+    files = {each: days.space.blobs.read("models", f"{pattern}/{each}") or b"" for each in package_folder.NAMES}
+    version = f"{pattern[:40]}-{name}"
+    return days.space.release().publish(sabotage.shifted(files, version, SHIFT))
+
+
+def _await_end(jobs: LocalJobs, names: Sequence[str]) -> None:
+    def ended() -> bool:
+        return not any(jobs.status(name) in ("queued", "running") for name in names)
+
+    wait_until(ended, 60.0, lambda: f"jobs {', '.join(names)} do not end")
+
+
+def _day(days: Days) -> str:
+    return f"{datetime.fromtimestamp(days.tail.hour * 3600, timezone.utc):%Y-%m-%d}"

@@ -1,0 +1,128 @@
+"""The stack as several commands use it: made for a folder, asked and waited for, and its jobs ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from local import stack_scenario
+from local.stack.process import StackError
+from local.stack.stack import Stack
+from local.stack.workspace import Workspace
+from shared.adapters.jobs.folder import SUPERVISOR, JobFolder
+from shared.adapters.jobs.local import LocalJobs
+from shared.adapters.stores.clock import WallClock
+from shared.wiring import CONTAINERS
+
+POLL_S, LOOK_S = 0.2, 2.0
+PATIENCE_S, ANSWER_S = 300.0, 60.0
+UPLOADED = "the file stays in incoming/ and is read when the stack goes on"
+SETTINGS = {"MODEL_REFRESH_S": "1"}
+
+
+def new_stack(root: Path, settings: Mapping[str, str] = SETTINGS) -> Stack:
+    """The stack of a folder, not yet started.
+
+    Raises:
+        ConfigError: SCENARIO names none that there is.
+    """
+    values = {**settings, stack_scenario.NAME: stack_scenario.chosen().name}
+    return Stack(root, template=stack_scenario.TEMPLATE, settings=values, containers=CONTAINERS)
+
+
+def stop_jobs(root: Path, patience_s: float = 25.0) -> None:
+    """End the training jobs of a stack and wait until they have: without its stores they could only fail later."""
+    folder = root / "jobs"
+    found = [JobFolder(path) for path in sorted(folder.iterdir())] if folder.is_dir() else []
+    running = [job for job in found if job.is_held(SUPERVISOR)]
+    for job in running:
+        LocalJobs(folder, "", WallClock()).cancel(job.path.name)
+    deadline = time.monotonic() + patience_s
+    while any(job.is_held(SUPERVISOR) for job in running) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    for job in running:
+        if job.is_held(SUPERVISOR):
+            with contextlib.suppress(OSError, ValueError):
+                os.kill(int((job.path / SUPERVISOR).read_text("utf-8")), signal.SIGTERM)
+
+
+def await_summary(
+    space: Workspace, source: str, stack: Stack | None = None, patience_s: float = PATIENCE_S
+) -> dict[str, Any]:
+    """A dropped file's summary, once it is there.
+
+    Args:
+        space: The stack's stores.
+        source: The file.
+        stack: Its processes, when they are ours.
+        patience_s: How long nothing at all may move.
+
+    Raises:
+        StackError: The stack ended meanwhile, or stands still.
+    """
+    before, moved, looked = "", time.monotonic(), 0.0
+    while (folder := space.folder_of_report(source)) is None:
+        if stack is not None:
+            stack.check()
+        time.sleep(POLL_S)
+        if time.monotonic() < looked + LOOK_S:
+            continue
+        looked = time.monotonic()
+        space.check(UPLOADED)
+        now = str(get(f"{space.host_url}/api/health").get("partitions"))
+        before, moved = (before, moved) if now == before else (now, looked)
+        if looked - moved > patience_s:
+            raise StackError(
+                f"nothing moved for {patience_s:.0f} s: `python -m local status` names the last error of each "
+                f"function, {space.root / 'logs' / 'host.log'} tells more; {UPLOADED}"
+            )
+    return {**space.summary(folder), "folder": folder}
+
+
+def get(url: str) -> dict[str, Any]:
+    """A JSON page of the host.
+
+    Raises:
+        StackError: It does not answer, or not with such a page.
+    """
+    return _answer(urllib.request.Request(url))  # noqa: S310 - the host's own loopback address
+
+
+def post(url: str, **query: str) -> dict[str, Any]:
+    """What a route of the host answers that does something.
+
+    Raises:
+        StackError: It does not answer, or not with a JSON page.
+    """
+    return _answer(urllib.request.Request(f"{url}?{urllib.parse.urlencode(query)}", method="POST"))  # noqa: S310
+
+
+def _answer(request: urllib.request.Request) -> dict[str, Any]:
+    try:
+        with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:  # noqa: S310
+            found: dict[str, Any] = json.load(answer)
+    except urllib.error.HTTPError as error:
+        return _own_page(error)
+    except (OSError, ValueError) as error:
+        raise StackError(f"the host does not answer at {request.full_url}: {error}") from error
+    return found
+
+
+def _own_page(error: urllib.error.HTTPError) -> dict[str, Any]:
+    """What an answer other than 200 says, when it is one of the application's own."""
+    try:
+        found = json.load(error)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise StackError(f"the host answered {error.code} {error.reason} at {error.url}; its log says why") from error
+    return found
