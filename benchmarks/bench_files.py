@@ -20,12 +20,12 @@ import msgspec
 from benchmarks import packages
 from benchmarks.timing import TREES, Took, Usage
 from local.fleet.__main__ import Fleet
+from local.stack.addresses import ANY_PORTS
+from local.stack.programs import PROJECT
+from local.stack.running import SETTINGS, await_summary, get
+from local.stack.scenario import TEMPLATE
 from local.stack.stack import Stack
 from local.stack.workspace import Workspace
-from local.stack_addresses import ANY_PORTS
-from local.stack_programs import PROJECT
-from local.stack_running import SETTINGS, await_summary, get
-from local.stack_scenario import TEMPLATE
 from shared.adapters.models import package_folder
 from shared.adapters.stores import scenario_files
 from shared.wiring import CONTAINERS

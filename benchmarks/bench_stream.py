@@ -31,12 +31,12 @@ from local.fleet.__main__ import Fleet
 from local.send import sources
 from local.send.sources import Bodies
 from local.send.wire import Message, Sender
+from local.stack.addresses import ANY_PORTS
+from local.stack.programs import PROJECT
+from local.stack.running import SETTINGS, get
+from local.stack.scenario import TEMPLATE
 from local.stack.stack import Stack
 from local.stack.workspace import DEVICES, Workspace
-from local.stack_addresses import ANY_PORTS
-from local.stack_programs import PROJECT
-from local.stack_running import SETTINGS, get
-from local.stack_scenario import TEMPLATE
 from shared.adapters.stores import scenario_files
 from shared.wiring import CONTAINERS
 

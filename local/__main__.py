@@ -10,7 +10,7 @@ from pathlib import Path
 from local.inspect import arguments as look_arguments
 from local.send import arguments as send_arguments
 from local.stack.process import StackError
-from local.stack_programs import PROJECT
+from local.stack.programs import PROJECT
 from shared.errors import PipelineError
 
 FOLDER = PROJECT / ".airloop"

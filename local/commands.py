@@ -13,18 +13,18 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from local import stack_scenario
 from local.books import recount as bookkeeping
 from local.inspect import explain as explanation
 from local.inspect import ledger as decisions
 from local.inspect import lineage as origins
 from local.inspect.show import new_console, show_books, show_status, show_summary
+from local.stack import scenario
+from local.stack.addresses import Ports
 from local.stack.process import StackError, on_end
+from local.stack.programs import PROJECT
+from local.stack.running import await_summary, get, new_stack, post, stop_jobs
 from local.stack.stack import Stack
 from local.stack.workspace import DEVICES, READINGS, Workspace
-from local.stack_addresses import Ports
-from local.stack_programs import PROJECT
-from local.stack_running import await_summary, get, new_stack, post, stop_jobs
 from shared.adapters.models import package_folder
 from shared.wiring import CONTAINERS
 
@@ -52,8 +52,8 @@ def func(given: argparse.Namespace) -> int:
         raise StackError("`func` was not found: install Azure Functions Core Tools 4, or use `make up`")
     settings = PROJECT / "local.settings.json"
     if not settings.exists():
-        settings.write_text(stack_scenario.TEMPLATE.read_text("utf-8"), "utf-8")
-    stack_scenario.chosen()  # of the environment, which wins over the file there too
+        settings.write_text(scenario.TEMPLATE.read_text("utf-8"), "utf-8")
+    scenario.chosen()  # of the environment, which wins over the file there too
     with Stack(given.root, app_dir=None, containers=CONTAINERS) as stack:
         usual = Ports()
         for name, port in (("azurite", usual.azurite), ("eventhub", usual.eventhub)):

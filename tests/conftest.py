@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from local.stack.addresses import ANY_PORTS
 from local.stack.stack import Stack
-from local.stack_addresses import ANY_PORTS
 from shared.adapters.stores import scenario_files
 from shared.settings import from_env
 from shared.wiring import CONTAINERS

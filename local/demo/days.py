@@ -17,9 +17,9 @@ from local.send.sources import Source
 from local.send.stream import Pace, stream
 from local.send.wire import Sender
 from local.stack.process import StackError, wait_until
+from local.stack.running import get
 from local.stack.stack import Stack
 from local.stack.workspace import Workspace
-from local.stack_running import get
 from shared.adapters.stores.clock import WallClock
 from shared.app.ledger_store import Ledger
 from shared.app.release.control import ControlDocument

@@ -18,9 +18,9 @@ from typing import Any
 
 from rich.console import Console
 
-from local import demo_steps, demo_summary, stack_scenario
 from local.books import recount as bookkeeping
-from local.demo import splitting
+from local.demo import splitting, steps
+from local.demo import summary as demo_summary
 from local.demo.days import Days
 from local.demo.evaluate import Evaluation, evaluate
 from local.demo.injection import Tail
@@ -33,11 +33,12 @@ from local.send import sources
 from local.send.faults import Faults
 from local.send.stream import Pace
 from local.send.wire import Sender
+from local.stack import scenario as stack_scenario
 from local.stack import stack as stacks
 from local.stack.process import ENDS, StackError, on_end
+from local.stack.programs import PROJECT
+from local.stack.running import SETTINGS, await_summary, get, new_stack, stop_jobs
 from local.stack.workspace import DEVICES, READINGS, Workspace
-from local.stack_programs import PROJECT
-from local.stack_running import SETTINGS, await_summary, get, new_stack, stop_jobs
 from shared.adapters.stores.clock import WallClock
 from shared.app.ledger_store import Ledger
 from shared.core.model.manifest import decode_manifest
@@ -123,7 +124,7 @@ def _run(given: argparse.Namespace) -> int:
 
 def _check(data: Path | None, scenario: Scenario) -> None:
     """Refuse, before anything is touched, what the story cannot be told about."""
-    demo_steps.check(scenario)
+    steps.check(scenario)
     if data is None:
         sources.made_up(scenario)
     elif not data.is_file():
@@ -171,7 +172,7 @@ def _loop(
         story.tell(f"{first['rows_accepted']:,} readings folded into hourly state")
     with story.phase("the first model: decided, trained, judged and deployed by the functions"):
         started = time.monotonic()
-        made = demo_steps.bootstrap(days)
+        made = steps.bootstrap(days)
         train_seconds = time.monotonic() - started
         manifest = decode_manifest(space.blobs.read("models", f"{made['version']}/manifest.json") or b"")
         story.tell(f"{manifest.version} serves: {len(manifest.features)} features, {manifest.size_bytes / 1e3:,.0f} kB")
@@ -241,21 +242,21 @@ def _closed(story: Story, days: Days, made: dict[str, Any]) -> dict[str, Any]:
     """The loop closes: what the functions find, decide, train, release and take back while the days pass."""
     days.watch.quiet = True
     with story.phase("ordinary weeks"):
-        checks = demo_steps.ordinary(days, ORDINARY_WEEKS)
+        checks = steps.ordinary(days, ORDINARY_WEEKS)
     with story.phase("one sensor sticks"):
-        isolated = demo_steps.stuck(days)
+        isolated = steps.stuck(days)
     days.begin("drift, old model")
     with story.phase("a new source of pollution, and all humidity sensors recalibrated: check, job, gate"):
-        found = demo_steps.drift(days)
+        found = steps.drift(days)
     with story.phase("the new model climbs: shadow, canary, champion"):
-        promoted = demo_steps.climb(days, found["version"])
+        promoted = steps.climb(days, found["version"])
     days.begin("drift, new model")
     with story.phase("a job with a bad model"):
         days.go(6)
-        refused = demo_steps.refused(days)
+        refused = steps.refused(days)
     days.begin("sabotaged model")
     with story.phase("a sabotaged model, put in place by hand"):
-        sabotaged = demo_steps.rolled_back(days)
+        sabotaged = steps.rolled_back(days)
     days.begin("taken back")
     with story.phase("and on it goes"):
         days.go(5)

@@ -16,9 +16,9 @@ from rich.table import Table
 from local.eventhub import event_log
 from local.send.record import Record
 from local.stack.process import StackError
+from local.stack.running import get
 from local.stack.stack import Stack
 from local.stack.workspace import DEVICES, READINGS, Workspace
-from local.stack_running import get
 
 POLL_S = 0.25
 PATIENCE_S = 120.0

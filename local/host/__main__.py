@@ -22,8 +22,8 @@ from local.host.eventhub import EventHubListener
 from local.host.functions import Declared, HostError, load_app
 from local.host.http_server import Server
 from local.host.invoke import Invoker
+from local.host.partitions import EventHubOptions
 from local.host.timers import TimerListener
-from local.host_partitions import EventHubOptions
 
 GRACE_S = 20.0
 log = logging.getLogger("host")

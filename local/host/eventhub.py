@@ -18,8 +18,8 @@ from local.host.checkpoints import Checkpoints
 from local.host.events import to_functions
 from local.host.functions import Declared, connection, resolve
 from local.host.invoke import InvocationFailed, Invoker
+from local.host.partitions import EventHubOptions, Ownership, PartitionState
 from local.host.retry import NO_RETRY, STORAGE
-from local.host_partitions import EventHubOptions, Ownership, PartitionState
 
 CHECKPOINT_CONTAINER = "azure-webjobs-eventhub"
 POLL_S = 0.1  # how often an unfinished small batch is looked at again

@@ -13,7 +13,6 @@ from typing import IO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-from local import stack_scenario
 from local.fleet.__main__ import START
 from local.send import sources
 from local.send.arguments import SHARES
@@ -22,6 +21,7 @@ from local.send.record import ACCEPTED, Record
 from local.send.sources import Source
 from local.send.stream import HUB, OnProgress, Pace, stream
 from local.send.wire import Sender
+from local.stack import scenario as stack_scenario
 from local.stack import stack
 from local.stack.process import StackError, on_end
 from shared.core.scenario import Scenario

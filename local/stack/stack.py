@@ -12,11 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from local import stack_programs
+from local.stack import programs
+from local.stack.addresses import Ports, eventhub_connection, storage_connection, with_ports
 from local.stack.guard import Guard, identity
 from local.stack.process import Process, StackError, chosen_port, wait_until
-from local.stack_addresses import Ports, eventhub_connection, storage_connection, with_ports
-from local.stack_programs import PROJECT
+from local.stack.programs import PROJECT
 
 HUBS = ("telemetry:4", "readings:4")
 LEFTOVERS_S = 30.0  # how long an earlier stack may take to go away
@@ -93,8 +93,8 @@ class Stack:
         self._guard = Guard()
         try:
             self._hold_scenario()
-            self._run(stack_programs.azurite(self.root, self.ports.azurite))
-            self._run(stack_programs.endpoint(self.root, self.ports.eventhub, self.hubs))
+            self._run(programs.azurite(self.root, self.ports.azurite))
+            self._run(programs.endpoint(self.root, self.ports.eventhub, self.hubs))
             create_containers(self.storage, self.containers)
             if self.app_dir is not None:
                 self.start_host()
@@ -120,7 +120,7 @@ class Stack:
         settings = self.root / "host.settings.json"
         settings.write_text(json.dumps({"IsEncrypted": False, "Values": values}, indent=2), "utf-8")
         own = ["--app-dir", str(self.app_dir), "--settings", str(settings)]
-        self._run(stack_programs.host(self.root, name, port, values, [*own, *self.host_options, *options]))
+        self._run(programs.host(self.root, name, port, values, [*own, *self.host_options, *options]))
 
     def restart(self, name: str) -> None:
         """Stop a process, unless it was killed before, and start it on the same port."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from local import stack_scenario
+from local.stack import scenario as stack_scenario
 from local.stack import stack
 from local.stack.guard import identity
 from local.stack.process import StackError

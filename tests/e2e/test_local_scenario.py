@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from local.stack import stack
-from local.stack_programs import PROJECT
+from local.stack.programs import PROJECT
 from tests.kit.tiny_model import package_of
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow]

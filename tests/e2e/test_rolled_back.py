@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from local import stack_scenario
 from local.books import recount as books
 from local.demo import sabotage
 from local.send import sources
@@ -22,12 +21,13 @@ from local.send.faults import Faults, Plan
 from local.send.record import Record
 from local.send.stream import Pace, stream
 from local.send.wire import Sender
+from local.stack import scenario
+from local.stack.addresses import ANY_PORTS
+from local.stack.programs import PROJECT
+from local.stack.running import get, post
+from local.stack.scenario import TEMPLATE
 from local.stack.stack import Stack
 from local.stack.workspace import DEVICES, READINGS, Workspace
-from local.stack_addresses import ANY_PORTS
-from local.stack_programs import PROJECT
-from local.stack_running import get, post
-from local.stack_scenario import TEMPLATE
 from shared.adapters.stores.clock import WallClock
 from shared.app.ledger_store import Ledger
 from shared.core.stream.commit import Commit
@@ -165,7 +165,7 @@ def rows_of(found: Mapping[str, Any]) -> dict[tuple[str, int, int], list[Row]]:
 def site(tmp_path: Path) -> Iterator[Site]:
     with Stack(tmp_path / "stack", app_dir=PROJECT, template=TEMPLATE, settings=OFF, containers=CONTAINERS,
                ports=ANY_PORTS, host_options=PACE) as stack:  # fmt: skip
-        space = Workspace.connect(stack.root, stack.storage, stack.host_url(), stack_scenario.chosen())
+        space = Workspace.connect(stack.root, stack.storage, stack.host_url(), scenario.chosen())
         first = space.release().publish(package_of())
         second = space.release().publish(sabotage.shifted(package_of(), "second", SHIFT))
         space.release().deploy(first)

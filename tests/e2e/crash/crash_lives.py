@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from local.stack.addresses import ANY_PORTS
+from local.stack.programs import PROJECT
 from local.stack.stack import Stack
-from local.stack_addresses import ANY_PORTS
-from local.stack_programs import PROJECT
 from tests.e2e.crash import crash_world as world
 from tests.e2e.crash.crash_world import FileHub, Own
 

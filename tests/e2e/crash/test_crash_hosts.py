@@ -17,10 +17,10 @@ from azure.eventhub import EventData, EventHubProducerClient
 from local.books import recount as books
 from local.eventhub import event_log
 from local.eventhub.amqp.message import read_message
+from local.stack.addresses import ANY_PORTS
+from local.stack.programs import PROJECT
+from local.stack.scenario import TEMPLATE
 from local.stack.stack import Stack
-from local.stack_addresses import ANY_PORTS
-from local.stack_programs import PROJECT
-from local.stack_scenario import TEMPLATE
 from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.adapters.stores.event_hub import EventHubStream
 from shared.app.route.file_books import key_of

@@ -17,9 +17,9 @@ import pytest
 from azure.eventhub import EventData, EventHubProducerClient
 from azure.storage.blob import BlobServiceClient
 
+from local.stack.addresses import ANY_PORTS
+from local.stack.programs import PROJECT
 from local.stack.stack import Stack
-from local.stack_addresses import ANY_PORTS
-from local.stack_programs import PROJECT
 
 pytestmark = pytest.mark.emulator
 APP = Path(__file__).parent / "host_app"

@@ -14,8 +14,8 @@ from azure.eventhub import EventData, EventHubProducerClient
 from local.books import recount as books
 from local.books.recount import Books
 from local.eventhub.event_log import log_path, read
+from local.stack.addresses import ANY_PORTS
 from local.stack.stack import Stack
-from local.stack_addresses import ANY_PORTS
 from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.adapters.stores.event_hub import EventHubStream
 from shared.wiring import CONTAINERS

@@ -16,7 +16,7 @@ import pytest
 from local.fleet.__main__ import Fleet
 from local.stack import stack
 from local.stack.guard import identity
-from local.stack_programs import PROJECT
+from local.stack.programs import PROJECT
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow]
 

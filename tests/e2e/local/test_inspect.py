@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from local import stack_scenario
 from local.inspect import arguments as look_arguments
 from local.inspect import explain, lineage
+from local.stack import scenario
+from local.stack.addresses import ANY_PORTS
 from local.stack.stack import Stack
 from local.stack.workspace import READINGS, Workspace
-from local.stack_addresses import ANY_PORTS
 from shared.adapters.lake.delta_lake import DeltaLake
 from shared.adapters.lake.delta_tables import storage_options
 from shared.app.lake.compaction import Compaction
@@ -44,7 +44,7 @@ def test_a_forecast_is_explained_and_traced_also_when_only_the_lake_still_has_it
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     champion, past = real_past(HOURS)
     with Stack(tmp_path, app_dir=None, ports=ANY_PORTS, containers=CONTAINERS, hubs=[f"{READINGS}:3"]) as stack:
-        space = Workspace.connect(tmp_path, stack.storage, "http://127.0.0.1:1", stack_scenario.chosen())
+        space = Workspace.connect(tmp_path, stack.storage, "http://127.0.0.1:1", scenario.chosen())
         copied(space, past.blobs)  # type: ignore[arg-type]
         wanted = f"{DEVICES[2]}@{hour_text(HOUR + HOURS - 3)}"
         assert explain.run(space, parsed("explain", wanted)) == 0

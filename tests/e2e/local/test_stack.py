@@ -16,11 +16,11 @@ import pytest
 from azure.eventhub import EventData, EventHubProducerClient
 from azure.storage.blob import BlobServiceClient
 
+from local.stack.addresses import ANY_PORTS, with_ports
 from local.stack.guard import Guard, end, identity
 from local.stack.process import Process, StackError, free_port
+from local.stack.programs import PROJECT
 from local.stack.stack import Stack, read
-from local.stack_addresses import ANY_PORTS, with_ports
-from local.stack_programs import PROJECT
 
 pytestmark = pytest.mark.emulator
 TRIVIAL = "import azure.functions as func\napp = func.FunctionApp()\n"
@@ -115,7 +115,7 @@ def test_an_app_that_does_not_load_stops_the_start_with_its_message(tmp_path: Pa
 def test_nothing_outlives_a_starter_that_is_killed(tmp_path: Path) -> None:
     root = tmp_path / "root"
     code = (
-        "import sys, time, pathlib\nfrom local.stack.stack import Stack\nfrom local.stack_addresses import ANY_PORTS\n"
+        "import sys, time, pathlib\nfrom local.stack.stack import Stack\nfrom local.stack.addresses import ANY_PORTS\n"
         "Stack(pathlib.Path(sys.argv[1]), app_dir=None, ports=ANY_PORTS).start()\n"
         "print('up', flush=True)\ntime.sleep(99)\n"
     )

@@ -19,10 +19,10 @@ from local.books.account import Account
 from local.books.recount import Books
 from local.inspect import show
 from local.stack import guard
+from local.stack.addresses import storage_connection
 from local.stack.process import StackError
+from local.stack.running import await_summary, get
 from local.stack.workspace import Workspace
-from local.stack_addresses import storage_connection
-from local.stack_running import await_summary, get
 from shared.adapters.stores import scenario_files
 from shared.app.route.file_books import key_of
 from tests.kit import MemoryBlobs

@@ -14,9 +14,9 @@ from local.host.blobs import BlobOptions, path_pattern
 from local.host.checkpoints import Checkpoints
 from local.host.functions import Declared, HostError, declare
 from local.host.invoke import InvocationFailed, Invoker
+from local.host.partitions import EventHubOptions, Ownership
 from local.host.stream import blob_of_url
 from local.host.timers import next_run
-from local.host_partitions import EventHubOptions, Ownership
 
 
 def events(count: int) -> list[EventData]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from local.stack_programs import PROJECT
+from local.stack.programs import PROJECT
 from shared.adapters.stores import scenario_files
 from shared.core.scenario import Scenario
 from shared.errors import ConfigError

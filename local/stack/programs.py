@@ -8,7 +8,7 @@ from pathlib import Path
 
 from local.stack.process import Process, StackError, free_port
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 AZURITE = PROJECT / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
 READY = r"^ready port=(\d+)"
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from local import stack_scenario
+from local.stack import scenario
 from local.stack.process import StackError
 from local.stack.stack import Stack
 from local.stack.workspace import Workspace
@@ -35,8 +35,8 @@ def new_stack(root: Path, settings: Mapping[str, str] = SETTINGS) -> Stack:
     Raises:
         ConfigError: SCENARIO names none that there is.
     """
-    values = {**settings, stack_scenario.NAME: stack_scenario.chosen().name}
-    return Stack(root, template=stack_scenario.TEMPLATE, settings=values, containers=CONTAINERS)
+    values = {**settings, scenario.NAME: scenario.chosen().name}
+    return Stack(root, template=scenario.TEMPLATE, settings=values, containers=CONTAINERS)
 
 
 def stop_jobs(root: Path, patience_s: float = 25.0) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from local.demo import injection, sabotage
 from local.demo.days import Days
 from local.stack.process import StackError, wait_until
-from local.stack_running import post
+from local.stack.running import post
 from shared.adapters.jobs.local import LocalJobs
 from shared.adapters.models import package_folder
 from shared.adapters.stores.clock import WallClock

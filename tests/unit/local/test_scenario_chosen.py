@@ -8,16 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from local import stack_scenario
 from local.inspect import ledger
 from local.send import sources
+from local.stack import scenario
 from local.stack.workspace import Workspace
 from shared.adapters.stores import scenario_files
-from shared.adapters.stores.memory_blobs import MemoryBlobs
 from shared.app.ledger_store import Ledger
 from shared.core.scenario import Scenario, with_overrides
 from shared.errors import ConfigError
-from tests.kit.small import HandClock
+from tests.kit import HandClock, MemoryBlobs
 
 AIR = scenario_files.load("air_quality")
 
@@ -34,8 +33,8 @@ def settings(path: Path, text: str) -> Path:
 
 
 def test_the_template_s_is_taken_where_nobody_names_one(tmp_path: Path) -> None:
-    assert stack_scenario.chosen(tmp_path / "none.json").name == "air_quality"
-    assert stack_scenario.chosen(settings(tmp_path, '{"Values": {}}')).name == "air_quality"
+    assert scenario.chosen(tmp_path / "none.json").name == "air_quality"
+    assert scenario.chosen(settings(tmp_path, '{"Values": {}}')).name == "air_quality"
 
 
 def test_the_user_s_settings_win_over_the_template_and_the_environment_over_both(
@@ -43,25 +42,25 @@ def test_the_user_s_settings_win_over_the_template_and_the_environment_over_both
 ) -> None:
     own = settings(tmp_path, json.dumps({"Values": {"SCENARIO": "noise"}}))
     with pytest.raises(ConfigError, match="SCENARIO: 'noise' is not one of air_quality"):
-        stack_scenario.chosen(own)
+        scenario.chosen(own)
     monkeypatch.setenv("SCENARIO", "air_quality")
-    assert stack_scenario.chosen(own).name == "air_quality"
+    assert scenario.chosen(own).name == "air_quality"
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"Values": 3}'])
 def test_settings_that_are_none_are_named(text: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"local\.settings\.json is not a settings file"):
-        stack_scenario.chosen(settings(tmp_path, text))
+        scenario.chosen(settings(tmp_path, text))
 
 
 def test_a_running_stack_s_own_scenario_is_taken_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert stack_scenario.of_stack({"scenario": "air_quality"}).name == "air_quality"
-    assert stack_scenario.of_stack({}).name == "air_quality"
+    assert scenario.of_stack({"scenario": "air_quality"}).name == "air_quality"
+    assert scenario.of_stack({}).name == "air_quality"
     with pytest.raises(ConfigError, match="'noise' is not one of"):
-        stack_scenario.of_stack({"scenario": "noise"})
+        scenario.of_stack({"scenario": "noise"})
     monkeypatch.setenv("SCENARIO", "noise")
     with pytest.raises(ConfigError, match="the stack runs air_quality, not 'noise'"):
-        stack_scenario.of_stack({"scenario": "air_quality"})
+        scenario.of_stack({"scenario": "air_quality"})
 
 
 @pytest.mark.parametrize("action", ["show", "verify"])
@@ -69,7 +68,7 @@ def test_a_ledger_of_another_scenario_is_not_an_empty_one(action: str) -> None:
     blobs = MemoryBlobs()
     Ledger("noise", blobs, HandClock()).append("check", "x", {})
     with pytest.raises(ConfigError, match="there is no ledger of air_quality, only of noise"):
-        ledger.run(Workspace(Path(), "", "", AIR, blobs), action, [])  # type: ignore[arg-type]
+        ledger.run(Workspace(Path(), "", "", AIR, blobs), action, [])
 
 
 def only(*names: str) -> Scenario:
