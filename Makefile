@@ -3,14 +3,13 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3.10 python3 python; do \
   $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
 PY := .venv/bin/python
 CODE := function_app.py shared training local tests benchmarks
-QUICK := tests/kit tests/unit shared training local
 DATA ?=
 ZONE ?=
 export PYTHONUTF8 := 1
 unexport PYTHONDONTWRITEBYTECODE # tests and demo start many processes: each would compile every module anew
 
 .DEFAULT_GOAL := all
-.PHONY: all demo up quick test soak check format bench register func clean install
+.PHONY: all demo up quick unit test soak check format bench register func clean install
 # two `make` at once take turns to install; an environment without .done, or whose Python is gone, is made anew
 TURN := $(if $(shell command -v flock),flock Makefile) $(MAKE) --no-print-directory MINE=1
 $(shell test ! -e .venv || $(PY) -c '' 2>/dev/null || rm -f .venv/.done)
@@ -49,8 +48,11 @@ demo: install ## the whole loop on this machine: make demo [DATA=file] [ZONE=zon
 up: install ## Azurite, the Event Hubs endpoint and the trigger host, until Ctrl-C
 	@$(PY) -m local up
 
-quick: check ## checks, doctests and the unit tests that are not slow; under 90 seconds on two cores
-	$(PY) -m pytest -n auto -m "not slow" $(QUICK)
+quick: .venv/.done ## checks, doctests and the unit tests that are not slow; under 90 seconds on two cores
+	$(MAKE) -j2 check unit
+
+unit: .venv/.done
+	$(PY) -m pytest -q -n 2 -m "not slow" tests/unit shared training local
 
 test: install ## all tests
 	$(PY) -m pytest -n auto
@@ -63,7 +65,7 @@ check: .venv/.done ## format, lint, types, import rules
 	$(PY) -m ruff check $(CODE)
 	$(PY) -m mypy
 	.venv/bin/lint-imports --no-logo
-	$(PY) -m pytest -q tests/unit/test_imports.py
+	$(PY) -m pytest -q tests/unit/test_architecture.py
 
 format: .venv/.done ## format, and mend what can be mended
 	$(PY) -m ruff check --fix-only -q $(CODE)

@@ -65,10 +65,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture(scope="session", autouse=True)
-def environment() -> Iterator[dict[str, str]]:
-    """The template's settings, as `func start` would give them; one that is missing or wrong fails every test."""
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The template's settings, as `func start` would give them; one that is missing or wrong fails every test.
+
+    What they would keep in .airloop is kept in a folder of the run.
+    """
     values: dict[str, str] = json.loads(TEMPLATE.read_text("utf-8"))["Values"]
     from_env(values, scenario_files.names())
+    folder = str(tmp_path_factory.mktemp("airloop"))
+    values = {name: value.replace(".airloop", folder) for name, value in values.items()}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in values.items():
             patch.setenv(name, value)

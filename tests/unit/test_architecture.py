@@ -10,7 +10,8 @@ from statistics import median
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests import ROOT
+
 PACKAGES = ("shared", "training", "local")
 LONGEST_MODULE, MEDIAN_MODULE, MEDIAN_FUNCTION = 300, 120, 8  # lines
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -76,6 +77,11 @@ def test_a_circle_is_found(imports: dict[str, set[str]], length: int) -> None:
 def test_imports_are_seen_wherever_they_stand() -> None:
     source = "import a.b\nif TYPE_CHECKING:\n    from c import d\ndef f():\n    from e.g import h\n"
     assert list(imported(ast.parse(source))) == ["a.b", "c.d", "e.g.h"]
+
+
+def test_the_function_app_knows_shared_and_nothing_else_of_ours() -> None:
+    tops = {name.partition(".")[0] for name in imported(TREES["function_app"])}
+    assert tops & {"shared", "training", "local", "tests", "benchmarks"} == {"shared"}, "the others are not deployed"
 
 
 def test_no_module_is_long() -> None:

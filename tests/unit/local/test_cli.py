@@ -184,7 +184,7 @@ def test_names_that_no_blob_can_have_are_refused_before_anything_is_sent(name: s
 
 def test_a_store_that_is_gone_is_told_and_not_waited_for_long(tmp_path: Path) -> None:
     describe(tmp_path)
-    with pytest.raises(StackError, match=r"test_local_cli\.py could not be dropped: .*refused"):
+    with pytest.raises(StackError, match=r"test_cli\.py could not be dropped: .*refused"):
         Workspace.of(tmp_path).drop(Path(FILE), "x.csv", None)
 
 

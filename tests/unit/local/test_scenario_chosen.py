@@ -84,6 +84,6 @@ def test_the_generator_sends_what_the_scenario_has_of_its_channels() -> None:
 
 
 def test_channels_that_the_generator_does_not_make_are_named() -> None:
-    other = with_overrides(AIR, channels=(replace(AIR.channels[0], unit="K"), *AIR.channels[1:]))
+    other = with_overrides(AIR, channels=(replace(AIR.channels[0], unit="K", role=None), *AIR.channels[1:]))
     with pytest.raises(ConfigError, match="cannot make temp in K of air_quality: give a file with --data"):
         sources.made_up(other)
