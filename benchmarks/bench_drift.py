@@ -25,12 +25,12 @@ from shared.core.drift import check as drift
 from shared.core.drift.baseline import Baseline
 from shared.core.drift.measures import measures
 from shared.core.drift.verdict import Verdict
-from shared.core.forecast.features.watched import count, place
 from shared.core.intake.readings import Doubles, Floats, Longs
 from shared.core.model.manifest import decode_arrays, encode_arrays
 from shared.core.profile import merged as profile
+from shared.core.profile.bins import count, place
 from shared.core.profile.merged import Merged, Profile
-from shared.core.scenario import Scenario
+from shared.core.task import Task
 from training.data.rows import from_history
 
 T = TypeVar("T")
@@ -48,17 +48,17 @@ KB = 1024
 class Stored:
     """What a check reads: the profiles' bytes and those of the baseline."""
 
-    scenario: Scenario
+    task: Task
     profiles: list[bytes]
     baseline: bytes
 
     def decoded(self) -> list[Profile]:
         """The profiles."""
-        return [profile.decode(raw) for raw in self.profiles]
+        return [profile.decode(raw, self.task.losses) for raw in self.profiles]
 
     def merged(self) -> Merged:
         """The profiles added up."""
-        return profile.merge(self.scenario, self.decoded())
+        return profile.merge(self.task, self.decoded())
 
     def limits(self) -> Baseline:
         """The baseline."""
@@ -66,7 +66,7 @@ class Stored:
 
     def check(self, limits: Baseline, merged: Merged) -> Verdict:
         """The check of what has been read."""
-        return drift.check(self.scenario.drift, limits, merged, merged.newest_hour, MODEL)
+        return drift.check(self.task.scenario.drift, limits, merged, merged.newest_hour, MODEL)
 
     def whole(self) -> Verdict:
         """All of it."""
@@ -75,10 +75,10 @@ class Stored:
 
 def raw_rows(case: Case) -> Floats:
     """Values of the watched features, float32, shape (ROWS, FEATURES)."""
-    rows = from_history(case.machine.scenario, case.machine.featurizer, case.history())
+    rows = from_history(case.task, case.history())
     assert len(rows) >= ROWS * 0.9, len(rows)
     chosen = np.random.default_rng(7).choice(len(rows), ROWS)
-    return rows.matrix[np.ix_(chosen, case.machine.watched.columns)]
+    return rows.matrix[np.ix_(chosen, case.task.watched.columns)]
 
 
 def by_scipy(reference: Floats, current: Floats, edges: Doubles) -> Doubles:
@@ -171,7 +171,7 @@ def parts(stored: Stored) -> list[float]:
     limits, merged, decoded = stored.limits(), stored.merged(), stored.decoded()
     works = (
         stored.decoded,
-        lambda: profile.merge(stored.scenario, decoded),
+        lambda: profile.merge(stored.task, decoded),
         stored.limits,
         lambda: stored.check(limits, merged),
     )
@@ -181,11 +181,10 @@ def parts(stored: Stored) -> list[float]:
 def run() -> None:
     """Train limits, fold the live readings, print both tables."""
     training, live = Case.of(TRAINING), Case.of(LIVE)
-    scenario = training.machine.scenario
-    assert len(training.machine.watched) == FEATURES
-    limits = baseline_of(scenario, training.history())
+    assert len(training.task.watched) == FEATURES
+    limits = baseline_of(training.task.scenario, training.history())
     found, folding = timed(live.folded)
-    stored = Stored(scenario, [profile.encode(one) for one in found], encode_arrays(limits.arrays()))
+    stored = Stored(training.task, [profile.encode(one) for one in found], encode_arrays(limits.arrays()))
     wide = replace(stored, profiles=[profile.encode(more_devices(one, TIMES[0])) for one in found])
     assert wide.whole().magnitude is not None
     print(f"{LIVE.stations} devices, {LIVE.hours:,} hours folded in {folding / 1e3:.1f} s")

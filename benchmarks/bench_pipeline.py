@@ -41,7 +41,7 @@ class Bench:
 
     def deploy(self, package: Path) -> None:
         """Let a model serve."""
-        features = self.pipeline.ports.machine.featurizer.features
+        features = self.pipeline.ports.task.features
         release = Release(self.blobs, partial(onnx_model.load, featurizer_features=features))
         release.deploy(release.publish(package_folder.read(package)))
 
@@ -74,7 +74,7 @@ def latencies(package: Path) -> None:
     fleet = Fleet(stations=DEVICES, hours=FIRST_H + BATCHES)
     for size in SIZES:
         bench = Bench()
-        batches = hours(fleet, bench.pipeline.ports.machine.scenario.channel_names, size)
+        batches = hours(fleet, bench.pipeline.ports.task.scenario.channel_names, size)
         bench.pipeline.score(0, next(batches))  # without a model nothing is forecast yet
         bench.deploy(package)
         took = [seconds(partial(bench.pipeline.score, 0, batch)) * 1e3 for batch in batches]

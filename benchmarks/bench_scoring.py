@@ -18,8 +18,8 @@ import onnxruntime
 from benchmarks import packages
 from benchmarks.timing import milliseconds
 from shared.adapters.models import onnx_model, package_folder
-from shared.core.forecast.features.featurizer import Feature
 from shared.core.intake.readings import Floats
+from shared.core.model.feature import Feature
 
 FEATURES, TREES, DEPTH = 200, 300, 5
 BATCHES = (1, 100, 1000)

@@ -22,10 +22,10 @@ from benchmarks.bench_pipeline import NOW_MS, Bench
 from benchmarks.timing import MEGABYTE
 from local.fleet.__main__ import Fleet
 from shared.app.score.partition import Partition
-from shared.core.forecast import snapshot
-from shared.core.forecast.state import State
+from shared.core.forecast.state import own
 from shared.core.intake.readings import Floats
 from shared.core.stream.events import Event, pack
+from shared.core.task import State
 
 T = TypeVar("T")
 DEVICES, HOURS = 10_000, 160  # more hours than a ring holds
@@ -54,7 +54,7 @@ class Feed:
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
-        self._channels = bench.pipeline.ports.machine.scenario.channel_names
+        self._channels = bench.pipeline.ports.task.scenario.channel_names
         self._names = [f"device-{place:05}" for place in range(DEVICES)]
         self._sequence = self._position = 0
 
@@ -80,9 +80,8 @@ def held(bench: Bench) -> State:
 
 def memory(bench: Bench, raw: bytes) -> None:
     """Print what a state that is read back from its snapshot adds to the process."""
-    scenario = bench.pipeline.ports.machine.scenario
     before = resident_mb()
-    state = snapshot.decode(scenario, raw)
+    state = own(bench.pipeline.ports.task.restore(raw))
     grown = resident_mb() - before
     arrays = sum(array.nbytes for array in state.columns.arrays().values()) / MEGABYTE
     print(f"memory of {len(state.devices):,} devices: {grown:.0f} MB more resident, arrays alone {arrays:.0f} MB")
@@ -90,11 +89,11 @@ def memory(bench: Bench, raw: bytes) -> None:
 
 def snapshots(bench: Bench) -> bytes:
     """Print how long a batch must wait for the copy, and what the work beside it takes; returns the bytes."""
-    scenario, state = bench.pipeline.ports.machine.scenario, held(bench)
-    rounds = [timed(lambda: snapshot.copied(scenario, state)) for _ in range(ROUNDS)]
-    body = rounds[-1][0]
-    raw, packing = timed(lambda: snapshot.pack(body))
-    _, upload = timed(lambda: bench.pipeline.tools.snapshots.upload(body))
+    task, state = bench.pipeline.ports.task, held(bench)
+    rounds = [timed(lambda: task.snapshot(state)) for _ in range(ROUNDS)]
+    raw, packing = timed(rounds[-1][0])
+    _, storing = timed(lambda: bench.pipeline.tools.snapshots.upload("partition=00/bench.state", raw))
+    upload = packing + storing
     pause = median(seconds for _, seconds in rounds) * 1e3
     print(f"snapshot of {len(raw) / MEGABYTE:.0f} MB: the batch waits {pause:.0f} ms for the copy; beside it", end=" ")
     print(f"{packing * 1e3:.0f} ms to encode, {upload * 1e3:.0f} with writing, reading back and comparing (in memory)")
@@ -110,8 +109,8 @@ def recovery(bench: Bench, feed: Feed, commits: int) -> None:
     count, rows = len(bench.blobs.names("commits")) - before, commits * DEVICES
     fresh = Partition(0, bench.pipeline.tools)
     state, seconds = timed(fresh.recovered)
-    scenario = bench.pipeline.ports.machine.scenario
-    assert snapshot.encode(scenario, state) == snapshot.encode(scenario, live), "the recovered state differs"
+    task = bench.pipeline.ports.task
+    assert task.snapshot(state)() == task.snapshot(live)(), "the recovered state differs"
     _, newest = timed(partial(bench.pipeline.tools.snapshots.newest, 0))
     print(f"recovery: {seconds:.2f} s, of which {newest:.2f} for the snapshot, then {count} commits", end=" ")
     print(f"with {rows:,} readings and their forecasts; the state is the same, bit for bit")

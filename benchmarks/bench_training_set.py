@@ -27,10 +27,10 @@ from benchmarks.drift_replay import fleet_history
 from benchmarks.timing import Usage
 from local.fleet.__main__ import Fleet
 from shared.adapters.stores import scenario_files
-from shared.core.forecast.features.featurizer import Featurizer
-from shared.core.forecast.ring import Hourly
+from shared.core.forecast.history import Hourly
 from shared.core.intake.readings import Floats
 from shared.core.scenario import Scenario
+from shared.core.tasks import task_of
 from training.data.rows import from_history
 
 STATIONS, HOURS = 12, 35_000
@@ -62,7 +62,7 @@ class Built(msgspec.Struct, frozen=True):
 
 def by_us(scenario: Scenario, history: History) -> Rows:
     """All features, in the order of time; only the check needs another order."""
-    rows = from_history(scenario, Featurizer(scenario), history)
+    rows = from_history(task_of(scenario), history)
     return Rows(rows.target, rows.matrix, [feature.name for feature in rows.features])
 
 
@@ -98,7 +98,7 @@ def _plain(scenario: Scenario) -> list[str]:
 
 
 def _lags(scenario: Scenario) -> list[str]:
-    return [feature.name for feature in Featurizer(scenario).features if ".lag_" in feature.name]
+    return [feature.name for feature in task_of(scenario).features if ".lag_" in feature.name]
 
 
 def _frame(scenario: Scenario, hours: Hourly) -> pd.DataFrame:
@@ -147,7 +147,7 @@ def build(way: str, sample: Path) -> None:
 
 
 def _by_device(scenario: Scenario, history: History) -> npt.NDArray[np.int64]:
-    rows = from_history(scenario, Featurizer(scenario), history)
+    rows = from_history(task_of(scenario), history)
     return np.lexsort((rows.as_of, rows.device))
 
 

@@ -9,14 +9,13 @@ import numpy as np
 from benchmarks.packages import readings_of
 from local.fleet.__main__ import Fleet
 from shared.adapters.stores import scenario_files
-from shared.core.forecast.features.featurizer import Featurizer
-from shared.core.forecast.features.watched import CELLS
-from shared.core.forecast.ring import Hourly, hourly
+from shared.core.forecast.history import Hourly, hourly
 from shared.core.forecast.state import KEPT_DAYS, State
-from shared.core.forecast.step import Machine, step
+from shared.core.forecast.task import HourlyForecast
 from shared.core.intake.readings import Floats, Longs, Readings
-from shared.core.model.scoring import Ask, Control, Scored
+from shared.core.model.scoring import Control, Scored, ScoreRequest
 from shared.core.profile import merged
+from shared.core.profile.bins import CELLS
 from shared.core.profile.device_table import DeviceTable, joined
 from shared.core.profile.merged import Profile
 from shared.core.scenario import Channel, Scenario
@@ -42,18 +41,18 @@ class Case:
     """A fleet in the scenario of twenty features.
 
     Args:
-        machine: Scenario and features.
+        task: The forecast in that scenario.
         fleet: Its stations and hours.
     """
 
-    machine: Machine
+    task: HourlyForecast
     fleet: Fleet
 
     @classmethod
     def of(cls, fleet: Fleet) -> Case:
         """The case of a fleet."""
         own = scenario()
-        return cls(Machine(own, Featurizer(own)), fleet)
+        return cls(HourlyForecast(own), fleet)
 
     def readings(self) -> Readings:
         """All readings, by time, then device."""
@@ -68,27 +67,28 @@ class Case:
 
     def history(self) -> dict[str, Hourly]:
         """All hours, as training reads them."""
-        return hourly(self.machine.scenario, self.readings())
+        return hourly(self.task.scenario, self.readings())
 
     def folded(self) -> list[Profile]:
         """Profiles of all partitions after the real fold, a day in a batch; the newest value is the forecast."""
-        states = [State.empty(self.machine.scenario, partition) for partition in range(PARTITIONS)]
+        states = [self.task.empty(partition) for partition in range(PARTITIONS)]
         for partition, own in split(self.readings(), PARTITIONS):
             days = own.minute // DAY_MINUTES
             for day in np.unique(days):
                 self._fold(states[partition], rows_of(own, np.flatnonzero(days == day)))
-        return [merged.of(self.machine, state) for state in states]
+        return [merged.of(self.task, state) for state in states]
 
     def _fold(self, state: State, readings: Readings) -> None:
-        channels = self.machine.scenario.channel_names
+        channels = self.task.scenario.channel_names
         events = [Event(state.next + n, 0, body) for n, body in enumerate(pack("hub", channels, readings))]
         batch, _ = gather(state.partition, 0, events, channels)
-        step(self.machine, state, batch, Control(MODEL), self._newest).put(state)
+        self.task.step(state, batch, Control(MODEL), self._newest).put(state)
 
-    def _newest(self, ask: Ask) -> list[Scored]:
-        place = [feature.name for feature in self.machine.featurizer.features].index(f"{TARGET}.latest")
-        value: Floats = np.nan_to_num(ask.matrix()[:, place], nan=100.0)
-        return [Scored(0, MODEL, value, value - HALF_WIDTH, value + HALF_WIDTH, np.ones(len(value), np.bool_))]
+    def _newest(self, request: ScoreRequest) -> list[Scored]:
+        place = [feature.name for feature in self.task.features].index(f"{TARGET}.latest")
+        value: Floats = np.nan_to_num(request.matrix()[:, place], nan=100.0)
+        numbers = {"value": value, "lower": value - HALF_WIDTH, "upper": value + HALF_WIDTH}
+        return [Scored(0, MODEL, numbers, np.ones(len(value), np.bool_))]
 
 
 def longer(found: Profile) -> Profile:

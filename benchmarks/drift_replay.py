@@ -11,14 +11,17 @@ from local.fleet.__main__ import Fleet
 from shared.core.drift.baseline import Baseline
 from shared.core.drift.check import check
 from shared.core.drift.verdict import Verdict
-from shared.core.forecast.features.featurizer import Featurizer
-from shared.core.forecast.features.watched import Watched, count, place
-from shared.core.forecast.ring import Hourly, Layout, hourly, spread
-from shared.core.forecast.state import QUALITY, quantum
+from shared.core.forecast.columns import Layout, spread
+from shared.core.forecast.history import Hourly, hourly
+from shared.core.forecast.lately import Lately
+from shared.core.forecast.losses import QUALITY
 from shared.core.intake.readings import Longs
-from shared.core.profile.device_table import DeviceTable, Lately
+from shared.core.profile.bins import count, place
+from shared.core.profile.device_table import DeviceTable
 from shared.core.profile.merged import Merged
 from shared.core.scenario import Scenario
+from shared.core.task import Task
+from shared.core.tasks import task_of
 from training.calibrate.limits import calibrate
 from training.data.files import read
 from training.data.rows import History, before, from_history
@@ -64,7 +67,7 @@ def spread_of(scenario: Scenario, history: History, column: str) -> float:
 
 def baseline_of(scenario: Scenario, history: History) -> Baseline:
     """What training would leave; persistence stands in for the model's out-of-fold forecasts."""
-    rows = from_history(scenario, Featurizer(scenario), history)
+    rows = from_history(task_of(scenario), history)
     forecast = np.where(np.isfinite(rows.latest), rows.latest, np.nanmean(rows.latest)).astype(np.float32)
     judged = Judged(
         as_of=rows.as_of,
@@ -75,7 +78,7 @@ def baseline_of(scenario: Scenario, history: History) -> Baseline:
         lower=forecast * np.float32(0.3),
         upper=forecast * np.float32(2.5),
     )
-    return Baseline.from_arrays(calibrate(scenario, rows, judged))
+    return Baseline.from_arrays(calibrate(task_of(scenario), rows, judged))
 
 
 @dataclass(frozen=True)
@@ -83,53 +86,50 @@ class Replay:
     """Counts by day and device, and the hours that device tables are made of.
 
     Args:
-        scenario: The scenario.
+        task: The forecast.
         history: Devices' hours.
-        watched: Watched features.
         first_day: Day of the first counts.
         counts: By device, shape (days, W, BINS + 1).
     """
 
-    scenario: Scenario
+    task: Task
     history: History
-    watched: Watched
     first_day: int
     counts: dict[str, Longs]
 
     @classmethod
     def of(cls, scenario: Scenario, history: History) -> Replay:
         """Count the features of every hour with a sample."""
-        featurizer = Featurizer(scenario)
-        watched = Watched.of(scenario, featurizer)
+        task = task_of(scenario)
         first = min(hours.first_hour for hours in history.values()) // HOURS
         last = max(hours.first_hour + len(hours.values) for hours in history.values()) // HOURS
-        found = {name: _counted(scenario, featurizer, watched, h, first, last) for name, h in history.items()}
-        return cls(scenario, history, watched, first, found)
+        found = {name: _counted(task, h, first, last) for name, h in history.items()}
+        return cls(task, history, first, found)
 
     def with_device(self, name: str, hours: Hourly) -> Replay:
         """The same with another history of one device."""
-        featurizer = Featurizer(self.scenario)
         last = self.first_day + len(self.counts[name])
-        own = _counted(self.scenario, featurizer, self.watched, hours, self.first_day, last)
+        own = _counted(self.task, hours, self.first_day, last)
         return replace(self, history={**self.history, name: hours}, counts={**self.counts, name: own})
 
     def weeks(self, first_day: int) -> list[int]:
         """Ends of the whole weeks that lie behind a day and whose forecasts have matured."""
-        delay = -(-(self.scenario.horizon + self.scenario.lateness) // HOURS) + 1
+        delay = -(-self.task.delay_h // HOURS) + 1
         last = self.first_day + len(next(iter(self.counts.values()))) - delay
         return list(range(first_day + 2 * WEEK, last + 1, WEEK))
 
     def merged(self, end: int, other: Replay | None = None, since: int = 0) -> Merged:
         """The profiles as they stand when the day before `end` has matured; from day `since` on as in `other`."""
-        hour = end * HOURS + self.scenario.horizon + self.scenario.lateness
+        hour = end * HOURS + self.task.delay_h
         days = range(end - 2 * WEEK, end)
         after = other or self
         sums = {d: sum((self if d < since else after).counts[n][d - self.first_day] for n in self.counts) for d in days}
         return Merged(
+            task=self.task,
             stamps={0: (0, 1)},
             newest_hour=hour,
-            watched=self.watched.names,
-            edges=self.watched.edges,
+            watched=self.task.watched.names,
+            edges=self.task.watched.edges,
             histograms={day: np.asarray(total) for day, total in sums.items()},
             forecasts={},
             errors={},
@@ -139,7 +139,7 @@ class Replay:
 
     def table(self, head: int) -> DeviceTable:
         """The device table at an hour."""
-        layout = Layout.of(self.scenario)
+        layout = Layout.of(self.task.scenario)
         hours = np.arange(head - layout.slots + 1, head + 1)
         names = sorted(self.history)
         sums = np.full((layout.slots, layout.columns, len(names)), np.nan, np.float32)
@@ -151,7 +151,7 @@ class Replay:
         counts = np.isfinite(sums).astype(np.uint8)
         none = np.zeros((len(QUALITY), len(names)), np.int64)
         heads = np.full(len(names), head, np.int64)
-        return Lately(layout, quantum(self.scenario), names, heads, np.nan_to_num(sums), counts, none).table()
+        return Lately(layout, self.task.losses.unit, names, heads, np.nan_to_num(sums), counts, none).table()
 
     def without(self, name: str, since: int) -> Replay:
         """The same with nothing counted of a device from a day on: it is in quarantine."""
@@ -169,7 +169,7 @@ class Replay:
     ) -> Verdict:
         """The verdict when the day before `end` has matured."""
         merged = self.merged(end, other, since)
-        rules = replace(self.scenario.drift, minimum_rows=MINIMUM_ROWS)
+        rules = replace(self.task.scenario.drift, minimum_rows=MINIMUM_ROWS)
         return check(rules, baseline, merged, merged.newest_hour, MODEL, quarantined)
 
 
@@ -179,9 +179,8 @@ def calibrated(scenario: Scenario, history: History, days: int) -> tuple[Baselin
     return baseline_of(scenario, before(history, (first + days) * HOURS)), first + days
 
 
-def _counted(
-    scenario: Scenario, featurizer: Featurizer, watched: Watched, hours: Hourly, first: int, last: int
-) -> Longs:
+def _counted(task: Task, hours: Hourly, first: int, last: int) -> Longs:
+    scenario, watched = task.scenario, task.watched
     found = np.zeros((last - first, len(watched), watched.edges.shape[1]), np.int64)
     ahead = np.full((scenario.history - 1, hours.values.shape[1]), np.nan, np.float32)
     series = np.concatenate([ahead, hours.values])
@@ -189,7 +188,7 @@ def _counted(
         part = series[start : start + BLOCK + scenario.history - 1]
         view = np.lib.stride_tricks.sliding_window_view(part, scenario.history, axis=0).transpose(2, 1, 0)
         as_of = np.arange(view.shape[2]) + hours.first_hour + start
-        matrix = featurizer.matrix(np.ascontiguousarray(view), as_of)[:, watched.columns]
+        matrix = task.matrix(np.ascontiguousarray(view), as_of)[:, watched.columns]
         keep = hours.samples[start : start + BLOCK].reshape(view.shape[2], -1).max(1) > 0
         places, day = place(matrix[keep], watched.edges), as_of[keep] // HOURS - first
         for one in np.unique(day[(day >= 0) & (day < len(found))]):

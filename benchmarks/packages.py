@@ -12,10 +12,11 @@ import numpy as np
 from benchmarks.timing import TREES
 from local.fleet.__main__ import Fleet
 from shared.adapters.stores import scenario_files
-from shared.core.forecast.features.featurizer import Feature, Featurizer
-from shared.core.forecast.ring import hourly
+from shared.core.forecast.history import hourly
 from shared.core.intake.readings import Floats, Readings
+from shared.core.model.feature import Feature
 from shared.core.model.manifest import Damped, Interval
+from shared.core.tasks import task_of
 from training.data import rows as data
 from training.model.export import to_onnx
 from training.package import writer
@@ -51,11 +52,11 @@ def write(folder: Path, model: catboost.CatBoostRegressor, features: Sequence[Fe
 def train_on(folder: Path, fleet: Fleet) -> None:
     """Fit `TREES` on all features of a short history and write the package."""
     scenario = scenario_files.load("air_quality")
-    featurizer = Featurizer(scenario)
+    task = task_of(scenario)
     history = hourly(scenario, readings_of(fleet.names, fleet.first_hour, fleet.values))
-    rows = data.from_history(scenario, featurizer, history)
+    rows = data.from_history(task, history)
     model = catboost.CatBoostRegressor(**TREES).fit(rows.matrix, rows.target)
-    write(folder, model, featurizer.features, rows.matrix, scenario.name)
+    write(folder, model, task.features, rows.matrix, scenario.name)
 
 
 def readings_of(names: Sequence[str], first_hour: int, values: Floats, first_position: int = 0) -> Readings:

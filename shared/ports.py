@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Literal, Protocol
+from typing import Any, BinaryIO, Protocol
 
-import msgspec
-
-from shared.core.forecast.outcome import Outcome
 from shared.core.intake.readings import Floats
 from shared.core.intake.tables import LongTable, WideTable
 from shared.core.model.manifest import Manifest
+from shared.core.retrain.job_spec import JobSpec, JobState
 from shared.core.scenario import Scenario
 from shared.core.stream.commit import Commit
 from shared.core.stream.events import Batch, Event
-from shared.errors import ConfigError
+from shared.core.task import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,35 +152,6 @@ class OpenTable(Protocol):
         Raises:
             BadEvent: The file as a whole cannot be used.
         """
-
-
-JobState = Literal["queued", "running", "completed", "failed", "canceled"]
-JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
-
-
-class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A training job to start.
-
-    Args:
-        name: Its identity: letters, digits, - and _, at most 255 characters.
-        scenario: Name of the scenario; also the name of the experiment.
-        reason: Why it is started, one word.
-        dataset: Dataset version, such as `lake@12`.
-        champion: Version of the deployed model, None when there is none.
-        tags: What else is to stand beside the job.
-    """
-
-    name: str
-    scenario: str
-    reason: str
-    dataset: str
-    champion: str | None = None
-    tags: dict[str, str] = {}
-
-    def __post_init__(self) -> None:
-        """Refuse a name that cannot be a run's or a folder's."""
-        if not JOB_NAME.fullmatch(self.name):
-            raise ConfigError(f"job name {self.name[:80]!r}: only letters, digits, - and _, at most 255 characters")
 
 
 class Jobs(Protocol):

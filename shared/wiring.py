@@ -30,10 +30,9 @@ from shared.app.score.partition import Partition, Tools
 from shared.app.score.profiles import Profiles
 from shared.app.score.serving import Serving
 from shared.app.score.snapshots import Snapshots
-from shared.core.forecast.featurizer import featurizer_of
-from shared.core.forecast.state import State
-from shared.core.forecast.step import Machine
 from shared.core.retrain.job_events import local_topic
+from shared.core.task import State, Task
+from shared.core.tasks import task_of
 from shared.errors import ConfigError, PipelineError
 from shared.ports import Blobs, Clock, Endpoint, Jobs, LoadModel, Registry, Stream
 from shared.settings import Settings, from_env
@@ -56,7 +55,7 @@ class Ports:
 
     Args:
         settings: Sizes, times and the places of the slow half.
-        machine: Scenario and features.
+        task: What is asked and answered.
         load: Loads models.
         blobs: All containers.
         stream: The hub "readings".
@@ -66,7 +65,7 @@ class Ports:
     """
 
     settings: Settings
-    machine: Machine
+    task: Task
     load: LoadModel
     blobs: Blobs
     stream: Stream
@@ -105,21 +104,21 @@ class Application:
     @wired
     def filing(self) -> Filing:
         """Books of dropped files."""
-        return Filing(self.ports.machine.scenario, self.ports.blobs, self.ports.clock)
+        return Filing(self.ports.task, self.ports.blobs, self.ports.clock)
 
     @wired
     def tools(self) -> Tools:
         """What the partitions share."""
         ports, settings = self.ports, self.ports.settings
-        machine, blobs = ports.machine, ports.blobs
+        task, blobs = ports.task, ports.blobs
         return Tools(
-            machine=machine,
+            task=task,
             blobs=blobs,
-            files=ParquetFiles(machine.scenario),
+            files=ParquetFiles(task),
             stream=ports.stream,
-            serving=Serving(machine.scenario, blobs, ports.load, ports.clock, settings.model_refresh_s),
-            snapshots=Snapshots(machine.scenario, blobs, settings.snapshot_commits, ports.beside),
-            profiles=Profiles(machine, blobs, ports.clock, ports.beside, settings.profile_s),
+            serving=Serving(task, blobs, ports.load, ports.clock, settings.model_refresh_s),
+            snapshots=Snapshots(task, blobs, settings.snapshot_commits, ports.beside),
+            profiles=Profiles(task, blobs, ports.clock, ports.beside, settings.profile_s),
             ended=self.filing.ended,
             batch_rows=settings.batch_rows,
             clock=ports.clock,
@@ -141,7 +140,7 @@ class Application:
     def route_file(self) -> RouteFile:
         """Routes a dropped file."""
         return RouteFile(
-            machine=self.ports.machine,
+            task=self.ports.task,
             blobs=self.ports.blobs,
             stream=self.ports.stream,
             serving=self.tools.serving,
@@ -161,16 +160,16 @@ class Application:
     def resubmit(self) -> Resubmit:
         """Feeds dead letters back."""
         ports = self.ports
-        scenario, blobs, clock = ports.machine.scenario, ports.blobs, ports.clock
+        scenario, blobs, clock = ports.task.scenario, ports.blobs, ports.clock
         return Resubmit(scenario=scenario, blobs=blobs, readings=ports.stream, open_table=open_table, clock=clock)
 
     @wired
     def loop(self) -> Loop:
         """Watches, decides, trains and releases: what timers, job events and people set off."""
-        from shared.adapters.lake.truth import LakeTruth  # late: most workers never run a timer
+        from shared.adapters.lake.truth import LakeTruth
         from shared.app.loop.loop import loop_of
 
-        settings, scenario, lake = self.ports.settings, self.ports.machine.scenario, self._lake()
+        settings, name, lake = self.ports.settings, self.ports.task.scenario.name, self._lake()
         clock = WatermarkClock() if settings.clock == "watermark" else WallClock()
         return loop_of(
             self.tools,
@@ -179,11 +178,11 @@ class Application:
             clock=clock,
             reach=clock.reach if isinstance(clock, WatermarkClock) else None,
             lake=lake,
-            witness=LakeTruth(scenario, lake.delta),
-            registry=_registry(settings, scenario.name),
+            witness=LakeTruth(self.ports.task, lake.delta),
+            registry=_registry(settings, name),
             jobs=_jobs(settings),
-            endpoint=_endpoint(settings, scenario.name),
-            topic=_topic(settings, scenario.name),
+            endpoint=_endpoint(settings, name),
+            topic=_topic(settings, name),
         )
 
     def health(self, window: str = "") -> tuple[bool, dict[str, Any]]:
@@ -198,15 +197,15 @@ class Application:
         ports = self.ports
         if ports.devices is None:
             raise ConfigError("settings: TELEMETRY__fullyQualifiedNamespace (in Azure) or TELEMETRY (local) is missing")
-        road = Road(scenario=ports.machine.scenario, blobs=ports.blobs, devices=ports.devices, readings=ports.stream)
+        road = Road(scenario=ports.task.scenario, blobs=ports.blobs, devices=ports.devices, readings=ports.stream)
         return RoutePartition(partition, road)
 
     def _rebuilt(self, partition: int) -> State | None:
         """A partition's state from the lake alone, None when that holds none of its commits."""
-        from shared.app.lake.compaction import rebuild  # late: it takes lost snapshots to need it
+        from shared.app.lake.compaction import rebuild
 
         lake = self._lake()
-        return rebuild(lake, self.ports.machine, partition) if lake.commits(partition) else None
+        return rebuild(lake, self.ports.task, partition) if lake.commits(partition) else None
 
     def _lake(self) -> DeltaLake:
         from shared.adapters.lake.delta_lake import DeltaLake
@@ -214,18 +213,12 @@ class Application:
 
         settings = self.ports.settings
         options = storage_options(settings.storage, settings.storage_url)
-        return DeltaLake(self.ports.machine.scenario, options=options)
+        return DeltaLake(self.ports.task, options=options)
 
 
-def machine_of(scenario: str) -> Machine:
-    """A scenario of the folder `scenarios`, with its features."""
-    found = scenario_files.load(scenario)
-    return Machine(found, featurizer_of(found))
-
-
-def loading(machine: Machine) -> LoadModel:
+def loading(task: Task) -> LoadModel:
     """What loads models on these features."""
-    return partial(onnx_model.load, featurizer_features=machine.featurizer.features)
+    return partial(onnx_model.load, featurizer_features=task.features)
 
 
 def _jobs(settings: Settings) -> Jobs:
@@ -277,14 +270,14 @@ def _workspace(settings: Settings) -> Workspace:
 
 def _connect(env: Mapping[str, str]) -> Ports:
     settings = from_env(env, scenario_files.names())
-    machine = machine_of(settings.scenario)
+    task = task_of(scenario_files.load(settings.scenario))
     devices = None
     if settings.telemetry or settings.telemetry_namespace:
         devices = EventHubStream(settings.telemetry_hub, settings.telemetry, settings.telemetry_namespace)
     return Ports(
         settings=settings,
-        machine=machine,
-        load=loading(machine),
+        task=task,
+        load=loading(task),
         blobs=AzureBlobs.connect(settings.storage, settings.storage_url),
         stream=EventHubStream(settings.readings_hub, settings.readings, settings.readings_namespace),
         clock=WallClock(),

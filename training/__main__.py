@@ -23,9 +23,10 @@ from shared.adapters.lake.delta_tables import storage_options
 from shared.adapters.stores import scenario_files
 from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.core.model.manifest import VERSION
+from shared.core.retrain.job_spec import JOB_NAME
 from shared.core.scenario import Scenario, with_overrides
 from shared.errors import ConfigError, PipelineError
-from shared.ports import JOB_NAME, Blobs
+from shared.ports import Blobs
 from training.data.storage import storage_settings
 from training.versions import component_version
 

@@ -11,6 +11,7 @@ import numpy as np
 from shared.adapters.models import package_folder
 from shared.core.gate import evidence as gate_evidence
 from shared.core.model.manifest import Arrays, Manifest
+from shared.core.tasks import task_of
 from shared.errors import ConfigError, ContractBroken
 from training.calibrate import baseline, history
 from training.calibrate.limits import calibrate
@@ -101,7 +102,7 @@ def _beside(
     tracker: Tracker,
 ) -> None:
     """What lies beside the package: its row of the historic profile, and the evidence for the gate."""
-    row = history.profile(options.scenario, manifest, prepared.rows)
+    row = history.profile(task_of(options.scenario), manifest, prepared.rows)
     history.path_of(options.out).write_bytes(msgspec.json.encode(row))
     tracker.table("historic_profile", [row])
     place = evidence.path_of(options.out)
@@ -171,7 +172,7 @@ def _write(options: Options, prepared: Prepared, trained: Trained, found: Report
 def _baseline(options: Options, prepared: Prepared, trained: Trained) -> Arrays:
     """What the data looked like, and the limits of the drift check."""
     seen = baseline.arrays(prepared.rows, trained.judged)
-    return {**seen, **calibrate(options.scenario, prepared.rows, trained.judged)}
+    return {**seen, **calibrate(task_of(options.scenario), prepared.rows, trained.judged)}
 
 
 def _trained_until(options: Options, prepared: Prepared) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from shared.core.retrain.job_events import local_topic
-from shared.ports import JobSpec, JobState
+from shared.core.retrain.job_spec import JobSpec, JobState
 
 STATUS = {"completed": "Completed", "failed": "Failed", "canceled": "Canceled"}
 KIND = "Microsoft.MachineLearningServices"

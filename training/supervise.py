@@ -19,8 +19,8 @@ import msgspec
 
 from shared.adapters.jobs.folder import CHILD, LOG, SUPERVISOR, JobFolder, LocalJob, LocalStatus
 from shared.adapters.jobs.local import BUSY, CODE, WEBHOOK
+from shared.core.retrain.job_spec import JobState
 from shared.errors import PipelineError
-from shared.ports import JobState
 from training import job_event
 
 POLL_S = 0.1

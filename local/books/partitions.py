@@ -20,9 +20,8 @@ from local.eventhub import event_log
 from local.eventhub.amqp.message import read_message
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.lake.delta_lake import DeltaLake
-from shared.core.forecast.outcome import CONFLICT, DISPOSITIONS
 from shared.core.intake import dead_letters
-from shared.core.stream.commit import Commit, partition_in, place_of
+from shared.core.stream.commit import CONFLICT, DISPOSITIONS, Commit, partition_in, place_of
 from shared.core.stream.events import Batch, unpack
 from shared.errors import BadEvent
 from shared.ports import BlobReader

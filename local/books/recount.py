@@ -12,7 +12,7 @@ from local.books.account import Account
 from local.books.partitions import Partitions
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.lake.delta_lake import DeltaLake
-from shared.core.forecast.outcome import DISPOSITIONS
+from shared.core.stream.commit import DISPOSITIONS
 from shared.ports import BlobReader
 
 

@@ -26,6 +26,7 @@ from shared.app.release.control import ControlDocument
 from shared.app.score.profiles import name_of
 from shared.core.ledger import Entry
 from shared.core.profile import merged
+from shared.core.tasks import task_of
 
 JOB_S, FIRE_S, FOLLOW_S, PROFILES_S, SETTLE_S = 300.0, 300.0, 60.0, 3.0, 0.5
 
@@ -88,11 +89,11 @@ class Days:
 
     def _await_profiles(self, before: dict[str, int]) -> None:
         """Wait for profiles of all partitions that the last hour moved; they hold all that came before it."""
-        deadline = time.monotonic() + PROFILES_S
+        deadline, losses = time.monotonic() + PROFILES_S, task_of(self.space.scenario).losses
         for number, reached in self._next().items():
             while reached > before.get(number, 0) and time.monotonic() < deadline:
                 raw = self.space.blobs.read("profiles", name_of(int(number)))
-                if raw is not None and merged.decode(raw).next > before.get(number, 0):
+                if raw is not None and merged.decode(raw, losses).next > before.get(number, 0):
                     break
                 time.sleep(0.05)
 

@@ -10,11 +10,11 @@ import numpy as np
 from local.demo.report import Outcomes
 from local.send.sources import joined
 from shared.adapters.lake.commit_files import ParquetFiles
-from shared.core.forecast.outcome import APPLIED
-from shared.core.forecast.ring import Array, Hourly, hourly
-from shared.core.intake.readings import Readings
+from shared.core.forecast.history import Hourly, hourly
+from shared.core.intake.readings import Array, Readings
 from shared.core.model.manifest import Damped, damped
 from shared.core.scenario import Scenario
+from shared.core.stream.commit import APPLIED
 from shared.ports import BlobReader
 
 HOURS_A_DAY = 24

@@ -10,12 +10,12 @@ import numpy as np
 
 from local.stack.workspace import Workspace
 from shared.app.loop.completion import Result
-from shared.core.forecast.featurizer import featurizer_of
 from shared.core.gate import evidence as gate_evidence
 from shared.core.gate.evidence import Evidence
 from shared.core.model.manifest import decode_arrays, decode_manifest, encode_arrays, encode_manifest
 from shared.core.model.scoring import bounds, clip
 from shared.core.scenario import Scenario
+from shared.core.tasks import task_of
 from training.data import rows as data
 from training.data.lake import history
 from training.data.rows import TrainingSet
@@ -60,11 +60,11 @@ def leave_bad_jobs(space: Workspace, jobs: Sequence[str], champion: str, bad: st
         champion: Version that serves.
         bad: The bad package, published before.
     """
-    featurizer, lake = featurizer_of(space.scenario), space.lake()
+    task, lake = task_of(space.scenario), space.lake()
     version = lake.version() or 0
-    good, other = (packages.load(space.blobs, each, featurizer.features) for each in (champion, bad))
+    good, other = (packages.load(space.blobs, each, task.features) for each in (champion, bad))
     found, _ = history(space.scenario, lake.delta.uri, lake.delta.options, version)
-    rows = data.from_history(space.scenario, featurizer, found, since=good.trained_until)
+    rows = data.from_history(task, found, since=good.trained_until)
     made = gate_evidence.encode(evidence(space.scenario, rows, good, other))
     manifest = good.model.manifest
     result = Result(

@@ -13,7 +13,7 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from shared.adapters.tables.open import open_table
-from shared.core.forecast.ring import Array
+from shared.core.intake.readings import Array
 from shared.core.intake.tables import LongTable
 from shared.core.scenario import Scenario
 from shared.errors import BadEvent

@@ -14,9 +14,9 @@ from shared.adapters.jobs.local import LocalJobs
 from shared.adapters.models import package_folder
 from shared.adapters.stores.clock import WallClock
 from shared.core.retrain.history import job_name
+from shared.core.retrain.job_spec import JobSpec
 from shared.core.scenario import Scenario
 from shared.errors import ConfigError
-from shared.ports import JobSpec
 
 CHECK = ("compact_lake", "check_drift")
 LADDER = ("advance_rollout",)

@@ -23,8 +23,7 @@ from shared.app.lookback.commit_history import Past
 from shared.app.lookback.explain import Explain
 from shared.app.lookback.explanation import Explanation, ReadingFacts, Window
 from shared.app.lookback.forecast_id import ForecastName
-from shared.core.forecast.featurizer import featurizer_of
-from shared.core.forecast.step import Machine
+from shared.core.tasks import task_of
 from shared.errors import ConfigError
 
 SHOWN_HOURS, SHOWN_READINGS, SHOWN_FEATURES = 6, 6, 24
@@ -43,7 +42,7 @@ def run(space: Workspace, given: argparse.Namespace) -> int:
 
 def explain(past: Past, wanted: ForecastName, given: argparse.Namespace) -> int:
     """Explain a forecast of the past; 1 when the recomputation does not agree."""
-    load = partial(onnx_model.load, featurizer_features=past.machine.featurizer.features)
+    load = partial(onnx_model.load, featurizer_features=past.task.features)
     found, console = Explain(past, load)(wanted), new_console()
     if given.json:
         console.print_json(msgspec.json.encode(found).decode())
@@ -70,10 +69,10 @@ def name_of(given: argparse.Namespace) -> ForecastName:
 
 def past_of(space: Workspace) -> Past:
     """What was committed on a stack, its lake included."""
-    lake = LakeArchive(space.scenario, options=storage_options(space.storage, None))
+    task = task_of(space.scenario)
+    lake = LakeArchive(task, options=storage_options(space.storage, None))
     hub = event_log.hub_info(space.logs, READINGS)
-    machine = Machine(space.scenario, featurizer_of(space.scenario))
-    return Past(machine, space.blobs, space.files, lake, hub.partitions if hub else None)
+    return Past(task, space.blobs, space.files, lake, hub.partitions if hub else None)
 
 
 def show(console: Console, found: Explanation, *, everything: bool = False) -> None:

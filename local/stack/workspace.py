@@ -21,9 +21,9 @@ from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.app.release.publish import Release
 from shared.app.route.file_books import key_of
 from shared.app.route.files import INCOMING
-from shared.core.forecast.featurizer import featurizer_of
 from shared.core.scenario import Scenario
 from shared.core.stream.events import FILE_PREFIX
+from shared.core.tasks import task_of
 
 PIECE_BYTES = 4 << 20
 READINGS, DEVICES = "readings", "telemetry"
@@ -73,7 +73,7 @@ class Workspace:
     @property
     def files(self) -> ParquetFiles:
         """Reads commits and predictions."""
-        return ParquetFiles(self.scenario)
+        return ParquetFiles(task_of(self.scenario))
 
     def check(self, then: str) -> None:
         """Look whether the stack is still the one that it was.
@@ -95,11 +95,11 @@ class Workspace:
 
     def lake(self) -> DeltaLake:
         """The lake's tables."""
-        return DeltaLake(self.scenario, options=storage_options(self.storage, None))
+        return DeltaLake(task_of(self.scenario), options=storage_options(self.storage, None))
 
     def release(self) -> Release:
         """Publishes and deploys packages here."""
-        features = featurizer_of(self.scenario).features
+        features = task_of(self.scenario).features
         return Release(self.blobs, partial(onnx_model.load, featurizer_features=features))
 
     def drop(self, path: Path, name: str, zone: str | None) -> str:

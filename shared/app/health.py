@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +9,8 @@ import numpy as np
 
 from shared.app.route.messages import RoutePartition
 from shared.app.score.partition import Partition, Tools
-from shared.core.forecast.state import CHAMPION, ERRORS, TOTALS, State, quantum
+from shared.core.model.scoring import CHAMPION
+from shared.core.task import Losses, State
 
 WINDOW_S = 60.0
 
@@ -33,14 +33,14 @@ def health(
     states = {number: found.state for number, found in sorted(partitions.items())}
     held = {number: state for number, state in states.items() if state is not None}
     return {
-        "scenario": tools.machine.scenario.name,
+        "scenario": tools.task.scenario.name,
         "champion": answering.control.champion,
         "challenger": answering.control.challenger,
         "share": answering.share,
         "refused": dict(tools.serving.problems),
-        "partitions": {number: _partition(state) for number, state in held.items()},
+        "partitions": {number: _partition(state, tools.task.losses) for number, state in held.items()},
         "routes": {number: found.told() for number, found in sorted(routes.items())},
-        "quality": _quality(tools, list(held.values())),
+        "quality": _quality(tools.task.losses, list(held.values())),
         "latency": tools.latencies.summary(tools.clock.now_ms() - int(window_s * 1000)),
     }
 
@@ -54,26 +54,21 @@ def seconds(window: str) -> float:
     return min(max(found, 0.0), 86_400.0) if found == found else WINDOW_S  # NaN differs from itself
 
 
-def _partition(state: State) -> dict[str, int]:
-    totals = dict(zip(TOTALS, sum(t.totals for t in list(state.sources.values())) + np.zeros(len(TOTALS)), strict=True))
+def _partition(state: State, losses: Losses) -> dict[str, int]:
+    nothing = np.zeros(len(losses.totals), np.int64)
+    totals = dict(zip(losses.totals, sum((t.totals for t in list(state.sources.values())), nothing), strict=True))
     counts = {name: int(totals[name]) for name in ("applied", "forecasts")}
     return {"epoch": state.epoch, "next": state.next, "devices": len(state.devices), **counts}
 
 
-def _quality(tools: Tools, states: list[State]) -> dict[str, float]:
+def _quality(losses: Losses, states: list[State]) -> dict[str, float]:
     """Errors of the champions' matured forecasts, of the days that the states still know."""
-    sums = np.zeros(len(ERRORS), np.int64)
+    sums = np.zeros(len(losses.errors), np.int64)
     for state in states:
         for (_, role, _), row in list(state.errors.items()):
             if role == CHAMPION:
                 sums += row
-    found = dict(zip(ERRORS, sums.tolist(), strict=True))
-    if not found["matured"]:
+    if not sums[0]:
         return {"matured": 0}
-    unit, count = quantum(tools.machine.scenario), found["matured"]
-    return {
-        "matured": count,
-        "mae": round(found["absolute"] * unit / count, 4),
-        "rmse": round(math.sqrt(found["squared"] / count) * unit, 4),
-        "coverage": round(found["covered"] / count, 4),
-    }
+    scores = losses.scores(sums, losses.unit)
+    return {"matured": int(sums[0]), **{name: round(scores[name], 4) for name in losses.shown}}

@@ -21,7 +21,7 @@ from shared.app.lake.compaction import Compaction, rebuild
 from shared.errors import ConfigError, ContractBroken, StateConflict, TransientFailure
 from tests import ROOT
 from tests.flow.lake.test_lake import busy, keys
-from tests.kit import MACHINE, SCENARIO, Bench, picture
+from tests.kit import SCENARIO, TASK, Bench, picture
 from training.data import lake as training_lake
 
 DAY_MS = 86_400_000
@@ -52,12 +52,12 @@ def frame_of(dataset: Any) -> pd.DataFrame:
 def place(azurite: str) -> tuple[DeltaLake, AzureBlobs, str]:
     """A lake of its own in Azurite, the store behind it, and its folder there."""
     folder = f"test-{uuid.uuid4().hex[:8]}"
-    lake = DeltaLake(SCENARIO, f"az://lake/{folder}", storage_options(azurite, None))
+    lake = DeltaLake(TASK, f"az://lake/{folder}", storage_options(azurite, None))
     return lake, AzureBlobs.connect(azurite, None), folder
 
 
 def compact(bench: Bench, lake: DeltaLake, **rules: Any) -> dict[str, int]:
-    return Compaction(scenario=SCENARIO, blobs=bench.blobs, lake=lake, clock=bench.clock, **rules).run()
+    return Compaction(task=TASK, blobs=bench.blobs, lake=lake, clock=bench.clock, **rules).run()
 
 
 def test_what_is_appended_twice_by_two_at_once_stands_there_once(place: tuple[DeltaLake, AzureBlobs, str]) -> None:
@@ -65,7 +65,7 @@ def test_what_is_appended_twice_by_two_at_once_stands_there_once(place: tuple[De
     bench, lost = busy(Bench(), 20), []
 
     def go() -> None:
-        mine = DeltaLake(SCENARIO, lake.delta.uri, lake.delta.options)
+        mine = DeltaLake(TASK, lake.delta.uri, lake.delta.options)
         try:
             compact(bench, mine, chunk_commits=1)
         except StateConflict as error:
@@ -81,7 +81,7 @@ def test_what_is_appended_twice_by_two_at_once_stands_there_once(place: tuple[De
     for table in TABLES:
         assert Counter(keys(lake, table)).most_common(1)[0][1] == 1
     assert len(keys(lake, COMMITS)) == 4
-    assert picture(rebuild(lake, MACHINE, 0)) == picture(bench.worker().recovered())
+    assert picture(rebuild(lake, TASK, 0)) == picture(bench.worker().recovered())
 
 
 def test_an_old_version_stays_readable_after_merging_until_it_is_vacuumed(
@@ -104,7 +104,7 @@ def test_an_old_version_stays_readable_after_merging_until_it_is_vacuumed(
     assert again["a"].values.tobytes() == before["a"].values.tobytes()
     with pytest.raises(ContractBroken, match=f"lake readings@{version - 3}.*parquet"):
         training_lake.history(SCENARIO, lake.delta.uri, options, version - 3)
-    assert picture(rebuild(lake, MACHINE, 0)) == picture(bench.worker().recovered())
+    assert picture(rebuild(lake, TASK, 0)) == picture(bench.worker().recovered())
 
 
 @pytest.mark.parametrize("how", ["gone", "garbage", "truncated", "one bit", "log entry garbage", "log entry gone"])
@@ -124,13 +124,13 @@ def test_a_damaged_lake_is_an_error_that_names_what(place: tuple[DeltaLake, Azur
     else:
         blobs.write("lake", name, damaged[how])
     wanted = f"lake {READINGS}" if how.startswith("log") else name.rsplit("/", 1)[1]
-    fresh = DeltaLake(SCENARIO, lake.delta.uri, lake.delta.options)
+    fresh = DeltaLake(TASK, lake.delta.uri, lake.delta.options)
     opened = None
     with pytest.raises(ContractBroken, match=re.escape(wanted)):
-        opened = rebuild(fresh, MACHINE, 0)
+        opened = rebuild(fresh, TASK, 0)
     assert opened is None
     blobs.write("lake", name, raw)
-    assert rebuild(fresh, MACHINE, 0).next == 3
+    assert rebuild(fresh, TASK, 0).next == 3
 
 
 def test_a_store_that_does_not_answer_is_a_transient_failure(azurite: str) -> None:

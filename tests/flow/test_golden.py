@@ -26,7 +26,7 @@ from shared.app.route.messages import Road, RoutePartition
 from shared.app.route.resubmit import Replayed
 from shared.app.score.serving import load_package
 from shared.core.forecast import snapshot
-from shared.core.forecast.features.watched import Watched, forecast_edges
+from shared.core.forecast.task import HourlyForecast
 from shared.core.intake import dead_letters, progress
 from shared.core.model import deployment
 from shared.core.model.manifest import decode_arrays
@@ -131,7 +131,7 @@ def _content(name: str, raw: bytes) -> Any:
         metadata = DIGEST.sub("", str((table.schema.metadata or {}).get(b"airloop")))
         return table.column_names, str(table.to_pylist()), metadata
     if name.endswith(".profile") and not kept.same("zlib"):
-        return plain(merged.decode(raw))
+        return plain(merged.decode(raw, SMALL.task.losses))
     return raw
 
 
@@ -164,7 +164,7 @@ def test_a_golden_snapshot_and_the_golden_commits_after_it_give_the_golden_state
     needs_floats(story)
     blobs, mine = filled(kept.blobs(story), "commits", "predictions", "state"), f"partition={number:02d}/"
     oldest, *newer = blobs.names("state", mine)
-    state = snapshot.decode(KINDS[story].scenario, blobs.read("state", oldest) or b"")
+    state = snapshot.decode(KINDS[story].task, blobs.read("state", oldest) or b"")
     for name in newer:
         blobs.delete("state", name)
     covered = [n for n in blobs.names("commits", mine) if place_of(n) < (state.epoch, state.next)]
@@ -179,9 +179,9 @@ def assert_last(blobs: MemoryBlobs, story: str, number: int) -> None:
     """A worker that begins with these blobs has the state the story ended with, to the last bit."""
     kind, raw = KINDS[story], golden(story, "last", f"{number}.state")
     state = worker(kind, blobs, number).recovered()
-    assert picture(state) == picture(snapshot.decode(kind.scenario, raw))
-    assert snapshot.encode(kind.scenario, state) == raw
-    now = merged.encode(merged.of(kind.machine, state))
+    assert picture(state) == picture(snapshot.decode(kind.task, raw))
+    assert kind.task.snapshot(state)() == raw
+    now = merged.encode(merged.of(kind.task, state))
     assert _content("0.profile", now) == _content("0.profile", golden(story, "last", f"{number}.profile"))
 
 
@@ -193,9 +193,9 @@ def test_golden_snapshots_and_profiles_are_read_and_written_again_in_the_same_by
     profiles = [raw for (container, _), raw in blobs.items() if container == "profiles"]
     assert len(states) >= kind.partitions == len(profiles)
     for raw in states:
-        assert snapshot.encode(kind.scenario, snapshot.decode(kind.scenario, raw)) == raw
+        assert kind.task.snapshot(snapshot.decode(kind.task, raw))() == raw
     for raw in profiles:
-        again = merged.encode(merged.decode(raw))
+        again = merged.encode(merged.decode(raw, SMALL.task.losses))
         assert _content("0.profile", again) == _content("0.profile", raw)
 
 
@@ -274,8 +274,8 @@ def assert_rows(found: Mapping[str, Mapping[str, Any]], then: Mapping[str, Mappi
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_the_golden_lake_alone_gives_the_golden_state(lake: Path, number: int) -> None:
-    state = rebuild(lake_of(SMALL, lake), SMALL.machine, number)
-    assert snapshot.encode(SMALL.scenario, state) == golden("small", "last", f"{number}.state")
+    state = rebuild(lake_of(SMALL, lake), SMALL.task, number)
+    assert HourlyForecast(SMALL.scenario).snapshot(state)() == golden("small", "last", f"{number}.state")
 
 
 def test_a_lake_made_today_from_the_golden_commits_has_the_golden_rows(tmp_path: Path) -> None:
@@ -298,7 +298,7 @@ def test_the_golden_lake_is_appended_to_where_it_ends(lake: Path) -> None:
         first, enqueued = scorer.recovered().next, scorer.recovered().enqueued_ms
         scorer.take([Event(first + e.sequence, enqueued + 1 + e.sequence, e.body) for e in log])
         compact(SMALL, blobs, lake, MERGED_MS)
-        assert picture(rebuild(lake_of(SMALL, lake), SMALL.machine, number)) == picture(scorer.recovered())
+        assert picture(rebuild(lake_of(SMALL, lake), SMALL.task, number)) == picture(scorer.recovered())
     assert kept.lake_digests(lake_of(SMALL, lake))[READINGS]["rows"] == then[READINGS]["rows"] + len(messages)
 
 
@@ -344,7 +344,7 @@ def test_the_golden_package_loads_and_forecasts_the_golden_numbers() -> None:
 def test_windows_give_the_golden_feature_rows_bit_for_bit() -> None:
     arrays = decode_arrays("", golden("features", "air_quality.npz"))
     window, as_of, wanted = arrays["window"], arrays["as_of"], arrays["matrix"]
-    found = AIR.machine.featurizer.matrix(window, as_of)
+    found = AIR.task.matrix(window, as_of)
     assert 0.05 < np.isnan(wanted).mean() < 0.5
     assert (np.isnan(found) == np.isnan(wanted)).all()
     if kept.same("floats"):
@@ -362,7 +362,7 @@ def test_the_windows_themselves_are_the_golden_ones() -> None:
 def test_names_versions_limits_bins_and_rules_are_the_golden_ones() -> None:
     needs_floats()
     assert described().decode() == golden("features", "air_quality.json").decode()
-    arrays, watched = decode_arrays("", golden("features", "air_quality.npz")), Watched.of(AIR.scenario)
+    arrays, watched = decode_arrays("", golden("features", "air_quality.npz")), AIR.task.watched
     np.testing.assert_array_equal(watched.edges.astype(np.float32), arrays["edges"])
     np.testing.assert_array_equal(watched.columns, arrays["columns"])
-    np.testing.assert_array_equal(forecast_edges(AIR.scenario), arrays["forecast_edges"])
+    np.testing.assert_array_equal(AIR.task.answer_edges, arrays["forecast_edges"])

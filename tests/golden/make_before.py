@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shared.core.forecast import snapshot
-from shared.core.forecast.features.watched import Watched, forecast_edges
+from shared.core.forecast.task import HourlyForecast
 from shared.core.model.manifest import encode_arrays
 from shared.core.profile import merged
 from tests.golden import kept
@@ -64,8 +63,8 @@ def _story(name: str, told: Told) -> dict[str, bytes]:
     kind = KINDS[name]
     for number in range(kind.partitions):
         state = worker(kind, filled(told.out()), number).recovered()
-        files[f"last/{number}.state"] = snapshot.encode(kind.scenario, state)
-        files[f"last/{number}.profile"] = merged.encode(merged.of(kind.machine, state))
+        files[f"last/{number}.state"] = HourlyForecast(kind.scenario).snapshot(state)()
+        files[f"last/{number}.profile"] = merged.encode(merged.of(kind.task, state))
     return files
 
 
@@ -74,8 +73,6 @@ def _lake(folder: Path, told: Told) -> None:
     tables = folder / "tables"
     compact(SMALL, filled(told.out()), tables)
     compact(SMALL, filled(told.out()), tables, MERGED_MS)
-    for log in tables.rglob("_delta_log/*.json"):  # where it was made is nobody's business
-        log.write_text(log.read_text("utf-8").replace(tables.as_uri(), "file:///lake"), "utf-8")
     digests = kept.lake_digests(lake_of(SMALL, tables))
     (folder / "rows.json").write_text(json.dumps(digests, indent=2) + "\n", "utf-8")
 
@@ -83,14 +80,14 @@ def _lake(folder: Path, told: Told) -> None:
 def _features() -> dict[str, bytes]:
     """The real scenario's feature rows, names, limits and bins, and what a model makes of them."""
     window, as_of = windows()
-    matrix, watched = AIR.machine.featurizer.matrix(window, as_of), Watched.of(AIR.scenario)
+    matrix, watched = AIR.task.matrix(window, as_of), AIR.task.watched
     arrays: dict[str, npt.NDArray[Any]] = {
         "window": window,
         "as_of": as_of,
         "matrix": matrix,
         "edges": watched.edges.astype(np.float32),  # they lie on float32
         "columns": watched.columns,
-        "forecast_edges": forecast_edges(AIR.scenario),
+        "forecast_edges": AIR.task.answer_edges,
         "forecast": loaded(package_of(0)).predict(matrix),
     }
     return {"air_quality.npz": encode_arrays(arrays), "air_quality.json": described()}
@@ -98,12 +95,12 @@ def _features() -> dict[str, bytes]:
 
 def described() -> bytes:
     """Features in their order with version, unit and limits, what is watched, and the rules that snapshots carry."""
-    watched = Watched.of(AIR.scenario)
+    watched = AIR.task.watched
     told = {
-        "features": [(f.name, f.version, f.unit, float(f.low), float(f.high)) for f in AIR.machine.featurizer.features],
+        "features": [(f.name, f.version, f.unit, float(f.low), float(f.high)) for f in AIR.task.features],
         "watched": watched.names,
         "bins": watched.rules(),
-        **{f"rules of {name}": snapshot.rules_of(kind.scenario) for name, kind in KINDS.items()},
+        **{f"rules of {name}": kind.task.rules for name, kind in KINDS.items()},
     }
     lines = [json.dumps(name) + ": [\n" + ",\n".join(map(json.dumps, each)) + "\n]" for name, each in told.items()]
     return ("{" + ",\n".join(lines) + "}\n").encode()

@@ -15,7 +15,7 @@ from shared.adapters.lake.delta_lake import DeltaLake
 from shared.app.lake.compaction import Compaction
 from shared.app.loop.stored_packages import Packages
 from shared.app.score.partition import Partition
-from shared.core.forecast.step import Machine
+from shared.core.forecast.task import HourlyForecast
 from shared.core.intake.readings import Floats, Longs, Readings
 from shared.core.model.manifest import decode_manifest, encode_manifest
 from shared.core.scenario import Scenario
@@ -26,8 +26,8 @@ from tests.flow.loop.test_completion import load as load_plain
 from tests.kit import (
     CSV,
     HOUR,
-    MACHINE,
     SCENARIO,
+    TASK,
     Faulty,
     HandClock,
     MemoryBlobs,
@@ -55,16 +55,16 @@ class Kind:
     """A scenario, how it is folded, and how many partitions its story has."""
 
     scenario: Scenario
-    machine: Machine
+    task: HourlyForecast
     partitions: int
 
     @property
     def files(self) -> ParquetFiles:
-        return ParquetFiles(self.scenario)
+        return ParquetFiles(self.task)
 
 
-SMALL = Kind(SCENARIO, MACHINE, 2)
-AIR = Kind(AIR_SCENARIO, Machine(AIR_SCENARIO, FEATURIZER), 1)
+SMALL = Kind(SCENARIO, TASK, 2)
+AIR = Kind(AIR_SCENARIO, HourlyForecast(AIR_SCENARIO, FEATURIZER), 1)
 KINDS: Mapping[str, Kind] = {"small": SMALL, "air": AIR}
 
 
@@ -104,19 +104,19 @@ def filled(blobs: Blobs, *containers: str) -> MemoryBlobs:
 def worker(kind: Kind, blobs: MemoryBlobs, number: int = 0, stream: MemoryStream | None = None) -> Partition:
     """A worker that remembers nothing."""
     hub = stream or MemoryStream(kind.partitions)
-    application = assemble(EAGER, blobs, hub, HandClock(), machine=kind.machine, load=load)
+    application = assemble(EAGER, blobs, hub, HandClock(), task=kind.task, load=load)
     return Partition(number, application.tools)
 
 
 def lake_of(kind: Kind, folder: Path) -> DeltaLake:
-    return DeltaLake(kind.scenario, str(folder), group_rows=50)
+    return DeltaLake(kind.task, str(folder), group_rows=50)
 
 
 def compact(kind: Kind, blobs: MemoryBlobs, folder: Path, at_ms: int = HOUR * 3_600_000) -> None:
     """Everything committed into the lake; at a later time small files are merged too."""
     clock = HandClock()
     clock.ms = at_ms
-    Compaction(scenario=kind.scenario, blobs=blobs, lake=lake_of(kind, folder), clock=clock, chunk_commits=8).run()
+    Compaction(task=kind.task, blobs=blobs, lake=lake_of(kind, folder), clock=clock, chunk_commits=8).run()
 
 
 def small_story(folder: Path) -> Told:

@@ -5,20 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from shared.adapters.lake.commit_files import ParquetFiles
+from shared.adapters.stores import scenario_files
 from shared.app.route.files import INCOMING
-from shared.core.forecast.step import Machine
+from shared.core.forecast.task import HourlyForecast
 from shared.core.intake import dead_letters
 from shared.core.intake.dead_letters import DeadLetter
 from shared.core.scenario import Scenario
 from shared.core.stream.events import Event, unpack
+from shared.core.task import Task
+from shared.core.tasks import task_of
 from shared.ports import Blobs, Clock, LoadModel, Stream
 from shared.settings import Settings
-from shared.wiring import Application, Ports, loading, machine_of
+from shared.wiring import Application, Ports, loading
 from tests.kit.committed import Forecasts, forecasts
 from tests.kit.faults import Faulty, HandClock
 from tests.kit.memory_stream import MemoryStream
 from tests.kit.model import deploy, load
-from tests.kit.scenario import HOUR, MACHINE, SCENARIO
+from tests.kit.scenario import HOUR, SCENARIO, TASK
 
 START_MS = (HOUR + 100) * 3_600_000
 EAGER = Settings(model_refresh_s=0.0, snapshot_commits=3, batch_rows=1000)
@@ -31,7 +34,7 @@ def assemble(
     clock: Clock,
     devices: Stream | None = None,
     *,
-    machine: Machine | None = None,
+    task: Task | None = None,
     load: LoadModel | None = None,
 ) -> Application:
     """The application on given stores; what production does beside its work is done at once.
@@ -42,15 +45,15 @@ def assemble(
         stream: The hub "readings".
         clock: Says how long things took.
         devices: The devices' hub.
-        machine: Scenario and features; None: those of the settings' scenario.
+        task: What is asked; None: that of the settings' scenario.
         load: Loads models; None: ONNX packages.
     """
 
     def ports() -> Ports:
-        found = machine or machine_of(settings.scenario)
+        found = task or task_of(scenario_files.load(settings.scenario))
         return Ports(
             settings=settings,
-            machine=found,
+            task=found,
             load=load or loading(found),
             blobs=blobs,
             stream=stream,
@@ -88,10 +91,9 @@ class InMemory:
     def restart(self, scenario: Scenario | None = None) -> None:
         """New workers that remember nothing, perhaps with another scenario."""
         self.scenario = scenario or self.scenario
-        self.files, machine = ParquetFiles(self.scenario), Machine(self.scenario, MACHINE.featurizer)
-        self.application = assemble(
-            EAGER, self.blobs, self.readings, self.clock, self.devices, machine=machine, load=load
-        )
+        task = HourlyForecast(self.scenario, TASK.featurizer)
+        self.files = ParquetFiles(task)
+        self.application = assemble(EAGER, self.blobs, self.readings, self.clock, self.devices, task=task, load=load)
         for number in range(2):
             self.application.score(number, [])
             self.application.route_events(number, [])

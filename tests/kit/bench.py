@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 
 from shared.app.score.partition import Partition
-from shared.core.forecast.state import State
+from shared.core.forecast.state import own
 from shared.core.stream.commit import Commit
 from shared.core.stream.events import Batch, Event, pack, pack_end
+from shared.core.task import State
 from shared.settings import Settings
 from tests.kit.application import assemble
 from tests.kit.committed import Forecasts, commits, forecasts
 from tests.kit.faults import Faulty, Forgetful, HandClock
 from tests.kit.model import load
-from tests.kit.scenario import MACHINE, SCENARIO, Row, readings
+from tests.kit.scenario import SCENARIO, TASK, Row, readings
 
 
 @dataclass
@@ -39,7 +40,7 @@ class Bench:
     def worker(self, number: int = 0) -> Partition:
         """A worker that remembers nothing."""
         settings = Settings(model_refresh_s=0.0, snapshot_commits=self.every, profile_s=1.0, batch_rows=self.batch_rows)
-        application = assemble(settings, self.blobs, self.stream, self.clock, machine=MACHINE, load=load)
+        application = assemble(settings, self.blobs, self.stream, self.clock, task=TASK, load=load)
         return Partition(number, application.tools)
 
     def send(self, source: str, rows: Sequence[Row], end: int | None = None) -> list[Event]:
@@ -61,8 +62,9 @@ class Bench:
         return forecasts(self.blobs, role)
 
 
-def picture(state: State) -> dict[str, Any]:
+def picture(known: State) -> dict[str, Any]:
     """Every field of a state as plain values that can be compared, spare columns left out."""
+    state = own(known)
     count = len(state.devices)
     found = {f.name: plain(getattr(state, f.name)) for f in dataclasses.fields(state) if f.name != "columns"}
     arrays = {name: plain(array[:, :, :count]) for name, array in state.columns.arrays().items()}

@@ -8,9 +8,9 @@ from shared.adapters.lake.commit_files import ParquetFiles
 from shared.core.stream.commit import Commit
 from shared.core.stream.events import Batch
 from shared.ports import Blobs
-from tests.kit.scenario import SCENARIO
+from tests.kit.scenario import TASK
 
-FILES = ParquetFiles(SCENARIO)
+FILES = ParquetFiles(TASK)
 Forecasts = dict[tuple[str, int, int], tuple[float, str]]  # device, as-of hour, revision: value, model
 
 

@@ -9,12 +9,14 @@ import numpy as np
 
 from shared.core.drift.baseline import Baseline
 from shared.core.drift.measures import MONTHS
-from shared.core.forecast.features.watched import Watched, count, forecast_edges, place
+from shared.core.forecast.task import HourlyForecast
+from shared.core.profile.bins import count, place
 from shared.core.profile.device_table import DeviceTable
 from tests.kit.training_data import air_quality
 
 SCENARIO = air_quality()
-WATCHED = Watched.of(SCENARIO)
+TASK = HourlyForecast(SCENARIO)
+WATCHED = TASK.watched
 COLUMNS = SCENARIO.stored
 NOW = 480_000
 TYPICAL = {"temp": 15.0, "rel_humidity": 55.0, "wind_spd": 3.0, "atmos_press": 1010.0, "pm25": 40.0}
@@ -32,7 +34,7 @@ def baseline(*devices: str) -> Baseline:
     return Baseline(
         names=np.array(names), versions=np.array([f.version for f in WATCHED.features]), edges=WATCHED.edges,
         counts=counts, weights=np.zeros((width, width)), low=np.full(width, -3.0), high=np.full(width, 3.0),
-        limits=limits, forecast_edges=forecast_edges(SCENARIO), forecast_counts=counts[:, names.index("pm25.latest")],
+        limits=limits, forecast_edges=TASK.answer_edges, forecast_counts=counts[:, names.index("pm25.latest")],
         forecast_limit=np.array([0.8]), history=np.array([7.0, 48.0, 2.0, 700.0]), columns=np.array(COLUMNS),
         latest=np.array([names.index(f"{column}.latest") for column in COLUMNS]),
         common=np.array([0.0] * columns), runs=np.array([[12.0] * columns, [200.0] * columns]),

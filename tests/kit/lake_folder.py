@@ -11,6 +11,7 @@ from deltalake import write_deltalake
 from shared.adapters.lake import schema
 from shared.core.intake.readings import Readings
 from shared.core.scenario import Scenario
+from shared.core.tasks import task_of
 
 
 def write(place: str, scenario: Scenario, readings: Readings, options: dict[str, str] | None = None) -> None:
@@ -30,7 +31,7 @@ def write(place: str, scenario: Scenario, readings: Readings, options: dict[str,
         "position": readings.position,
         **{name: readings.values[:, index] for index, name in enumerate(scenario.channel_names)},
     }
-    rows = schema.table(columns, schema.schemas(scenario)[schema.READINGS])
+    rows = schema.table(columns, schema.schemas(task_of(scenario))[schema.READINGS])
     write_deltalake(f"{place}/{schema.READINGS}", rows, mode="append", partition_by=["date"], storage_options=options)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 
+from shared.core.retrain.job_spec import JobSpec, JobState
 from shared.errors import PipelineError
-from shared.ports import JobSpec, JobState
 
 
 class MemoryJobs:

@@ -12,8 +12,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from shared.core.forecast.features.featurizer import Feature
-from shared.core.forecast.state import quantum
+from shared.core.forecast.losses import quantum
+from shared.core.model.feature import Feature
 from shared.core.scenario import Scenario
 from tests.kit import window_features
 

@@ -23,8 +23,8 @@ def real_past(hours: int = HOURS) -> tuple[str, Past]:
     for number, events in enumerate(stream.logs):
         if events:
             pipeline.score(number, events)
-    machine = pipeline.ports.machine
-    return champion, Past(machine, blobs, ParquetFiles(machine.scenario), partitions=stream.partitions())
+    task = pipeline.ports.task
+    return champion, Past(task, blobs, ParquetFiles(task), partitions=stream.partitions())
 
 
 def _table(hours: int) -> str:

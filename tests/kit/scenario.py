@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from shared.core.forecast.features.featurizer import Feature, Featurizer
-from shared.core.forecast.step import Machine
+from shared.core.forecast.features.featurizer import Featurizer
+from shared.core.forecast.task import HourlyForecast
 from shared.core.intake.readings import Floats, Longs, Readings
+from shared.core.model.feature import Feature
 from shared.core.scenario import Scenario, parse
 
 HOUR = 420_000  # an hour of 2017
@@ -55,7 +56,7 @@ class WholeWindow:
 
 
 SCENARIO = small()
-MACHINE = Machine(SCENARIO, WholeWindow(window_features(SCENARIO)))  # type: ignore[arg-type]
+TASK = HourlyForecast(SCENARIO, WholeWindow(window_features(SCENARIO)))  # type: ignore[arg-type]
 
 
 def message(device: str | None = "a", hour: int = 0, pm: Any = 5.0, **more: Any) -> bytes:

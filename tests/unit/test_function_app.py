@@ -190,7 +190,7 @@ def test_every_trigger_is_covered_by_the_tests_of_wrong_settings(empty: dict[str
 def test_the_application_is_built_without_network_and_once(environment: dict[str, str]) -> None:
     application = build(environment)
     assert application.score is application.score
-    assert application.ports.machine.scenario.name == "air_quality"
+    assert application.ports.task.scenario.name == "air_quality"
 
 
 AZUREML = {

@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shared.core.forecast.features.watched import Watched
 from shared.core.intake.readings import Doubles, Floats, Longs
-from shared.core.scenario import Scenario
+from shared.core.profile.device_table import HOURS, NEWEST
+from shared.core.task import Task
 from training.data.rows import TrainingSet
 
-HOURS = 120  # the device table's reach
-NEWEST = 24
 RUN_QUANTILE = 0.999  # of runs: beyond it stand the stuck sensors that any real history holds
 RUN_FACTOR = 2.0
 RUN_FLOOR = 12
@@ -23,19 +21,18 @@ MINIMUM_VALUES = 200
 MINIMUM_DEVICES = 3  # with fewer there is no telling which one departs from the other
 
 
-def of(scenario: Scenario, rows: TrainingSet, seen: Watched) -> dict[str, npt.NDArray[Any]]:
+def of(task: Task, rows: TrainingSet) -> dict[str, npt.NDArray[Any]]:
     """The fields of a baseline that concern devices: columns, latest, common, runs, jumps, lonely, absent, offsets.
 
     Args:
-        scenario: Stored columns.
+        task: Columns of the device table, and the watched features.
         rows: Training rows; without times nothing is known, and no device is ever at fault.
-        seen: Watched features.
     """
-    names = [feature.name for feature in seen.features]
-    latest = [names.index(f"{column}.latest") if f"{column}.latest" in names else -1 for column in scenario.stored]
-    width, devices = len(scenario.stored), len(rows.devices)
+    seen, stored = task.watched, task.device_columns
+    latest = [seen.newest.get(column, -1) for column in stored]
+    width, devices = len(stored), len(rows.devices)
     found: dict[str, npt.NDArray[Any]] = {
-        "columns": np.array(scenario.stored),
+        "columns": np.array(stored),
         "latest": np.array(latest, np.int64),
         "common": np.full(width, np.nan),
         "runs": np.full((2, width), np.inf),

@@ -7,20 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from shared.core.forecast.features.watched import Watched
 from shared.core.intake.readings import Floats
 from shared.core.model.manifest import Manifest
-from shared.core.scenario import Scenario
+from shared.core.task import Task
 from training.data.rows import TrainingSet
 
 COLUMNS = ("mean", "std", "minimum", "maximum", "missing")
 
 
-def profile(scenario: Scenario, manifest: Manifest, rows: TrainingSet) -> dict[str, Any]:
+def profile(task: Task, manifest: Manifest, rows: TrainingSet) -> dict[str, Any]:
     """The row of one training: when, what, on which data, and how these were distributed.
 
     Args:
-        scenario: Decides which features are watched.
+        task: Decides which features are watched.
         manifest: Of the package.
         rows: The training rows.
 
@@ -29,8 +28,8 @@ def profile(scenario: Scenario, manifest: Manifest, rows: TrainingSet) -> dict[s
         and the target mean, std, minimum and maximum of what is there (None when nothing is) and the missing share.
     """
     place = {feature.name: index for index, feature in enumerate(rows.features)}
-    columns = {f.name: rows.matrix[:, place[f.name]] for f in Watched.of(scenario).features if f.name in place}
-    columns[f"target.{scenario.target}"] = rows.target
+    columns = {f.name: rows.matrix[:, place[f.name]] for f in task.watched.features if f.name in place}
+    columns[f"target.{task.scenario.target}"] = rows.target
     cells = {f"{name}/{key}": value for name, column in columns.items() for key, value in _cells(column).items()}
     return {
         "created": manifest.created,

@@ -8,50 +8,49 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from shared.core.calendar import DAY_HOURS
 from shared.core.drift.baseline import Baseline
 from shared.core.drift.measures import MONTHS, filled, month_of
 from shared.core.drift.statistic import KINDS, Others, Shift, scale_of, shift, statistics
-from shared.core.forecast.features import watched
-from shared.core.forecast.features.watched import BINS, CELLS, Watched
-from shared.core.forecast.state import quantum
 from shared.core.intake.readings import Doubles, Floats, Longs
+from shared.core.profile import bins
+from shared.core.profile.bins import BINS, CELLS, Watched
 from shared.core.scenario import Scenario
+from shared.core.task import Task
 from training.calibrate import devices as calibrate_devices
 from training.calibrate import quality
 from training.calibrate.tail import Tails, quantile
 from training.data.rows import TrainingSet
 from training.model.evaluate import Judged
 
-HOURS = 24
 MINIMUM_DAYS = 120  # less history says nothing of how weeks differ from each other
 WINDOWS = 750  # at most; they overlap, more add time and no knowledge
 LEFT_OUT_DAYS = 30  # on both sides of a window: its own month never stands in its reference
 BLOCKS = 10
 RIDGE = 0.1
 CLIP = 0.01
-RARE = 0.5  # a feature with more than this share in one bin, such as rain, is reported but does not decide
-NO_MEANS = ".mean_24"  # the mean over a day shifts as its newest value does: reported, not decided on twice
+RARE = 0.5  # a feature with more than this share in one bin, an amount that is mostly 0, is reported, not decided on
 
 
-def calibrate(scenario: Scenario, rows: TrainingSet, judged: Judged) -> dict[str, npt.NDArray[Any]]:
+def calibrate(task: Task, rows: TrainingSet, judged: Judged) -> dict[str, npt.NDArray[Any]]:
     """Arrays for `baseline.npz`, names beginning with `drift_`; read them with `Baseline.from_arrays`.
 
     Args:
-        scenario: Drift rules: window and accepted rate of false alarms.
+        task: What is watched; its scenario's drift rules: window and accepted rate of false alarms.
         rows: All training rows. Without times nothing is calibrated and every check says "not enough data".
         judged: Out-of-fold forecasts.
     """
-    seen = Watched.of(scenario)
+    scenario, seen = task.scenario, task.watched
     days, counts = _by_day(rows, seen)
     months = np.zeros((MONTHS, len(seen), CELLS), np.int64)
     np.add.at(months, month_of(days), counts)
     window = scenario.drift.window_days
-    forecast_edges = watched.forecast_edges(scenario)
+    forecast_edges = task.answer_edges
     forecast_days, forecasts = _forecasts(judged, forecast_edges)
     forecast_months = np.zeros((MONTHS, 1, CELLS), np.int64)
     np.add.at(forecast_months, month_of(forecast_days), forecasts)
     others, limits, windows = _limits(scenario, seen, days, counts, months)
-    devices = calibrate_devices.of(scenario, rows, seen)
+    devices = calibrate_devices.of(task, rows)
     return Baseline(
         names=np.array([f.name for f in seen.features]),
         versions=np.array([f.version for f in seen.features], np.int64),
@@ -64,10 +63,10 @@ def calibrate(scenario: Scenario, rows: TrainingSet, judged: Judged) -> dict[str
         forecast_edges=forecast_edges,
         forecast_counts=forecast_months[:, 0],
         forecast_limit=np.array([_forecast_limit(scenario, forecast_days, forecasts, forecast_months)]),
-        history=np.array([window, scenario.horizon + scenario.lateness, years(days), windows], np.float64),
+        history=np.array([window, task.delay_h, years(days), windows], np.float64),
         devices=np.array(rows.devices),
         quality=quality.of(scenario, judged),
-        quantum=np.array([quantum(scenario)]),
+        quantum=np.array([task.losses.unit]),
         **devices,
     ).arrays()
 
@@ -94,11 +93,11 @@ def _by_day(rows: TrainingSet, seen: Watched) -> tuple[Longs, Longs]:
 
 
 def _counted(as_of: Longs, values: Floats, edges: Doubles) -> tuple[Longs, Longs]:
-    known, day = np.unique(as_of // HOURS, return_inverse=True)
+    known, day = np.unique(as_of // DAY_HOURS, return_inverse=True)
     width = len(edges)
     counts = np.zeros((len(known), width, CELLS), np.int64)
     for column in range(width):
-        cell = day * CELLS + watched.place(values[:, column : column + 1], edges[column : column + 1])[:, 0]
+        cell = day * CELLS + bins.place(values[:, column : column + 1], edges[column : column + 1])[:, 0]
         counts[:, column] = np.bincount(cell, minlength=len(known) * CELLS).reshape(-1, CELLS)
     return known, counts
 
@@ -157,8 +156,7 @@ def _left_out(window: int, days: Longs, counts: Longs, months: Longs) -> tuple[S
 def _deciding(seen: Watched, months: Longs) -> npt.NDArray[np.bool_]:
     whole = months.sum(0)[:, :BINS]
     share = whole.max(1) / np.maximum(whole.sum(1), 1)
-    own = np.array([not feature.name.endswith(NO_MEANS) for feature in seen.features])
-    return np.asarray(own & (share <= RARE) & (whole.sum(1) > 0))
+    return np.asarray(seen.deciding & (share <= RARE) & (whole.sum(1) > 0))
 
 
 def _cross_fitted(seen: Watched, now: Shift, before: Shift) -> Doubles:
@@ -192,14 +190,8 @@ def _fit(seen: Watched, now: Doubles, before: Doubles) -> Others:
 
 def _others(seen: Watched, place: int) -> list[int]:
     """Newest values of other channels; what is derived from a channel never explains it."""
-    own = channels_of(seen.features[place].name)
-    newest = [(k, f.name.removesuffix(".latest")) for k, f in enumerate(seen.features) if f.name.endswith(".latest")]
-    return [k for k, channel in newest if channel not in own]
-
-
-def channels_of(name: str) -> tuple[str, ...]:
-    """Stored columns that a watched feature rests on."""
-    return ("temp", "rel_humidity") if name.startswith("vapour") else (name.rsplit(".", 1)[0],)
+    own = seen.rests_on(seen.features[place].name)
+    return [k for column, k in seen.newest.items() if column not in own]
 
 
 def _forecast_limit(scenario: Scenario, days: Longs, counts: Longs, months: Longs) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from shared.core.calendar import DAY_HOURS
 from shared.core.intake.readings import Doubles
 from shared.core.scenario import Scenario
 from training.calibrate.tail import quantile
@@ -25,7 +26,7 @@ def of(scenario: Scenario, judged: Judged) -> Doubles:
     limits = np.full(3, np.nan)
     forecast, persistence = judged.forecasts[""], judged.forecasts["_persistence"]
     chosen = (judged.as_of >= 0) & np.isfinite(forecast) & np.isfinite(judged.truth)
-    window = judged.as_of // (24 * scenario.drift.window_days)
+    window = judged.as_of // (DAY_HOURS * scenario.drift.window_days)
     error, floor = np.abs(forecast - judged.truth), np.abs(persistence - judged.truth)
     inside = (judged.lower <= judged.truth) & (judged.truth <= judged.upper)
     mae, coverage = [], []

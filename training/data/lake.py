@@ -14,7 +14,8 @@ from shared.adapters.lake import rows as lake_rows
 from shared.adapters.lake.delta_files import View
 from shared.adapters.lake.delta_tables import DeltaTables
 from shared.adapters.lake.schema import READINGS
-from shared.core.forecast.ring import Hourly, hourly
+from shared.core.calendar import DAY_HOURS, HOUR_US
+from shared.core.forecast.history import Hourly, hourly
 from shared.core.intake.readings import Floats
 from shared.core.scenario import Scenario
 from training.data.files import DataRefused
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS_AT_ONCE = 1_000_000
-HOURS = 24
 DAY_US = 86_400_000_000
 
 
@@ -97,8 +97,9 @@ def _spans(days: Mapping[int, int], limit: int) -> Iterator[tuple[int, int, int]
 
 def _parts(first: int, stop: int, rows: int, limit: int) -> list[tuple[int, int]]:
     """A run as it is, a day with too many rows by hours: an hour must not be cut, for its samples are one sum."""
-    count = min(HOURS, -(-rows // limit)) if stop == first + 1 else 1
-    edges = [first * DAY_US + (stop - first) * HOURS * part // count * (DAY_US // HOURS) for part in range(count + 1)]
+    count = min(DAY_HOURS, -(-rows // limit)) if stop == first + 1 else 1
+    hours = [(stop - first) * DAY_HOURS * part // count for part in range(count + 1)]
+    edges = [first * DAY_US + hour * HOUR_US for hour in hours]
     return list(pairwise(edges))
 
 

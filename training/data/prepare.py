@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from shared.core.forecast.featurizer import featurizer_of
-from shared.core.forecast.ring import Hourly, hourly
+from shared.core.forecast.history import Hourly, hourly
 from shared.core.scenario import Scenario
+from shared.core.tasks import task_of
 from shared.ports import Blobs
 from training.console import Screen
 from training.data import files, folds, validate
@@ -114,9 +114,7 @@ def prepare(options: Options, screen: Screen) -> Prepared:
 
 def held_out_rows(options: Options, prepared: Prepared) -> TrainingSet:
     """Rows of the test span: the as-of hours from its first hour on whose truth has come."""
-    return data.from_history(
-        options.scenario, featurizer_of(options.scenario), prepared.history, since=options.test_from
-    )
+    return data.from_history(task_of(options.scenario), prepared.history, since=options.test_from)
 
 
 def _from_files(options: Options, screen: Screen) -> Prepared:
@@ -160,7 +158,7 @@ def _from_history(options: Options, history: dict[str, Hourly], warnings: list[s
     seen = history if options.test_from is None else data.before(history, options.test_from)
     warnings = warnings + _judge(validate.check_history(scenario, seen, limits), screen)
     with screen.step("features") as step:
-        rows = data.from_history(scenario, featurizer_of(scenario), seen, advance=step.advance)
+        rows = data.from_history(task_of(scenario), seen, advance=step.advance)
         step.note = f"{len(rows):,} rows of {len(rows.features)} features"
     split = folds.rolling(rows.as_of, scenario.horizon, scenario.search.folds)
     warnings += _judge(validate.check_rows(rows, split, limits), screen)
@@ -173,7 +171,7 @@ def _from_windows(options: Options, inputs: Inputs, screen: Screen) -> Prepared:
     if options.publish:
         raise DataRefused("wide files: their rows have no time, so nobody could judge the model; leave --publish out")
     with screen.step("features") as step:
-        rows = data.from_windows(options.scenario, featurizer_of(options.scenario), inputs.windows)
+        rows = data.from_windows(task_of(options.scenario), inputs.windows)
         step.note = f"{len(rows):,} rows of {len(rows.features)} features"
     screen.line(
         "warning: rows without a time are validated in blocks that may overlap in time: "

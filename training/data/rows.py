@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from shared.adapters.tables.open import WideChunk
-from shared.core.forecast.features.featurizer import Feature, Featurizer
-from shared.core.forecast.ring import Hourly
+from shared.core.forecast.history import Hourly
 from shared.core.intake.readings import Floats, Ints, Longs
+from shared.core.model.feature import Feature
 from shared.core.scenario import Scenario
+from shared.core.task import Task
 
 CHUNK = 1024  # windows cut at once: 4 MB, which the processor's caches still help with
 UNKNOWN_HOUR = -1
@@ -83,8 +84,7 @@ def dataset_hash(history: History, windows: Sequence[WideChunk] = ()) -> str:
 
 
 def from_history(
-    scenario: Scenario,
-    featurizer: Featurizer,
+    task: Task,
     history: History,
     *,
     since: int | None = None,
@@ -93,8 +93,7 @@ def from_history(
     """Rows of every as-of hour in which a device has a sample and whose truth is in the history.
 
     Args:
-        scenario: History, horizon and target.
-        featurizer: The features.
+        task: The features; its scenario's history, horizon and target.
         history: Devices' hours.
         since: Earliest as-of hour; earlier hours are only looked back upon.
         advance: Called with devices done and in all.
@@ -103,19 +102,19 @@ def from_history(
     excluded: Counter[str] = Counter()
     spans = []
     for index, name in enumerate(names):
-        span = _Span.of(scenario, history[name], index, since)
+        span = _Span.of(task.scenario, history[name], index, since)
         excluded.update(span.excluded)
         spans.append(span)
     as_of = np.concatenate([np.zeros(0, np.int64), *(span.as_of for span in spans)])
     device = np.repeat(np.arange(len(names), dtype=np.int32), [len(span.as_of) for span in spans])
-    rows = _Rows.empty(featurizer, as_of, device)
+    rows = _Rows.empty(task, as_of, device)
     for done, span in enumerate(spans, 1):
-        rows.fill(scenario, featurizer, history[names[span.device]], span)
+        rows.fill(task, history[names[span.device]], span)
         advance(done, len(spans))
-    return rows.finish(featurizer, tuple(names), excluded)
+    return rows.finish(task, tuple(names), excluded)
 
 
-def from_windows(scenario: Scenario, featurizer: Featurizer, chunks: Iterable[WideChunk]) -> TrainingSet:
+def from_windows(task: Task, chunks: Iterable[WideChunk]) -> TrainingSet:
     """Rows of wide files in the order of the file: no time, no calendar, the location in place of the device."""
     matrices, targets, groups, latest, mean_24 = [], [], [], [], []
     missing = 0
@@ -124,17 +123,17 @@ def from_windows(scenario: Scenario, featurizer: Featurizer, chunks: Iterable[Wi
         missing += int((~known).sum())
         window = np.ascontiguousarray(chunk.window[:, :, known])
         hours = np.full(window.shape[2], UNKNOWN_HOUR, dtype=np.int64)
-        matrices.append(featurizer.matrix(window, hours))
+        matrices.append(task.matrix(window, hours))
         targets.append(chunk.target[known])
         groups += [group for group, keep in zip(chunk.group, known, strict=True) if keep]
-        latest.append(window[-1, scenario.target_column])
-        mean_24.append(_mean(window[-DAY:, scenario.target_column]))
+        latest.append(window[-1, task.scenario.target_column])
+        mean_24.append(_mean(window[-DAY:, task.scenario.target_column]))
     devices = tuple(sorted(set(groups)))
     place = {name: index for index, name in enumerate(devices)}
-    width = len(featurizer.features)
+    width = len(task.features)
     none = np.zeros(0, np.float32)
     return TrainingSet(
-        features=featurizer.features,
+        features=task.features,
         matrix=np.concatenate([np.zeros((0, width), np.float32), *matrices]),
         target=np.concatenate([none, *targets]),
         as_of=np.full(len(groups), UNKNOWN_HOUR, dtype=np.int64),
@@ -186,39 +185,39 @@ class _Rows:
     starts: Longs
 
     @classmethod
-    def empty(cls, featurizer: Featurizer, as_of: Longs, device: Ints) -> _Rows:
+    def empty(cls, task: Task, as_of: Longs, device: Ints) -> _Rows:
         order = np.lexsort((device, as_of))
         place = np.empty_like(order)
         place[order] = np.arange(len(order))
         shape = len(as_of)
         return cls(
-            place, as_of[order], device[order], np.empty((shape, len(featurizer.features)), np.float32),
+            place, as_of[order], device[order], np.empty((shape, len(task.features)), np.float32),
             np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.float32),
             np.searchsorted(device, np.arange(device[-1] + 2 if shape else 1)),
         )  # fmt: skip
 
-    def fill(self, scenario: Scenario, featurizer: Featurizer, hours: Hourly, span: _Span) -> None:
+    def fill(self, task: Task, hours: Hourly, span: _Span) -> None:
         if not len(span.as_of):
             return
         index = span.as_of - hours.first_hour
         place = self.place[self.starts[span.device] : self.starts[span.device] + len(index)]
-        self.target[place] = hours.values[index + scenario.horizon, scenario.target_column]
+        self.target[place] = hours.values[index + task.scenario.horizon, task.scenario.target_column]
         for first in range(int(index[0]), int(index[-1]) + 1, CHUNK):
             low, high = np.searchsorted(index, [first, first + CHUNK])
             if low < high:
-                self._chunk(scenario, featurizer, hours, index[low:high], place[low:high])
+                self._chunk(task, hours, index[low:high], place[low:high])
 
-    def _chunk(self, scenario: Scenario, featurizer: Featurizer, hours: Hourly, index: Longs, place: Longs) -> None:
-        window = _windows(hours.values, scenario.history, int(index[0]), int(index[-1]) + 1)
+    def _chunk(self, task: Task, hours: Hourly, index: Longs, place: Longs) -> None:
+        window = _windows(hours.values, task.scenario.history, int(index[0]), int(index[-1]) + 1)
         rows = index - index[0]
         as_of = np.arange(window.shape[2]) + hours.first_hour + index[0]
-        self.matrix[place] = featurizer.matrix(window, as_of)[rows]
-        self.latest[place] = window[-1, scenario.target_column, rows]
-        self.mean_24[place] = _mean(window[-DAY:, scenario.target_column])[rows]
+        self.matrix[place] = task.matrix(window, as_of)[rows]
+        self.latest[place] = window[-1, task.scenario.target_column, rows]
+        self.mean_24[place] = _mean(window[-DAY:, task.scenario.target_column])[rows]
 
-    def finish(self, featurizer: Featurizer, devices: tuple[str, ...], excluded: Mapping[str, int]) -> TrainingSet:
+    def finish(self, task: Task, devices: tuple[str, ...], excluded: Mapping[str, int]) -> TrainingSet:
         return TrainingSet(
-            features=featurizer.features, matrix=self.matrix, target=self.target, as_of=self.as_of, device=self.device,
+            features=task.features, matrix=self.matrix, target=self.target, as_of=self.as_of, device=self.device,
             devices=devices, latest=self.latest, mean_24=self.mean_24, excluded=dict(excluded),
         )  # fmt: skip
 

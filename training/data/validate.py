@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from shared.core.forecast.ring import MINUTES
+from shared.core.calendar import HOUR_MINUTES
 from shared.core.intake.readings import Floats, Readings
 from shared.core.scenario import Channel, Scenario
 from training.data.files import DataRefused, Source
@@ -82,7 +82,7 @@ def check_duplicates(readings: Readings, before_hour: int | None, limits: Limits
         before_hour: Later readings are not looked at.
         limits: The share of conflicts that stops.
     """
-    end = len(readings) if before_hour is None else int(np.searchsorted(readings.minute, before_hour * MINUTES))
+    end = len(readings) if before_hour is None else int(np.searchsorted(readings.minute, before_hour * HOUR_MINUTES))
     key = readings.device[:end].astype(np.int64) << 32 | readings.minute[:end]
     order = np.argsort(key, kind="stable")
     again = np.flatnonzero(np.diff(key[order]) == 0) + 1

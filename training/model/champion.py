@@ -9,9 +9,9 @@ from datetime import datetime
 import numpy as np
 
 from shared.adapters.models import onnx_model, package_folder
-from shared.core.forecast.features.featurizer import Feature
 from shared.core.intake.readings import Floats
 from shared.core.model import deployment
+from shared.core.model.feature import Feature
 from shared.core.model.manifest import VERSION, Manifest
 from shared.core.model.scoring import clip
 from shared.core.scenario import Scenario

@@ -12,13 +12,14 @@ from shared.adapters.models import onnx_model, package_folder
 from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.app.loop.completion import Result
 from shared.app.release.publish import Release
-from shared.core.forecast.featurizer import featurizer_of
 from shared.core.gate import evidence as gate_evidence
 from shared.core.model import deployment
 from shared.core.model.manifest import Manifest
+from shared.core.retrain.job_spec import JOB_NAME
 from shared.core.scenario import Scenario
+from shared.core.tasks import task_of
 from shared.errors import ConfigError, ContractBroken
-from shared.ports import JOB_NAME, Blobs
+from shared.ports import Blobs
 from training.calibrate import history
 from training.data.storage import storage_settings
 from training.package import evidence
@@ -48,7 +49,7 @@ def publish(blobs: Blobs, scenario: Scenario, out: Path, job: str) -> str:
     beside = {path: _read(path) for path in (evidence.path_of(out), history.path_of(out))}
     judged, profile = beside.values()
     gate_evidence.decode(judged)
-    load = partial(onnx_model.load, featurizer_features=featurizer_of(scenario).features)
+    load = partial(onnx_model.load, featurizer_features=task_of(scenario).features)
     version = Release(blobs, load).publish(files)
     manifest = load(files).manifest
     blobs.write(deployment.CONTAINER, history.blob_of(manifest), profile)

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.adapters.models import onnx_model, package_folder
-from shared.core.forecast.features.featurizer import Feature
 from shared.core.intake.readings import Floats
+from shared.core.model.feature import Feature
 from shared.core.model.manifest import FILES, Damped, Interval, Manifest, encode_arrays, encode_manifest
 from shared.errors import ConfigError
 

@@ -11,11 +11,11 @@ import numpy as np
 from shared.adapters.models import onnx_model, package_folder
 from shared.adapters.stores import scenario_files
 from shared.app.score.serving import Answering
-from shared.core.forecast.features.featurizer import Featurizer
-from shared.core.forecast.featurizer import featurizer_of
+from shared.core.intake.readings import Longs
 from shared.core.model.manifest import decode_manifest
-from shared.core.model.scoring import Control, categories
-from shared.core.scenario import Scenario
+from shared.core.model.scoring import Control
+from shared.core.task import Task
+from shared.core.tasks import task_of
 from shared.errors import ContractBroken
 from training.scoring.windows import NO_TIME, Refused, asked
 
@@ -27,14 +27,12 @@ class Answers:
     """A loaded package.
 
     Args:
-        scenario: Limits and categories of the forecast.
-        featurizer: Computes the features.
+        task: What is asked and answered.
         version: Of the package.
         answering: Its model.
     """
 
-    scenario: Scenario
-    featurizer: Featurizer
+    task: Task
     version: str
     answering: Answering
 
@@ -51,26 +49,23 @@ class Answers:
             first 20 of `count`, when anything is wrong: then nothing is forecast.
         """
         try:
-            found = asked(self.scenario, raw)
-            value, lower, upper = self.answering.forecast(self.featurizer.matrix(found.window, found.as_of))
+            found = asked(self.task.scenario, raw)
+            numbers = self.answering.forecast(self.task.matrix(found.window, found.as_of))
         except Refused as error:
             return self._refusal(error.problems)
         except ContractBroken as error:
             return self._refusal((("model", "contract_broken", str(error)),))
-        rows = zip(found.device, found.as_of.tolist(), value.tolist(), lower.tolist(), upper.tolist(),
-                   categories(self.scenario, value), strict=True)  # fmt: skip
-        return {"model_version": self.version, "forecasts": [self._row(*row) for row in rows]}
+        columns = self.task.answered(found.as_of, numbers)
+        cells = [self._cells(kind, columns[name], found.as_of) for name, kind in self.task.answer]
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*cells, strict=True)]
+        named = zip(found.device, rows, strict=True)
+        forecasts = [({"device_id": device} if device else {}) | row for device, row in named]
+        return {"model_version": self.version, "forecasts": forecasts}
 
-    def _row(self, device: str, as_of: int, value: float, lower: float, upper: float, category: str) -> dict[str, Any]:
-        return {
-            **({"device_id": device} if device else {}),
-            "as_of": _iso(as_of),
-            "target_time": _iso(as_of + self.scenario.horizon) if as_of != NO_TIME else None,
-            "value": value,
-            "lower": lower,
-            "upper": upper,
-            "category": category,
-        }
+    def _cells(self, kind: str, column: Any, as_of: Longs) -> list[Any]:
+        if kind == "hour":
+            return [None if at == NO_TIME else _iso(hour) for at, hour in zip(as_of, column.tolist(), strict=True)]
+        return list(column) if kind == "text" else list(column.tolist())
 
     def _refusal(self, problems: tuple[tuple[str, str, str], ...]) -> dict[str, Any]:
         errors = [{"key": key, "reason": reason, "detail": detail} for key, reason, detail in problems[:SHOWN]]
@@ -95,10 +90,10 @@ def load(folder: Path, version: str | None = None) -> Answers:
     if version is not None and manifest.version != version:
         raise ContractBroken(f"AIRLOOP_VERSION: {version[:80]!r} is wanted, the package is {manifest.version}")
     scenario = scenario_files.load(manifest.scenario)
-    featurizer = featurizer_of(scenario)
-    model = onnx_model.load(files, featurizer.features)
-    return Answers(scenario, featurizer, manifest.version, Answering(scenario, Control(manifest.version), model))
+    task = task_of(scenario)
+    model = onnx_model.load(files, task.features)
+    return Answers(task, manifest.version, Answering(task, Control(manifest.version), model))
 
 
-def _iso(hour: int) -> str | None:
-    return None if hour == NO_TIME else f"{np.datetime64(hour, 'h')}:00Z"
+def _iso(hour: int) -> str:
+    return f"{np.datetime64(hour, 'h')}:00Z"

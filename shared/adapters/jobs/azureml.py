@@ -15,7 +15,7 @@ from typing import Any
 
 from shared.adapters.models.azureml_client import Workspace, named
 from shared.adapters.models.azureml_errors import is_place, translated
-from shared.ports import JOB_NAME, JobSpec, JobState
+from shared.core.retrain.job_spec import JOB_NAME, JobSpec, JobState
 
 STATES: Mapping[str, JobState] = {
     "NotStarted": "queued",

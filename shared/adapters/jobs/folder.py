@@ -19,8 +19,8 @@ from typing import TypeVar
 
 import msgspec
 
+from shared.core.retrain.job_spec import JobSpec, JobState
 from shared.errors import ContractBroken
-from shared.ports import JobSpec, JobState
 
 Known = TypeVar("Known")
 ENDED = ("completed", "failed", "canceled")

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from shared.adapters.jobs.folder import ENDED, LOG, SUPERVISOR, JobFolder, LocalJob
+from shared.core.retrain.job_spec import JOB_NAME, JobSpec, JobState
 from shared.errors import ConfigError, ContractBroken, TransientFailure
-from shared.ports import JOB_NAME, Clock, JobSpec, JobState
+from shared.ports import Clock
 
 CODE = Path(__file__).resolve().parents[3]
 WEBHOOK = "JOB_EVENTS_URL"  # in the supervisor's environment, as a webhook's address may carry its key

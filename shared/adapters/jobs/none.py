@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+from shared.core.retrain.job_spec import JobSpec, JobState
 from shared.errors import ConfigError
-from shared.ports import JobSpec, JobState
 
 log = logging.getLogger(__name__)
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shared.adapters.lake.delta_lake import DeltaLake
-from shared.adapters.lake.rows import DAY_HOURS, HOUR_US
 from shared.adapters.lake.schema import COMMITS, PREDICTIONS
+from shared.core.calendar import DAY_HOURS, HOUR_US
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
 class LakeArchive(DeltaLake):
-    """The tables of one scenario, also looked up by forecast and by model."""
+    """The tables of one task, also looked up by forecast and by model."""
 
     def places(self, device: str, as_of: int) -> list[tuple[int, int, int]]:
         """Partition, epoch and sequence number of every forecast of a device's as-of hour, without repetition."""

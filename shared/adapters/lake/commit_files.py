@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from shared.core.forecast.matured import Labels
-from shared.core.forecast.outcome import Outcome
-from shared.core.forecast.state import ROLES
-from shared.core.model.scoring import categories
-from shared.core.scenario import Scenario
+from shared.core.calendar import HOUR_MS
+from shared.core.model.answers import Labels
+from shared.core.model.scoring import ROLES
 from shared.core.stream.commit import FORMAT, Commit
 from shared.core.stream.events import Batch, End
+from shared.core.task import Outcome, Task, names_of
 from shared.errors import ContractBroken
 
 if TYPE_CHECKING:
@@ -28,21 +27,25 @@ OUTCOMES = b"airloop-outcomes"
 SEAL = b"airloop-sha256="
 BLANK = b"0" * 64
 COMMIT_COLUMNS = ("sequence_number", "source", "position", "device_id", "minute", "disposition")
-TEXTS = ("device_id", "category", "model_version", "role")
-TIMES = ("as_of", "target_time")
-NUMBERS = ("value", "lower", "upper", "revision", "sequence_number")
-HOUR_MS = 3_600_000
 
 
 class ParquetFiles:
-    """Commits and predictions of one scenario.
+    """Commits and predictions of one task.
 
     Args:
-        scenario: Its channels and categories.
+        task: Says what rows, answers and labels hold.
+
+    Attributes:
+        channels: Names of a row's values.
+        hours: Names of the columns of predictions that hold hours; likewise `numbers` and `texts`.
     """
 
-    def __init__(self, scenario: Scenario) -> None:
-        self.scenario = scenario
+    def __init__(self, task: Task) -> None:
+        self.task, self.scenario = task, task.scenario
+        self.channels = names_of(task.row)
+        self.hours = names_of(task.answer, "hour")
+        self.numbers = (*names_of(task.answer, "number"), "revision", "sequence_number")
+        self.texts = ("device_id", *names_of(task.answer, "text"), "model_version", "role")
 
     def encode_commit(self, commit: Commit, outcome: Outcome) -> bytes:
         """A commit as Parquet; the same batch always gives the same bytes."""
@@ -57,7 +60,7 @@ class ParquetFiles:
             "minute": pa.array(batch.minute),
             "disposition": pa.array(outcome.disposition),
         }
-        for place, name in enumerate(self.scenario.channel_names):
+        for place, name in enumerate(self.channels):
             columns[name] = pa.array(batch.values[:, place])
         table = pa.table(columns).replace_schema_metadata({KEY: msgspec.json.encode(commit)})
         return _write(table, {OUTCOMES: _outcomes(outcome.matured)})
@@ -75,11 +78,11 @@ class ParquetFiles:
             raise ContractBroken(f"not a commit: {error}") from error
         if commit.format != FORMAT:
             raise ContractBroken(f"commit is of format {commit.format}, not {FORMAT}")
-        _need(table, (*COMMIT_COLUMNS, *self.scenario.channel_names), "commit")
+        _need(table, (*COMMIT_COLUMNS, *self.channels), "commit")
         devices, device = _dictionary(table, "device_id")
         names, source = _dictionary(table, "source")
         renumber = np.array([commit.sources.index(name) for name in names], np.int32)
-        values = [_numpy(table, name).astype(np.float32) for name in self.scenario.channel_names]
+        values = [_numpy(table, name).astype(np.float32) for name in self.channels]
         batch = Batch(
             commit.partition,
             commit.epoch,
@@ -106,9 +109,8 @@ class ParquetFiles:
         """Forecasts that became final with a commit: one row per device, as-of hour and role.
 
         Returns:
-            device_id, as_of (hours since 1970), role, model_version, revision, value, lower, upper, truth (NaN when it
-            never came), latest (the target at the as-of hour, NaN when missing), sequence_number (of the event that
-            made the truth final).
+            device_id, as_of (hours since 1970), role, model_version, revision, the numbers of answer and label (truth
+            NaN when it never came), sequence_number (of the event that made the label final).
 
         Raises:
             ContractBroken: Not a commit, damaged, or written without outcomes.
@@ -131,16 +133,11 @@ class ParquetFiles:
         import pyarrow as pa
 
         found, batch = outcome.predictions, outcome.batch
-        count = len(found)
+        count, answered = len(found), self.task.answered(found.as_of, found.numbers)
         when = pa.timestamp("ms", tz="UTC")
         columns: dict[str, Any] = {
             "device_id": pa.array(found.device, pa.string()).dictionary_encode(),
-            "as_of": pa.array(found.as_of * HOUR_MS).cast(when),
-            "target_time": pa.array((found.as_of + self.scenario.horizon) * HOUR_MS).cast(when),
-            "value": pa.array(found.value),
-            "lower": pa.array(found.lower),
-            "upper": pa.array(found.upper),
-            "category": pa.array(categories(self.scenario, found.value), pa.string()).dictionary_encode(),
+            **{name: _arrow(kind, answered[name]) for name, kind in self.task.answer},
             "model_version": pa.array(found.model, pa.string()).dictionary_encode(),
             "role": pa.array([ROLES[role] for role in found.role], pa.string()).dictionary_encode(),
             "served": pa.array(found.served),
@@ -158,14 +155,22 @@ class ParquetFiles:
             ContractBroken: Not predictions, or damaged.
         """
         table = _read(raw, "predictions")
-        _need(table, (*TEXTS, *TIMES, *NUMBERS, "served"), "predictions")
-        out: dict[str, Any] = {name: table[name].to_pylist() for name in TEXTS}
-        for name in TIMES:
+        _need(table, (*self.texts, *self.hours, *self.numbers, "served"), "predictions")
+        out: dict[str, Any] = {name: table[name].to_pylist() for name in self.texts}
+        for name in self.hours:
             out[name] = table[name].cast("int64").to_numpy() // HOUR_MS
-        for name in NUMBERS:
+        for name in self.numbers:
             out[name] = table[name].to_numpy()
         out["served"] = table["served"].to_numpy(zero_copy_only=False)
         return out
+
+
+def _arrow(kind: str, values: Any) -> Any:
+    import pyarrow as pa
+
+    if kind == "hour":
+        return pa.array(values * HOUR_MS).cast(pa.timestamp("ms", tz="UTC"))
+    return pa.array(values) if kind == "number" else pa.array(values, pa.string()).dictionary_encode()
 
 
 def _outcomes(found: Labels) -> bytes:
@@ -179,11 +184,7 @@ def _outcomes(found: Labels) -> bytes:
             "role": _coded(found.role, ROLES),
             "model_version": _coded(found.model, found.models),
             "revision": pa.array(found.revision.astype(np.int32)),
-            "value": pa.array(found.value),
-            "lower": pa.array(found.lower),
-            "upper": pa.array(found.upper),
-            "truth": pa.array(found.truth),
-            "latest": pa.array(found.latest),
+            **{name: pa.array(values) for name, values in found.numbers.items()},
             "sequence_number": pa.array(found.sequence),
         }
     )

@@ -16,9 +16,9 @@ from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.lake.delta_files import View
 from shared.adapters.lake.delta_tables import DeltaTables, Options
 from shared.adapters.lake.schema import COMMITS, PREDICTIONS, READINGS, TABLES
-from shared.core.scenario import Scenario
 from shared.core.stream.commit import Commit
 from shared.core.stream.events import Batch
+from shared.core.task import Task
 from shared.errors import ContractBroken
 from shared.ports import Advance, LakeRows
 
@@ -32,10 +32,10 @@ Dispositions = npt.NDArray[np.uint8]
 
 
 class DeltaLake:
-    """The tables of one scenario.
+    """The tables of one task.
 
     Args:
-        scenario: Its channels.
+        task: Says what rows, answers and labels hold.
         uri: `az://container`, or a folder.
         options: From `delta_tables.storage_options`; not needed for a folder.
         group_rows: About how many rows `stored` holds at once.
@@ -44,14 +44,13 @@ class DeltaLake:
     tables = TABLES
 
     def __init__(
-        self, scenario: Scenario, uri: str = CONTAINER_URI, options: Options = dict, *, group_rows: int = 100_000
+        self, task: Task, uri: str = CONTAINER_URI, options: Options = dict, *, group_rows: int = 100_000
     ) -> None:
-        self.scenario, self.delta, self.group_rows = scenario, DeltaTables(uri, options), group_rows
-        self.files = ParquetFiles(scenario)
+        self.delta, self.group_rows, self.files = DeltaTables(uri, options), group_rows, ParquetFiles(task)
 
     @cached_property
     def _schemas(self) -> dict[str, pa.Schema]:
-        return schema.schemas(self.scenario)
+        return schema.schemas(self.files.task)
 
     def rows(self, name: str, raw: bytes, predictions: Callable[[str], bytes]) -> LakeRows:
         """A commit's rows."""
@@ -102,14 +101,14 @@ class DeltaLake:
             yield commit, batch, lake_rows.dispositions_of(readings)
 
     def _rows(self, commits: Sequence[Named]) -> Iterator[tuple[Commit, Batch, pa.Table, dict[str, Any] | None]]:
-        channels = tuple(self.scenario.channel_names)
+        channels = self.files.channels
         views = {table: self.delta.opened(table) for table in (READINGS, PREDICTIONS)}
         for group in _groups([commit for _, commit in commits], self.group_rows):
             readings, predictions = (self._ranged(table, view, group) for table, view in views.items())
             for commit in group:
                 rows = lake_rows.within(readings, commit)
-                batch = lake_rows.batch_of(channels, commit, rows)
-                yield commit, batch, rows, lake_rows.predictions_of(commit, lake_rows.within(predictions, commit))
+                batch, made = lake_rows.batch_of(channels, commit, rows), lake_rows.within(predictions, commit)
+                yield commit, batch, rows, lake_rows.predictions_of(self.files, commit, made)
 
     def merge(self, before_day: int) -> int:
         """Merge small files of the days before one; returns how many files went."""

@@ -10,20 +10,21 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.adapters.lake import schema
-from shared.adapters.lake.commit_files import NUMBERS, TEXTS, TIMES, ParquetFiles
+from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.lake.schema import COMMITS, OUTCOMES, PREDICTIONS, READINGS
-from shared.core.forecast.outcome import APPLIED, DISPOSITIONS
+from shared.core.calendar import DAY_HOURS, HOUR_US
 from shared.core.intake.readings import Readings
-from shared.core.stream.commit import Commit
+from shared.core.stream.commit import APPLIED, DISPOSITIONS, Commit
 from shared.core.stream.events import Batch, End
+from shared.core.task import names_of
 from shared.errors import ContractBroken
 from shared.ports import LakeRows
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MINUTE_US, HOUR_US = 60_000_000, 3_600_000_000
-DAY_MINUTES, DAY_HOURS, DAY_MS = 1440, 24, 86_400_000
+MINUTE_US = 60_000_000
+DAY_MINUTES, DAY_MS = 1440, 86_400_000
 ORDER = ("device_id", "timestamp", "partition", "epoch", "sequence_number", "position")
 
 
@@ -36,10 +37,10 @@ def rows_of(files: ParquetFiles, name: str, raw: bytes, read: Callable[[str], by
     commit, batch = files.decode_commit(raw)
     found = {
         READINGS: _readings(files, commit, batch, raw),
-        PREDICTIONS: _predictions(commit, _made(files, commit, read)),
+        PREDICTIONS: _predictions(files, commit, _made(files, commit, read)),
         OUTCOMES: _outcomes(files, commit, raw),
     }
-    schemas = schema.schemas(files.scenario)
+    schemas = schema.schemas(files.task)
     tables = {table: schema.table(columns, schemas[table]) for table, columns in found.items()}
     held = {table: len(rows) for table, rows in tables.items()}
     wanted = {READINGS: readings_in(commit), PREDICTIONS: commit.counts["predictions"]}
@@ -81,7 +82,7 @@ def _texts(codes: Any, names: Any) -> Any:
 
 
 def _readings(files: ParquetFiles, commit: Commit, batch: Batch, raw: bytes) -> dict[str, Any]:
-    values = {name: batch.values[:, place] for place, name in enumerate(files.scenario.channel_names)}
+    values = {name: batch.values[:, place] for place, name in enumerate(files.channels)}
     return {
         "date": _days(batch.minute // DAY_MINUTES),
         **_place(commit, len(batch)),
@@ -95,32 +96,31 @@ def _readings(files: ParquetFiles, commit: Commit, batch: Batch, raw: bytes) -> 
     }
 
 
-def _predictions(commit: Commit, found: dict[str, Any] | None) -> dict[str, Any]:
+def _predictions(files: ParquetFiles, commit: Commit, found: dict[str, Any] | None) -> dict[str, Any]:
     if found is None:
-        found = {name: np.empty(0, np.int64) for name in (*TIMES, *NUMBERS)}
-        found |= {name: [] for name in TEXTS} | {"served": np.empty(0, bool)}
+        found = {name: np.empty(0, np.int64) for name in (*files.hours, *files.numbers)}
+        found |= {name: [] for name in files.texts} | {"served": np.empty(0, bool)}
     count = len(found["device_id"])
     return {
         **found,
         "date": _days(found["as_of"] // DAY_HOURS),
         **_place(commit, count),
-        "as_of": found["as_of"] * HOUR_US,
-        "target_time": found["target_time"] * HOUR_US,
+        **{name: found[name] * HOUR_US for name in files.hours},
         "scored_at": np.full(count, commit.enqueued_ms * 1000, np.int64),
     }
 
 
 def _outcomes(files: ParquetFiles, commit: Commit, raw: bytes) -> dict[str, Any]:
     found = files.outcomes(raw)
-    as_of = found["as_of"].to_numpy()
+    as_of, numbers = found["as_of"].to_numpy(), names_of((*files.task.answer, *files.task.label), "number")
     return {
         **{name: found[name].combine_chunks() for name in ("device_id", "model_version", "role")},
-        **{name: found[name].to_numpy() for name in ("revision", "value", "lower", "upper", "truth", "latest")},
+        **{name: found[name].to_numpy() for name in ("revision", *numbers)},
         "sequence_number": found["sequence_number"].to_numpy(),
         "date": _days(as_of // DAY_HOURS),
         **_place(commit, len(found)),
         "as_of": as_of * HOUR_US,
-        "target_time": (as_of + files.scenario.horizon) * HOUR_US,
+        "target_time": files.task.target_hour(as_of) * HOUR_US,
     }
 
 
@@ -217,7 +217,7 @@ def _values(channels: tuple[str, ...], rows: pa.Table) -> Any:
     return np.stack([rows[name].to_numpy().astype(np.float32) if name in there else missing for name in channels], 1)
 
 
-def predictions_of(commit: Commit, rows: pa.Table) -> dict[str, Any] | None:
+def predictions_of(files: ParquetFiles, commit: Commit, rows: pa.Table) -> dict[str, Any] | None:
     """A commit's predictions as `Files.read_predictions` gives them, None when it made none.
 
     Raises:
@@ -228,9 +228,9 @@ def predictions_of(commit: Commit, rows: pa.Table) -> dict[str, Any] | None:
         raise ContractBroken(_lacks(commit, "predictions", count, len(rows)))
     if commit.predictions is None:
         return None
-    out: dict[str, Any] = {name: rows[name].to_pylist() for name in TEXTS}
-    out |= {name: rows[name].cast("int64").to_numpy() // HOUR_US for name in TIMES}
-    out |= {name: rows[name].to_numpy() for name in NUMBERS}
+    out: dict[str, Any] = {name: rows[name].to_pylist() for name in files.texts}
+    out |= {name: rows[name].cast("int64").to_numpy() // HOUR_US for name in files.hours}
+    out |= {name: rows[name].to_numpy() for name in files.numbers}
     out["served"] = rows["served"].combine_chunks().to_numpy(zero_copy_only=False)
     return out
 

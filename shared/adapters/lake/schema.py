@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from shared.core.scenario import Scenario
+from shared.core.task import Task, names_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -13,22 +13,20 @@ if TYPE_CHECKING:
 READINGS, PREDICTIONS, OUTCOMES, COMMITS = TABLES = ("readings", "predictions", "outcomes", "commits")
 
 
-def schemas(scenario: Scenario) -> dict[str, pa.Schema]:
+def schemas(task: Task) -> dict[str, pa.Schema]:
     """Columns of the tables; those that are looked up stand first, because Delta keeps statistics of 32 columns."""
     import pyarrow as pa
 
     when, keys = pa.timestamp("us", tz="UTC"), [("partition", pa.int32()), ("epoch", pa.int32())]
     place = [("date", pa.date32()), *keys, ("sequence_number", pa.int64())]
-    forecast = [
+    kinds = {"hour": when, "number": pa.float32(), "text": pa.string()}
+    answered = [
         ("device_id", pa.string()),
-        ("as_of", when),
-        ("target_time", when),
+        *((name, when) for name in names_of(task.answer, "hour")),
         ("model_version", pa.string()),
         ("role", pa.string()),
         ("revision", pa.int32()),
-        ("value", pa.float32()),
-        ("lower", pa.float32()),
-        ("upper", pa.float32()),
+        *((name, pa.float32()) for name in names_of(task.answer, "number")),
     ]
     columns: dict[str, list[tuple[str, Any]]] = {
         READINGS: [
@@ -38,16 +36,16 @@ def schemas(scenario: Scenario) -> dict[str, pa.Schema]:
             ("disposition", pa.string()),
             ("source", pa.string()),
             ("position", pa.int64()),
-            *((name, pa.float32()) for name in scenario.channel_names),
+            *((name, kinds[kind]) for name, kind in task.row),
         ],
         PREDICTIONS: [
             *place,
-            *forecast,
-            ("category", pa.string()),
+            *answered,
+            *((name, pa.string()) for name in names_of(task.answer, "text")),
             ("served", pa.bool_()),
             ("scored_at", when),
         ],
-        OUTCOMES: [*place, *forecast, ("truth", pa.float32()), ("latest", pa.float32())],
+        OUTCOMES: [*place, *answered, *((name, kinds[kind]) for name, kind in task.label)],
         COMMITS: [
             ("date", pa.date32()),
             *keys,

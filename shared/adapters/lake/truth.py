@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from shared.adapters.lake import rows as lake_rows
 from shared.adapters.lake.delta_tables import DeltaTables
-from shared.adapters.lake.rows import DAY_HOURS, HOUR_US
 from shared.adapters.lake.schema import READINGS
-from shared.core.forecast.ring import Hourly, hourly
+from shared.core.calendar import DAY_HOURS, HOUR_US
 from shared.core.gate.evidence import Evidence
 from shared.core.intake.readings import Floats
 from shared.core.retrain.history import DATASET
-from shared.core.scenario import Scenario
+from shared.core.task import Task, names_of
 from shared.errors import ContractBroken
 
 
 @dataclass(frozen=True, slots=True)
 class LakeTruth:
-    """The target's hourly values in a version of the readings.
+    """Truths in a version of the readings.
 
     Args:
-        scenario: Target, horizon and rules of aggregation.
+        task: Knows the truth when it sees readings.
         tables: The lake.
     """
 
-    scenario: Scenario
+    task: Task
     tables: DeltaTables
 
     def __call__(self, evidence: Evidence, dataset: str) -> Floats:
@@ -37,31 +35,22 @@ class LakeTruth:
         Raises:
             ContractBroken: `dataset` names no version of the lake, or a file of it is gone or damaged.
         """
+        import pyarrow as pa
+
         named = DATASET.fullmatch(dataset)
         if named is None:
             raise ContractBroken(f"dataset {dataset[:80]!r} is not a version of the lake, such as lake@12")
-        out = np.full(len(evidence), np.nan, np.float32)
         if not len(evidence):
-            return out
-        target = evidence.as_of + self.scenario.horizon
-        hours = self._hours(dataset, int(named[1]), int(target.min()), int(target.max()))
-        for place, name in enumerate(evidence.devices):
-            mine = np.flatnonzero(evidence.device == place)
-            if name in hours and len(mine):
-                values = hours[name].values[:, self.scenario.target_column]
-                at = target[mine] - hours[name].first_hour
-                there = (at >= 0) & (at < len(values))
-                out[mine[there]] = values[at[there]]
-        return out
-
-    def _hours(self, dataset: str, version: int, first: int, last: int) -> Mapping[str, Hourly]:
-        import pyarrow as pa
-
-        view = self.tables.opened(READINGS, version)
+            return np.empty(0, np.float32)
+        view = self.tables.opened(READINGS, int(named[1]))
         if view is None:
             raise ContractBroken(f"{dataset}: there is no lake")
+        target = self.task.target_hour(evidence.as_of)
+        first, last = int(target.min()), int(target.max())
         days = (first // DAY_HOURS, last // DAY_HOURS + 1)
         pieces = [lake_rows.applied(rows, first * HOUR_US, (last + 1) * HOUR_US) for rows in view.read(days=days)]
         found = pa.concat_tables(pieces, promote_options="default") if pieces else ()
-        channels = tuple(self.scenario.channel_names)
-        return hourly(self.scenario, lake_rows.readings_of(channels, found)) if len(found) else {}
+        if not len(found):
+            return np.full(len(evidence), np.nan, np.float32)
+        readings = lake_rows.readings_of(names_of(self.task.row), found)
+        return self.task.truths(readings, evidence.devices, evidence.device, evidence.as_of)

@@ -11,8 +11,8 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
-from shared.core.forecast.features.featurizer import Feature
 from shared.core.intake.readings import Floats, Longs
+from shared.core.model.feature import Feature
 from shared.core.model.manifest import FILES, Manifest, decode_arrays, decode_manifest
 from shared.errors import ContractBroken
 

@@ -14,10 +14,8 @@ from functools import partial
 from shared.app.lake.retention import Retention
 from shared.app.score.referenced import read_named
 from shared.app.score.stored_answers import Stored, control_of
-from shared.core.forecast.state import State
-from shared.core.forecast.step import Machine, step
-from shared.core.scenario import Scenario
 from shared.core.stream.commit import Commit, folder, partition_in, place_of
+from shared.core.task import State, Task
 from shared.errors import ContractBroken, StateConflict
 from shared.ports import Advance, Blobs, Clock, Lake, LakeRows
 
@@ -33,7 +31,7 @@ class Compaction:
     """Brings what was committed into the lake, keeps its files few, and removes landing blobs that are not needed.
 
     Args:
-        scenario: What the commits belong to.
+        task: What the commits belong to.
         blobs: Commits, predictions and snapshots.
         lake: The tables.
         clock: Says which days are closed and what is old.
@@ -44,7 +42,7 @@ class Compaction:
         chunk_rows: Most rows read before they are appended, about.
     """
 
-    scenario: Scenario
+    task: Task
     blobs: Blobs
     lake: Lake
     clock: Clock
@@ -84,7 +82,7 @@ class Compaction:
 
     def app(self, place: Place) -> str:
         """Application id of a partition's epoch; every table keeps its own transactions under it."""
-        return f"{self.scenario.name}/{place[0]:02d}/{place[1]:05d}"
+        return f"{self.task.scenario.name}/{place[0]:02d}/{place[1]:05d}"
 
     def _append(self, counts: dict[str, int]) -> None:
         names: dict[Place, list[str]] = {}
@@ -161,7 +159,7 @@ class Compaction:
         counts["merged"] = self.lake.merge(today)
         counts["vacuumed"] = self.lake.vacuum(self.retain_h, self.keep())
         if self.retain_days > 0:
-            retention = Retention(self.scenario, self.blobs, self.lake)
+            retention = Retention(self.task, self.blobs, self.lake)
             counts["removed"] = retention.remove(self.clock.now_ms() - int(self.retain_days * DAY_MS))
         self.blobs.write(*self._marker, str(today).encode())
 
@@ -172,16 +170,16 @@ class Compaction:
 
     @property
     def _marker(self) -> tuple[str, str]:
-        return "progress", f"lake-{self.scenario.name}.day"
+        return "progress", f"lake-{self.task.scenario.name}.day"
 
 
-def rebuild(lake: Lake, machine: Machine, partition: int) -> State:
+def rebuild(lake: Lake, task: Task, partition: int) -> State:
     """A partition's state, folded from the lake alone by the very step that made it.
 
     Raises:
         ContractBroken: The lake lacks rows of a commit, or a whole commit.
     """
-    state = State.empty(machine.scenario, partition)
+    state = task.empty(partition)
     for commit, batch, predictions in lake.stored(lake.commits(partition)):
         if commit.epoch > state.epoch:
             state.epoch, state.next = commit.epoch, 0
@@ -191,5 +189,5 @@ def rebuild(lake: Lake, machine: Machine, partition: int) -> State:
         state.expired += commit.first - commit.follows  # neither a commit nor the hub could give these back
         state.next = commit.first
         answers = Stored(predictions, partial=state.expired > 0)
-        step(machine, state, batch, control_of(commit), answers).put(state)
+        task.step(state, batch, control_of(commit), answers).put(state)
     return state

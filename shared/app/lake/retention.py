@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from shared.app.score import snapshots
-from shared.core.forecast import snapshot
-from shared.core.scenario import Scenario
 from shared.core.stream.commit import Commit, partition_in, place_of
+from shared.core.task import Task
 from shared.errors import ContractBroken
 from shared.ports import Blobs, Lake
 
@@ -22,12 +21,12 @@ class Retention:
     """Removes commits and the predictions that they name, and nothing else.
 
     Args:
-        scenario: What the snapshots belong to.
+        task: What the snapshots belong to.
         blobs: Commits, predictions and snapshots.
         lake: What is compacted.
     """
 
-    scenario: Scenario
+    task: Task
     blobs: Blobs
     lake: Lake
 
@@ -68,7 +67,7 @@ class Retention:
         places = []
         for name in self.blobs.names(snapshots.CONTAINER, f"partition={partition:02d}/"):
             try:
-                state = snapshot.decode(self.scenario, self.blobs.read(snapshots.CONTAINER, name) or b"")
+                state = self.task.restore(self.blobs.read(snapshots.CONTAINER, name) or b"")
             except ContractBroken as error:
                 log.warning("%s/%s is damaged: %s", snapshots.CONTAINER, name, error)
                 continue

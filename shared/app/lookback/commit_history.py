@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from shared.app.score.referenced import read_named
-from shared.core.forecast.step import Machine
 from shared.core.stream.commit import Commit, partition_in, place_of
 from shared.core.stream.events import Batch
+from shared.core.task import Task
 from shared.ports import BlobReader, Files, Lake
 
 Place = tuple[int, int]  # epoch, first sequence number of a commit
@@ -53,14 +53,14 @@ class Past:
     """What was committed.
 
     Args:
-        machine: Scenario and features.
+        task: What was asked and answered.
         blobs: Commits, predictions and snapshots.
         files: Reads them.
         lake: Has what was removed, None without one.
         partitions: How many partitions the hub has; None looks for a device in all that there are.
     """
 
-    machine: Machine
+    task: Task
     blobs: BlobReader
     files: Files
     lake: Archive | None = None

@@ -23,18 +23,20 @@ from shared.app.lookback.explanation import (
     Window,
 )
 from shared.app.lookback.forecast_id import ForecastName, hour_text, time_text
-from shared.app.lookback.recompute import NUMBERS, take_again
+from shared.app.lookback.recompute import take_again
 from shared.app.lookback.search import Found, find
 from shared.app.lookback.state_as_of import Before, state_before
 from shared.app.score.serving import load_package
-from shared.core.forecast.outcome import DISPOSITIONS, Outcome
+from shared.core.calendar import HOUR_MINUTES
 from shared.core.intake.readings import Floats
 from shared.core.model.manifest import Manifest
+from shared.core.model.scoring import Inputs
+from shared.core.stream.commit import DISPOSITIONS
+from shared.core.task import Outcome, names_of
 from shared.errors import ContractBroken
 from shared.ports import LoadModel
 
 RUNTIME = ("numpy", "onnxruntime")
-MINUTES = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +61,13 @@ class Explain:
         found = find(self.past, wanted)
         version, commit = str(found.column("model_version")), found.step.commit
         try:
-            model = load_package(self.past.machine.scenario, self.past.blobs, self.load, version)
+            model = load_package(self.past.task.scenario, self.past.blobs, self.load, version)
         except ContractBroken as error:
             raise ContractBroken(f"model {version} made it, but its package cannot be used: {error}") from error
         before = state_before(self.past, found.step)
         taken = take_again(self.past, found, before, model)
-        compared = [_compared(name, found.column(name), taken.row[name]) for name in NUMBERS]
-        revision = int(taken.row["revision"])
+        compared = [_compared(name, found.column(name), number) for name, number in taken.numbers.items()]
+        revision = taken.revision
         why = _why(compared, int(found.column("revision")), revision)
         return Explanation(
             forecast=forecast_facts(found),
@@ -80,42 +82,39 @@ class Explain:
             model=model_facts(model.manifest),
             features=self._features(model.manifest, taken.features),
             readings=self._readings(found, taken.outcome),
-            window=self._window(int(found.column("as_of")), taken.window),
+            window=_window(taken.inputs),
             runtime={"python": python_version(), **{name: metadata.version(name) for name in RUNTIME}},
         )
 
     def _features(self, manifest: Manifest, row: Floats) -> list[FeatureFacts]:
-        places = {feature.name: place for place, feature in enumerate(self.past.machine.featurizer.features)}
+        places = {feature.name: place for place, feature in enumerate(self.past.task.features)}
         return [
             FeatureFacts(name=name, version=version, value=_known(row[places[name]]))
             for name, version in manifest.features
         ]
 
     def _readings(self, found: Found, outcome: Outcome) -> list[ReadingFacts]:
-        scenario, batch, as_of = self.past.machine.scenario, found.step.batch, int(found.column("as_of"))
-        hour = batch.minute.astype(np.int64) // MINUTES
+        task, batch = self.past.task, found.step.batch
         mine = np.array([name == found.column("device_id") for name in batch.devices], bool)[batch.device]
-        later = hour[mine & (hour > as_of) & (hour < as_of + scenario.horizon)]
-        last = int(later.min()) if len(later) else as_of
-        near = (hour > as_of - scenario.history) & (hour <= last)
+        rows = np.flatnonzero(mine)
+        rows = rows[task.behind(batch.minute[rows].astype(np.int64), int(found.column("as_of")))]
         return [
             ReadingFacts(
-                time=time_text(int(batch.minute[row]) * MINUTES * 1000),
+                time=time_text(int(batch.minute[row]) * HOUR_MINUTES * 1000),
                 sequence=int(batch.sequence[row]),
                 source=batch.sources[batch.source[row]],
                 position=int(batch.position[row]),
                 disposition=DISPOSITIONS[outcome.disposition[row]],
-                values=dict(zip(scenario.channel_names, map(_known, batch.values[row]), strict=True)),
+                values=dict(zip(names_of(task.row), map(_known, batch.values[row]), strict=True)),
             )
-            for row in np.flatnonzero(near & mine).tolist()
+            for row in rows.tolist()
         ]
 
-    def _window(self, as_of: int, values: Floats) -> Window:
-        scenario = self.past.machine.scenario
-        hours = [hour_text(as_of - back) for back in reversed(range(scenario.history))]
-        return Window(
-            columns=list(scenario.stored), hours=hours, values=[[_known(cell) for cell in row] for row in values]
-        )
+
+def _window(inputs: Inputs) -> Window:
+    hours = [hour_text(hour) for hour in inputs.hours.tolist()]
+    values = [[_known(cell) for cell in row] for row in inputs.values]
+    return Window(columns=list(inputs.columns), hours=hours, values=values)
 
 
 def _compared(name: str, stored: Any, recomputed: Any) -> Compared:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from shared.core.forecast.state import ROLES
+from shared.core.model.scoring import ROLES
 from shared.errors import ConfigError
 
 HOUR_S = 3600

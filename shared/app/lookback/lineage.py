@@ -16,9 +16,9 @@ from shared.app.lookback.explanation import Forecast, ModelFacts
 from shared.app.lookback.forecast_id import ForecastName
 from shared.app.lookback.lineage_names import Kind, Known, Registered
 from shared.app.lookback.search import find
-from shared.core.forecast.state import CHAMPION, ROLES
 from shared.core.ledger import Entry
 from shared.core.model import deployment
+from shared.core.model.scoring import CHAMPION, ROLES
 from shared.core.retrain.history import DECISION, ENDED, GATE, LAUNCHED, ROLLOUT
 from shared.errors import ContractBroken, PipelineError
 

@@ -13,26 +13,22 @@ from shared.app.lookback.search import Found
 from shared.app.lookback.state_as_of import Before
 from shared.app.score.serving import Answering
 from shared.app.score.stored_answers import control_of
-from shared.core.forecast.features.featurizer import Featurizer
-from shared.core.forecast.outcome import Outcome
-from shared.core.forecast.state import ROLES
-from shared.core.forecast.step import Machine, step
-from shared.core.intake.readings import Floats, Longs
-from shared.core.model.scoring import Ask, Control, Scored
+from shared.core.intake.readings import Floats
+from shared.core.model.scoring import ROLES, Control, Inputs, Scored, ScoreRequest
+from shared.core.task import Outcome
 from shared.errors import ContractBroken
 from shared.ports import Model
-
-NUMBERS = ("value", "lower", "upper")
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A step taken again: its outcome, the forecast's numbers, its features, its window (hours, columns)."""
+    """A step taken again: its outcome, the forecast's numbers, its revision, its features and their inputs."""
 
     outcome: Outcome
-    row: Mapping[str, Any]
+    numbers: Mapping[str, Any]
+    revision: int
     features: Floats
-    window: Floats
+    inputs: Inputs
 
 
 def take_again(past: Past, found: Found, before: Before, model: Model) -> Taken:
@@ -47,32 +43,16 @@ def take_again(past: Past, found: Found, before: Before, model: Model) -> Taken:
     Raises:
         ContractBroken: The step does not make the forecast due.
     """
-    scenario, role = past.machine.scenario, ROLES.index(found.column("role"))
-    seen = _Seen(past.machine.featurizer)
-    device, as_of = str(found.column("device_id")), int(found.column("as_of"))
-    scorer = _Watched(Answering(scenario, Control(), model), role, seen, device, as_of)
-    item = found.step
-    outcome = step(Machine(scenario, seen), before.state, item.batch, control_of(item.commit), scorer)
+    device, as_of, item = str(found.column("device_id")), int(found.column("as_of")), found.step
+    answering = Answering(past.task, Control(), model)
+    scorer = _Watched(answering, model.manifest.version, ROLES.index(found.column("role")), device, as_of)
+    outcome = past.task.step(before.state, item.batch, control_of(item.commit), scorer)
     made = outcome.predictions
     rows = [row for row in np.flatnonzero(made.as_of == as_of).tolist() if made.device[row] == device]
-    if not rows or scorer.window is None:
+    if not rows or scorer.inputs is None:
         raise ContractBroken(f"commits/{item.name}: taken again, its step does not make this forecast due")
-    row = {name: getattr(made, name)[rows[0]] for name in (*NUMBERS, "revision")}
-    return Taken(outcome, row, scorer.features, scorer.window)
-
-
-class _Seen(Featurizer):
-    """A featurizer that keeps the windows it was given."""
-
-    def __init__(self, inner: Featurizer) -> None:
-        self._inner = inner
-        self.features = inner.features
-        self.windows: list[Floats] = []
-
-    def matrix(self, window: Floats, as_of: Longs) -> Floats:
-        """What the inner one gives."""
-        self.windows.append(window)
-        return self._inner.matrix(window, as_of)
+    numbers = {name: column[rows[0]] for name, column in made.numbers.items()}
+    return Taken(outcome, numbers, int(made.revision[rows[0]]), scorer.features, scorer.inputs)
 
 
 @dataclass
@@ -83,21 +63,16 @@ class _Watched:
     """
 
     answering: Answering
+    version: str
     role: int
-    seen: _Seen
     device: str
     as_of: int
-    window: Floats | None = None
+    inputs: Inputs | None = None
     features: Floats = field(default_factory=lambda: np.empty(0, np.float32))
 
-    def __call__(self, ask: Ask) -> Sequence[Scored]:
-        self.seen.windows.clear()
-        matrix = ask.matrix()
-        rows = [row for row in np.flatnonzero(ask.as_of == self.as_of).tolist() if ask.device[row] == self.device]
-        for row in rows:
-            self.features = matrix[row].copy()
-            self.window = np.concatenate([each.transpose(2, 0, 1) for each in self.seen.windows])[row]
-        assert self.answering.champion is not None  # noqa: S101 - the caller loaded it
-        numbers = self.answering.forecast(matrix)
-        served = np.ones(len(matrix), bool)
-        return [Scored(self.role, self.answering.champion.manifest.version, *numbers, served)]
+    def __call__(self, request: ScoreRequest) -> Sequence[Scored]:
+        matrix = request.matrix()
+        rows = np.flatnonzero(request.as_of == self.as_of).tolist()
+        for row in (row for row in rows if request.device[row] == self.device):
+            self.features, self.inputs = matrix[row].copy(), request.inputs(row)
+        return [Scored(self.role, self.version, self.answering.forecast(matrix), np.ones(len(matrix), bool))]

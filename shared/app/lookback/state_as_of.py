@@ -10,10 +10,8 @@ from itertools import chain
 from shared.app.lookback.commit_history import Past, Step
 from shared.app.score import snapshots
 from shared.app.score.stored_answers import Stored, control_of
-from shared.core.forecast import snapshot
-from shared.core.forecast.state import State
-from shared.core.forecast.step import step
 from shared.core.stream.commit import Commit, commit_name, place_of
+from shared.core.task import State
 from shared.errors import ContractBroken
 
 log = logging.getLogger(__name__)
@@ -61,13 +59,13 @@ def _snapshot(past: Past, partition: int, target: Step) -> tuple[State, str]:
     """The newest whole snapshot taken before a commit, else the empty state."""
     for name in reversed(past.blobs.names(snapshots.CONTAINER, f"partition={partition:02d}/")):
         try:
-            state = snapshot.decode(past.machine.scenario, past.blobs.read(snapshots.CONTAINER, name) or b"")
+            state = past.task.restore(past.blobs.read(snapshots.CONTAINER, name) or b"")
         except ContractBroken as error:
             log.warning("%s/%s is not used: %s", snapshots.CONTAINER, name, error)
             continue
         if (state.epoch, state.next) <= (target.commit.epoch, target.commit.follows):
             return state, f"{snapshots.CONTAINER}/{name}"
-    return State.empty(past.machine.scenario, partition), ""
+    return past.task.empty(partition), ""
 
 
 def _gap(past: Past, state: State, item: Step) -> Iterator[Step]:
@@ -80,7 +78,7 @@ def _gap(past: Past, state: State, item: Step) -> Iterator[Step]:
 
 def _fold(past: Past, state: State, item: Step) -> None:
     answers = Stored(item.predictions, partial=state.expired > 0)
-    step(past.machine, state, item.batch, control_of(item.commit), answers).put(state)
+    past.task.step(state, item.batch, control_of(item.commit), answers).put(state)
 
 
 def _broken(past: Past, state: State, target: Step, begin: str) -> str:

@@ -24,6 +24,7 @@ from shared.app.release.rollouts import Rollouts
 from shared.app.score.partition import Partition, Tools
 from shared.app.score.profiles import Merging
 from shared.app.score.serving import load_package
+from shared.core.calendar import HOUR_MS
 from shared.core.profile.merged import Merged
 from shared.core.retrain import job_events
 from shared.core.retrain.history import trained_on
@@ -33,7 +34,6 @@ from shared.ports import Clock, Endpoint, Jobs, Lake, LoadModel, Registry
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)
-HOUR_MS = 3_600_000
 NAMED = ("promote", "roll_back", "install")
 KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
@@ -199,7 +199,7 @@ def loop_of(
         endpoint: Follows the rollout.
         topic: Where events of these jobs come from.
     """
-    machine, blobs, scenario = tools.machine, tools.blobs, tools.machine.scenario
+    task, blobs, scenario = tools.task, tools.blobs, tools.task.scenario
     merged = Merging(
         tools.profiles,
         tools.stream.partitions,
@@ -207,7 +207,7 @@ def loop_of(
         reach or (lambda _: None),
     )
     ledger, control = Ledger(scenario.name, blobs, clock), ControlDocument(blobs)
-    packages = Packages(blobs, load, machine.featurizer.features)
+    packages = Packages(blobs, load, task.features)
     check = partial(load_package, scenario, blobs, load)
     rollouts = Rollouts(scenario, blobs, ledger, control, packages.latency_ms, registry.mark, check)
     # a job's own hours pass on the wall, wherever decisions take their time from
@@ -229,7 +229,7 @@ def loop_of(
         merged=merged,
         by_data=reach is not None,
         compaction=Compaction(
-            scenario=scenario,
+            task=task,
             blobs=blobs,
             lake=lake,
             clock=clock,

@@ -14,14 +14,15 @@ from shared.app.ledger_store import Ledger
 from shared.app.loop.stored_packages import Packages
 from shared.app.release.control import ControlDocument
 from shared.app.reports.drift import drift_report
+from shared.core.calendar import DAY_HOURS, HOUR_MS
 from shared.core.drift import check as drift
 from shared.core.drift.baseline import Baseline
 from shared.core.drift.verdict import Verdict
-from shared.core.forecast.state import CHAMPION, ERRORS, ROLES
 from shared.core.model import deployment
 from shared.core.model import manifest as package
 from shared.core.model.deployment import Deployment
 from shared.core.model.manifest import Manifest
+from shared.core.model.scoring import CHAMPION, ROLES
 from shared.core.profile.merged import Merged
 from shared.core.retrain.decide import Signals
 from shared.core.scenario import Scenario
@@ -31,7 +32,6 @@ from shared.ports import Blobs
 log = logging.getLogger(__name__)
 CHECK, QUARANTINE, RELEASE = "check", "quarantine", "release"
 REPORTS = "reports"
-HOUR_MS = 3_600_000
 NONE_YET = "none"
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 Dataset = Callable[[], "tuple[int, int] | None"]
@@ -132,7 +132,7 @@ class Monitor:
 
     def _lately_released(self) -> set[str]:
         """Devices whose faulty days may still lie in the windows that are compared."""
-        since_ms = (self.now_hour() - 2 * self.scenario.drift.window_days * 24) * HOUR_MS
+        since_ms = (self.now_hour() - 2 * self.scenario.drift.window_days * DAY_HOURS) * HOUR_MS
         return {str(e.data["device"]) for e in self.ledger.entries() if e.kind == RELEASE and e.at_ms >= since_ms}
 
     def _arrays(self, version: str) -> package.Arrays:
@@ -168,7 +168,7 @@ class Monitor:
         dataset, manifest, found = self.dataset(), look.manifest, look.found
         rows = dataset[1] if dataset else 0
         if manifest is not None:  # readings that came twice are in the lake as well, labels count once
-            rows = manifest.rows + labelled(merged, manifest.trained_until // 24)
+            rows = manifest.rows + labelled(merged, manifest.trained_until // DAY_HOURS)
         outside = None if found is None else found.quality.outside
         return Signals(
             check=key,
@@ -186,7 +186,4 @@ class Monitor:
 
 def labelled(merged: Merged, day: int) -> int:
     """Forecasts of all champions whose truth is known, made after a day (since 1970)."""
-    place = ERRORS.index("matured")
-    return sum(
-        int(row[place]) for (made, role, _), row in merged.errors.items() if role == ROLES[CHAMPION] and made > day
-    )
+    return sum(int(row[0]) for (made, role, _), row in merged.errors.items() if role == ROLES[CHAMPION] and made > day)

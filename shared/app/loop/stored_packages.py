@@ -11,9 +11,9 @@ from statistics import median
 
 import numpy as np
 
-from shared.core.forecast.features.featurizer import Feature
 from shared.core.model import deployment
 from shared.core.model import manifest as package
+from shared.core.model.feature import Feature
 from shared.core.model.manifest import Manifest
 from shared.errors import ContractBroken
 from shared.ports import Blobs, LoadModel

@@ -17,6 +17,7 @@ from shared.app.ledger_store import ACTOR, Ledger
 from shared.app.release.control import ControlDocument
 from shared.app.release.refusals import CheckPackage, refusal, step_back
 from shared.app.release.registry_tags import Marks
+from shared.core.calendar import DAY_HOURS
 from shared.core.ledger import Entry, find
 from shared.core.model import deployment, manifest
 from shared.core.model.deployment import Deployment
@@ -32,7 +33,6 @@ from shared.ports import Blobs
 
 log = logging.getLogger(__name__)
 APPROVAL, PAUSE = "approval", "pause"
-HOURS = 24
 MeasureLatency = Callable[[str], float]
 
 
@@ -172,7 +172,7 @@ class Rollouts:
 
     def _decided(self, stand: Stand, days: Days, merged: Merged) -> Step:
         if stand.stage == "guard":
-            return decide.guard(days, self.scenario.rollout, matured_days(self.scenario, merged, stand))
+            return decide.guard(days, self.scenario.rollout, matured_days(merged, stand))
         step = decide.decide(
             stand.share,
             days,
@@ -198,7 +198,7 @@ class Rollouts:
         return "waits for approval" if needs and not any(entry.kind == APPROVAL for entry in about) else ""
 
     def _following(self, stand: Stand, step: Step, merged: Merged) -> Stand | None:
-        return None if step.kind == "hold" else after(stand, step, merged.newest_hour // HOURS)
+        return None if step.kind == "hold" else after(stand, step, merged.newest_hour // DAY_HOURS)
 
     def _asked(self, action: str, actor: str) -> Step:
         kinds: Mapping[str, decide.Kind] = {"promote": "promote", "roll_back": "roll_back"}

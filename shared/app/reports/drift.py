@@ -6,6 +6,7 @@ from shared.app.reports.charts.axis import moment, plain
 from shared.app.reports.drift_features import histograms, ranked, ratio_chart
 from shared.app.reports.drift_quality import accepted, device_chart, error_chart, forecast_chart
 from shared.app.reports.page import pretty_unit, render
+from shared.core.calendar import DAY_HOURS
 from shared.core.drift.baseline import Baseline
 from shared.core.drift.verdict import Verdict
 from shared.core.gate.evidence import LATEST_HOUR
@@ -48,9 +49,9 @@ def drift_report(verdict: Verdict, baseline: Baseline, merged: Merged, *, title:
 
 def _window(verdict: Verdict) -> str:
     first, end = verdict.window
-    if not (0 < end <= LATEST_HOUR // 24 and first < end):
+    if not (0 < end <= LATEST_HOUR // DAY_HOURS and first < end):
         return "no whole day yet"
-    return f"{moment(first * 24, clock=False)} to {moment((end - 1) * 24, clock=False)}"
+    return f"{moment(first * DAY_HOURS, clock=False)} to {moment((end - 1) * DAY_HOURS, clock=False)}"
 
 
 def _example(verdict: Verdict) -> tuple[str, str, str] | None:

@@ -14,8 +14,8 @@ from shared.app.reports.page import shorten
 from shared.core.drift.baseline import Baseline
 from shared.core.drift.measures import seasonal, shares
 from shared.core.drift.verdict import FeatureDrift, Verdict
-from shared.core.forecast.features.watched import BINS, CELLS
 from shared.core.intake.readings import Doubles, Longs
+from shared.core.profile.bins import BINS, CELLS
 from shared.core.profile.merged import Merged
 
 NOW, THEN = "now", "training, this time of the year"

@@ -12,12 +12,13 @@ from shared.app.reports.charts.parts import Chart, Series
 from shared.app.reports.charts.rows import bar_chart
 from shared.app.reports.charts.shares import shares_chart
 from shared.app.reports.drift_features import now_and_then, window_of
+from shared.core.calendar import DAY_HOURS, noon
 from shared.core.drift.baseline import Baseline
 from shared.core.drift.measures import filled, seasonal, shares
 from shared.core.drift.verdict import Quality, Verdict
-from shared.core.forecast.features.watched import BINS
-from shared.core.forecast.state import CHAMPION, ERRORS, ROLES
 from shared.core.intake.readings import Doubles, Longs
+from shared.core.model.scoring import CHAMPION, ROLES
+from shared.core.profile.bins import BINS
 from shared.core.profile.merged import Merged
 
 DAYS = 90  # of quality that are drawn
@@ -42,7 +43,7 @@ def device_chart(verdict: Verdict, unit: str) -> Chart:
 def error_chart(verdict: Verdict, baseline: Baseline, merged: Merged, unit: str) -> Chart:
     """Error by day, the window of the check shaded."""
     hours, lines = _daily(verdict, baseline, merged)
-    shaded = (verdict.window[0] * 24, verdict.window[1] * 24)
+    shaded = (verdict.window[0] * DAY_HOURS, verdict.window[1] * DAY_HOURS)
     note = "Mean absolute error of the forecasts made on each day; the shaded days are the window of this check."
     return line_chart("Error by day", hours, lines, unit=unit, note=note, clock=False, shaded=shaded)
 
@@ -78,20 +79,20 @@ def _daily(verdict: Verdict, baseline: Baseline, merged: Merged) -> tuple[Longs,
             sums[key] = sums[key] + row if key in sums else row
     seen = {day for _, day in sums}
     days = range(min(seen), max(seen) + 1) if seen else range(0)
-    quantum = float(baseline.quantum[0])
-    nothing = np.zeros(len(ERRORS), np.int64)
+    quantum, sums_of = float(baseline.quantum[0]), merged.task.losses.errors
+    nothing = np.zeros(len(sums_of), np.int64)
     every = [sums.get((True, day), nothing) + sums.get((False, day), nothing) for day in days]
     own = [sums.get((True, day)) for day in days]
     others = [sums.get((False, day)) for day in days]
+    absolute, matured, naive, paired = map(sums_of.index, ("absolute", "matured", "absolute_persistence", "paired"))
     found = [
-        Series("persistence", _mean(every, "absolute_persistence", "paired") * quantum, "baseline"),
-        Series("earlier models", _mean(others, "absolute", "matured") * quantum, "other"),
-        Series("champion", _mean(own, "absolute", "matured") * quantum),
+        Series("persistence", _mean(every, naive, paired) * quantum, "baseline"),
+        Series("earlier models", _mean(others, absolute, matured) * quantum, "other"),
+        Series("champion", _mean(own, absolute, matured) * quantum),
     ]
-    hours = np.array([day * 24 + 12 for day in days], np.int64)
+    hours = noon(np.array(days, np.int64))
     return hours, [one for one in found if one.name == "champion" or np.isfinite(one.values).any()]
 
 
-def _mean(rows: Sequence[Longs | None], top: str, bottom: str) -> Doubles:
-    a, b = ERRORS.index(top), ERRORS.index(bottom)
-    return np.array([row[a] / row[b] if row is not None and row[b] else np.nan for row in rows])
+def _mean(rows: Sequence[Longs | None], top: int, bottom: int) -> Doubles:
+    return np.array([row[top] / row[bottom] if row is not None and row[bottom] else np.nan for row in rows])

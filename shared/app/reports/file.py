@@ -12,6 +12,7 @@ from shared.app.reports.charts.lines import line_chart
 from shared.app.reports.charts.parts import Chart, Series
 from shared.app.reports.charts.rows import bar_chart, split_bar
 from shared.app.reports.page import number, pretty_unit, render
+from shared.core.calendar import noon
 from shared.core.intake.readings import REASONS, Doubles, Longs
 
 LONGEST_TABLE = 400
@@ -96,7 +97,7 @@ def _daily(days: Sequence[Mapping[str, object]]) -> tuple[Longs, list[Doubles]]:
     first, last = min(known, default=0), max(known, default=-1)
     order = range(first, last + 1) if last - first < _DAYS_AXIS else sorted(known)
     columns = [np.array([number(known.get(day, {}), key) for day in order]) for key in _DAILY[2:]]
-    return np.array([day * 24 + 12 for day in order], dtype=np.int64), columns
+    return noon(np.array(order, np.int64)), columns
 
 
 def _ordinal(day: object) -> int | None:

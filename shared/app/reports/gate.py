@@ -11,6 +11,7 @@ from shared.app.reports.charts.lines import line_chart
 from shared.app.reports.charts.parts import Chart, Role, Series
 from shared.app.reports.charts.rows import bar_chart, dot_chart
 from shared.app.reports.page import pretty_unit, render
+from shared.core.calendar import noon
 from shared.core.gate.evidence import LATEST_HOUR
 from shared.core.gate.verdict import Day, Group, Improvement, Scores, Verdict
 from shared.core.intake.readings import Doubles, Longs
@@ -101,7 +102,7 @@ def _daily(days: Sequence[Day]) -> tuple[Longs, Doubles, Doubles]:
     columns = np.full((2, len(every)), np.nan)
     at = np.searchsorted(every, ordinal)
     columns[:, at] = _array([day.challenger for day in days]), _array([day.reference for day in days])
-    return every * 24 + 12, columns[0], columns[1]
+    return noon(every), columns[0], columns[1]
 
 
 def _array(values: Sequence[float | None]) -> Doubles:

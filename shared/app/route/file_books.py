@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +13,10 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from shared.app.reports.file import file_report
-from shared.core.forecast.state import DAILY, TOTALS, State, quantum
-from shared.core.scenario import Scenario
+from shared.core.calendar import DAY_HOURS
 from shared.core.stored import decoded
 from shared.core.stream.events import FILE_PREFIX
+from shared.core.task import Losses, State, Task
 from shared.errors import ContractBroken
 from shared.ports import BlobInfo, Blobs, Clock
 
@@ -90,12 +89,12 @@ class Filing:
     """Writes receipts, and the summary once all are there.
 
     Args:
-        scenario: Title, unit and limits of the target.
+        task: What files are scored by, and how pages speak of it.
         blobs: Where receipts and reports go.
         clock: Says how long a file took.
     """
 
-    scenario: Scenario
+    task: Task
     blobs: Blobs
     clock: Clock
 
@@ -119,7 +118,7 @@ class Filing:
         receipt = Receipt(
             source=source,
             partition=state.partition,
-            totals=dict(zip(TOTALS, tally.totals.tolist(), strict=True)),
+            totals=dict(zip(self.task.losses.totals, tally.totals.tolist(), strict=True)),
             daily={day: sums.tolist() for day, sums in tally.daily.items()},
             first_hour=tally.first_hour,
             last_hour=tally.last_hour,
@@ -148,13 +147,14 @@ class Filing:
         if len(receipts) < routed.partitions:
             return False
         seconds = (self.clock.now_ms() - routed.started_ms) / 1000
-        self.publish(routed.file, routed.source, summarise(self.scenario, routed, receipts, seconds))
+        self.publish(routed.file, routed.source, summarise(self.task.losses, routed, receipts, seconds))
         return True
 
     def publish(self, file: str, source: str, summary: Mapping[str, Any]) -> None:
         """Write a summary, its report, and the mark that says the file is done."""
         folder = folder_of(file, source)
-        page = file_report(summary, title=self.scenario.title, unit=self.scenario.target_channel.unit)
+        words = self.task.words
+        page = file_report(summary, title=words.title, unit=words.unit)
         self.blobs.write(REPORTS, f"{folder}/report.html", page.encode())
         body = msgspec.json.format(msgspec.json.encode(summary), indent=2)
         self.blobs.write(REPORTS, f"{folder}/summary.json", body)
@@ -177,11 +177,10 @@ class Filing:
         return None if raw is None else decoded(raw, kind, f"{RECEIPTS}/{name}")
 
 
-def summarise(scenario: Scenario, routed: Routed, receipts: Sequence[Receipt], seconds: float) -> dict[str, Any]:
-    """A file's summary from what route and the partitions said; numbers in the target's unit."""
-    totals = {name: sum(receipt.totals[name] for receipt in receipts) for name in TOTALS}
+def summarise(losses: Losses, routed: Routed, receipts: Sequence[Receipt], seconds: float) -> dict[str, Any]:
+    """A file's summary from what route and the partitions said."""
+    totals = {name: sum(receipt.totals[name] for receipt in receipts) for name in losses.totals}
     first = [receipt.first_hour for receipt in receipts if receipt.first_hour >= 0]
-    unit = quantum(scenario)
     models = sorted({receipt.model for receipt in receipts if receipt.model})
     return {
         "status": "done" if routed.problem is None else "incomplete",
@@ -194,50 +193,36 @@ def summarise(scenario: Scenario, routed: Routed, receipts: Sequence[Receipt], s
         "rows_rejected": sum(routed.rejected.values()),
         "rejected": routed.rejected,
         **{name: totals[name] for name in COUNTED},
-        "mae": _mean(totals["absolute"], totals["paired"], unit),
-        "rmse": _root(totals["squared"], totals["paired"], unit),
-        "mae_persistence": _mean(totals["absolute_persistence"], totals["paired"], unit),
-        "rmse_persistence": _root(totals["squared_persistence"], totals["paired"], unit),
+        **losses.file_scores(totals),
         "model_version": models[-1] if models else None,
         "devices": routed.devices,
         "first": _iso(min(first)) if first else None,
         "last": _iso(max(receipt.last_hour for receipt in receipts)) if first else None,
         "ignored": routed.ignored,
         "converted": routed.converted,
-        "daily": _daily(receipts, unit),
+        "daily": _daily(receipts, losses),
         "seconds": round(seconds, 3),
     }
 
 
-def _daily(receipts: Sequence[Receipt], unit: float) -> list[dict[str, Any]]:
+def _daily(receipts: Sequence[Receipt], losses: Losses) -> list[dict[str, Any]]:
     days: dict[int, list[int]] = {}
     for receipt in receipts:
         for day, sums in receipt.daily.items():
-            old = days.get(day, [0] * len(DAILY))
+            old = days.get(day, [0] * len(losses.daily))
             days[day] = [a + b for a, b in zip(old, sums, strict=True)]
     out = []
     for day in sorted(days):
-        found = dict(zip(DAILY, days[day], strict=True))
+        found = dict(zip(losses.daily, days[day], strict=True))
         out.append(
             {
-                "day": _iso(day * 24)[:10],
+                "day": _iso(day * DAY_HOURS)[:10],
                 "rows": found["rows"],
                 "forecasts": found["forecasts"],
-                "mean_forecast": _mean(found["forecast"], found["matured"], unit),
-                "mean_truth": _mean(found["truth"], found["matured"], unit),
-                "mae": _mean(found["absolute"], found["paired"], unit),
-                "mae_persistence": _mean(found["absolute_persistence"], found["paired"], unit),
+                **losses.day_scores(found),
             }
         )
     return out
-
-
-def _mean(total: int, count: int, unit: float) -> float | None:
-    return round(total * unit / count, 4) if count else None
-
-
-def _root(total: int, count: int, unit: float) -> float | None:
-    return round(math.sqrt(total / count) * unit, 4) if count else None
 
 
 def _iso(hour: int) -> str:

@@ -15,11 +15,12 @@ import numpy as np
 
 from shared.app.route.file_books import REPORTS, Filing, Routed, folder_of, key_of, source_of
 from shared.app.score.serving import Serving
-from shared.core.forecast.step import Machine
+from shared.core.calendar import NO_HOUR
 from shared.core.intake import dead_letters
 from shared.core.intake.readings import Rejection
 from shared.core.intake.tables import LongTable, WideChunk, WideTable
 from shared.core.stream.events import pack, pack_end, split
+from shared.core.task import Task, names_of
 from shared.errors import BadEvent
 from shared.ports import BlobInfo, Blobs, Clock, OpenTable, Stream
 
@@ -43,7 +44,7 @@ class RouteFile:
     """Routes one dropped file.
 
     Args:
-        machine: Scenario and features.
+        task: What is asked and answered.
         blobs: Where the file is, and where dead letters and answers go.
         stream: The hub "readings".
         serving: Answers wide files.
@@ -53,7 +54,7 @@ class RouteFile:
         chunk_rows: Rows read at once.
     """
 
-    machine: Machine
+    task: Task
     blobs: Blobs
     stream: Stream
     serving: Serving
@@ -86,7 +87,7 @@ class RouteFile:
                 table = self.open_table(
                     name,
                     stream,
-                    self.machine.scenario,
+                    self.task.scenario,
                     zone=info.metadata.get(ZONE),
                     not_after_minute=info.modified_ms // MINUTE_MS,
                     chunk_rows=self.chunk_rows,
@@ -125,7 +126,7 @@ class RouteFile:
         self._end(source, table.rows, range(routed.partitions))
 
     def _send(self, table: LongTable, source: str, info: BlobInfo, count: _Count) -> None:
-        partitions, channels = self.stream.partitions(), self.machine.scenario.channel_names
+        partitions, channels = self.stream.partitions(), names_of(self.task.row)
         for parsed in table:
             for partition, readings in split(parsed.readings, partitions):
                 self.stream.send(partition, list(pack(source, channels, readings)))
@@ -163,9 +164,10 @@ class RouteFile:
         text = io.StringIO()
         out = csv.writer(text, lineterminator="\n")
         out.writerow(["ID", "target"])
+        said, *_ = names_of(self.task.answer, "number")
         errors: list[np.ndarray[Any, np.dtype[np.float64]]] = []
         for chunk in table:
-            value, _, _ = answering.forecast(self._features(chunk))
+            value = answering.forecast(self._features(chunk))[said]
             out.writerows((i, f"{v:.4f}") for i, v in zip(chunk.ids, value.tolist(), strict=True))
             errors.append((value.astype(np.float64) - chunk.target)[~np.isnan(chunk.target)])
             count.accepted += len(chunk.ids)
@@ -188,8 +190,8 @@ class RouteFile:
         self._publish(name, source, info, started, count, table.rows, problem, summary)
 
     def _features(self, chunk: WideChunk) -> np.ndarray[Any, np.dtype[np.float32]]:
-        unknown = np.full(len(chunk.ids), -1, np.int64)  # without timestamps there is no calendar
-        return self.machine.featurizer.matrix(chunk.window, unknown)
+        unknown = np.full(len(chunk.ids), NO_HOUR, np.int64)  # without timestamps there is no calendar
+        return self.task.matrix(chunk.window, unknown)
 
     def _publish(
         self,

@@ -17,16 +17,14 @@ from shared.app.score.referenced import read_named
 from shared.app.score.serving import ChallengerFails, Serving
 from shared.app.score.snapshots import Snapshots
 from shared.app.score.stored_answers import Stored, control_of
-from shared.core.forecast.outcome import CONFLICT, Outcome
-from shared.core.forecast.state import State
-from shared.core.forecast.step import Machine, step
 from shared.core.intake import dead_letters
 from shared.core.intake.dead_letters import DeadLetter
 from shared.core.intake.readings import Rejection
 from shared.core.model.scoring import Control
 from shared.core.scenario import Scenario
-from shared.core.stream.commit import Commit, commit_name, folder, place_of
+from shared.core.stream.commit import CONFLICT, Commit, commit_name, folder, place_of
 from shared.core.stream.events import Batch, Event, gather
+from shared.core.task import Outcome, State, Task, names_of
 from shared.errors import BadEvent, StateConflict
 from shared.ports import Blobs, Clock, Files, Stream
 
@@ -40,7 +38,7 @@ class Tools:
     """What all partitions share.
 
     Args:
-        machine: Scenario and features.
+        task: What is asked and answered.
         blobs: Where commits, predictions and dead letters go.
         files: How commits and predictions are written.
         stream: The hub, to read back what no commit covers.
@@ -55,7 +53,7 @@ class Tools:
             because the first commits may have been removed once they were in the lake.
     """
 
-    machine: Machine
+    task: Task
     blobs: Blobs
     files: Files
     stream: Stream
@@ -101,7 +99,7 @@ class Partition:
         """The state as the commits tell it, read from them unless it is in memory."""
         if self.state is None:
             found = self.tools.snapshots.newest(self.number) or self.tools.rebuild(self.number)
-            state = State.empty(self.tools.machine.scenario, self.number) if found is None else found
+            state = self.tools.task.empty(self.number) if found is None else found
             self._catch_up(state)
             self.state = state
         return self.state
@@ -166,7 +164,7 @@ class Partition:
             self._refill(state, commit.follows)
         if first > state.next:
             self._expire(state, first)
-        outcome = step(self.tools.machine, state, batch, control_of(commit), self._stored(commit, state))
+        outcome = self.tools.task.step(state, batch, control_of(commit), self._stored(commit, state))
         outcome.put(state)
         self._receipts(state, batch)
         self.tools.snapshots.replayed(self.number)
@@ -190,7 +188,7 @@ class Partition:
     def _commit(self, state: State, events: Sequence[Event], follows: int) -> bool:
         """Make one batch durable and put it into the state; False when somebody else was first."""
         tools = self.tools
-        batch, bad = gather(self.number, state.epoch, events, tools.machine.scenario.channel_names)
+        batch, bad = gather(self.number, state.epoch, events, names_of(tools.task.row))
         control, outcome = self._scored(state, batch)
         name = commit_name(self.number, state.epoch, batch.first)
         raw = self._write(outcome, control, bad, follows)
@@ -206,17 +204,17 @@ class Partition:
         """The batch's change; a challenger that fails is left out of all of it, so that recovery finds one answer."""
         answering = self.tools.serving.current()
         try:
-            return answering.control, step(self.tools.machine, state, batch, answering.control, answering)
+            return answering.control, self.tools.task.step(state, batch, answering.control, answering)
         except ChallengerFails as error:
             log.warning("partition %d: left out of a batch: %s", self.number, error)
         alone = answering.alone()
-        return alone.control, step(self.tools.machine, state, batch, alone.control, alone)
+        return alone.control, self.tools.task.step(state, batch, alone.control, alone)
 
     def _write(self, outcome: Outcome, control: Control, bad: Sequence[tuple[Event, BadEvent]], follows: int) -> bytes:
         """Write what the commit refers to, and return the commit itself."""
         tools, batch = self.tools, outcome.batch
         predictions = tools.files.encode_predictions(outcome) if len(outcome.predictions) else None
-        letters = [*_undecodable(self.number, bad), *_conflicts(outcome, tools.machine.scenario)]
+        letters = [*_undecodable(self.number, bad), *_conflicts(outcome, tools.task.scenario)]
         lost = dead_letters.encode(letters) if letters else None
         counts = {**outcome.counts(), "undecodable": len(bad), "predictions": len(outcome.predictions)}
         commit = Commit(
@@ -253,7 +251,7 @@ class Partition:
 
 def _run(events: Sequence[Event], tools: Tools) -> Sequence[Event]:
     """The first events that follow each other and together hold about as many readings as one commit may."""
-    limit = tools.batch_rows * (READING_BYTES + 4 * len(tools.machine.scenario.channels))
+    limit = tools.batch_rows * (READING_BYTES + 4 * len(tools.task.row))
     count, size = 1, len(events[0].body)
     while count < len(events) and events[count].sequence == events[count - 1].sequence + 1:
         size += len(events[count].body)

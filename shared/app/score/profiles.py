@@ -8,12 +8,10 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from shared.core.forecast.ring import NO_HOUR
-from shared.core.forecast.snapshot import rules_of
-from shared.core.forecast.state import State
-from shared.core.forecast.step import Machine
+from shared.core.calendar import NO_HOUR
 from shared.core.profile import merged as profile
-from shared.core.profile.merged import Merged, Profile, Taken
+from shared.core.profile.merged import Merged, Profile, ProfileSnapshot
+from shared.core.task import State, Task
 from shared.errors import ContractBroken, PipelineError
 from shared.ports import Blobs, Clock
 
@@ -21,14 +19,8 @@ log = logging.getLogger(__name__)
 CONTAINER = "profiles"
 INTERVAL_S = 10.0
 PART = 10  # profiles take at most such a part of a worker's time: a tenth
-Reach = tuple[int, int]
+Reach = tuple[int, int]  # newest day that was counted, newest hour of a device
 NOTHING: Reach = (-1, NO_HOUR)
-
-
-def reach(state: State) -> Reach:
-    """Newest day that was counted, and newest hour of a device."""
-    heads = state.columns.ring.head[: len(state.devices)]
-    return max(state.histograms, default=-1), int(heads.max(initial=NO_HOUR))
 
 
 def name_of(partition: int) -> str:
@@ -55,7 +47,7 @@ class Merging:
     def __call__(self) -> Merged:
         """The sums of now."""
         found = self.profiles.read_all(range(self.partitions()), self.recover)
-        merged = profile.merge(self.profiles.machine.scenario, found)
+        merged = profile.merge(self.profiles.task, found)
         if merged.newest_hour >= 0:
             self.reach(merged.newest_hour)
         return merged
@@ -66,14 +58,14 @@ class Profiles:
     """Writes a partition's profile now and then, and reads those of all partitions.
 
     Args:
-        machine: Scenario and features.
+        task: Says what the profiles count.
         blobs: Where profiles are kept.
         clock: Tells how long ago a profile was written.
         beside: Runs a job off the critical path; a test may run it at once.
         interval_s: Shortest time between two profiles of a partition; longer where making one takes long.
     """
 
-    machine: Machine
+    task: Task
     blobs: Blobs
     clock: Clock
     beside: Callable[[Callable[[], None]], object]
@@ -93,7 +85,8 @@ class Profiles:
                 of a device moved on. One that cannot be taken now, because another is on its way or was taken a moment
                 ago, stays due.
         """
-        number, reached = state.partition, reach(state)
+        number = state.partition
+        reached = max(state.histograms, default=-1), self.task.newest_hour(state)
         with self._lock:
             before, taken_s = self._taken.get(number, (NOTHING, -math.inf))
             if due or reached != before:
@@ -106,13 +99,13 @@ class Profiles:
             self._busy.add(number)
             self._taken[number] = reached, now_s
         try:
-            taken = Taken.of(self.machine, state)
+            taken = ProfileSnapshot.of(self.task, state)
             self.beside(lambda: self._upload(taken))
         except BaseException:
             self._end(number, again=True)
             raise
 
-    def _upload(self, taken: Taken) -> None:
+    def _upload(self, taken: ProfileSnapshot) -> None:
         number, stored, began_s = taken.sums.partition, False, self.clock.elapsed_s()
         try:
             self._write(taken.profile())
@@ -151,7 +144,7 @@ class Profiles:
             log.warning("%s/%s is missing and made anew from the commits", CONTAINER, name_of(number))
             return None
         try:
-            return self._checked(number, profile.decode(raw))
+            return self._checked(number, profile.decode(raw, self.task.losses))
         except ContractBroken as error:
             log.warning("%s/%s is made anew from the commits: %s", CONTAINER, name_of(number), error)
         return None
@@ -159,11 +152,11 @@ class Profiles:
     def _checked(self, number: int, found: Profile) -> Profile:
         if found.partition != number:
             raise ContractBroken(f"it is of partition {found.partition}")
-        if found.rules != rules_of(self.machine.scenario) or found.watched != self.machine.watched.names:
+        if found.rules != self.task.rules or found.watched != self.task.watched.names:
             raise ContractBroken(f"it belongs to {', '.join(found.rules)}")
         return found
 
     def _anew(self, state: State) -> Profile:
-        found = profile.of(self.machine, state)
+        found = profile.of(self.task, state)
         self._write(found)
         return found

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from shared.core.forecast.state import CHALLENGER, CHAMPION
 from shared.core.intake.readings import Floats
 from shared.core.model import deployment, manifest
 from shared.core.model.deployment import Deployment
-from shared.core.model.scoring import Ask, Control, Scored, bounds, clip
+from shared.core.model.scoring import CHALLENGER, CHAMPION, Control, Scored, ScoreRequest
 from shared.core.scenario import Scenario
+from shared.core.task import Task
 from shared.errors import ContractBroken
 from shared.ports import BlobReader, Blobs, Clock, LoadModel, Model
 
@@ -31,7 +31,7 @@ class Answering:
     """Control and scorer of one moment; a batch uses one of these from beginning to end.
 
     Args:
-        scenario: Limits of the forecast.
+        task: What an answer is.
         control: What the control document says, as far as its packages are usable.
         champion: Serves, None before the first deployment.
         challenger: Scored beside it on the same features, None without one.
@@ -39,14 +39,14 @@ class Answering:
         salt: Makes the choice of these devices differ between rollouts.
     """
 
-    scenario: Scenario
+    task: Task
     control: Control
     champion: Model | None
     challenger: Model | None = None
     share: float = 0.0
     salt: str = ""
 
-    def __call__(self, ask: Ask) -> Sequence[Scored]:
+    def __call__(self, request: ScoreRequest) -> Sequence[Scored]:
         """Forecasts of the champion, none before the first deployment, and of the challenger beside it.
 
         Raises:
@@ -55,19 +55,19 @@ class Answering:
         """
         if self.champion is None:
             return []
-        matrix = ask.matrix()
-        value, lower, upper = self.forecast(matrix)
-        beside = self._beside(ask, matrix)
-        served = np.ones(len(value), bool) if beside is None else ~beside.served
-        scored = Scored(CHAMPION, self.champion.manifest.version, value, lower, upper, served)
+        matrix = request.matrix()
+        numbers = self.forecast(matrix)
+        beside = self._beside(request, matrix)
+        served = np.ones(len(matrix), bool) if beside is None else ~beside.served
+        scored = Scored(CHAMPION, self.champion.manifest.version, numbers, served)
         return [scored] if beside is None else [scored, beside]
 
     def alone(self) -> Answering:
         """The champion without its challenger."""
-        return Answering(self.scenario, replace(self.control, challenger=None), self.champion)
+        return Answering(self.task, replace(self.control, challenger=None), self.champion)
 
-    def forecast(self, matrix: Floats) -> tuple[Floats, Floats, Floats]:
-        """The champion's values, lower and upper ends, each of shape (n,).
+    def forecast(self, matrix: Floats) -> dict[str, Floats]:
+        """The champion's answers by the names of the task's number columns, each of shape (n,).
 
         Raises:
             ContractBroken: There is no model, or it gave something that is not a number.
@@ -76,21 +76,20 @@ class Answering:
             raise ContractBroken("no model is deployed")
         return self._of(self.champion, matrix)
 
-    def _of(self, model: Model, matrix: Floats) -> tuple[Floats, Floats, Floats]:
-        value = clip(self.scenario, model.predict(matrix))
-        return value, *bounds(self.scenario, model.manifest.interval, value)
+    def _of(self, model: Model, matrix: Floats) -> dict[str, Floats]:
+        return self.task.answers(model.manifest, model.predict(matrix))
 
-    def _beside(self, ask: Ask, matrix: Floats) -> Scored | None:
+    def _beside(self, request: ScoreRequest, matrix: Floats) -> Scored | None:
         if self.challenger is None:
             return None
         version = self.challenger.manifest.version
         try:
-            value, lower, upper = self._of(self.challenger, matrix)
+            numbers = self._of(self.challenger, matrix)
         except ContractBroken as error:
             raise ChallengerFails(f"challenger {version}: {error}") from error
-        chosen = {device: chance(self.salt, device) < self.share for device in set(ask.device)}
-        served = np.array([chosen[device] for device in ask.device], bool)
-        return Scored(CHALLENGER, version, value, lower, upper, served)
+        chosen = {device: chance(self.salt, device) < self.share for device in set(request.device)}
+        served = np.array([chosen[device] for device in request.device], bool)
+        return Scored(CHALLENGER, version, numbers, served)
 
 
 def chance(salt: str, device: str) -> float:
@@ -130,14 +129,14 @@ class Serving:
     """Follows `models/deployment.json`, asking at most every `refresh_s` seconds.
 
     Args:
-        scenario: Limits of the forecast.
+        task: What an answer is.
         blobs: Where packages and the control document stand.
         load: Loads and checks a package.
         clock: Decides when to ask again.
         refresh_s: Seconds between two looks.
     """
 
-    scenario: Scenario
+    task: Task
     blobs: Blobs
     load: LoadModel
     clock: Clock
@@ -156,7 +155,7 @@ class Serving:
                 self._follow()
                 self._looked_s = now
             if self._now is None:
-                self._now = Answering(self.scenario, Control(), None)
+                self._now = Answering(self.task, Control(), None)
             return self._now
 
     def _follow(self) -> None:
@@ -183,7 +182,7 @@ class Serving:
             challenger = None
         first, second = (model.manifest.version if model else None for model in (champion, challenger))
         control = Control(first, second, frozenset(wanted.quarantine))
-        return Answering(self.scenario, control, champion, challenger, wanted.share, wanted.salt)
+        return Answering(self.task, control, champion, challenger, wanted.share, wanted.salt)
 
     def _model(self, version: str | None, otherwise: Model | None) -> Model | None:
         """The model of a version, loaded unless it is in use already; `otherwise` when its package is refused."""
@@ -194,7 +193,7 @@ class Serving:
             if model is not None and model.manifest.version == version:
                 return model
         try:
-            model = load_package(self.scenario, self.blobs, self.load, version)
+            model = load_package(self.task.scenario, self.blobs, self.load, version)
         except ContractBroken as error:
             self._refuse(version, error)
             return otherwise

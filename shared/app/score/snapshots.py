@@ -6,9 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from shared.core.forecast import snapshot
-from shared.core.forecast.state import State
-from shared.core.scenario import Scenario
+from shared.core.task import State, Task
 from shared.errors import ContractBroken, PipelineError
 from shared.ports import Blobs
 
@@ -22,13 +20,13 @@ class Snapshots:
     """Takes a copy every so many commits and uploads it beside the work.
 
     Args:
-        scenario: What the states belong to.
+        task: What the states belong to.
         blobs: Where snapshots are kept.
         every: Commits of a partition between two snapshots.
         beside: Runs a job off the critical path; a test may run it at once.
     """
 
-    scenario: Scenario
+    task: Task
     blobs: Blobs
     every: int
     beside: Callable[[Callable[[], None]], object]
@@ -48,22 +46,20 @@ class Snapshots:
         if self._commits[state.partition] < self.every:
             return False
         self._commits[state.partition] = 0
-        body = snapshot.copied(self.scenario, state)
-        self.beside(lambda: self.upload(body))
+        name = f"partition={state.partition:02d}/{state.epoch:05d}-{state.next:020d}.state"
+        copy = self.task.snapshot(state)
+        self.beside(lambda: self.upload(name, copy()))
         return True
 
-    def upload(self, body: snapshot.Body) -> None:
-        """Write a copy, read it back to verify it, and drop all but the newest ones."""
-        folder = f"partition={body.partition:02d}/"
-        name = f"{folder}{body.epoch:05d}-{body.next:020d}.state"
-        raw = snapshot.pack(body)
+    def upload(self, name: str, raw: bytes) -> None:
+        """Write a copy, read it back to verify it, and drop all but the partition's newest ones."""
         try:
             self.blobs.write(CONTAINER, name, raw)
             if self.blobs.read(CONTAINER, name) != raw:
                 self.blobs.delete(CONTAINER, name)
                 log.error("%s/%s did not read back as written and was removed", CONTAINER, name)
                 return
-            for old in self.blobs.names(CONTAINER, folder)[:-KEPT]:
+            for old in self.blobs.names(CONTAINER, f"{name.split('/')[0]}/")[:-KEPT]:
                 self.blobs.delete(CONTAINER, old)
         except PipelineError as error:
             log.warning("snapshot %s was not stored, the next one will be: %s", name, error)
@@ -73,7 +69,7 @@ class Snapshots:
         self._commits[partition] = 0
         for name in reversed(self.blobs.names(CONTAINER, f"partition={partition:02d}/")):
             try:
-                return snapshot.decode(self.scenario, self.blobs.read(CONTAINER, name) or b"")
+                return self.task.restore(self.blobs.read(CONTAINER, name) or b"")
             except ContractBroken as error:
                 log.error("%s/%s is not used: %s", CONTAINER, name, error)
         return None

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.core.forecast.state import ROLES
-from shared.core.model.scoring import Ask, Control, Scored
+from shared.core.model.scoring import ROLES, Control, Scored, ScoreRequest
 from shared.core.stream.commit import Commit
 from shared.errors import ContractBroken
 
@@ -38,17 +37,19 @@ class Stored:
             keys = zip((predictions["device_id"][r] for r in rows), predictions["as_of"][rows].tolist(), strict=True)
             self._roles.append((role, dict(zip(keys, rows.tolist(), strict=True)), predictions))
 
-    def __call__(self, ask: Ask) -> Sequence[Scored]:
+    def __call__(self, request: ScoreRequest) -> Sequence[Scored]:
         """The stored answers.
 
         Raises:
             ContractBroken: A forecast that this batch makes due is not among them.
         """
-        answers = (self._answers(ask, *stored) for stored in self._roles)
-        return [answer for answer in answers if len(answer.value)]
+        answers = (self._answers(request, *stored) for stored in self._roles)
+        return [answer for answer in answers if len(answer.served)]
 
-    def _answers(self, ask: Ask, role: int, rows: dict[tuple[str, int], int], stored: dict[str, Any]) -> Scored:
-        keys = list(zip(ask.device, ask.as_of.tolist(), strict=True))
+    def _answers(
+        self, request: ScoreRequest, role: int, rows: dict[tuple[str, int], int], stored: dict[str, Any]
+    ) -> Scored:
+        keys = list(zip(request.device, request.as_of.tolist(), strict=True))
         place = np.array([rows.get(key, -1) for key in keys], np.int64)
         known = np.flatnonzero(place >= 0)
         if len(known) < len(keys) and not self._partial:
@@ -56,5 +57,5 @@ class Stored:
             raise ContractBroken(f"{len(missing)} stored predictions are missing, first {missing[0]}")
         at = place[known]
         model = stored["model_version"][at[0]] if len(at) else ""
-        value, lower, upper, served = (stored[name][at] for name in ("value", "lower", "upper", "served"))
-        return Scored(role, model, value, lower, upper, served, known, stored["revision"][at].astype(np.int64))
+        numbers = {name: column[at] for name, column in stored.items() if isinstance(column, np.ndarray)}
+        return Scored(role, model, numbers, numbers["served"], known, numbers["revision"].astype(np.int64))

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from shared.core.drift.measures import MONTHS, filled
 from shared.core.drift.statistic import KINDS, Others, scale_of
-from shared.core.forecast.features.watched import CELLS
 from shared.core.intake.readings import Doubles, Longs
+from shared.core.profile.bins import CELLS
 from shared.errors import ContractBroken
 
 PREFIX = "drift_"

@@ -6,20 +6,18 @@ from collections.abc import Collection
 
 import numpy as np
 
+from shared.core.calendar import DAY_HOURS
 from shared.core.drift import quality, triage
 from shared.core.drift.baseline import Baseline
 from shared.core.drift.features import features_of, forecasts_of
 from shared.core.drift.statistic import FORMULA, shift, statistics
 from shared.core.drift.triage import Triage
 from shared.core.drift.verdict import FeatureDrift, Kind, Verdict
-from shared.core.forecast.features.watched import CELLS
 from shared.core.intake.readings import Doubles, Longs
+from shared.core.profile.bins import CELLS, Watched
 from shared.core.profile.merged import Merged
 from shared.core.scenario import DriftRules
 from shared.errors import ContractBroken
-
-HOURS = 24
-DERIVED = {"vapour.deficit": ("temp", "rel_humidity")}
 
 
 def check(
@@ -48,13 +46,13 @@ def check(
     """
     _same(baseline, merged)
     window, delay = int(baseline.history[0]), int(baseline.history[1])
-    end = max(0, (merged.newest_hour - delay) // HOURS) if merged.newest_hour >= 0 else 0
+    end = max(0, (merged.newest_hour - delay) // DAY_HOURS) if merged.newest_hour >= 0 else 0
     now = _sum(merged, len(baseline.names), range(end - window, end))
     before = _sum(merged, len(baseline.names), range(end - 2 * window, end - window))
     rows = int(now[0].sum()) if len(now) else 0
     found = triage.triage(baseline, merged.devices, now_hour, quarantined)
     values = _statistics(baseline, now, before if before[0].sum() >= rules.minimum_rows else before * 0, end)
-    allowed = _allowances(baseline, found.allowance)
+    allowed = _allowances(baseline, merged.task.watched, found.allowance)
     features = features_of(baseline, now, values, allowed, end - window / 2)
     ratios = [f.ratio for f in features if f.ratio is not None]
     short = _short(rules, baseline, rows, len(ratios))
@@ -106,13 +104,13 @@ def _statistics(baseline: Baseline, now: Longs, before: Longs, end: int) -> Doub
     return statistics(baseline.others, last, shift(reference, before, end - 1.5 * window, scale))
 
 
-def _allowances(baseline: Baseline, columns: Doubles) -> Doubles:
+def _allowances(baseline: Baseline, watched: Watched, columns: Doubles) -> Doubles:
     """What single devices add to each statistic, in standard deviations of the features, shape (3, W)."""
     place = {str(name): index for index, name in enumerate(baseline.columns)}
     scale, names = baseline.scale, [str(name) for name in baseline.names]
     own = np.zeros(len(names))
     for index, name in enumerate(names):
-        for column in DERIVED.get(name, (name.rsplit(".", 1)[0],)):
+        for column in watched.rests_on(name):
             latest = baseline.latest[place[column]] if column in place else -1
             own[index] += columns[place[column]] / scale[latest] if latest >= 0 else 0.0
     conditional = own + own @ np.abs(baseline.weights)

@@ -8,9 +8,9 @@ from shared.core.drift.baseline import Baseline
 from shared.core.drift.measures import filled, measures, seasonal
 from shared.core.drift.statistic import KINDS, scale_of, shift
 from shared.core.drift.verdict import FeatureDrift, ForecastDrift, Statistic, number
-from shared.core.forecast.features.watched import BINS, CELLS, MISSING
-from shared.core.forecast.state import CHAMPION, ROLES
 from shared.core.intake.readings import Doubles, Longs
+from shared.core.model.scoring import CHAMPION, ROLES
+from shared.core.profile.bins import BINS, CELLS, MISSING
 from shared.core.profile.merged import Merged
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.core.forecast.features.watched import BINS, MISSING
 from shared.core.intake.readings import Doubles, Longs
+from shared.core.profile.bins import BINS, MISSING
 
 PSI_GROUPS = 10  # parts of equal share of the reference: with hundreds of thin bins chance alone gives large values
 HALF = 0.5

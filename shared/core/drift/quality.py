@@ -6,11 +6,8 @@ import numpy as np
 
 from shared.core.drift.baseline import QUALITY, Baseline
 from shared.core.drift.verdict import DeviceQuality, Quality, number
-from shared.core.forecast.state import CHAMPION, ERRORS, ROLES
-from shared.core.intake.readings import Longs
+from shared.core.model.scoring import CHAMPION, ROLES
 from shared.core.profile.merged import Merged
-
-_AT = {name: place for place, name in enumerate(ERRORS)}
 
 
 def realised(baseline: Baseline, merged: Merged, model: str, days: range, minimum_rows: int) -> Quality:
@@ -23,35 +20,26 @@ def realised(baseline: Baseline, merged: Merged, model: str, days: range, minimu
         days: As-of days.
         minimum_rows: Forecasts with known truth below which nothing is concluded.
     """
+    losses = merged.task.losses
     keys = [(day, ROLES[CHAMPION], model) for day in days]
-    total = sum((merged.errors[key] for key in keys if key in merged.errors), np.zeros(len(ERRORS), np.int64))
-    values = _values(total, float(baseline.quantum[0]))
+    total = sum((merged.errors[key] for key in keys if key in merged.errors), np.zeros(len(losses.errors), np.int64))
+    values, counted = (
+        losses.scores(total, float(baseline.quantum[0])),
+        dict(zip(losses.errors, total.tolist(), strict=True)),
+    )
     limits = dict(zip(QUALITY, map(float, baseline.quality), strict=True))
-    rows = int(total[_AT["matured"]])
+    rows = counted["matured"]
     reasons = tuple(_reasons(values, limits)) if rows >= minimum_rows else ()
     judged = rows >= minimum_rows and any(np.isfinite(limit) for limit in limits.values())
     return Quality(
         rows=rows,
-        paired=int(total[_AT["paired"]]),
+        paired=counted["paired"],
         limits={name: number(limit) for name, limit in limits.items()},
         outside=bool(reasons) if judged else None,
         reasons=reasons,
         devices=_devices(merged),
         **{name: number(value) for name, value in values.items()},
     )
-
-
-def _values(total: Longs, quantum: float) -> dict[str, float]:
-    def part(top: str, bottom: str) -> float:
-        return float(total[_AT[top]] / total[_AT[bottom]]) if total[_AT[bottom]] else float("nan")
-
-    return {
-        "mae": part("absolute", "matured") * quantum,
-        "rmse": float(np.sqrt(part("squared", "matured"))) * quantum,
-        "coverage": part("covered", "matured"),
-        "ratio": part("absolute_paired", "absolute_persistence"),
-        "rmse_ratio": float(np.sqrt(part("squared_paired", "squared_persistence"))),
-    }
 
 
 def _reasons(values: dict[str, float], limits: dict[str, float]) -> list[str]:

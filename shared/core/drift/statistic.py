@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from shared.core.drift.measures import POSITION, moments, seasonal, shares
-from shared.core.forecast.features.watched import BINS
 from shared.core.intake.readings import Doubles, Longs
+from shared.core.profile.bins import BINS
 
 KINDS = ("distance", "given_others", "twice")
 FORMULA = (

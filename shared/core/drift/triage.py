@@ -193,7 +193,7 @@ def _ends(baseline: Baseline) -> Doubles:
 def summary(faulty: Collection[Fault]) -> str:
     """How many devices have which fault.
 
-    >>> summary([Fault(device="a", fault="stuck", channel="temp", detail="")])
+    >>> summary([Fault(device="a", fault="stuck", channel="level", detail="")])
     '1 device at fault: 1 stuck'
     """
     devices = len({fault.device for fault in faulty})

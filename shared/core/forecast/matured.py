@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from shared.core.forecast.features import watched
-from shared.core.forecast.ring import Bools
-from shared.core.forecast.state import CHALLENGER, CHAMPION, QUALITY, QUALITY_DAYS, ROLES, Columns, Day, State, quantum
-from shared.core.forecast.tallies import HOURS, Matured, add_errors, whole
-from shared.core.intake.readings import Floats, Longs
+from shared.core.calendar import DAY_HOURS
+from shared.core.forecast.features.watched import forecast_edges
+from shared.core.forecast.losses import FORECAST, QUALITY, TRUTH, quantum
+from shared.core.forecast.state import QUALITY_DAYS, Columns, Day, State
+from shared.core.forecast.tallies import Matured, whole
+from shared.core.intake.readings import Floats, Longs, Mask
+from shared.core.model.answers import Labels
+from shared.core.model.scoring import CHALLENGER, CHAMPION, ROLES
+from shared.core.profile import bins
 from shared.core.scenario import Scenario
 
 
@@ -56,18 +61,18 @@ class Final:
     @property
     def day(self) -> Longs:
         """As-of days, shape (n,)."""
-        return self.as_of // HOURS
+        return self.as_of // DAY_HOURS
 
-    def made(self, role: int) -> Bools:
+    def made(self, role: int) -> Mask:
         """Which hours a role forecast, shape (n,)."""
-        made: Bools = self.revision[:, role] > 0
+        made: Mask = self.revision[:, role] > 0
         return made
 
-    def known(self, role: int) -> Bools:
+    def known(self, role: int) -> Mask:
         """Which of them have a truth, shape (n,)."""
         return self.made(role) & ~np.isnan(self.truth)
 
-    def matured(self, role: int, rows: Bools) -> Matured:
+    def matured(self, role: int, rows: Mask) -> Matured:
         """One role's forecasts of some hours."""
         mine = (self.value, self.lower, self.upper, self.model)
         found = (column[rows, role] for column in mine)
@@ -102,7 +107,7 @@ class Counted:
         unit: Quantum of errors.
     """
 
-    edges: watched.Edges
+    edges: bins.Edges
     unit: float
     histograms: dict[Day, Longs] = field(default_factory=dict)
     forecasts: dict[tuple[Day, int, int], Longs] = field(default_factory=dict)
@@ -111,17 +116,17 @@ class Counted:
     @classmethod
     def of(cls, scenario: Scenario) -> Counted:
         """Nothing counted yet."""
-        return cls(watched.forecast_edges(scenario)[None], quantum(scenario))
+        return cls(forecast_edges(scenario)[None], quantum(scenario))
 
     def add(self, final: Final) -> None:
         """Count rows, also those whose truth never came: what was forecast does not depend on what became of it."""
         champion = final.made(CHAMPION)
-        add_errors(self.histograms, watched.by_key(final.day[champion], final.bins[champion]))
+        bins.add_sums(self.histograms, bins.by_key(final.day[champion], final.bins[champion]))
         for role in range(len(ROLES)):
             rows = final.made(role)
             key = final.day[rows] << 16 | final.model[rows, role]
-            found = watched.by_key(key, watched.place(final.value[rows, role, None], self.edges))
-            add_errors(self.forecasts, {(k >> 16, role, k & 0xFFFF): counts[0] for k, counts in found.items()})
+            found = bins.by_key(key, bins.place(final.value[rows, role, None], self.edges))
+            bins.add_sums(self.forecasts, {(k >> 16, role, k & 0xFFFF): counts[0] for k, counts in found.items()})
         self._add_pairs(final)
 
     def _add_pairs(self, final: Final) -> None:
@@ -137,77 +142,35 @@ class Counted:
         key = final.day[rows] << 32 | one.model.astype(np.int64) << 16 | two.model
         for value in np.unique(key):
             place = (int(value >> 32), int(value >> 16 & 0xFFFF), int(value & 0xFFFF))
-            add_errors(self.pairs, {place: table[key == value].sum(axis=0)})
+            bins.add_sums(self.pairs, {place: table[key == value].sum(axis=0)})
 
     def put(self, state: State) -> None:
         """Add everything to a state."""
-        add_errors(state.histograms, self.histograms)
-        add_errors(state.forecasts, self.forecasts)
-        add_errors(state.pairs, self.pairs)
-
-
-@dataclass(frozen=True, slots=True)
-class Labels:
-    """Matured forecasts of a batch, one row per device, as-of hour and role that forecast it.
-
-    Args:
-        devices: Device ids.
-        models: Model versions.
-        device: Index into `devices`, int64, shape (n,).
-        as_of: As-of hours since 1970, int64, shape (n,).
-        role: Index into `ROLES`, int8, shape (n,).
-        model: Index into `models`, int64, shape (n,).
-        revision: Revision of the forecast that counts, the newest, int64, shape (n,).
-        value: The forecast, float32, shape (n,); `lower` and `upper` are the ends of its interval.
-        truth: The target at the target hour, NaN where it never came, float32, shape (n,).
-        latest: The target at the as-of hour, NaN where missing, float32, shape (n,).
-        sequence: Sequence number of the event that made the truth final, int64, shape (n,).
-    """
-
-    devices: list[str]
-    models: list[str]
-    device: Longs
-    as_of: Longs
-    role: npt.NDArray[np.int8]
-    model: Longs
-    revision: Longs
-    value: Floats
-    lower: Floats
-    upper: Floats
-    truth: Floats
-    latest: Floats
-    sequence: Longs
-
-    def __len__(self) -> int:
-        return len(self.as_of)
+        bins.add_sums(state.histograms, self.histograms)
+        bins.add_sums(state.forecasts, self.forecasts)
+        bins.add_sums(state.pairs, self.pairs)
 
 
 def labels(finals: Sequence[Final], devices: list[str], models: list[str]) -> Labels:
     """All rows of a batch, in the order in which they became final."""
-    parts = [_labels(final, role, devices, models) for final in finals for role in range(len(ROLES))]
-    every = [_labels(_NONE, CHAMPION, devices, models), *parts]
-    columns = {name: np.concatenate([getattr(part, name) for part in every]) for name in Labels.__slots__[2:]}
-    return Labels(devices, models, **columns)
+    every = [_labels(_NONE, CHAMPION), *(_labels(final, role) for final in finals for role in range(len(ROLES)))]
+    columns = {name: np.concatenate([part[name] for part in every]) for name in every[0]}
+    numbers = {name: columns.pop(name) for name in (*FORECAST, *TRUTH)}
+    return Labels(devices=devices, models=models, numbers=numbers, **columns)
 
 
-def _labels(final: Final, role: int, devices: list[str], models: list[str]) -> Labels:
+def _labels(final: Final, role: int) -> dict[str, npt.NDArray[Any]]:
     rows = final.made(role)
     found = final.matured(role, rows)
-    return Labels(
-        devices,
-        models,
-        final.device[rows],
-        found.as_of,
-        np.full(len(found.as_of), role, np.int8),
-        found.model.astype(np.int64),
-        final.revision[rows, role].astype(np.int64) - 1,
-        found.value,
-        found.lower,
-        found.upper,
-        found.truth,
-        found.latest,
-        final.sequence[rows],
-    )
+    return {
+        "device": final.device[rows],
+        "as_of": found.as_of,
+        "role": np.full(len(found.as_of), role, np.int8),
+        "model": found.model.astype(np.int64),
+        "revision": final.revision[rows, role].astype(np.int64) - 1,
+        "sequence": final.sequence[rows],
+        **{name: getattr(found, name) for name in (*FORECAST, *TRUTH)},
+    }
 
 
 def _none() -> Final:

@@ -10,45 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.core.forecast import tallies
-from shared.core.forecast.matured import Counted, Labels
-from shared.core.forecast.ring import Bools
-from shared.core.forecast.state import Columns, State, Tally
-from shared.core.intake.readings import Floats, Longs
+from shared.core.forecast.losses import FORECAST
+from shared.core.forecast.matured import Counted
+from shared.core.forecast.state import Columns, Tally, own
+from shared.core.intake.readings import Codes, Floats, Longs
+from shared.core.model.answers import Labels, Predictions
 from shared.core.model.scoring import Scored
+from shared.core.profile.bins import add_sums
+from shared.core.stream.commit import DISPOSITIONS
 from shared.core.stream.events import Batch
-
-APPLIED, STORED_LATE, DUPLICATE, CONFLICT, REDELIVERED = range(5)
-DISPOSITIONS = ("applied", "stored_late", "duplicates", "conflicts", "redelivered")
-
-
-@dataclass(frozen=True, slots=True)
-class Predictions:
-    """Forecasts of a batch, one row per device, as-of hour and role.
-
-    Args:
-        device: Device ids, length n.
-        as_of: As-of hours since 1970, int64, shape (n,).
-        value: Forecasts in the target's unit, float32, shape (n,); `lower` and `upper` are the ends of the interval.
-        role: Index into `ROLES`, int8.
-        model: Version of the model, length n.
-        served: Whether users see this row, bool.
-        revision: 0 for the first forecast of an as-of hour, rising with each change it sees, int64.
-        sequence: Sequence number of the event that made it due, int64.
-    """
-
-    device: list[str]
-    as_of: Longs
-    value: Floats
-    lower: Floats
-    upper: Floats
-    role: npt.NDArray[np.int8]
-    model: list[str]
-    served: Bools
-    revision: Longs
-    sequence: Longs
-
-    def __len__(self) -> int:
-        return len(self.device)
+from shared.core.task import State as AnyState
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +42,7 @@ class Outcome:
     """
 
     batch: Batch
-    disposition: npt.NDArray[np.uint8]
+    disposition: Codes
     predictions: Predictions
     touched: Longs
     columns: Columns
@@ -89,15 +60,16 @@ class Outcome:
         named = {name: int(by[place]) for place, name in enumerate(DISPOSITIONS)}
         return {"arrived": len(self.disposition) - named["redelivered"], **named}
 
-    def put(self, state: State) -> None:
+    def put(self, state: AnyState) -> None:
         """Write the change into the state; the batch has been committed."""
+        state = own(state)
         for device in self.devices:
             state.index[device] = len(state.devices)
             state.devices.append(device)
         state.columns.put(self.touched, self.columns, self.hours)
         state.models.extend(self.models)
         state.sources.update(self.sources)
-        tallies.add_errors(state.errors, self.errors)
+        add_sums(state.errors, self.errors)
         self.counted.put(state)
         tallies.forget(state)
         state.next = self.batch.next
@@ -134,6 +106,9 @@ def predictions(answers: Sequence[Answered], name: Callable[[int], str]) -> Pred
     def column(kind: type[np.generic], pick: Callable[[Answered], npt.NDArray[Any]]) -> npt.NDArray[Any]:
         return np.concatenate([np.empty(0, kind), *(pick(answer) for answer in answers)]).astype(kind)
 
+    def numbers(name: str) -> Floats:
+        return column(np.float32, lambda answer: answer.scored.numbers[name])
+
     device, as_of = column(np.int64, lambda a: a.device), column(np.int64, lambda a: a.as_of)
     role = column(np.int8, lambda a: np.full(len(a.device), a.scored.role))
     keep = _last_of(role.astype(np.int64) << 60 | device << 32 | as_of)
@@ -141,9 +116,7 @@ def predictions(answers: Sequence[Answered], name: Callable[[int], str]) -> Pred
     return Predictions(
         [name(int(place)) for place in device[keep]],
         as_of[keep],
-        column(np.float32, lambda a: a.scored.value)[keep],
-        column(np.float32, lambda a: a.scored.lower)[keep],
-        column(np.float32, lambda a: a.scored.upper)[keep],
+        {name: numbers(name)[keep] for name in FORECAST},
         role[keep],
         [models[place] for place in keep],
         column(np.bool_, lambda a: a.scored.served)[keep],

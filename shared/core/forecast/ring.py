@@ -6,110 +6,16 @@ whose newest hour (its head) is `h` holds exactly the hours h - slots + 1 .. h, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from shared.core.intake.readings import Floats, Ints, Longs, Readings
-from shared.core.scenario import Scenario
+from shared.core.calendar import HOUR_MINUTES, NO_HOUR
+from shared.core.forecast.columns import Layout, hour_values
+from shared.core.intake.readings import Array, Floats, Longs, Mask
 
-Array: TypeAlias = npt.NDArray[Any]
-Bools: TypeAlias = npt.NDArray[np.bool_]
-NO_HOUR = -1
-MINUTES = 60
-_LANES = 16
 CELLS_AT_ONCE = 16_384
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """What the scenario says about the ring: its columns, how samples make an hour, how many hours it holds."""
-
-    circular: tuple[int, ...]
-    sources: tuple[int, ...]
-    summed: npt.NDArray[np.bool_]
-    samples_per_hour: int
-    history: int
-    slots: int
-
-    @property
-    def columns(self) -> int:
-        """Number of stored columns."""
-        return len(self.summed)
-
-    @classmethod
-    def of(cls, scenario: Scenario) -> Layout:
-        """Layout of a scenario's ring."""
-        sources = [i for i, c in enumerate(scenario.channels) for _ in range(1 + (c.aggregate == "circular"))]
-        return cls(
-            circular=tuple(i for i, c in enumerate(scenario.channels) if c.aggregate == "circular"),
-            sources=tuple(sources),
-            summed=np.array([scenario.channels[i].aggregate == "sum" for i in sources]),
-            samples_per_hour=scenario.samples_per_hour,
-            history=scenario.history,
-            slots=scenario.slots,
-        )
-
-
-def spread(layout: Layout, values: Floats) -> Floats:
-    """Stored columns of readings: a circular channel becomes its unit vector (sine, cosine).
-
-    Args:
-        layout: Columns of the ring.
-        values: Channel values in the scenario's order, shape (n, channels).
-
-    Returns:
-        Values to be summed, NaN where missing, shape (n, columns).
-    """
-    out = values[:, layout.sources]
-    for channel in layout.circular:
-        first = layout.sources.index(channel)
-        angle = np.deg2rad(values[:, channel].astype(np.float64))
-        out[:, first] = _same_bits(np.sin, angle)
-        out[:, first + 1] = _same_bits(np.cos, angle)
-    return out
-
-
-def _same_bits(function: Callable[[Array], Array], x: Array) -> Array:
-    """Apply a transcendental so that a value's bits do not depend on its neighbours: contiguous, padded lanes."""
-    padded = np.zeros(-(-len(x) // _LANES) * _LANES, dtype=np.float64)
-    padded[: len(x)] = x
-    return function(padded)[: len(x)]
-
-
-def hour_values(layout: Layout, sums: Floats, counts: npt.NDArray[np.uint8]) -> Floats:
-    """Hourly values of sums and counts; an incomplete hour of a summed column counts as missing.
-
-    Args:
-        layout: Columns of the ring.
-        sums: Sums of samples, shape (hours, columns, devices).
-        counts: Number of samples behind each sum, same shape.
-    """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        values = np.divide(sums, counts, dtype=np.float32)
-    values[counts == 0] = np.nan  # 0 / 0 gives a NaN of another sign, and bits are compared
-    for column in np.flatnonzero(layout.summed):
-        whole = counts[:, column] >= layout.samples_per_hour
-        values[:, column] = np.where(whole, sums[:, column], np.float32(np.nan))
-    return values
-
-
-def fingerprint(minute: Ints, columns: Floats) -> npt.NDArray[np.uint32]:
-    """A hash of each reading's minute and values, never 0, that tells a re-send from a conflicting reading.
-
-    Args:
-        minute: Minutes, shape (n,).
-        columns: Values, NaN where missing (every NaN is the same), shape (n, columns).
-    """
-    bits = np.where(np.isnan(columns), np.float32(np.inf), columns + np.float32(0)).view(np.uint32)
-    mixed = minute.astype(np.uint32) * np.uint32(2654435761)
-    for column in range(bits.shape[1]):
-        mixed = (mixed ^ bits[:, column]) * np.uint32(16777619)
-        mixed ^= mixed >> np.uint32(15)
-    return mixed | np.uint32(1)
 
 
 @dataclass(slots=True)
@@ -166,23 +72,23 @@ class Ring:
         """Number of distinct minutes folded into hours that the ring holds, shape (n,)."""
         return popcount(self.minutes[hour % self.slots, 0, device])
 
-    def seen(self, device: Longs, minute: Longs) -> Bools:
+    def seen(self, device: Longs, minute: Longs) -> Mask:
         """Whether a minute of an hour that the ring holds was folded already, shape (n,)."""
-        hour = minute // MINUTES
+        hour = minute // HOUR_MINUTES
         held = hour <= self.head[device]
         mask = self.minutes[hour % self.slots, 0, device]
-        marked: Bools = held & ((mask >> (minute % MINUTES).astype(np.uint64)) & np.uint64(1)).astype(bool)
+        marked: Mask = held & ((mask >> (minute % HOUR_MINUTES).astype(np.uint64)) & np.uint64(1)).astype(bool)
         return marked
 
-    def conflicts(self, device: Longs, minute: Longs, prints: npt.NDArray[np.uint32]) -> Bools:
+    def conflicts(self, device: Longs, minute: Longs, prints: npt.NDArray[np.uint32]) -> Mask:
         """Whether readings of minutes already seen say something else than the first ones did.
 
         Only the first `samples_per_hour` samples of an hour are remembered; of an hour with more, none conflicts.
         """
-        slot = (minute // MINUTES) % self.slots
+        slot = (minute // HOUR_MINUTES) % self.slots
         known = self.prints[slot, :, device]
         remembered = popcount(self.minutes[slot, 0, device]) <= self.layout.samples_per_hour
-        differing: Bools = remembered & ~(known == prints[:, None]).any(axis=1)
+        differing: Mask = remembered & ~(known == prints[:, None]).any(axis=1)
         return differing
 
     def advance(self, device: Longs, head: Longs) -> None:
@@ -207,7 +113,7 @@ class Ring:
             columns: Values from `spread`, NaN where missing, shape (n, columns).
             prints: Fingerprints of the readings, shape (n,).
         """
-        slot = (minute // MINUTES) % self.slots
+        slot = (minute // HOUR_MINUTES) % self.slots
         devices, width = len(self.head), self.layout.columns
         cell = (slot * width)[:, None] + np.arange(width)
         cell = (cell * devices + device[:, None]).ravel()
@@ -215,7 +121,7 @@ class Ring:
         np.add.at(self.sums.reshape(-1), cell[there], columns.ravel()[there])
         np.add.at(self.counts.reshape(-1), cell[there], np.uint8(1))
         self._remember(slot, device, prints)
-        bit = np.left_shift(np.uint64(1), (minute % MINUTES).astype(np.uint64))
+        bit = np.left_shift(np.uint64(1), (minute % HOUR_MINUTES).astype(np.uint64))
         np.bitwise_or.at(self.minutes.reshape(-1), slot * devices + device, bit)
 
     def _remember(self, slot: Longs, device: Longs, prints: npt.NDArray[np.uint32]) -> None:
@@ -284,52 +190,3 @@ def popcount(mask: npt.NDArray[np.uint64]) -> Longs:
     x = (x + (x >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
     ones: Longs = ((x * np.uint64(0x0101010101010101)) >> np.uint64(56)).astype(np.int64)
     return ones
-
-
-@dataclass(frozen=True, slots=True)
-class Hourly:
-    """One device's history for training.
-
-    Args:
-        first_hour: Hour of the first row, hours since 1970-01-01 UTC.
-        values: Hourly values, NaN where missing, float32, shape (hours, columns).
-        samples: Distinct minutes in each hour, uint8, shape (hours,).
-    """
-
-    first_hour: int
-    values: Floats
-    samples: npt.NDArray[np.uint8]
-
-
-def hourly(scenario: Scenario, readings: Readings) -> dict[str, Hourly]:
-    """Every device's hours without gaps, folded as serving folds them; the first reading of a minute wins.
-
-    Args:
-        scenario: Rules of aggregation.
-        readings: All readings, in the order in which first and second are told apart.
-    """
-    layout = Layout.of(scenario)
-    key = readings.device.astype(np.int64) << 32 | readings.minute
-    _, first = np.unique(key, return_index=True)
-    keep = np.sort(first)
-    device, minute = readings.device[keep].astype(np.int64), readings.minute[keep].astype(np.int64)
-    columns = spread(layout, readings.values[keep])
-    order = np.argsort(device, kind="stable")
-    bounds = np.searchsorted(device[order], np.arange(len(readings.devices) + 1))
-    parts = [order[bounds[i] : bounds[i + 1]] for i in range(len(readings.devices))]
-    return {
-        name: _one_device(layout, minute[rows], columns[rows])
-        for name, rows in zip(readings.devices, parts, strict=True)
-        if len(rows)
-    }
-
-
-def _one_device(layout: Layout, minute: Longs, columns: Floats) -> Hourly:
-    hour = minute // MINUTES
-    first, last = int(hour.min()), int(hour.max())
-    ring = Ring.empty(layout, 1, slots=last - first + 1)
-    ring.head[0] = last
-    ring.fold(np.zeros_like(minute), minute, columns, np.ones(len(minute), np.uint32))
-    turn = (first + np.arange(ring.slots)) % ring.slots
-    samples = popcount(ring.minutes[turn, 0, 0]).astype(np.uint8)
-    return Hourly(first, np.ascontiguousarray(ring.values()[turn, :, 0]), samples)

@@ -7,16 +7,17 @@ import hashlib
 import msgspec
 import numpy as np
 
-from shared.core.forecast.features import watched
-from shared.core.forecast.state import State, Tally, quantum
-from shared.core.intake.readings import Longs
+from shared.core.forecast.features.watched import rules_of as watched_rules
+from shared.core.forecast.losses import quantum
+from shared.core.forecast.state import State, Tally
+from shared.core.profile.bins import CELLS, COUNT, Watched, counts_of
 from shared.core.scenario import Scenario
+from shared.core.task import Task
 from shared.errors import ContractBroken
 
 FORMAT = 2
 MAGIC = b"AIRLOOP-STATE\n"
 DIGEST_BYTES = 32
-COUNT = "<u4"  # counts of a day stay far below four thousand million
 
 
 class Source(msgspec.Struct, frozen=True, array_like=True):
@@ -58,7 +59,7 @@ class Body(msgspec.Struct, frozen=True):
     arrays: dict[str, tuple[str, list[int], bytes]]
 
 
-def rules_of(scenario: Scenario) -> list[str]:
+def rules_of(scenario: Scenario, watched: Watched) -> list[str]:
     """What the numbers in a state rest on: under other rules of the scenario they would mean something else."""
     numbers = ("samples_per_hour", "history", "horizon", "lateness", "target")
     channels = [f"{channel.name} ({channel.unit}, {channel.aggregate})" for channel in scenario.channels]
@@ -66,13 +67,8 @@ def rules_of(scenario: Scenario) -> list[str]:
         *channels,
         *(f"{name} {getattr(scenario, name)}" for name in numbers),
         f"quantum {quantum(scenario)}",
-        *watched.rules_of(scenario),
+        *watched_rules(scenario, watched),
     ]
-
-
-def encode(scenario: Scenario, state: State) -> bytes:
-    """A state as bytes."""
-    return pack(copied(scenario, state))
 
 
 def pack(body: Body) -> bytes:
@@ -81,15 +77,15 @@ def pack(body: Body) -> bytes:
     return MAGIC + hashlib.sha256(packed).digest() + packed
 
 
-def copied(scenario: Scenario, state: State) -> Body:
+def copied(task: Task, state: State) -> Body:
     """A consistent copy of a state, which may go on changing afterwards."""
     count = len(state.devices)
     arrays = {name: array[:, :, :count] for name, array in state.columns.arrays().items()}
     arrays["head"] = state.columns.ring.head[:count]
     return Body(
         FORMAT,
-        scenario.name,
-        rules_of(scenario),
+        task.scenario.name,
+        task.rules,
         state.partition,
         state.epoch,
         state.next,
@@ -117,8 +113,8 @@ def copied(scenario: Scenario, state: State) -> Body:
     )
 
 
-def decode(scenario: Scenario, raw: bytes) -> State:
-    """The state that `encode` wrote.
+def decode(task: Task, raw: bytes) -> State:
+    """The state that a snapshot holds.
 
     Raises:
         ContractBroken: Not a snapshot, damaged, of another format, or of a scenario with other rules.
@@ -135,25 +131,13 @@ def decode(scenario: Scenario, raw: bytes) -> State:
         body = msgspec.msgpack.decode(raw[start:], type=Body)
     except msgspec.DecodeError as error:
         raise ContractBroken(f"snapshot cannot be read: {error}") from error
-    if body.scenario != scenario.name or body.rules != rules_of(scenario):
+    if body.scenario != task.scenario.name or body.rules != task.rules:
         raise ContractBroken(f"snapshot belongs to scenario {body.scenario!r} with {', '.join(body.rules)}")
-    return _state(scenario, body)
+    return _state(task.scenario, len(task.watched), body)
 
 
-def counts_of(raw: bytes, shape: tuple[int, ...]) -> Longs:
-    """Counts as they stand on disk.
-
-    Raises:
-        ContractBroken: They are not of this shape.
-    """
-    counts = np.frombuffer(raw, COUNT)
-    if counts.size != np.prod(shape):
-        raise ContractBroken(f"{counts.size} counts are not {' x '.join(map(str, shape))}")
-    return counts.reshape(shape).astype(np.int64)
-
-
-def _state(scenario: Scenario, body: Body) -> State:
-    state = State.empty(scenario, body.partition)
+def _state(scenario: Scenario, width: int, body: Body) -> State:
+    state = State.empty(scenario, body.partition, width)
     state.epoch, state.next, state.enqueued_ms, state.expired = body.epoch, body.next, body.enqueued_ms, body.expired
     state.devices, state.models = list(body.devices), list(body.models)
     state.index = {name: place for place, name in enumerate(state.devices)}
@@ -163,9 +147,8 @@ def _state(scenario: Scenario, body: Body) -> State:
         state.sources[item.name] = Tally(item.position, item.touched, totals, daily, item.first_hour, item.last_hour)
     state.errors = {(day, role, model): np.array(sums, np.int64) for day, role, model, sums in body.errors}
     state.pairs = {(day, one, two): np.array(sums, np.int64) for day, one, two, sums in body.pairs}
-    width = state.columns.watched
-    state.histograms = {day: counts_of(raw, (width, watched.CELLS)) for day, raw in body.histograms.items()}
-    state.forecasts = {(day, role, model): counts_of(raw, (watched.CELLS,)) for day, role, model, raw in body.forecasts}
+    state.histograms = {day: counts_of(raw, (width, CELLS)) for day, raw in body.histograms.items()}
+    state.forecasts = {(day, role, model): counts_of(raw, (CELLS,)) for day, role, model, raw in body.forecasts}
     state.columns.grow(len(state.devices))
     arrays = {**state.columns.arrays(), "head": state.columns.ring.head}
     for name, array in arrays.items():

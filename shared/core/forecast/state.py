@@ -8,63 +8,20 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from shared.core.forecast.features.watched import Watched
-from shared.core.forecast.ring import NO_HOUR, Array, Layout, Ring, new_hours
-from shared.core.intake.readings import Floats, Longs
+from shared.core import task
+from shared.core.calendar import NO_HOUR
+from shared.core.forecast.columns import Layout
+from shared.core.forecast.losses import QUALITY, TOTALS
+from shared.core.forecast.ring import Ring, new_hours
+from shared.core.intake.readings import Array, Floats, Longs
+from shared.core.model.scoring import ROLES
 from shared.core.scenario import Scenario
 
 Day: TypeAlias = int
-ROLES = ("champion", "challenger")
-CHAMPION, CHALLENGER = 0, 1
-
-TOTALS = (
-    "arrived",
-    "applied",
-    "stored_late",
-    "duplicates",
-    "conflicts",
-    "redelivered",
-    "forecasts",
-    "matured",
-    "paired",
-    "absolute",
-    "squared",
-    "absolute_persistence",
-    "squared_persistence",
-)
-DAILY = ("rows", "forecasts", "matured", "forecast", "truth", "paired", "absolute", "absolute_persistence")
-ERRORS = (
-    "matured",
-    "covered",
-    "signed",
-    "absolute",
-    "squared",
-    "paired",
-    "absolute_paired",
-    "absolute_persistence",
-    "squared_paired",
-    "squared_persistence",
-)
-PAIRS = (
-    "rows",
-    "absolute_champion",
-    "absolute_challenger",
-    "squared_champion",
-    "squared_challenger",
-    "covered_champion",
-    "covered_challenger",
-)
-QUALITY = ("matured", "absolute", "covered")
 KEPT_SOURCES = 4096
 KEPT_DAYS = 400
 PROFILE_DAYS = 63  # histograms are large; a drift check looks back on a few weeks
 QUALITY_DAYS = 8  # newest as-of days of a device whose errors are kept for it alone: a week and the day that fills
-
-
-def quantum(scenario: Scenario) -> float:
-    """Unit in which errors are summed as whole numbers, so that sums do not depend on their order: a power of two."""
-    channel = scenario.target_channel
-    return float(2.0 ** np.ceil(np.log2((channel.maximum - channel.minimum) / 2**20)))
 
 
 @dataclass(slots=True)
@@ -293,7 +250,17 @@ class State:
     index: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def empty(cls, scenario: Scenario, partition: int) -> State:
-        """The state before the first event."""
-        watched = len(Watched.of(scenario))
+    def empty(cls, scenario: Scenario, partition: int, watched: int) -> State:
+        """The state before the first event; `watched` is the number of watched features."""
         return cls(partition, Columns.empty(Layout.of(scenario), waiting_slots(scenario), 0, watched=watched))
+
+
+def own(state: task.State) -> State:
+    """A state that is known to be of an hourly forecast, as every state that its task has made.
+
+    Raises:
+        TypeError: It is of another task.
+    """
+    if not isinstance(state, State):
+        raise TypeError(f"a {type(state).__name__} is not the state of an hourly forecast")
+    return state

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.core.forecast.ring import NO_HOUR, Bools
-from shared.core.intake.readings import Longs
+from shared.core.calendar import NO_HOUR
+from shared.core.intake.readings import Longs, Mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def _oldest(hour: Longs, before: Longs, horizon: int) -> Longs:
     return np.where(late | ~open_head, hour, before)
 
 
-def _cut_one(stretch: Longs, hour: Longs, before: Longs, after: Longs, forced: Bools, rules: Rules) -> None:
+def _cut_one(stretch: Longs, hour: Longs, before: Longs, after: Longs, forced: Mask, rules: Rules) -> None:
     start, number = 0, 0
     breaks = np.flatnonzero(forced)
     while start < len(hour):

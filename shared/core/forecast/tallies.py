@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from shared.core.forecast.ring import NO_HOUR, Bools
-from shared.core.forecast.state import (
-    CHAMPION,
-    DAILY,
-    ERRORS,
-    KEPT_DAYS,
-    KEPT_SOURCES,
-    PROFILE_DAYS,
-    TOTALS,
-    Day,
-    State,
-    Tally,
-    quantum,
-)
-from shared.core.intake.readings import Floats, Ints, Longs
+from shared.core.calendar import DAY_HOURS, HOUR_MINUTES, NO_HOUR
+from shared.core.forecast.losses import DAILY, ERRORS, TOTALS, quantum
+from shared.core.forecast.state import KEPT_DAYS, KEPT_SOURCES, PROFILE_DAYS, Day, State, Tally
+from shared.core.intake.readings import Floats, Ints, Longs, Mask
+from shared.core.model.scoring import CHAMPION
 from shared.core.scenario import Scenario
 from shared.core.stream.events import FILE_PREFIX, Batch
 
-K = TypeVar("K")
-HOURS = 24
 _AT = {name: place for place, name in enumerate(TOTALS)}
 _ON = {name: place for place, name in enumerate(DAILY)}
 
@@ -55,9 +42,9 @@ class Matured:
     model: npt.NDArray[np.uint16]
 
     @property
-    def covered(self) -> Bools:
+    def covered(self) -> Mask:
         """Whether the truth lies in the interval, its ends included."""
-        inside: Bools = (self.truth >= self.lower) & (self.truth <= self.upper)
+        inside: Mask = (self.truth >= self.lower) & (self.truth <= self.upper)
         return inside
 
 
@@ -75,7 +62,7 @@ class Sums:
 
     scenario: Scenario
     batch: Batch
-    redelivered: Bools
+    redelivered: Mask
     sources: dict[str, Tally]
     errors: dict[tuple[int, int, int], Longs] = field(default_factory=dict)
 
@@ -93,14 +80,14 @@ class Sums:
             tally.touched = batch.next
         return cls(scenario, batch, redelivered, sources)
 
-    def _tallies(self, source: Ints) -> list[tuple[Tally, Bools, bool]]:
+    def _tallies(self, source: Ints) -> list[tuple[Tally, Mask, bool]]:
         named = list(self.sources.items())
         present = np.unique(source)
         return [(named[p][1], source == p, named[p][0].startswith(FILE_PREFIX)) for p in present]
 
-    def dispose(self, name: str, chosen: Bools) -> None:
+    def dispose(self, name: str, chosen: Mask) -> None:
         """Count readings by what became of them; `name` is one of the dispositions."""
-        hour = self.batch.minute.astype(np.int64) // 60
+        hour = self.batch.minute.astype(np.int64) // HOUR_MINUTES
         for tally, mine, is_file in self._tallies(self.batch.source):
             rows = mine & chosen
             count = int(rows.sum())
@@ -112,7 +99,7 @@ class Sums:
             tally.first_hour = first if tally.first_hour == NO_HOUR else min(tally.first_hour, first)
             tally.last_hour = max(tally.last_hour, last)
             if is_file:
-                _by_day(tally, hour[rows] // HOURS, rows=np.ones(count, np.int64))
+                _by_day(tally, hour[rows] // DAY_HOURS, rows=np.ones(count, np.int64))
 
     def forecast(self, source: Ints, as_of: Longs, role: int) -> None:
         """Count forecasts that were made; `source` brought the reading that made each due."""
@@ -121,7 +108,7 @@ class Sums:
         for tally, mine, is_file in self._tallies(source):
             tally.totals[_AT["forecasts"]] += int(mine.sum())
             if is_file:
-                _by_day(tally, as_of[mine] // HOURS, forecasts=np.ones(int(mine.sum()), np.int64))
+                _by_day(tally, as_of[mine] // DAY_HOURS, forecasts=np.ones(int(mine.sum()), np.int64))
 
     def mature(self, source: Ints, role: int, found: Matured) -> None:
         """Add the errors of matured forecasts; `source` brought the reading that made each truth final."""
@@ -147,7 +134,7 @@ class Sums:
             if is_file:
                 _by_day(
                     tally,
-                    found.as_of[mine] // HOURS,
+                    found.as_of[mine] // DAY_HOURS,
                     matured=ones[mine],
                     forecast=whole(found.value[mine], unit),
                     truth=whole(found.truth[mine], unit),
@@ -163,7 +150,7 @@ class Sums:
         own = (np.ones(len(error), np.int64), found.covered.astype(np.int64), error, absolute, squared)
         beside = (paired, absolute * paired, naive_absolute, squared * paired, naive_squared)
         table = np.stack((*own, *beside), axis=1)
-        key = (found.as_of // HOURS) << 16 | found.model
+        key = (found.as_of // DAY_HOURS) << 16 | found.model
         for value in np.unique(key):
             place = (int(value >> 16), role, int(value & 0xFFFF))
             sums = self.errors.setdefault(place, np.zeros(len(ERRORS), np.int64))
@@ -186,12 +173,6 @@ def _by_day(tally: Tally, day: Longs, **columns: Longs) -> None:
         np.add.at(sums, which, column)
         for place, total in zip(days.tolist(), sums.tolist(), strict=True):
             tally.daily.setdefault(place, np.zeros(len(DAILY), np.int64))[_ON[name]] += total
-
-
-def add_errors(errors: dict[K, Longs], more: dict[K, Longs]) -> None:
-    """Add sums to those of the same key; the arrays themselves are never changed, so that a copy may share them."""
-    for key, sums in more.items():
-        errors[key] = errors[key] + sums if key in errors else sums
 
 
 def forget(state: State) -> None:

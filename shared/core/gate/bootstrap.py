@@ -13,9 +13,9 @@ from statistics import NormalDist
 
 import numpy as np
 
+from shared.core.calendar import DAY_HOURS
 from shared.core.intake.readings import Doubles, Longs
 
-DAY = 24
 LONGEST_MEMORY = 168
 LEAST_TIMES = 12  # a lag that the evidence does not hold this often cannot be told from chance
 QUIET = 5
@@ -44,7 +44,7 @@ class Timeline:
         if not len(hours):
             return cls(np.empty(0, np.int64), 0)
         gaps = np.diff(hours)
-        gaps -= np.maximum(gaps - longest_gap, 0) // DAY * DAY
+        gaps -= np.maximum(gaps - longest_gap, 0) // DAY_HOURS * DAY_HOURS
         at = np.concatenate(([0], np.cumsum(gaps)))
         return cls(at[row], int(at[-1]) + 1)
 
@@ -86,7 +86,7 @@ def memory(series: Doubles) -> int:
     """Hours after which a series no longer correlates with itself, at most a week or a twelfth of the series.
 
     It is the first lag from which five in a row lie within what chance allows. What is the same every day is taken out
-    before: it is no chance. A lasting change (a model that is better since the weather turned) reaches the limit.
+    before: it is no chance. A lasting change (a model that is better since the season turned) reaches the limit.
 
     Args:
         series: A value each hour, shape (hours,), hours at least 1.
@@ -96,7 +96,7 @@ def memory(series: Doubles) -> int:
     """
     hours = len(series)
     longest = min(LONGEST_MEMORY, hours // LEAST_TIMES)
-    time_of_day = np.arange(hours) % DAY
+    time_of_day = np.arange(hours) % DAY_HOURS
     daily = np.bincount(time_of_day, series) / np.bincount(time_of_day)
     centred = series - daily[time_of_day]
     padded = 1 << (2 * (hours + QUIET)).bit_length()

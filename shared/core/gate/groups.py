@@ -10,10 +10,9 @@ from typing import Literal
 
 import numpy as np
 
-from shared.core.forecast.ring import Bools
 from shared.core.gate.bootstrap import Timeline
 from shared.core.gate.verdict import Group, known
-from shared.core.intake.readings import Doubles, Longs
+from shared.core.intake.readings import Doubles, Longs, Mask
 from shared.core.scenario import GateRules
 
 LISTED = 200
@@ -37,7 +36,7 @@ class Table:
     challenger: Doubles
     reference: Doubles
     lower: Doubles
-    judged: Bools
+    judged: Mask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +104,7 @@ def quotient(challenger: Doubles, reference: Doubles) -> Doubles:
     return np.where((challenger == 0) & (reference == 0), 1.0, challenger / reference)
 
 
-def harmed(table: Table, rules: GateRules) -> Bools:
+def harmed(table: Table, rules: GateRules) -> Mask:
     """Judged groups whose error grew by more than is allowed and, beyond chance, grew at all; NaN is harm."""
     ratio = _root(quotient(table.challenger, table.reference), rules)
     return np.asarray(table.judged & ~(ratio <= rules.worst_group_ratio) & ~(table.lower <= 1))

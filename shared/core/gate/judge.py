@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from shared.core.calendar import DAY_HOURS
 from shared.core.gate.bootstrap import Interval
 from shared.core.gate.evidence import Evidence, Facts
 from shared.core.gate.groups import listed
 from shared.core.gate.measure import Case, Numbers, measure
-from shared.core.gate.rules import HOURS, RULES
+from shared.core.gate.rules import RULES
 from shared.core.gate.verdict import Day, Group, Improvement, Kind, Rule, Verdict, known
 from shared.core.intake.readings import Doubles
 from shared.core.scenario import Scenario
@@ -91,7 +92,7 @@ def _plain(facts: Facts) -> Facts:
 
 
 def _days(case: Case) -> tuple[Day, ...]:
-    days, which, counts = np.unique(case.as_of // HOURS, return_inverse=True, return_counts=True)
+    days, which, counts = np.unique(case.as_of // DAY_HOURS, return_inverse=True, return_counts=True)
     challenger, reference = (
         _errors(case, np.bincount(which, losses, len(days)) / counts)
         for losses in (case.losses.challenger, case.losses.reference)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.core.forecast.ring import Bools
+from shared.core.calendar import DAY_HOURS
 from shared.core.gate.bootstrap import Draws, Interval, Timeline, bootstrap
 from shared.core.gate.evidence import Answers, Evidence, Facts
 from shared.core.gate.groups import Losses, Table, tabulate
 from shared.core.gate.verdict import Scores, known
-from shared.core.intake.readings import Doubles, Floats, Ints, Longs
+from shared.core.intake.readings import Doubles, Floats, Ints, Longs, Mask
 from shared.core.scenario import GateRules, Scenario
 
 _SAME = 1e-6
@@ -98,7 +98,7 @@ def measure(scenario: Scenario, evidence: Evidence, facts: Facts) -> Numbers:
     covered = (evidence.lower[rows] <= evidence.truth[rows]) & (evidence.truth[rows] <= evidence.upper[rows])
     there = ~np.isnan(floor)
     # After a change of the world no interval holds until a model has seen it: then the newest days tell what to expect.
-    lately = evidence.as_of[rows] > evidence.as_of[rows].max(initial=0) - 24 * gate.coverage_days
+    lately = evidence.as_of[rows] > evidence.as_of[rows].max(initial=0) - DAY_HOURS * gate.coverage_days
     coverage = _nearer(scenario.interval, _mean(covered), _mean(covered[lately]))
     return Numbers(
         gate=gate, facts=facts, flaws=_flaws(evidence, facts), axis=axis, as_of=evidence.as_of[rows], losses=losses,
@@ -187,14 +187,14 @@ def disordered(device: Ints, as_of: Longs) -> int:
     return int((same & (np.diff(as_of[order]) <= 0)).sum())
 
 
-def champion_seen(evidence: Answers, answered: Bools, facts: Facts) -> int:
+def champion_seen(evidence: Answers, answered: Mask, facts: Facts) -> int:
     """Rows answered by the champion whose truth may have been in its training."""
     if facts.champion is None:
         return 0
     return int((answered & (evidence.as_of < facts.champion.trained_until)).sum())
 
 
-def _scores(evidence: Evidence, rows: Bools) -> dict[str, Scores]:
+def _scores(evidence: Evidence, rows: Mask) -> dict[str, Scores]:
     truth = _doubles(evidence.truth, rows)
     found = {}
     for name in ("challenger", "champion", "damped", "persistence"):
@@ -239,9 +239,9 @@ def _ratio(gate: GateRules, challenger: float, reference: float) -> float:
     return float(math.sqrt(ratio) if gate.loss == "squared" else ratio)
 
 
-def _doubles(values: Floats, rows: Bools) -> Doubles:
+def _doubles(values: Floats, rows: Mask) -> Doubles:
     return values[rows].astype(np.float64)
 
 
-def _mean(values: Doubles | Bools) -> float:
+def _mean(values: Doubles | Mask) -> float:
     return float(np.mean(values)) if len(values) else math.nan

@@ -7,11 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from shared.core.calendar import DAY_HOURS
 from shared.core.gate.groups import Table, harmed, quotient
 from shared.core.gate.measure import Case, Numbers
 from shared.core.gate.verdict import Rule, Stage, known
-
-HOURS = 24
 
 
 def version(case: Case) -> Rule:
@@ -87,7 +86,7 @@ def rows(case: Case) -> Rule:
 
 def days(case: Case) -> Rule:
     """On enough days."""
-    found = len(np.unique(case.as_of // HOURS))
+    found = len(np.unique(case.as_of // DAY_HOURS))
     return _at_least("days", "amount", found, case.gate.minimum_days, "days with such forecasts")
 
 

@@ -48,8 +48,8 @@ class Layout:
 def plain(name: str) -> str:
     """A column name without case, blanks and byte order mark at its ends; inner blanks and hyphens as underscores.
 
-    >>> plain(" Wind-Speed "), plain("PM2.5")
-    ('wind_speed', 'pm2.5')
+    >>> plain(" Flow-Rate "), plain("NO2.5")
+    ('flow_rate', 'no2.5')
     """
     return _BLANKS.sub("_", name.strip(" \t\r\n\ufeff\"'").casefold())
 

@@ -1,19 +1,22 @@
-"""From raw model outputs to forecasts: limits, intervals, categories, and which model answers."""
+"""Which model answers, what it is asked, and its answers: from raw outputs to limits, intervals and categories."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from shared.core.forecast.features.featurizer import Feature
 from shared.core.intake.readings import Floats, Longs
+from shared.core.model.feature import Feature
 from shared.core.model.manifest import Interval
 from shared.core.scenario import Scenario
 from shared.errors import ContractBroken
+
+ROLES = ("champion", "challenger")
+CHAMPION, CHALLENGER = 0, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,50 +34,62 @@ class Control:
     quarantine: frozenset[str] = frozenset()
 
 
+class Inputs(NamedTuple):
+    """What one answer's features are computed from.
+
+    Args:
+        columns: Names of the columns.
+        hours: Hour of each row since 1970, oldest first, int64, shape (rows,).
+        values: NaN where missing, float32, shape (rows, columns).
+    """
+
+    columns: tuple[str, ...]
+    hours: Longs
+    values: Floats
+
+
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """Forecasts that a batch makes due.
+class ScoreRequest:
+    """Answers that a batch makes due.
 
     Args:
         device: Device ids, one a row.
         as_of: As-of hours since 1970, int64, shape (n,).
         matrix: Computes the features of all rows, float32, shape (n, features); not called when answers are replayed.
+        inputs: What the features of one row are computed from, for whoever explains an answer.
     """
 
     device: Sequence[str]
     as_of: Longs
     matrix: Callable[[], Floats]
+    inputs: Callable[[int], Inputs]
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One model's answers to an `Ask`, row by row.
+    """One model's answers to a request, row by row.
 
     Args:
-        role: Index into `state.ROLES`.
+        role: Index into `ROLES`.
         model: Version of the model.
-        value: Forecasts within the target's limits, float32, shape (n,).
-        lower: Lower ends of the intervals, shape (n,).
-        upper: Upper ends of the intervals, shape (n,).
+        numbers: The answers by the names of the task's number columns, float32, shape (n,) each; more may be there.
         served: Whether this row is the one shown to users, bool, shape (n,).
-        rows: Rows of the ask that are answered, rising, int64, shape (n,); None means all.
+        rows: Rows of the request that are answered, rising, int64, shape (n,); None means all.
         revision: Revisions under which these answers were issued before, int64, shape (n,); None gives them new ones.
     """
 
     role: int
     model: str
-    value: Floats
-    lower: Floats
-    upper: Floats
+    numbers: Mapping[str, Floats]
     served: npt.NDArray[np.bool_]
     rows: Longs | None = None
     revision: Longs | None = None
 
 
 class Scorer(Protocol):
-    """Answers what a batch asks: a model, or the stored predictions of a batch that is replayed."""
+    """Answers what is due: a model, or the stored predictions of a batch that is replayed."""
 
-    def __call__(self, ask: Ask) -> Sequence[Scored]:
+    def __call__(self, request: ScoreRequest, /) -> Sequence[Scored]:
         """Answers of every model that scores, none before the first deployment."""
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from shared.core.forecast.features.watched import Edges
-from shared.core.forecast.snapshot import rules_of
-from shared.core.forecast.state import Day, State
-from shared.core.forecast.step import Machine
 from shared.core.intake.readings import Longs
-from shared.core.profile.device_table import DeviceTable, Lately
+from shared.core.profile.bins import Edges
+from shared.core.profile.device_table import DeviceTable
+from shared.core.task import State, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +16,7 @@ class Profile:
     """One partition's profile; day is the as-of day since 1970, model an index into `models`.
 
     Args:
-        rules: What the numbers rest on, from `snapshot.rules_of`.
+        rules: What the numbers rest on.
         partition: Number of the partition.
         epoch: Epoch of the state it was taken from.
         next: First sequence number that state had not folded.
@@ -26,8 +25,8 @@ class Profile:
         models: Model versions.
         histograms: Counts of the champion's matured forecasts' features, int64, shape (W, BINS + 1), by day.
         forecasts: Counts of matured forecasts, int64, shape (BINS + 1,), by (day, role, model).
-        errors: Error sums in quanta, named by `ERRORS`, by (day, role, model).
-        pairs: Sums over rows both roles forecast, named by `PAIRS`, by (day, champion's model, challenger's model).
+        errors: Error sums in quanta, named by the task's losses, by (day, role, model).
+        pairs: Sums over rows both roles forecast, named likewise, by (day, champion's model, challenger's model).
         devices: Its devices.
     """
 
@@ -38,44 +37,44 @@ class Profile:
     watched: tuple[tuple[str, int], ...]
     edges: Edges
     models: list[str]
-    histograms: dict[Day, Longs]
-    forecasts: dict[tuple[Day, int, int], Longs]
-    errors: dict[tuple[Day, int, int], Longs]
-    pairs: dict[tuple[Day, int, int], Longs]
+    histograms: dict[int, Longs]
+    forecasts: dict[tuple[int, int, int], Longs]
+    errors: dict[tuple[int, int, int], Longs]
+    pairs: dict[tuple[int, int, int], Longs]
     devices: DeviceTable
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class ProfileSnapshot:
     """A consistent copy of what a profile is made from; the state may go on changing afterwards."""
 
     sums: Profile
-    lately: Lately
+    devices: Callable[[], DeviceTable]
 
     @classmethod
-    def of(cls, machine: Machine, state: State) -> Taken:
+    def of(cls, task: Task, state: State) -> ProfileSnapshot:
         """Copy what the devices' hours tell, and share the sums, which are replaced and never changed in place."""
         sums = Profile(
-            rules_of(machine.scenario),
+            task.rules,
             state.partition,
             state.epoch,
             state.next,
-            machine.watched.names,
-            machine.watched.edges,
+            task.watched.names,
+            task.watched.edges,
             list(state.models),
             dict(state.histograms),
             dict(state.forecasts),
             dict(state.errors),
             dict(state.pairs),
-            DeviceTable.empty(len(machine.scenario.stored)),
+            DeviceTable.empty(len(task.device_columns)),
         )
-        return cls(sums, Lately.of(machine.scenario, state))
+        return cls(sums, task.device_table(state))
 
     def profile(self) -> Profile:
         """The profile, which takes a while with many devices."""
-        return replace(self.sums, devices=self.lately.table())
+        return replace(self.sums, devices=self.devices())
 
 
-def of(machine: Machine, state: State) -> Profile:
+def of(task: Task, state: State) -> Profile:
     """A partition's profile."""
-    return Taken.of(machine, state).profile()
+    return ProfileSnapshot.of(task, state).profile()

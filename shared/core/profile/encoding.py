@@ -11,16 +11,16 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from shared.core.forecast.features.watched import CELLS
-from shared.core.forecast.snapshot import COUNT, DIGEST_BYTES, counts_of
-from shared.core.forecast.state import ERRORS, PAIRS
 from shared.core.intake.readings import Longs
+from shared.core.profile.bins import CELLS, COUNT, counts_of
 from shared.core.profile.capture import Profile
 from shared.core.profile.device_table import NAMES, DeviceTable
+from shared.core.task import Losses
 from shared.errors import ContractBroken
 
 FORMAT = 1
 MAGIC = b"AIRLOOP-PROFILE\n"
+DIGEST_BYTES = 32
 MAXIMUM_UNPACKED_BYTES = 500_000_000
 K = TypeVar("K", bound=tuple[Any, ...])
 
@@ -74,8 +74,8 @@ def encode(profile: Profile) -> bytes:
     return MAGIC + hashlib.sha256(packed).digest() + packed
 
 
-def decode(raw: bytes) -> Profile:
-    """The profile that `encode` wrote.
+def decode(raw: bytes, losses: Losses) -> Profile:
+    """The profile that `encode` wrote, of a task with these losses.
 
     Raises:
         ContractBroken: Not a profile, damaged, or of another format.
@@ -90,12 +90,12 @@ def decode(raw: bytes) -> Profile:
         found = msgspec.msgpack.decode(unpacked, type=_Head).format
         if found != FORMAT:
             raise ContractBroken(f"profile is of format {found}, not {FORMAT}")
-        return _profile(msgspec.msgpack.decode(unpacked, type=_Body))
+        return _profile(msgspec.msgpack.decode(unpacked, type=_Body), losses)
     except (zlib.error, msgspec.DecodeError, ValueError, TypeError, KeyError) as error:
         raise ContractBroken(f"profile cannot be read: {error}") from error
 
 
-def _profile(body: _Body) -> Profile:
+def _profile(body: _Body, losses: Losses) -> Profile:
     shape = (len(body.watched), CELLS)
     return Profile(
         body.rules,
@@ -107,8 +107,8 @@ def _profile(body: _Body) -> Profile:
         body.models,
         {day: counts_of(raw, shape) for day, raw in body.histograms.items()},
         {(day, role, model): counts_of(raw, shape[1:]) for day, role, model, raw in body.forecasts},
-        {(day, role, model): _sums(sums, ERRORS) for day, role, model, sums in body.errors},
-        {(day, one, two): _sums(sums, PAIRS) for day, one, two, sums in body.pairs},
+        {(day, role, model): _sums(sums, losses.errors) for day, role, model, sums in body.errors},
+        {(day, one, two): _sums(sums, losses.pairs) for day, one, two, sums in body.pairs},
         DeviceTable(body.device, *(_unpacked(body.devices[name]) for name in NAMES)),
     )
 

@@ -7,8 +7,9 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from shared.core.calendar import DAY_HOURS, HOUR_MS
 from shared.core.ledger import Entry, month_of
-from shared.core.retrain.history import HOUR_MS, History
+from shared.core.retrain.history import History
 from shared.core.scenario import RetrainRules
 
 Reason = Literal["manual", "bootstrap", "drift", "quality", "labels", "schedule", "none"]
@@ -149,7 +150,7 @@ def _schedule(case: _Case) -> _Wish:
     days = case.rules.schedule_days
     waited_h = (case.now_ms - before) / HOUR_MS
     text = f"trained {waited_h / 24:.4g} days ago, due after {days}"
-    return _Wish("schedule", case.now_ms - before >= days * 24 * HOUR_MS, text)
+    return _Wish("schedule", case.now_ms - before >= days * DAY_HOURS * HOUR_MS, text)
 
 
 def _refused(case: _Case) -> Iterator[_No]:
@@ -180,7 +181,7 @@ def _waits(case: _Case) -> Iterator[_No]:
     history, rules = case.history, case.rules
     if history.last is not None and (text := _early(case, history.last.decision.at_ms, rules.cooldown_h)):
         yield _No("cooldown", f"the last job was decided {text}")
-    step, patience_h = history.challenger, rules.challenger_wait_days * 24.0
+    step, patience_h = history.challenger, float(rules.challenger_wait_days * DAY_HOURS)
     if step is not None and (text := _early(case, step.at_ms, patience_h)):
         yield _No("challenger", f"one is on the ladder, its last step ({step.data.get('step')}) was {text}")
     if history.lost:

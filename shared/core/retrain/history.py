@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from shared.core.ledger import Entry, month_of
 
-HOUR_MS = 3_600_000
 DECISION, LAUNCHED, ENDED, GATE, ROLLOUT = "decision", "launched", "job_ended", "gate", "rollout"
 CLIMBING = ("shadow", "approved", "canary", "paused")
 CROWNED = ("champion", "installed")

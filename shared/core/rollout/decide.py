@@ -16,9 +16,8 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from shared.core.forecast.features.watched import forecast_edges
-from shared.core.forecast.state import ROLES
 from shared.core.intake.readings import Doubles, Longs
+from shared.core.model.scoring import ROLES
 from shared.core.profile.merged import Merged
 from shared.core.scenario import RolloutRules, Scenario
 
@@ -199,7 +198,7 @@ def forecast_shift(scenario: Scenario, merged: Merged, champion: str, challenger
     common = [[rows[day] for day in both] for rows in (first, second)]
     if not min(int(np.sum(rows)) for rows in common) >= scenario.rollout.minimum_labels:
         return 0.0
-    edges = forecast_edges(scenario)
+    edges = merged.task.answer_edges
     one, other = (_moments(edges, rows)[0] for rows in common)
     spread = _moments(edges, list(first.values()))[1]
     return (other - one) / max(spread, float(edges[1] - edges[0]))

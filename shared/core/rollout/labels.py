@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from shared.core.forecast.state import PAIRS, ROLES
+from shared.core.calendar import DAY_HOURS
+from shared.core.model.scoring import ROLES
 from shared.core.profile.merged import Merged
 from shared.core.rollout.decide import Days, Health, forecast_shift
 from shared.core.rollout.status import Stand
 from shared.core.scenario import Scenario
 
-HOURS = 24
-
 
 def paired_days(merged: Merged, stand: Stand) -> Days:
     """Paired losses of the two models since the stage began."""
     sums: dict[int, tuple[int, float, float]] = {}
-    rows, champion, challenger = (PAIRS.index(n) for n in ("rows", "absolute_champion", "absolute_challenger"))
     for (day, first, second), row in merged.pairs.items():
         if (first, second) == (stand.champion, stand.challenger) and day >= stand.since_day:
-            sums[day] = int(row[rows]), float(row[champion]), float(row[challenger])
+            sums[day] = int(row[0]), float(row[1]), float(row[2])  # as the task's losses name them
     return Days.of(sums)
 
 
-def matured_days(scenario: Scenario, merged: Merged, stand: Stand) -> int:
+def matured_days(merged: Merged, stand: Stand) -> int:
     """Whole days since the stage began whose labels have matured; 0 when it began before the first reading."""
-    known = merged.newest_hour + 1 - scenario.horizon - scenario.lateness
-    return max(known // HOURS - stand.since_day, 0) if stand.since_day > 0 else 0
+    known = merged.newest_hour + 1 - merged.task.delay_h
+    return max(known // DAY_HOURS - stand.since_day, 0) if stand.since_day > 0 else 0
 
 
 def health(scenario: Scenario, merged: Merged, stand: Stand, latency_ms: float) -> Health:

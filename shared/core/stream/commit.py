@@ -5,6 +5,8 @@ from __future__ import annotations
 import msgspec
 
 FORMAT = 1
+APPLIED, STORED_LATE, DUPLICATE, CONFLICT, REDELIVERED = range(5)
+DISPOSITIONS = ("applied", "stored_late", "duplicates", "conflicts", "redelivered")  # what became of a reading
 
 
 class Commit(msgspec.Struct, frozen=True, kw_only=True):

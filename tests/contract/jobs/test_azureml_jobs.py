@@ -14,8 +14,8 @@ import pytest
 
 from shared.adapters.jobs.azureml import STATES, AzureMlJobs
 from shared.adapters.models.azureml_client import Workspace
+from shared.core.retrain.job_spec import JobSpec
 from shared.errors import ConfigError, TransientFailure
-from shared.ports import JobSpec
 from tests import ROOT
 from tests.kit.arm_standin import BEARER, COMMAND, GROUP, PLACE, SUBSCRIPTION, WORKSPACE, Arm, error, serving
 

@@ -12,7 +12,8 @@ import pytest
 from shared.adapters.jobs.folder import SUPERVISOR, JobFolder
 from shared.adapters.jobs.local import LocalJobs
 from shared.adapters.stores.clock import WallClock
-from shared.ports import Jobs, JobSpec
+from shared.core.retrain.job_spec import JobSpec
+from shared.ports import Jobs
 from tests.contract.jobs.test_azureml_jobs import adapter
 from tests.kit import MemoryJobs
 from tests.kit.arm_standin import serving

@@ -18,25 +18,23 @@ from hypothesis import strategies as st
 from shared.adapters.lake import commit_files
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.core.forecast.outcome import Outcome
-from shared.core.forecast.state import State
-from shared.core.forecast.step import step
-from shared.core.model.scoring import Ask, Control, Scored
+from shared.core.model.scoring import Control, Scored, ScoreRequest
 from shared.core.stream.commit import FORMAT, Commit
 from shared.core.stream.events import Batch, Event, gather, pack, pack_end
 from shared.errors import ContractBroken
-from tests.kit import HOUR, MACHINE, SCENARIO, Row, hourly, readings
+from tests.kit import HOUR, SCENARIO, TASK, Row, hourly, readings
 
-FILES = ParquetFiles(SCENARIO)
+FILES = ParquetFiles(TASK)
 HOSTILE = ["a/../b", "quote'\"`", "🌫️ ü", "<script>alert(1)</script>", "=1+1", "x" * 128, "airloop-sha256=" + "0" * 64]
 SOURCES = ["file/a b.csv@0x1", "hub/0", f"file/{HOSTILE[3]}@1", f"file/{commit_files.SEAL.decode()}{'0' * 64}.csv@2"]
 
 
-def answer(ask: Ask) -> list[Scored]:
+def answer(ask: ScoreRequest) -> list[Scored]:
     value = np.linspace(0, 400, len(ask.device)).astype(np.float32)
     served = np.ones(len(value), bool)
     return [
-        Scored(0, "v1", value, value - 1, value + 1, served),
-        Scored(1, "v2", value + 2, value, value + 3, ~served),
+        Scored(0, "v1", {"value": value, "lower": value - 1, "upper": value + 1}, served),
+        Scored(1, "v2", {"value": value + 2, "lower": value, "upper": value + 3}, ~served),
     ]
 
 
@@ -46,7 +44,7 @@ def outcome_of(parts: list[tuple[str, list[Row]]], ends: list[str], scorer: Any 
     events = [Event(5 + number, 1_700_000_000_123 + number, body) for number, body in enumerate(bodies)]
     batch, bad = gather(3, 2, events, SCENARIO.channel_names)
     assert not bad
-    return step(MACHINE, State.empty(SCENARIO, 3), batch, Control("v1", "v2", frozenset("q")), scorer)
+    return TASK.step(TASK.empty(3), batch, Control("v1", "v2", frozenset("q")), scorer)
 
 
 def commit_of(outcome: Outcome) -> Commit:
@@ -112,7 +110,7 @@ def test_a_commit_is_read_back_as_the_batch_it_was(
     assert found == commit
     assert_same_batch(batch, outcome.batch)
     assert FILES.dispositions(raw).tolist() == outcome.disposition.tolist()
-    again = step(MACHINE, State.empty(SCENARIO, 3), batch, Control("v1", "v2", frozenset("q")), answer)
+    again = TASK.step(TASK.empty(3), batch, Control("v1", "v2", frozenset("q")), answer)
     assert FILES.encode_predictions(again) == FILES.encode_predictions(outcome)
     assert FILES.encode_commit(commit, again) == raw
 
@@ -129,8 +127,10 @@ def test_predictions_are_read_back_as_they_were(outcome: Outcome) -> None:
     assert found["device_id"] == made.device
     assert found["model_version"] == made.model
     assert found["role"] == [("champion", "challenger")[role] for role in made.role.tolist()]
-    for name in ("as_of", "value", "lower", "upper", "revision"):
-        np.testing.assert_array_equal(found[name], getattr(made, name), err_msg=name)
+    wanted = {"as_of": made.as_of, **made.numbers, "revision": made.revision}
+    assert list(wanted) == ["as_of", "value", "lower", "upper", "revision"]
+    for name, column in wanted.items():
+        np.testing.assert_array_equal(found[name], column, err_msg=name)
     np.testing.assert_array_equal(found["sequence_number"], made.sequence)
     np.testing.assert_array_equal(found["served"], made.served)
     np.testing.assert_array_equal(found["target_time"], made.as_of + SCENARIO.horizon)
@@ -167,7 +167,7 @@ def test_anybody_can_read_predictions_with_their_times_and_types(outcome: Outcom
 
 def test_the_same_batch_gives_the_same_bytes_whoever_writes_it(outcome: Outcome) -> None:
     again = outcome_of([("file/a b.csv@0x1", hourly("ab", hours=30)), ("hub/0", hourly("cd"))], ["file/a b.csv@0x1"])
-    other = ParquetFiles(SCENARIO)
+    other = ParquetFiles(TASK)
     assert other.encode_commit(commit_of(again), again) == FILES.encode_commit(commit_of(outcome), outcome)
     assert other.encode_predictions(again) == FILES.encode_predictions(outcome)
 
@@ -181,8 +181,10 @@ def test_outcomes_are_the_forecasts_that_became_final(outcome: Outcome) -> None:
     assert found["device_id"] == [made.devices[place] for place in made.device.tolist()]
     assert found["model_version"] == [made.models[place] for place in made.model.tolist()]
     assert found["role"] == [("champion", "challenger")[role] for role in made.role.tolist()]
-    for name in ("as_of", "revision", "value", "lower", "upper", "truth", "latest"):
-        np.testing.assert_array_equal(np.array(found[name]), getattr(made, name), err_msg=name)
+    wanted = {"as_of": made.as_of, "revision": made.revision, **made.numbers}
+    assert list(wanted) == ["as_of", "revision", "value", "lower", "upper", "truth", "latest"]
+    for name, column in wanted.items():
+        np.testing.assert_array_equal(np.array(found[name]), column, err_msg=name)
     assert found["sequence_number"] == made.sequence.tolist()
     text = "dictionary<values=string, indices=int32, ordered=0>"
     assert {name: str(table.schema.field(name).type) for name in table.column_names} == {

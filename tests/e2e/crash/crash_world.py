@@ -17,12 +17,14 @@ from local.eventhub.event_log import EventLog
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.app.route.file_books import Filing, Routed
-from shared.core.forecast.state import TOTALS, State
+from shared.core.forecast.losses import TOTALS
+from shared.core.forecast.state import State, own
 from shared.core.intake import dead_letters
 from shared.core.model import deployment
 from shared.core.model.deployment import Deployment
 from shared.core.stream.commit import Commit, place_of
 from shared.core.stream.events import Batch, Event
+from shared.core.tasks import task_of
 from shared.ports import BlobInfo, Blobs, Stream
 from shared.settings import Settings
 from shared.wiring import CONTAINERS, Application
@@ -30,7 +32,7 @@ from tests.e2e.crash.crash_story import FILES_TOLD, SCENARIO, START_MS, V1, Deli
 from tests.kit import HandClock, MemoryBlobs, MemoryStream, assemble
 from tests.kit.bench import plain
 
-FILES = ParquetFiles(SCENARIO)
+FILES = ParquetFiles(task_of(SCENARIO))
 Forecast = tuple[str, int, str, int]  # device, as-of hour, role, revision
 
 
@@ -117,7 +119,7 @@ def furnish(blobs: Blobs) -> None:
     for version, files in models().items():
         for name, raw in files.items():
             blobs.write(deployment.CONTAINER, f"{version}/{name}", raw)
-    filing = Filing(SCENARIO, blobs, HandClock())
+    filing = Filing(task_of(SCENARIO), blobs, HandClock())
     for source in FILES_TOLD:
         routed = Routed(
             source=source, file=source, etag="", started_ms=0, partitions=1, rows_in=1, rows_accepted=1,
@@ -180,7 +182,7 @@ def recovered(blobs: Blobs, readings: Stream, number: int = 0) -> State:
 
 def recovering(worker: Application, number: int = 0) -> State:
     worker.score(number, [])
-    return worker.score.held[number].recovered()
+    return own(worker.score.held[number].recovered())
 
 
 def commits(blobs: Blobs, number: int = 0) -> list[tuple[Commit, Batch]]:

@@ -14,7 +14,8 @@ import pytest
 
 from shared.adapters.stores.event_hub import EventHubStream
 from shared.core.forecast import snapshot
-from shared.core.forecast.state import TOTALS
+from shared.core.forecast.losses import TOTALS
+from shared.core.forecast.task import HourlyForecast
 from shared.core.intake import progress
 from shared.core.stream.commit import commit_name
 from shared.core.stream.events import Event
@@ -200,7 +201,7 @@ def test_a_snapshot_that_cannot_be_used_is_told_and_passed_over(
         elif how == "empty":
             own.write("state", name, b"")
         elif how == "older format":
-            body = msgspec.structs.replace(snapshot.copied(SCENARIO, alive), format=0)
+            body = msgspec.structs.replace(snapshot.copied(HourlyForecast(SCENARIO), alive), format=0)
             own.write("state", name, snapshot.pack(body))
         else:
             own.delete("state", name)

@@ -20,8 +20,8 @@ from shared.adapters.jobs import local
 from shared.adapters.jobs.folder import CHILD, SUPERVISOR, JobFolder, LocalJob
 from shared.adapters.jobs.local import LocalJobs
 from shared.adapters.stores.clock import WallClock
+from shared.core.retrain.job_spec import JobSpec
 from shared.errors import ConfigError, TransientFailure
-from shared.ports import JobSpec
 from tests.e2e.jobs.job_webhook import Webhook, webhook
 
 SPEC = JobSpec(

@@ -18,6 +18,7 @@ from shared.adapters.lake.delta_lake import DeltaLake
 from shared.adapters.lake.delta_tables import storage_options
 from shared.app.lake.compaction import Compaction
 from shared.app.lookback.forecast_id import hour_text
+from shared.core.tasks import task_of
 from shared.wiring import CONTAINERS
 from tests.kit import HOUR, HandClock, MemoryBlobs
 from tests.kit.real_past import DEVICES, real_past
@@ -49,8 +50,8 @@ def test_a_forecast_is_explained_and_traced_also_when_only_the_lake_still_has_it
         wanted = f"{DEVICES[2]}@{hour_text(HOUR + HOURS - 3)}"
         assert explain.run(space, parsed("explain", wanted)) == 0
         assert "agrees bit for bit" in capsys.readouterr().out
-        lake = DeltaLake(space.scenario, options=storage_options(space.storage, None))
-        Compaction(scenario=space.scenario, blobs=space.blobs, lake=lake, clock=HandClock()).run()
+        lake = DeltaLake(task_of(space.scenario), options=storage_options(space.storage, None))
+        Compaction(task=task_of(space.scenario), blobs=space.blobs, lake=lake, clock=HandClock()).run()
         for container in ("commits", "predictions"):
             for name in space.blobs.names(container):
                 space.blobs.delete(container, name)

@@ -11,7 +11,7 @@ from local.books.recount import Books
 from shared.adapters.lake.delta_lake import DeltaLake
 from shared.app.lake.compaction import Compaction
 from shared.errors import ContractBroken
-from tests.kit import CSV, SCENARIO, message, row
+from tests.kit import CSV, TASK, message, row
 from tests.kit.whole import DEVICES, READINGS, Whole
 
 DAY_MS = 86_400_000
@@ -19,7 +19,7 @@ DAY_MS = 86_400_000
 
 def lived(folder: Path) -> tuple[Whole, DeltaLake]:
     """Messages, a file, rejections, conflicts and redelivery; then everything that may go is gone."""
-    whole, lake = Whole(folder / "logs"), DeltaLake(SCENARIO, str(folder / "lake"))
+    whole, lake = Whole(folder / "logs"), DeltaLake(TASK, str(folder / "lake"))
     for hour in range(14):
         whole.hear(message("a", hour), message("b", hour, pm=7.0), b"no message")
     whole.hear(message("a", 13, pm=9.0), partition=1)
@@ -27,7 +27,7 @@ def lived(folder: Path) -> tuple[Whole, DeltaLake]:
     whole.score()
     whole.clock.ms += 900 * DAY_MS  # events of this bench come from a later year than its clock
     before = len(whole.blobs.names("commits"))
-    compaction = Compaction(scenario=SCENARIO, blobs=whole.blobs, lake=lake, clock=whole.clock, retain_days=1)
+    compaction = Compaction(task=TASK, blobs=whole.blobs, lake=lake, clock=whole.clock, retain_days=1)
     assert compaction.run()["removed"] > 3
     assert 0 < len(whole.blobs.names("commits")) < before
     return whole, lake

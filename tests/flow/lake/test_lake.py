@@ -19,23 +19,24 @@ from shared.adapters.lake.delta_lake import DeltaLake
 from shared.adapters.lake.delta_tables import DeltaTables
 from shared.adapters.lake.schema import COMMITS, OUTCOMES, PREDICTIONS, READINGS, TABLES
 from shared.app.lake.compaction import Compaction, rebuild
-from shared.core.forecast.state import State
+from shared.core.task import State
+from shared.core.tasks import task_of
 from shared.errors import ContractBroken, StateConflict, TransientFailure
 from shared.ports import Advance, LakeRows
 from tests.flow.score.test_partition import Play, histories
-from tests.kit import HOUR, MACHINE, SCENARIO, Bench, deploy, hourly, picture
+from tests.kit import HOUR, SCENARIO, TASK, Bench, deploy, hourly, picture
 
 DAY_MS = 86_400_000
 TODAY = HOUR // 24 + 2  # after all that `busy` sends
 
 
 def compaction(bench: Bench, lake: DeltaLake, **rules: Any) -> Compaction:
-    return Compaction(scenario=SCENARIO, blobs=bench.blobs, lake=lake, clock=bench.clock, **rules)
+    return Compaction(task=TASK, blobs=bench.blobs, lake=lake, clock=bench.clock, **rules)
 
 
 def lake_in(folder: Path | str, group_rows: int = 7) -> DeltaLake:
     """A lake that reads a few rows at a time."""
-    return DeltaLake(SCENARIO, str(folder), group_rows=group_rows)
+    return DeltaLake(TASK, str(folder), group_rows=group_rows)
 
 
 def rows(lake: DeltaLake, table: str) -> list[dict[str, Any]]:
@@ -79,7 +80,7 @@ def test_the_state_rebuilt_from_the_lake_alone_is_the_live_state(story: list[tup
         compaction(bench, lake, chunk_rows=5).run()  # half of it now, the rest with other cuts
         play.run(story[len(story) // 2 :])
         compaction(bench, lake, chunk_commits=2).run()
-        assert picture(rebuild(lake, MACHINE, 0)) == picture(play.worker.recovered())
+        assert picture(rebuild(lake, TASK, 0)) == picture(play.worker.recovered())
 
 
 def test_a_story_with_everything_is_rebuilt_from_the_lake(tmp_path: Path) -> None:
@@ -99,7 +100,7 @@ def test_a_story_with_everything_is_rebuilt_from_the_lake(tmp_path: Path) -> Non
     became = {row["disposition"] for row in rows(lake, READINGS)}
     assert became == {"applied", "stored_late", "conflicts", "redelivered"}
     assert {row["model_version"] for row in rows(lake, PREDICTIONS)} == {"v1", "v2", "v3"}
-    assert picture(rebuild(lake, MACHINE, 0)) == picture(alive)
+    assert picture(rebuild(lake, TASK, 0)) == picture(alive)
 
 
 def test_the_tables_hold_what_the_blobs_hold(tmp_path: Path) -> None:
@@ -162,7 +163,7 @@ class Dying(DeltaLake):
     """A lake whose append number `fail_at` fails, before it is stored or after."""
 
     def __init__(self, folder: Path, fail_at: int, *, stored_anyway: bool) -> None:
-        super().__init__(SCENARIO, str(folder), group_rows=7)
+        super().__init__(TASK, str(folder), group_rows=7)
         self.fail_at, self.stored_anyway, self.count = fail_at, stored_anyway, 0
 
     def append(self, table: str, rows: Sequence[LakeRows], advances: Sequence[Advance]) -> bool:
@@ -188,14 +189,14 @@ def test_a_run_that_dies_between_tables_is_finished_by_the_next(
     compaction(bench, whole).run()
     for table in TABLES:
         assert keys(lake, table) == keys(whole, table)
-    assert picture(rebuild(lake, MACHINE, 0)) == picture(bench.worker().recovered())
+    assert picture(rebuild(lake, TASK, 0)) == picture(bench.worker().recovered())
 
 
 class Interrupted(DeltaLake):
     """A lake in which something happens before append number `at`."""
 
     def __init__(self, folder: Path, at: int, happens: Any) -> None:
-        super().__init__(SCENARIO, str(folder), group_rows=7)
+        super().__init__(TASK, str(folder), group_rows=7)
         self.at, self.happens, self.count = at, happens, 0
 
     def append(self, table: str, rows: Sequence[LakeRows], advances: Sequence[Advance]) -> bool:
@@ -253,7 +254,7 @@ def test_a_damaged_blob_stops_its_partition_and_no_other(tmp_path: Path) -> None
     assert [row[0] for row in keys(lake, COMMITS)] == [names[0], bench.blobs.names("commits")[-1]]
     bench.blobs.write("commits", names[1], raw)
     compaction(bench, lake).run()
-    assert picture(rebuild(lake, MACHINE, 0)) == picture(bench.worker().recovered())
+    assert picture(rebuild(lake, TASK, 0)) == picture(bench.worker().recovered())
 
 
 def test_a_commit_that_was_lost_and_made_again_longer_stops_its_partition_and_no_other(tmp_path: Path) -> None:
@@ -266,7 +267,7 @@ def test_a_commit_that_was_lost_and_made_again_longer_stops_its_partition_and_no
     short, long = Bench(), Bench()
     short.worker().take(short.send("file/x@1", hourly("a", 5)))
     with pytest.raises(TransientFailure):
-        compaction(short, Dying(SCENARIO, str(tmp_path))).run()
+        compaction(short, Dying(TASK, str(tmp_path))).run()
     events = [*long.send("file/x@1", hourly("a", 5)), *long.send("file/x@1", hourly("b", 5))]
     long.worker().take(events)
     long.worker(1).take(events)
@@ -302,13 +303,13 @@ def test_small_files_of_closed_days_are_merged_once_a_day_and_old_versions_stay_
     files = Counter(pa.table(table.get_add_actions(flatten=True))["partition.date"].to_pylist())
     assert min(files.values()) == 1
     assert max(files.values()) > 1  # the open day is left alone
-    assert picture(rebuild(lake, MACHINE, 0)) == picture(bench.worker().recovered())
+    assert picture(rebuild(lake, TASK, 0)) == picture(bench.worker().recovered())
     assert first.run()["merged"] == 0
     assert len(pa.table(DeltaTable(str(tmp_path / READINGS), version=2).to_pyarrow_table())) == 20
     bench.clock.ms += DAY_MS
     assert compaction(bench, lake, retain_h=0, keep=lambda: [2]).run()["vacuumed"] > 0
     assert len(pa.table(DeltaTable(str(tmp_path / READINGS), version=2).to_pyarrow_table())) == 20
-    assert picture(rebuild(lake, MACHINE, 0)) == picture(bench.worker().recovered())
+    assert picture(rebuild(lake, TASK, 0)) == picture(bench.worker().recovered())
 
 
 class Overtaken(DeltaTables):
@@ -333,7 +334,7 @@ def test_files_from_before_and_after_a_channel_was_added_are_merged(tmp_path: Pa
     bench = busy(Bench(), 10)
     narrow = dataclasses.replace(SCENARIO, channels=SCENARIO.channels[:-1])
     added = SCENARIO.channels[-1].name
-    compaction(bench, DeltaLake(narrow, str(tmp_path))).run()
+    compaction(bench, DeltaLake(task_of(narrow), str(tmp_path))).run()
     bench.worker().take(bench.send("file/z@1", hourly("c", 5)))
     lake = lake_in(tmp_path)
     compaction(bench, lake).run()
@@ -358,7 +359,7 @@ def test_landed_commits_go_when_they_are_compacted_behind_every_snapshot_and_old
     gone = {("commits", name) for name in bench.blobs.names("commits")[:4]} | named
     assert compaction(bench, lake, retain_days=9).run()["removed"] == len(gone)
     assert before - set(bench.blobs.everything()) == gone
-    assert picture(rebuild(lake, MACHINE, 0)) == alive == picture(bench.worker().recovered())
+    assert picture(rebuild(lake, TASK, 0)) == alive == picture(bench.worker().recovered())
     assert compaction(bench, lake, retain_days=9).run()["commits"] == 0
 
 
@@ -410,7 +411,7 @@ def flip_every_byte(path: Path) -> Iterator[bytes]:
 def test_a_file_that_is_damaged_anywhere_is_named(tmp_path: Path) -> None:
     bench, lake = busy(Bench(), 15), lake_in(tmp_path)
     compaction(bench, lake).run()
-    wanted = picture(rebuild(lake, MACHINE, 0))
+    wanted = picture(rebuild(lake, TASK, 0))
     path = lake_files(tmp_path, READINGS)[0]
     whole = path.read_bytes()
     refused = tried = 0
@@ -420,12 +421,12 @@ def test_a_file_that_is_damaged_anywhere_is_named(tmp_path: Path) -> None:
         refused += refuses(lake, wanted, path.name)
     assert refused == tried > 100
     path.write_bytes(whole)
-    assert picture(rebuild(lake, MACHINE, 0)) == wanted
+    assert picture(rebuild(lake, TASK, 0)) == wanted
 
 
 def refuses(lake: DeltaLake, wanted: Any, name: str) -> bool:
     try:
-        found: State = rebuild(lake, MACHINE, 0)
+        found: State = rebuild(lake, TASK, 0)
     except ContractBroken as error:
         return f"{READINGS}@" in str(error) and name in str(error)
     assert picture(found) == wanted
@@ -439,7 +440,7 @@ def test_a_file_that_is_gone_is_named(tmp_path: Path, table: str) -> None:
     gone = lake_files(tmp_path, table)[0]
     gone.unlink()
     with pytest.raises(ContractBroken, match=f"lake {table}@[0-9]+.*{gone.name}"):
-        rebuild(lake, MACHINE, 0)
+        rebuild(lake, TASK, 0)
 
 
 def test_rows_that_somebody_deleted_from_a_table_are_missed(tmp_path: Path) -> None:
@@ -447,10 +448,10 @@ def test_rows_that_somebody_deleted_from_a_table_are_missed(tmp_path: Path) -> N
     compaction(bench, lake).run()
     DeltaTable(str(tmp_path / READINGS)).delete("position = 3")
     with pytest.raises(ContractBroken, match="says 10 readings, the lake holds 9"):
-        rebuild(lake, MACHINE, 0)
+        rebuild(lake, TASK, 0)
     DeltaTable(str(tmp_path / COMMITS)).delete("first = 1")
     with pytest.raises(ContractBroken, match=r"events 1 to 1 are in no commit|holds 9"):
-        rebuild(lake, MACHINE, 0)
+        rebuild(lake, TASK, 0)
 
 
 def test_files_that_another_tool_rewrote_are_read_and_merged(tmp_path: Path) -> None:
@@ -460,7 +461,7 @@ def test_files_that_another_tool_rewrote_are_read_and_merged(tmp_path: Path) -> 
     DeltaTable(str(tmp_path / READINGS)).optimize.compact()
     compaction(busy(bench, 5), lake).run()
     assert lake.delta.merge(READINGS, TODAY) > 0
-    assert picture(rebuild(lake, MACHINE, 0)) == picture(bench.worker().recovered())
+    assert picture(rebuild(lake, TASK, 0)) == picture(bench.worker().recovered())
 
 
 def test_an_append_builds_on_what_its_run_has_seen_even_after_an_append_of_its_own(tmp_path: Path) -> None:

@@ -28,14 +28,14 @@ from shared.core.model.manifest import decode_manifest, encode_manifest
 from shared.core.stream.commit import place_of
 from shared.errors import ConfigError, ContractBroken
 from tests import kit
-from tests.kit import HOUR, MACHINE, SCENARIO, Bench, Guess, MemoryBlobs, Row, deploy, hourly
+from tests.kit import HOUR, SCENARIO, TASK, Bench, Guess, MemoryBlobs, Row, deploy, hourly
 from tests.kit.real_past import real_past
 
 HOSTILE = "a@2026-01-01T00/#champion"
 
 
 def past_of(bench: Bench, lake: LakeArchive | None = None, partitions: int | None = None) -> Past:
-    return Past(MACHINE, bench.blobs, ParquetFiles(SCENARIO), lake, partitions)
+    return Past(TASK, bench.blobs, ParquetFiles(TASK), lake, partitions)
 
 
 def explain(bench: Bench, wanted: ForecastName, lake: LakeArchive | None = None) -> Explanation:
@@ -53,7 +53,7 @@ def feed(bench: Bench, source: str, rows: list[Row]) -> None:
 def listed(blobs: MemoryBlobs, version: str) -> None:
     """Let the package of a version say that it uses all features."""
     raw = blobs.read("models", f"{version}/manifest.json")
-    features = [(feature.name, feature.version) for feature in MACHINE.featurizer.features]
+    features = [(feature.name, feature.version) for feature in TASK.features]
     manifest = msgspec.structs.replace(decode_manifest(raw or b""), features=features, run_id=f"run-{version}")
     blobs.write("models", f"{version}/manifest.json", encode_manifest(manifest))
 
@@ -217,7 +217,7 @@ class Shifted(ParquetFiles):
 
 
 def test_another_revision_is_a_disagreement(story: Bench) -> None:
-    past = Past(MACHINE, story.blobs, Shifted(SCENARIO))
+    past = Past(TASK, story.blobs, Shifted(TASK))
     found = Explain(past, kit.load)(ForecastName("a", HOUR + 5, 1))
     assert (found.agrees, found.why, found.recomputed_revision) == (False, "revision is 0, not 1", 0)
 
@@ -342,8 +342,8 @@ def test_a_snapshot_stands_for_the_commits_before_it(story: Bench) -> None:
 
 
 def archive_of(bench: Bench, folder: Path) -> LakeArchive:
-    lake = LakeArchive(SCENARIO, str(folder), group_rows=7)
-    Compaction(scenario=SCENARIO, blobs=bench.blobs, lake=lake, clock=bench.clock).run()
+    lake = LakeArchive(TASK, str(folder), group_rows=7)
+    Compaction(task=TASK, blobs=bench.blobs, lake=lake, clock=bench.clock).run()
     return lake
 
 
@@ -365,7 +365,7 @@ def test_what_was_removed_is_found_and_rebuilt_from_the_lake(story: Bench, tmp_p
 
 
 def test_a_gap_that_the_lake_does_not_fill_either_is_named(story: Bench, tmp_path: Path) -> None:
-    lake = LakeArchive(SCENARIO, str(tmp_path))
+    lake = LakeArchive(TASK, str(tmp_path))
     gone = remove(story, 2)
     without_snapshots(story)
     with pytest.raises(ContractBroken, match=f"commits/{gone[0]} is gone, also from the lake"):
@@ -388,12 +388,12 @@ def test_forecasts_of_a_recreated_hub_are_recomputed_and_a_lost_epoch_is_seen() 
 
 def test_a_real_model_gives_the_same_bits_again() -> None:
     champion, past = real_past()
-    load = partial(load_onnx, featurizer_features=past.machine.featurizer.features)
+    load = partial(load_onnx, featurizer_features=past.task.features)
     for role in ("champion", "challenger"):
         found = Explain(past, load)(ForecastName("y", HOUR + 130, role=role))
         assert (found.agrees, found.why) == (True, "")
         assert (found.model.version == champion) == (role == "champion")
-        assert len(found.features) == len(past.machine.featurizer.features)
+        assert len(found.features) == len(past.task.features)
         latest = next(each.value for each in found.features if each.name == "temp.latest")
         assert latest == found.window.values[-1][found.window.columns.index("temp")]
 

@@ -20,7 +20,7 @@ from shared.app.release.rollouts import Rollouts
 from shared.core.model.manifest import decode_manifest, encode_manifest
 from shared.errors import ConfigError, ContractBroken
 from tests import kit
-from tests.kit import HOUR, MACHINE, SCENARIO, Bench, hourly
+from tests.kit import HOUR, SCENARIO, TASK, Bench, hourly
 
 DAY, RUN2 = 20_000, "2f00aa11bb22cc33"
 
@@ -79,7 +79,7 @@ def bench() -> Bench:
 
 
 def trace(bench: Bench, what: str, lake: LakeArchive | None = None, **more: Registered) -> Lineage:
-    return Trace(Past(MACHINE, bench.blobs, ParquetFiles(SCENARIO), lake), ledger_of(bench), more)(what)
+    return Trace(Past(TASK, bench.blobs, ParquetFiles(TASK), lake), ledger_of(bench), more)(what)
 
 
 def kinds(found: VersionLineage) -> list[str]:
@@ -211,9 +211,9 @@ def test_a_broken_ledger_is_not_believed(bench: Bench) -> None:
 
 def test_forecasts_in_the_lake_count_once_wherever_their_commits_are(bench: Bench, tmp_path: Path) -> None:
     plain = {version: trace(bench, version).versions[0].forecasts for version in ("v1", "v2")}
-    lake = LakeArchive(SCENARIO, str(tmp_path), group_rows=7)
+    lake = LakeArchive(TASK, str(tmp_path), group_rows=7)
     assert {version: trace(bench, version, lake).versions[0].forecasts for version in ("v1", "v2")} == plain
-    compaction = Compaction(scenario=SCENARIO, blobs=bench.blobs, lake=lake, clock=bench.clock)
+    compaction = Compaction(task=TASK, blobs=bench.blobs, lake=lake, clock=bench.clock)
     compaction.run()
     feed(bench, 20, 5)
     more = trace(bench, "v2").versions[0].forecasts
@@ -228,10 +228,10 @@ def test_forecasts_in_the_lake_count_once_wherever_their_commits_are(bench: Benc
 
 def test_rows_of_a_commit_that_the_lake_holds_in_part_count_once(bench: Bench, tmp_path: Path) -> None:
     plain = trace(bench, "v1").versions[0].forecasts
-    lake = LakeArchive(SCENARIO, str(tmp_path))
-    dying = Dying(SCENARIO, str(tmp_path))
+    lake = LakeArchive(TASK, str(tmp_path))
+    dying = Dying(TASK, str(tmp_path))
     with pytest.raises(RuntimeError, match="died"):
-        Compaction(scenario=SCENARIO, blobs=bench.blobs, lake=dying, clock=bench.clock).run()
+        Compaction(task=TASK, blobs=bench.blobs, lake=dying, clock=bench.clock).run()
     assert lake.places("a", HOUR + 5)
     assert trace(bench, "v1", lake).versions[0].forecasts == plain
 

@@ -21,10 +21,10 @@ from shared.app.loop.stored_packages import Packages
 from shared.app.release.control import ControlDocument
 from shared.app.release.rollouts import Rollouts
 from shared.app.score.serving import load_package
-from shared.core.forecast.features.featurizer import Feature
 from shared.core.gate import evidence as gate_evidence
 from shared.core.gate.evidence import Evidence
 from shared.core.intake.readings import Floats
+from shared.core.model.feature import Feature
 from shared.core.model.manifest import FILES, Damped, Interval, Manifest, encode_manifest
 from shared.core.retrain.decide import Signals
 from shared.errors import ContractBroken, TransientFailure

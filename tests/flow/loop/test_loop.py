@@ -16,16 +16,15 @@ from shared.app.lake.compaction import Compaction
 from shared.app.loop.loop import Loop
 from shared.app.loop.monitor import Monitor
 from shared.app.score.profiles import Merging, Profiles
-from shared.core.forecast.features.featurizer import Featurizer
 from shared.core.forecast.state import State
-from shared.core.forecast.step import Machine
+from shared.core.forecast.task import HourlyForecast
 from shared.core.retrain.job_events import CHANGED, COMPLETED
 from shared.errors import TransientFailure
 from shared.ports import BlobInfo
 from tests.flow.loop.test_completion import SCENARIO, World2
 
 TOPIC = "local/air_quality"
-MACHINE = Machine(SCENARIO, Featurizer(SCENARIO))
+TASK = HourlyForecast(SCENARIO)
 
 
 @dataclass
@@ -46,7 +45,7 @@ class Looped:
         self.shown.append((champion, challenger, share))
 
     def state(self, partition: int) -> State:
-        state = State.empty(SCENARIO, partition)
+        state = TASK.empty(partition)
         if self.hour >= 0:
             state.devices, state.index = ["a"], {"a": 0}
             state.columns.grow(1)
@@ -54,19 +53,19 @@ class Looped:
         return state
 
     def merging(self) -> Merging:
-        profiles = Profiles(MACHINE, self.world.blobs, self.world.clock, lambda work: work())
+        profiles = Profiles(TASK, self.world.blobs, self.world.clock, lambda work: work())
         return Merging(profiles, lambda: 1, self.state, self.reached.append)
 
     def loop(self, *, trains: bool = True) -> Loop:
         world, completion = self.world, self.world.completion()
-        lake = DeltaLake(SCENARIO, str(self.folder))
+        lake = DeltaLake(TASK, str(self.folder))
         monitor = Monitor(
             SCENARIO, world.blobs, completion.packages, completion.ledger, completion.rollouts.control,
             lambda: (3, 1000), lambda: 0,
         )  # fmt: skip
         return Loop(
             scenario=SCENARIO, merged=self.merging(), by_data=True,
-            compaction=Compaction(scenario=SCENARIO, blobs=world.blobs, lake=lake, clock=world.clock),
+            compaction=Compaction(task=TASK, blobs=world.blobs, lake=lake, clock=world.clock),
             monitor=monitor, retraining=completion.retraining, completion=completion, rollouts=completion.rollouts,
             endpoint=self, topic=TOPIC, trains=trains,
         )  # fmt: skip

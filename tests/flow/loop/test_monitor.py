@@ -14,9 +14,9 @@ from shared.app.loop.monitor import Monitor
 from shared.app.loop.retraining import Retraining
 from shared.app.loop.stored_packages import Packages
 from shared.app.release.control import ControlDocument
-from shared.core.forecast.features.featurizer import Feature
-from shared.core.forecast.state import ERRORS
+from shared.core.forecast.losses import ERRORS
 from shared.core.model.deployment import Deployment
+from shared.core.model.feature import Feature
 from shared.core.model.manifest import Damped, Interval, Manifest, encode_arrays, encode_manifest
 from shared.core.profile.merged import Merged
 from shared.errors import ContractBroken

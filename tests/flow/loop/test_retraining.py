@@ -16,9 +16,9 @@ from shared.app.loop.retrain_request import retrain_request
 from shared.app.loop.retraining import LOST_AFTER_MS, Retraining
 from shared.core.ledger import CLOSED, Entry
 from shared.core.retrain.decide import Signals
+from shared.core.retrain.job_spec import JobSpec, JobState
 from shared.core.scenario import RetrainRules, with_overrides
 from shared.errors import ConfigError, PipelineError, TransientFailure
-from shared.ports import JobSpec, JobState
 from tests.kit import HandClock, MemoryBlobs, MemoryJobs
 
 HOUR = 3_600_000

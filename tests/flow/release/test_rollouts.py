@@ -17,10 +17,10 @@ from shared.app.release.control import ControlDocument
 from shared.app.release.refusals import REFUSED
 from shared.app.release.registry_tags import MARKED
 from shared.app.release.rollouts import Rollouts
-from shared.core.forecast.features.watched import CELLS
-from shared.core.forecast.state import ERRORS, PAIRS
+from shared.core.forecast.losses import ERRORS, PAIRS
 from shared.core.model import deployment
 from shared.core.model.deployment import Deployment
+from shared.core.profile.bins import CELLS
 from shared.core.profile.device_table import DeviceTable
 from shared.core.profile.merged import Merged
 from shared.core.retrain.history import ROLLOUT
@@ -28,7 +28,7 @@ from shared.core.rollout.labels import paired_days
 from shared.core.scenario import RolloutRules, with_overrides
 from shared.errors import ContractBroken, StateConflict, TransientFailure
 from tests import kit
-from tests.kit import HandClock, MemoryBlobs
+from tests.kit import TASK, HandClock, MemoryBlobs
 
 DAY = 20_000
 SCENARIO = with_overrides(kit.SCENARIO, rollout=RolloutRules(minimum_labels=100, guard_days=12))
@@ -85,7 +85,7 @@ class World:
 
     @property
     def merged(self) -> Merged:
-        return Merged({}, self.day * 24, (), np.zeros((0, CELLS)), {}, self.forecasts, self.errors, self.pairs,
+        return Merged(TASK, {}, self.day * 24, (), np.zeros((0, CELLS)), {}, self.forecasts, self.errors, self.pairs,
                       DeviceTable.empty(4))  # fmt: skip
 
     @property

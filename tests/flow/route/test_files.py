@@ -21,6 +21,7 @@ from local.fleet.__main__ import Fleet, airqo_like
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.stores import scenario_files
 from shared.core.intake import dead_letters
+from shared.core.tasks import task_of
 from shared.errors import ContractBroken, TransientFailure
 from shared.settings import Settings
 from shared.wiring import Application
@@ -131,7 +132,7 @@ class Plant:
         """Rows of all predictions that a commit names, read as anybody would."""
         parts = []
         for name in self.blobs.names("commits"):
-            commit, _ = ParquetFiles(SCENARIO).decode_commit(self.blobs.read("commits", name) or b"")
+            commit, _ = ParquetFiles(task_of(SCENARIO)).decode_commit(self.blobs.read("commits", name) or b"")
             if commit.predictions is not None:
                 parts.append(pd.read_parquet(io.BytesIO(self.blobs.read("predictions", commit.predictions) or b"")))
         found = pd.concat(parts) if parts else pd.DataFrame({"device_id": [], "as_of": [], "revision": [], "value": []})

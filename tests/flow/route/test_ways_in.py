@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.core.forecast.state import CHAMPION, ERRORS, TOTALS, State
+from shared.core.forecast.losses import ERRORS, TOTALS
+from shared.core.forecast.state import own
+from shared.core.model.scoring import CHAMPION
+from shared.core.task import State
 from tests.kit import CSV, HOUR, SCENARIO, message, row
 from tests.kit.whole import Whole
 
@@ -31,7 +34,7 @@ def rings(whole: Whole) -> dict[str, tuple[int, bytes]]:
     """Head and hourly values of every device."""
     found = {}
     for partition in whole.partitions:
-        state = partition.recovered()
+        state = own(partition.recovered())
         values = state.columns.ring.values()
         for place, name in enumerate(state.devices):
             head = int(state.columns.ring.head[place])

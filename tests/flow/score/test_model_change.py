@@ -25,8 +25,8 @@ from tests import kit
 from tests.flow.release.test_rollouts import DAY, World
 from tests.kit import (
     HOUR,
-    MACHINE,
     SCENARIO,
+    TASK,
     Faulty,
     Guess,
     HandClock,
@@ -41,7 +41,7 @@ from tests.kit import (
 REFRESH_S = 10.0
 PARTITIONS, DEVICES = 2, [f"d{number}" for number in range(24)]
 AT_ONCE = 4  # devices in an event
-FILES = ParquetFiles(SCENARIO)
+FILES = ParquetFiles(TASK)
 Key = tuple[str, int, int]
 
 
@@ -108,9 +108,9 @@ class Host:
     """Workers of all partitions with one serving."""
 
     def __init__(self, blobs: Stores, hub: MemoryStream, clock: HandClock) -> None:
-        self.serving = Asked(SCENARIO, blobs, lambda files: Slow(load(files), clock), clock, REFRESH_S)
+        self.serving = Asked(TASK, blobs, lambda files: Slow(load(files), clock), clock, REFRESH_S)
         settings = Settings(snapshot_commits=5, batch_rows=1000)
-        found = assemble(settings, blobs, hub, clock, machine=MACHINE, load=load).tools
+        found = assemble(settings, blobs, hub, clock, task=TASK, load=load).tools
         tools = replace(found, serving=self.serving)
         self.partitions = [Partition(number, tools) for number in range(PARTITIONS)]
         self.taken = [0] * PARTITIONS

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 
 from shared.adapters.stores.scenario_files import load
-from shared.core.forecast.features.featurizer import Featurizer
-from shared.core.forecast.ring import hourly
-from shared.core.forecast.state import State
-from shared.core.forecast.step import Machine, step
+from shared.core.forecast.history import hourly
+from shared.core.forecast.task import HourlyForecast
 from shared.core.intake.readings import Floats, Longs, Readings
-from shared.core.model.scoring import Ask, Control, Scored
+from shared.core.model.scoring import Control, Scored, ScoreRequest
 from shared.core.scenario import Scenario, with_overrides
 from shared.core.stream.events import Event, gather, pack, rows_of
+from shared.core.tasks import task_of
 from training.data.rows import TrainingSet, from_history
 
 AIR = load("air_quality")
@@ -71,7 +70,7 @@ class Recorder:
     rows: dict[tuple[str, int], bytes] = field(default_factory=dict)
     widths: set[int] = field(default_factory=set)
 
-    def __call__(self, ask: Ask) -> Sequence[Scored]:
+    def __call__(self, ask: ScoreRequest) -> Sequence[Scored]:
         """No answers; they would change nothing in the features."""
         wanted = ask.as_of >= self.since
         if wanted.any():
@@ -84,8 +83,8 @@ class Recorder:
 
 def served(scenario: Scenario, readings: Readings, edges: Sequence[int], since: int) -> Recorder:
     """What the models would see when the readings come in batches that end at these rows."""
-    recorder, state = Recorder(since), State.empty(scenario, 0)
-    machine = Machine(scenario, Featurizer(scenario))
+    recorder, state = Recorder(since), HourlyForecast(scenario).empty(0)
+    task = HourlyForecast(scenario)
     start = 0
     for end in [*edges, len(readings)]:
         part = rows_of(readings, np.arange(start, end))
@@ -95,13 +94,13 @@ def served(scenario: Scenario, readings: Readings, edges: Sequence[int], since: 
         if events:
             batch, bad = gather(0, 0, events, scenario.channel_names)
             assert not bad
-            step(machine, state, batch, Control(), recorder).put(state)
+            task.step(state, batch, Control(), recorder).put(state)
     return recorder
 
 
 def trained(scenario: Scenario, readings: Readings, since: int) -> TrainingSet:
     """What a training run learns from, by the functions that it calls."""
-    return from_history(scenario, Featurizer(scenario), hourly(scenario, readings), since=since)
+    return from_history(task_of(scenario), hourly(scenario, readings), since=since)
 
 
 def assert_parity(rows: TrainingSet, recorder: Recorder, least: int) -> None:

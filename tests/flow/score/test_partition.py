@@ -17,12 +17,12 @@ from shared.app.score import partition as partition_module
 from shared.app.score.partition import Partition
 from shared.core.forecast import snapshot
 from shared.core.forecast.ring import Ring
-from shared.core.forecast.state import Columns, State, Waiting
+from shared.core.forecast.state import Columns, State, Waiting, own
 from shared.core.intake import dead_letters
 from shared.core.stream.commit import commit_name, place_of
 from shared.core.stream.events import Event
 from shared.errors import ContractBroken, PipelineError, TransientFailure
-from tests.kit import HOUR, SCENARIO, Bench, MemoryBlobs, Row, deploy, hourly, newest, picture
+from tests.kit import HOUR, TASK, Bench, MemoryBlobs, Row, deploy, hourly, newest, picture
 
 DAMAGE = ["nothing", "newest truncated", "newest of another format", "newest not a snapshot", "all deleted"]
 
@@ -127,7 +127,7 @@ def damage(bench: Bench, how: str) -> None:
     elif how == "newest not a snapshot":
         bench.blobs.write("state", names[-1], b"\x00" * 100)
     else:
-        body = snapshot.copied(SCENARIO, snapshot.decode(SCENARIO, raw))
+        body = snapshot.copied(TASK, snapshot.decode(TASK, raw))
         bench.blobs.write("state", names[-1], snapshot.pack(type(body)(99, *_fields(body)[1:])))
 
 
@@ -138,7 +138,7 @@ def _fields(body: snapshot.Body) -> list[Any]:
 def test_the_picture_of_a_state_shows_everything_a_state_has() -> None:
     fields = {kind: {f.name for f in dataclasses.fields(kind)} for kind in (Columns, Ring, Waiting)}
     assert fields[Columns] == {"ring", "waiting", "quality"}
-    shown = set(picture(State.empty(SCENARIO, 0)))
+    shown = set(picture(TASK.empty(0)))
     assert (fields[Ring] | fields[Waiting]) - {"layout"} <= shown
     assert {f.name for f in dataclasses.fields(State)} - {"columns"} <= shown
 
@@ -568,7 +568,7 @@ def test_partitions_do_not_see_each_other() -> None:
     assert {place.split("/")[0] for place in bench.blobs.names("commits")} == {"partition=00", "partition=01"}
     fresh = bench.worker(1).recovered()
     assert picture(fresh) == picture(one.recovered())
-    assert np.array_equal(fresh.columns.ring.head[:2], zero.recovered().columns.ring.head[:2])
+    assert np.array_equal(own(fresh).columns.ring.head[:2], own(zero.recovered()).columns.ring.head[:2])
     assert fresh.partition == 1
 
 

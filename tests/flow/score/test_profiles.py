@@ -11,12 +11,13 @@ import pytest
 
 from shared.app.score.partition import Partition
 from shared.app.score.profiles import CONTAINER, Profiles, name_of
-from shared.core.forecast.state import State
-from shared.core.forecast.step import Machine
+from shared.core.forecast.state import own
+from shared.core.forecast.task import HourlyForecast
 from shared.core.profile import merged as profile
 from shared.core.scenario import with_overrides
+from shared.core.task import State
 from shared.errors import ContractBroken, TransientFailure
-from tests.kit import MACHINE, SCENARIO, Bench, HandClock, MemoryBlobs, deploy, hourly
+from tests.kit import SCENARIO, TASK, Bench, HandClock, MemoryBlobs, deploy, hourly
 
 NAME = name_of(0)
 DAY = 24
@@ -60,18 +61,18 @@ class Desk:
     later: Later = field(default_factory=Later)
 
     def __post_init__(self) -> None:
-        self.profiles = Profiles(MACHINE, self.blobs, self.clock, self.later, interval_s=1.0)
+        self.profiles = Profiles(TASK, self.blobs, self.clock, self.later, interval_s=1.0)
 
     def hand_in(self, hours: int, *, due: bool = False, partition: int = 0) -> State:
         """A state after some hours, just committed."""
-        found = dataclasses.replace(state_after(hours), partition=partition)
+        found = dataclasses.replace(own(state_after(hours)), partition=partition)
         self.profiles.consider(found, due=due)
         return found
 
     def stamps(self, number: int = 0) -> list[int]:
         """Next sequence number of the stored profile, if any."""
         raw = self.blobs.read(CONTAINER, name_of(number))
-        return [] if raw is None else [profile.decode(raw).next]
+        return [] if raw is None else [profile.decode(raw, TASK.losses).next]
 
 
 def worker_after(hours: int) -> tuple[Bench, Partition]:
@@ -91,13 +92,13 @@ def state_after(hours: int) -> State:
 def test_the_blob_says_what_the_state_says_and_up_to_where() -> None:
     bench, worker = worker_after(60)
     state = worker.recovered()
-    found = profile.decode(bench.blobs.read(CONTAINER, NAME) or b"")
+    found = profile.decode(bench.blobs.read(CONTAINER, NAME) or b"", TASK.losses)
     assert (found.partition, found.epoch) == (0, 0)
     assert 0 < found.next <= state.next
     desk = Desk()
     desk.profiles.consider(state, due=True)
     desk.later.run()
-    assert desk.blobs.read(CONTAINER, NAME) == profile.encode(profile.of(MACHINE, state))
+    assert desk.blobs.read(CONTAINER, NAME) == profile.encode(profile.of(TASK, state))
 
 
 def test_one_is_written_when_the_newest_hour_moves_on_and_when_it_is_due_anyhow() -> None:
@@ -184,13 +185,13 @@ def test_a_job_that_cannot_be_given_away_does_not_block_the_next() -> None:
 def test_what_happens_after_a_profile_was_taken_is_not_in_it() -> None:
     bench, worker = worker_after(30)
     later = Later()
-    profiles = Profiles(MACHINE, bench.blobs, bench.clock, later)
-    expected = profile.encode(profile.of(MACHINE, worker.recovered()))
+    profiles = Profiles(TASK, bench.blobs, bench.clock, later)
+    expected = profile.encode(profile.of(TASK, worker.recovered()))
     profiles.consider(worker.recovered(), due=True)
     worker.take(bench.send("hub/0", hourly(hours=60)[60:]))
     later.run()
     assert bench.blobs.read(CONTAINER, NAME) == expected
-    assert profile.encode(profile.of(MACHINE, worker.recovered())) != expected
+    assert profile.encode(profile.of(TASK, worker.recovered())) != expected
 
 
 def damaged(raw: bytes) -> bytes:
@@ -198,11 +199,11 @@ def damaged(raw: bytes) -> bytes:
 
 
 def of_partition_one(raw: bytes) -> bytes:
-    return profile.encode(dataclasses.replace(profile.decode(raw), partition=1))
+    return profile.encode(dataclasses.replace(profile.decode(raw, TASK.losses), partition=1))
 
 
 def of_other_rules(raw: bytes) -> bytes:
-    return profile.encode(dataclasses.replace(profile.decode(raw), rules=["pm in mg/m3"]))
+    return profile.encode(dataclasses.replace(profile.decode(raw, TASK.losses), rules=["pm in mg/m3"]))
 
 
 @pytest.mark.parametrize(
@@ -220,7 +221,7 @@ def test_a_profile_that_is_lost_or_spoilt_is_made_anew(
     spoil: Callable[[bytes], bytes] | None, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench, worker = worker_after(60)
-    expected = profile.encode(profile.of(MACHINE, worker.recovered()))
+    expected = profile.encode(profile.of(TASK, worker.recovered()))
     raw = bench.blobs.read(CONTAINER, NAME) or b""
     bench.blobs.delete(CONTAINER, NAME) if spoil is None else bench.blobs.write(CONTAINER, NAME, spoil(raw))
     asked: list[int] = []
@@ -241,7 +242,7 @@ def test_profiles_are_read_in_order_and_partitions_without_commits_have_an_empty
     bench, worker = worker_after(60)
     found = worker.tools.profiles.read_all(range(2), lambda number: bench.worker(number).recovered())
     assert [one.partition for one in found] == [0, 1]
-    merged = profile.merge(SCENARIO, found)
+    merged = profile.merge(TASK, found)
     assert set(merged.stamps) == {0, 1}
     assert merged.devices.device == ["a", "b"]
 
@@ -259,16 +260,16 @@ def test_profiles_of_another_scenario_are_made_anew() -> None:
     """After a change of the scenario the snapshots are refused too, so all is folded again under the new rules."""
     bench, worker = worker_after(60)
     other = with_overrides(SCENARIO, lateness=2)
-    machine = Machine(other, MACHINE.featurizer)
+    task = HourlyForecast(other, TASK.featurizer)
     tools = dataclasses.replace(
         worker.tools,
-        machine=machine,
-        profiles=Profiles(machine, bench.blobs, bench.clock, Later()),
-        snapshots=dataclasses.replace(worker.tools.snapshots, scenario=other),
+        task=task,
+        profiles=Profiles(task, bench.blobs, bench.clock, Later()),
+        snapshots=dataclasses.replace(worker.tools.snapshots, task=task),
     )
     (found,) = tools.profiles.read_all([0], lambda number: Partition(number, tools).recovered())
     assert "lateness 2" in found.rules
-    one = profile.decode(bench.blobs.read(CONTAINER, NAME) or b"")
+    one = profile.decode(bench.blobs.read(CONTAINER, NAME) or b"", TASK.losses)
     assert sum(int(c[0].sum()) for c in one.histograms.values()) == 2 * (60 - 6), "matures after horizon + lateness + 1"
 
 
@@ -281,5 +282,5 @@ def test_every_commit_of_a_partition_is_considered() -> None:
         bench.clock.s += 1
         worker.take(bench.send("hub/0", hourly(hours=hour + 1)[2 * hour :]))
         raw = bench.blobs.read(CONTAINER, NAME)
-        stamps.append(raw and profile.decode(raw).next)
+        stamps.append(raw and profile.decode(raw, TASK.losses).next)
     assert stamps == [1, 2, 3, 4, 5, 6]

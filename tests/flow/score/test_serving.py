@@ -17,7 +17,8 @@ import pytest
 from shared.adapters.models import onnx_model
 from shared.app.score.serving import ChallengerFails, Serving, chance
 from shared.core.model.manifest import FILES, decode_arrays, encode_arrays
-from shared.core.model.scoring import Ask
+from shared.core.model.scoring import Inputs, ScoreRequest
+from shared.core.tasks import task_of
 from shared.errors import ContractBroken, TransientFailure
 from shared.settings import Settings
 from tests.kit import HandClock, MemoryBlobs, MemoryStream, assemble, tiny_model
@@ -55,7 +56,7 @@ class Place:
 
     def another(self) -> Serving:
         load = partial(onnx_model.load, featurizer_features=FEATURIZER.features)
-        return Serving(SCENARIO, self.blobs, load, self.clock, REFRESH_S)
+        return Serving(task_of(SCENARIO), self.blobs, load, self.clock, REFRESH_S)
 
     def later(self) -> str | None:
         """Ten seconds on: who serves."""
@@ -216,9 +217,16 @@ def test_a_model_that_is_withdrawn_answers_no_more(place: Place) -> None:
     assert place.later() is not None
     announce(place.blobs, None)
     assert place.later() is None
-    assert place.serving.current()(Ask(["a"], np.array([1]), lambda: np.zeros((1, 1), np.float32))) == []
+    assert (
+        place.serving.current()(ScoreRequest(["a"], np.array([1]), lambda: np.zeros((1, 1), np.float32), unexplained))
+        == []
+    )
     with pytest.raises(ContractBroken, match="no model is deployed"):
         place.serving.current().forecast(np.zeros((1, len(FEATURIZER.features)), np.float32))
+
+
+def unexplained(_: int) -> Inputs:
+    raise AssertionError("nobody asked why")
 
 
 def test_a_store_that_does_not_answer_is_asked_again_at_once(place: Place) -> None:
@@ -239,11 +247,11 @@ def test_forecasts_are_the_models_own_within_the_limits_and_their_intervals(plac
     deploy(place.blobs)
     matrix = FEATURIZER.matrix(*tiny_model.windows(50, 9))
     raw = tiny_model.loaded(package_of()).predict(matrix)
-    (scored,) = place.serving.current()(Ask(["d"] * 50, np.arange(50), lambda: matrix))
-    np.testing.assert_array_equal(scored.value, np.clip(raw, 0, 1000))
+    (scored,) = place.serving.current()(ScoreRequest(["d"] * 50, np.arange(50), lambda: matrix, unexplained))
+    np.testing.assert_array_equal(scored.numbers["value"], np.clip(raw, 0, 1000))
     below = raw < 50
-    np.testing.assert_allclose(scored.lower, np.clip(raw - np.where(below, 9, 20), 0, 1000), rtol=1e-6)
-    np.testing.assert_allclose(scored.upper, np.clip(raw + np.where(below, 10, 30), 0, 1000), rtol=1e-6)
+    np.testing.assert_allclose(scored.numbers["lower"], np.clip(raw - np.where(below, 9, 20), 0, 1000), rtol=1e-6)
+    np.testing.assert_allclose(scored.numbers["upper"], np.clip(raw + np.where(below, 10, 30), 0, 1000), rtol=1e-6)
     assert (scored.role, scored.model) == (0, version_of(package_of()))
     assert scored.served.all()
 
@@ -253,11 +261,13 @@ def test_a_challenger_answers_its_share_of_the_devices_and_every_forecast_is_ser
     deploy(place.blobs, challenger=version_of(package_of(1)), share=0.3, salt="s")
     devices = [f"d{number}" for number in range(400)]
     matrix = FEATURIZER.matrix(*tiny_model.windows(400, 9))
-    champion, challenger = place.serving.current()(Ask(devices, np.arange(400), lambda: matrix))
+    champion, challenger = place.serving.current()(ScoreRequest(devices, np.arange(400), lambda: matrix, unexplained))
     assert (champion.served ^ challenger.served).all()
     assert 0.2 < challenger.served.mean() < 0.4
     assert challenger.served.tolist() == [chance("s", device) < 0.3 for device in devices]
-    np.testing.assert_array_equal(challenger.value, np.clip(tiny_model.loaded(package_of(1)).predict(matrix), 0, 1000))
+    np.testing.assert_array_equal(
+        challenger.numbers["value"], np.clip(tiny_model.loaded(package_of(1)).predict(matrix), 0, 1000)
+    )
 
 
 def test_a_broken_challenger_leaves_the_champion_alone(place: Place) -> None:
@@ -318,7 +328,7 @@ def test_a_challenger_that_gives_no_number_fails_the_whole_answer(place: Place) 
             return np.full(len(matrix), np.nan, np.float32)
 
     sick = replace(answering, challenger=Nothing())  # type: ignore[arg-type]
-    ask = Ask(["d"], np.array([1]), lambda: FEATURIZER.matrix(*tiny_model.windows(1, 9)))
+    ask = ScoreRequest(["d"], np.array([1]), lambda: FEATURIZER.matrix(*tiny_model.windows(1, 9)), unexplained)
     with pytest.raises(ChallengerFails, match=version_of(package_of(1))):
         sick(ask)
     assert sick.alone().control.challenger is None

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from shared.app.score.serving import Answering
 from shared.core.intake.readings import Floats, Longs
 from shared.core.model.scoring import Control, categories
+from shared.core.tasks import task_of
 from shared.errors import ContractBroken
 from tests.kit import tiny_model
 from tests.kit.tiny_model import FEATURIZER, SCENARIO
@@ -23,7 +24,7 @@ from training.scoring import score
 
 FILES = tiny_model.package_of()
 MODEL = tiny_model.loaded(FILES)
-SERVING = Answering(SCENARIO, Control(MODEL.manifest.version), MODEL)
+SERVING = Answering(task_of(SCENARIO), Control(MODEL.manifest.version), MODEL)
 HOURS = range(SCENARIO.history)
 
 
@@ -70,12 +71,12 @@ def asked(body: object) -> Any:
 def test_windows_get_the_forecasts_of_serving_bit_for_bit() -> None:
     windows, held, as_of = drawn(60)
     answer = asked({"windows": windows, "as_of": [iso(hour) for hour in as_of.tolist()]})
-    value, lower, upper = SERVING.forecast(FEATURIZER.matrix(held, as_of))
+    numbers = SERVING.forecast(FEATURIZER.matrix(held, as_of))
     assert answer["model_version"] == MODEL.manifest.version
     found = answer["forecasts"]
-    for name, expected in (("value", value), ("lower", lower), ("upper", upper)):
+    for name, expected in numbers.items():
         assert np.array([row[name] for row in found], np.float32).tobytes() == expected.tobytes()
-    assert [row["category"] for row in found] == categories(SCENARIO, value)
+    assert [row["category"] for row in found] == categories(SCENARIO, numbers["value"])
     assert len({row["category"] for row in found}) > 1, "the windows should not all be alike"
     hours = [None if row["as_of"] is None else int(np.datetime64(row["as_of"][:-1], "h").astype(int)) for row in found]
     assert hours == [None if hour < 0 else hour for hour in as_of.tolist()]
@@ -84,7 +85,7 @@ def test_windows_get_the_forecasts_of_serving_bit_for_bit() -> None:
 
 def test_without_times_windows_are_forecast_as_of_an_unknown_hour() -> None:
     windows, held, _ = drawn(5)
-    expected, _, _ = SERVING.forecast(FEATURIZER.matrix(held, np.full(5, -1)))
+    expected = SERVING.forecast(FEATURIZER.matrix(held, np.full(5, -1)))["value"]
     assert [row["value"] for row in asked({"windows": windows})["forecasts"]] == expected.tolist()
 
 
@@ -104,7 +105,7 @@ def test_readings_of_devices_get_the_forecast_of_the_window_that_they_fill() -> 
         for h in HOURS
     ]
     old = {"device_id": "a", "timestamp": "2001-01-01T00:00:00Z", "temp": 1.0}  # far before the window
-    expected, _, _ = SERVING.forecast(FEATURIZER.matrix(held, np.full(2, hour)))
+    expected = SERVING.forecast(FEATURIZER.matrix(held, np.full(2, hour)))["value"]
     found = asked({"readings": [old, *reversed(readings)]})["forecasts"]
     assert {row["device_id"]: row["value"] for row in found} == dict(zip("ab", expected.tolist(), strict=True))
     assert {row["as_of"] for row in found} == {f"{np.datetime64(hour, 'h')}:00Z"}
@@ -117,7 +118,7 @@ def test_a_short_history_is_a_window_that_begins_with_gaps() -> None:
     held = np.full((SCENARIO.history, len(SCENARIO.stored), 1), np.nan, np.float32)
     held[-1, SCENARIO.stored.index("temp")], held[-1, SCENARIO.stored.index("pm25")] = 20, 12
     as_of = np.array([int(np.datetime64("2026-01-02T03", "h").astype(int))])
-    assert [row["value"]] == SERVING.forecast(FEATURIZER.matrix(held, as_of))[0].tolist()
+    assert [row["value"]] == SERVING.forecast(FEATURIZER.matrix(held, as_of))["value"].tolist()
 
 
 def bad(**changes: Any) -> dict[str, Any]:
@@ -259,5 +260,5 @@ def test_the_script_starts_by_its_path_from_anywhere(tmp_path: Path) -> None:
         check=True,
         timeout=60,
     )
-    expected, _, _ = SERVING.forecast(FEATURIZER.matrix(held, np.array([-1])))
+    expected = SERVING.forecast(FEATURIZER.matrix(held, np.array([-1])))["value"]
     assert [row["value"] for row in json.loads(done.stdout)["forecasts"]] == expected.tolist()

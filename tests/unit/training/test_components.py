@@ -17,8 +17,8 @@ import pytest
 
 from shared.adapters.jobs import local as local_jobs
 from shared.adapters.jobs.azureml import NO_CHAMPION
+from shared.core.retrain.job_spec import JobSpec
 from shared.errors import ConfigError
-from shared.ports import JobSpec
 from training import __main__ as command_line
 from training import __main__ as training_main
 from training import register, steps, versions

@@ -1,41 +1,20 @@
-"""A feature, its version, and a block of features that are filled together."""
+"""The version of a feature, and a block of features that are filled together."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from shared.core.forecast.features.plan import Scalar
 from shared.core.forecast.features.window import Summary
 from shared.core.intake.readings import Floats
+from shared.core.model.feature import Feature
 
 # Version of every feature whose name matches, 1 for all others. Raise it by one in the commit that changes what a
 # feature means or, beyond float32 rounding, its value for the same window: formula, constants, unit, span, treatment
 # of missing hours. A new feature starts at 1; the name of a removed one is never given to something else.
 VERSIONS: dict[str, int] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """One column of the matrix; a model lists the features it uses, with their versions.
-
-    Args:
-        name: Unique in a featurizer, such as `pm25.mean_24`.
-        version: Raised when the same window would give another value.
-        unit: Unit of the value, "1" for a pure number.
-        low: Smallest value that channels within their limits can give.
-        high: Largest such value.
-        text: Meaning, for documents.
-    """
-
-    name: str
-    version: int
-    unit: str = field(default="1", compare=False)
-    low: float = field(default=-math.inf, compare=False)
-    high: float = field(default=math.inf, compare=False)
-    text: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

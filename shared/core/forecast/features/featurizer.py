@@ -7,14 +7,12 @@ from itertools import accumulate
 import numpy as np
 
 from shared.core.forecast.features import spans, values
-from shared.core.forecast.features.block import Feature
 from shared.core.forecast.features.plan import plan
 from shared.core.forecast.features.vapour import vapour
 from shared.core.forecast.features.window import LANES, Summary
 from shared.core.intake.readings import Floats, Longs
+from shared.core.model.feature import Feature
 from shared.core.scenario import Scenario
-
-__all__ = ["Feature", "Featurizer"]
 
 BLOCK = 512  # windows at a time, at most: working memory is some 11 kB for each (measured: 256 takes a quarter longer)
 BLOCKS = (

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.core.scenario import Scenario
+from shared.core.scenario import Channel, Role, Scenario
 
 SPANS = (6, 12, 24, 72, 120)  # hours that end with the as-of hour; nested, at most 255 apart
-SPEED_OF = {"wind_dir": "wind_spd"}  # circular channel -> the channel that weighs its unit vectors
 
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A channel with a mean and extremes: unit, limits, and whether it is an amount per hour, such as rain."""
+    """A channel with a mean and extremes: unit, limits, role, and whether it is an amount per hour, such as rain."""
 
     name: str
     unit: str
     low: float
     high: float
+    role: Role | None
     amount: bool
 
 
@@ -64,6 +64,10 @@ class Plan:
         """Number of rows that hold measured values: all before the first flow."""
         return self.first + len(self.scalars)
 
+    def of_role(self, role: Role) -> Scalar | None:
+        """The scalar whose channel has a role, None where no channel has it."""
+        return next((scalar for scalar in self.scalars if scalar.role == role), None)
+
     def place(self, name: str, hours: int) -> int:
         """Index of a row `hours` before the as-of hour when hours, oldest first, and rows are one axis."""
         return (self.history - 1 - hours) * len(self.rows) + self.rows[name]
@@ -71,10 +75,11 @@ class Plan:
 
 def plan(scenario: Scenario) -> Plan:
     """Lay out the rows for the channels that the scenario has."""
-    circular = [c.name for c in scenario.channels if c.aggregate == "circular"]
+    turning = [c for c in scenario.channels if c.aggregate == "circular"]
+    circular = [c.name for c in turning]
     straight = sorted((c for c in scenario.channels if c.aggregate != "circular"), key=lambda c: c.aggregate == "sum")
-    scalars = tuple(Scalar(c.name, c.unit, c.minimum, c.maximum, c.aggregate == "sum") for c in straight)
-    flows = tuple(_flow(name, scalars) for name in circular)
+    scalars = tuple(Scalar(c.name, c.unit, c.minimum, c.maximum, c.role, c.aggregate == "sum") for c in straight)
+    flows = tuple(_flow(channel, scalars) for channel in turning)
     names = [f"{name}_{part}" for name in circular for part in ("u", "v")]
     names += [scalar.name for scalar in scalars]
     names += [f"{flow.name}.{part}" for flow in flows for part in ("u", "v", "speed")]
@@ -90,8 +95,9 @@ def plan(scenario: Scenario) -> Plan:
     )
 
 
-def _flow(channel: str, scalars: tuple[Scalar, ...]) -> Flow:
+def _flow(channel: Channel, scalars: tuple[Scalar, ...]) -> Flow:
+    """The direction of the wind is weighed by its speed where that is measured."""
     for scalar in scalars:
-        if scalar.name == SPEED_OF.get(channel):
-            return Flow("wind", channel, scalar.name, scalar.unit, scalar.high)
-    return Flow(channel, channel, None, "1", 1.0)
+        if channel.role == "wind_direction" and scalar.role == "wind_speed":
+            return Flow("wind", channel.name, scalar.name, scalar.unit, scalar.high)
+    return Flow(channel.name, channel.name, None, "1", 1.0)

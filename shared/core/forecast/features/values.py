@@ -14,7 +14,7 @@ from shared.core.intake.readings import Floats
 TARGET_LAGS = (0, 1, 2, 3, 6, 12, 18, 24, 48, 72, 96, 120)
 LAGS = (3, 6, 12, 24, 48)  # hour 0 of the other channels is their newest value, in `latest`
 TARGET_CHANGES = (3, 6, 24)
-CHANGES = {"atmos_press": (3, 24)}  # the weather service's pressure tendency is over 3 h
+CHANGES, PRESSURE_CHANGES = (24,), (3, 24)  # the weather service's pressure tendency is over 3 h
 GAP_SPANS = (24, 120)
 DAY, YEAR = 24, 365.25
 
@@ -64,7 +64,9 @@ def changes(plan: Plan) -> Block:
 
 
 def _changes(plan: Plan, scalar: Scalar) -> tuple[int, ...]:
-    return TARGET_CHANGES if scalar is plan.target else CHANGES.get(scalar.name, (24,))
+    if scalar is plan.target:
+        return TARGET_CHANGES
+    return PRESSURE_CHANGES if scalar.role == "pressure" else CHANGES
 
 
 def same_hour(plan: Plan) -> Block:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from shared.core.forecast.features.block import Block, Feature, feature
+from shared.core.forecast.features.block import Block, feature
 from shared.core.forecast.features.plan import Plan, Scalar
 from shared.core.intake.readings import Floats
+from shared.core.model.feature import Feature
 
 A, B, E0 = np.float32(17.62), np.float32(243.12), np.float32(6.112)  # 1, degC, hPa
 COLDEST, HOTTEST = np.float32(-100), np.float32(100)  # degC: beyond them the formula means nothing
@@ -53,10 +54,9 @@ def absolute_humidity(temperature: Floats, pressure: Floats) -> Floats:
 
 
 def vapour(plan: Plan) -> Block:
-    """Vapour terms of the newest temperature and humidity; none unless these are measured in degC and %."""
-    scalars = {scalar.name: scalar for scalar in plan.scalars}
-    temperature, humidity = scalars.get("temp"), scalars.get("rel_humidity")
-    if not (temperature and humidity and temperature.unit == "degC" and humidity.unit == "%"):
+    """Vapour terms of the newest temperature and humidity, in degC and % as the scenario sees to; none without both."""
+    temperature, humidity = plan.of_role("temperature"), plan.of_role("relative_humidity")
+    if temperature is None or humidity is None:
         return Block((), lambda _summary, _out: None)
     warm, damp = plan.rows[temperature.name], plan.rows[humidity.name]
     return Block(

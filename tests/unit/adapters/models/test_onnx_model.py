@@ -18,8 +18,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from shared.adapters.models import package_folder
 from shared.adapters.models.onnx_model import ORDER_FREE, ROWS, Graph, OnnxModel, load
-from shared.core.forecast.features.featurizer import Feature
 from shared.core.intake.readings import Floats
+from shared.core.model.feature import Feature
 from shared.core.model.manifest import Damped, Interval, decode_arrays, decode_manifest, encode_arrays
 from shared.errors import ContractBroken
 from training.model.export import to_onnx

@@ -10,19 +10,22 @@ import msgspec
 import numpy as np
 import pytest
 
+from shared.adapters.stores import scenario_files
 from shared.app.reports.charts.shares import shares_chart, ticks_of
 from shared.app.reports.drift import drift_report
 from shared.core.drift.baseline import Baseline
 from shared.core.drift.check import check
 from shared.core.drift.verdict import Fault, FeatureDrift, Kind, Quality, Verdict
-from shared.core.forecast.features.watched import BINS, CELLS
-from shared.core.forecast.state import ERRORS
+from shared.core.forecast.losses import ERRORS
 from shared.core.intake.readings import Longs
+from shared.core.profile.bins import BINS, CELLS
 from shared.core.profile.device_table import DeviceTable
 from shared.core.profile.merged import Merged
 from shared.core.scenario import DriftRules
+from shared.core.tasks import task_of
 from tests.unit.app.reports.test_pages import HOSTILE, Outline, draw, text
 
+TASK = task_of(scenario_files.load("air_quality"))
 FEATURES = ("temp.latest", "pm25.latest", "rain.latest", "wind.latest")
 COLUMNS = ("temp", "pm25", "rain", "wind")
 EDGES = np.stack([
@@ -91,7 +94,7 @@ def merged(move: float = 0.0, rows: int = 300, run: int = 2, devices: int = 5, d
         errors[day, "champion", model] = np.array([found.get(name, 0) for name in ERRORS], np.int64)
     forecasts = {(day, "champion", MODEL): one[1] for day, one in counts.items()}
     watched = tuple((name, 1) for name in FEATURES)
-    return Merged({0: (0, 1)}, END * 24 + 26, watched, EDGES, counts, forecasts, errors, {}, table(names, run))
+    return Merged(TASK, {0: (0, 1)}, END * 24 + 26, watched, EDGES, counts, forecasts, errors, {}, table(names, run))
 
 
 BASELINE = baseline()
@@ -241,7 +244,7 @@ def test_window_limits_and_model_stand_at_the_foot() -> None:
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_a_page_of_nothing_is_whole(kind: Kind) -> None:
-    empty = Merged({}, -1, (), np.empty((0, CELLS)), {}, {}, {}, {}, DeviceTable.empty(4))
+    empty = Merged(TASK, {}, -1, (), np.empty((0, CELLS)), {}, {}, {}, {}, DeviceTable.empty(4))
     page = words(drift_report(none(kind), BASELINE, empty))
     assert "Checked: no whole day yet" in page
     assert "Nothing to show yet." in page
@@ -251,7 +254,7 @@ def test_a_page_of_nothing_is_whole(kind: Kind) -> None:
 
 
 def test_a_page_before_any_reading_is_whole() -> None:
-    empty = Merged({}, -1, (), np.empty((0, CELLS)), {}, {}, {}, {}, DeviceTable.empty(4))
+    empty = Merged(TASK, {}, -1, (), np.empty((0, CELLS)), {}, {}, {}, {}, DeviceTable.empty(4))
     verdict = judge(empty)
     assert "nothing ever arrived" in words(drift_report(verdict, BASELINE, empty)).lower()
 

@@ -10,13 +10,13 @@ import pytest
 
 from shared.core.drift.baseline import Baseline
 from shared.core.drift.check import check
-from shared.core.forecast.state import ERRORS
+from shared.core.forecast.losses import ERRORS
 from shared.core.model.manifest import decode_arrays, encode_arrays
 from shared.core.profile.device_table import DeviceTable
 from shared.core.profile.merged import Merged
 from shared.core.scenario import DriftRules
 from shared.errors import ContractBroken
-from tests.kit.drift_baseline import COLUMNS, NOW, WATCHED, baseline, spoilt, table
+from tests.kit.drift_baseline import COLUMNS, NOW, TASK, WATCHED, baseline, spoilt, table
 
 FOUR = ("a", "b", "c", "d")
 RULES = DriftRules(minimum_rows=100)
@@ -31,7 +31,7 @@ def merged(devices: DeviceTable, moved: dict[str, int] | None = None, rows: int 
         at = [f.name for f in WATCHED.features].index(name)
         day[at] = np.roll(day[at], bins)
     return Merged(
-        stamps={0: (0, 1)}, newest_hour=NOW, watched=WATCHED.names, edges=WATCHED.edges,
+        task=TASK, stamps={0: (0, 1)}, newest_hour=NOW, watched=WATCHED.names, edges=WATCHED.edges,
         histograms=dict.fromkeys(range(END - 14, END), day), forecasts={}, errors={}, pairs={}, devices=devices,
     )  # fmt: skip
 

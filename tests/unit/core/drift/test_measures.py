@@ -13,11 +13,12 @@ from scipy.stats import ks_2samp, wasserstein_distance
 
 from shared.core.drift.measures import GAP, MONTHS, filled, measures, month_of, seasonal, shares
 from shared.core.drift.statistic import Others, Shift, statistics
-from shared.core.forecast.features.watched import BINS, CELLS, Watched, count, place
+from shared.core.forecast.task import HourlyForecast
 from shared.core.intake.readings import Longs
+from shared.core.profile.bins import BINS, CELLS, count, place
 from tests.kit.training_data import air_quality
 
-WATCHED = Watched.of(air_quality())
+WATCHED = HourlyForecast(air_quality()).watched
 NAMES = [feature.name for feature in WATCHED.features]
 SYMMETRIC = ("euclidean", "wasserstein", "jensen_shannon", "ks")
 

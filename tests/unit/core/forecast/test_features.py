@@ -16,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.core.forecast.features.block import version_of
-from shared.core.forecast.features.featurizer import BLOCK, Feature, Featurizer
+from shared.core.forecast.features.featurizer import BLOCK, Featurizer
 from shared.core.forecast.features.vapour import absolute_humidity, dew_point, saturation_pressure
 from shared.core.intake.readings import Floats, Longs
+from shared.core.model.feature import Feature
 from shared.core.scenario import Scenario, parse
 from shared.errors import ConfigError
 from tests import ROOT

@@ -11,25 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.core.forecast.features.featurizer import Featurizer
-from shared.core.forecast.ring import (
-    CELLS_AT_ONCE,
-    NO_HOUR,
-    Array,
-    Layout,
-    Ring,
-    fingerprint,
-    hour_values,
-    hourly,
-    new_hours,
-    popcount,
-    rank_within,
-    spread,
-    windows,
-)
+from shared.core.calendar import NO_HOUR
+from shared.core.forecast.columns import Layout, fingerprint, hour_values, spread
+from shared.core.forecast.history import hourly
+from shared.core.forecast.ring import CELLS_AT_ONCE, Ring, new_hours, popcount, rank_within, windows
 from shared.core.forecast.state import Columns, State, Waiting
-from shared.core.forecast.step import Machine, step
-from shared.core.intake.readings import Longs, Readings
+from shared.core.forecast.task import HourlyForecast
+from shared.core.intake.readings import Array, Longs, Readings
 from shared.core.model.scoring import Control
 from shared.core.stream.events import Event, gather, pack, rows_of
 from tests.kit import small
@@ -280,14 +268,15 @@ def streams(raw: bytes) -> list[tuple[str, int, tuple[float, ...]]]:
 def served(rows: Sequence[tuple[str, int, tuple[float, ...]]], samples_per_hour: int, size: int) -> State:
     """A partition's state after the readings came in batches of a given size."""
     scenario = small(samples_per_hour=samples_per_hour)
-    machine, state = Machine(scenario, Featurizer(scenario)), State.empty(scenario, 0)
+    task = HourlyForecast(scenario)
+    state = task.empty(0)
     readings = readings_of(rows)
     for start in range(0, len(rows), size):
         part = rows_of(readings, np.arange(start, min(start + size, len(rows))))
         bodies = pack("file/x", scenario.channel_names, part)
         events = [Event(state.next + i, 0, body) for i, body in enumerate(bodies)]
         batch, _ = gather(0, 0, events, scenario.channel_names)
-        step(machine, state, batch, Control(), lambda _: []).put(state)
+        task.step(state, batch, Control(), lambda _: []).put(state)
     return state
 
 

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from shared.core.forecast import snapshot
 from shared.core.forecast.features.block import VERSIONS
-from shared.core.forecast.features.watched import CELLS, Watched
-from shared.core.forecast.state import ERRORS, PAIRS, TOTALS, State, Tally
+from shared.core.forecast.losses import ERRORS, PAIRS, TOTALS
+from shared.core.forecast.state import State, Tally
+from shared.core.forecast.task import HourlyForecast
+from shared.core.profile.bins import CELLS
 from shared.core.scenario import Channel, Scenario, with_overrides
 from shared.core.stream.commit import commit_name, folder, partition_in, place_of
 from shared.errors import ContractBroken
@@ -23,11 +25,12 @@ from tests.kit import small
 from tests.kit.plain_model import START
 
 SCENARIO = small()
+TASK = HourlyForecast(SCENARIO)
 
 
 def filled(devices: int = 3) -> State:
     """A state in which every field and every cell has a value of its own."""
-    state = State.empty(SCENARIO, 5)
+    state = TASK.empty(5)
     state.epoch, state.next, state.enqueued_ms, state.expired = 2, 77, 1_500_000_000_123, 9
     state.devices = ["Köln", "a/../b", "\U0001f321"][:devices]
     state.index = {name: place for place, name in enumerate(state.devices)}
@@ -46,7 +49,7 @@ def filled(devices: int = 3) -> State:
     ones = np.ones(len(ERRORS), np.int64)
     state.errors = {(17_000, 0, 1): np.arange(len(ERRORS), dtype=np.int64) + 2**40, (17_001, 1, 0): -ones}
     state.pairs = {(17_000, 0, 1): np.arange(len(PAIRS), dtype=np.int64) + 2**41, (-1, 1, 0): np.ones(7, np.int64)}
-    shape = len(Watched.of(SCENARIO)), CELLS
+    shape = len(TASK.watched), CELLS
     state.histograms = {day: generator.integers(0, 2**32, shape) for day in (17_000, -1)}
     state.forecasts = {key: generator.integers(0, 2**32, CELLS) for key in ((17_000, 0, 1), (-1, 1, 0))}
     return state
@@ -74,7 +77,7 @@ def fields(state: State) -> dict[str, Any]:
 @pytest.mark.parametrize("devices", [0, 1, 3])
 def test_a_state_comes_back_field_by_field(devices: int) -> None:
     state = filled(devices)
-    back = snapshot.decode(SCENARIO, snapshot.encode(SCENARIO, state))
+    back = snapshot.decode(TASK, TASK.snapshot(state)())
     assert fields(back) == fields(state)
     assert len(back.columns.ring.head) == devices, "spare columns are not stored"
 
@@ -88,13 +91,13 @@ def test_the_comparison_leaves_no_field_out() -> None:
 
 
 def test_the_first_state_comes_back_too() -> None:
-    state = State.empty(SCENARIO, 1)
-    assert fields(snapshot.decode(SCENARIO, snapshot.encode(SCENARIO, state))) == fields(state)
+    state = TASK.empty(1)
+    assert fields(snapshot.decode(TASK, TASK.snapshot(state)())) == fields(state)
 
 
 def test_a_state_that_came_back_can_be_changed_and_the_copy_cannot() -> None:
     state = filled()
-    body = snapshot.copied(SCENARIO, state)
+    body = snapshot.copied(TASK, state)
     raw = snapshot.pack(body)
     state.columns.ring.sums[:] = 0
     state.columns.ring.head[:] = 0
@@ -107,7 +110,7 @@ def test_a_state_that_came_back_can_be_changed_and_the_copy_cannot() -> None:
             array += 1
         sums.clear()
     assert snapshot.pack(body) == raw, "a copy is taken between batches and written while the next ones run"
-    back = snapshot.decode(SCENARIO, raw)
+    back = snapshot.decode(TASK, raw)
     assert fields(back) == fields(filled())
     back.columns.ring.sums += 1
     back.sources["hub/0"].totals += 1
@@ -119,12 +122,12 @@ def test_a_state_that_came_back_can_be_changed_and_the_copy_cannot() -> None:
 
 def test_the_same_state_gives_the_same_bytes_whatever_room_it_has() -> None:
     state = filled()
-    raw = snapshot.encode(SCENARIO, state)
+    raw = TASK.snapshot(state)()
     state.columns.grow(50)
-    assert snapshot.encode(SCENARIO, state) == raw
+    assert TASK.snapshot(state)() == raw
 
 
-RAW = snapshot.encode(SCENARIO, filled())
+RAW = TASK.snapshot(filled())()
 DAMAGED = r"not a snapshot|its checksum differs"
 
 
@@ -133,14 +136,14 @@ DAMAGED = r"not a snapshot|its checksum differs"
 def test_no_changed_byte_goes_unnoticed(place: int, change: int) -> None:
     damaged = RAW[:place] + bytes([RAW[place] ^ change]) + RAW[place + 1 :]
     with pytest.raises(ContractBroken, match=DAMAGED):
-        snapshot.decode(SCENARIO, damaged)
+        snapshot.decode(TASK, damaged)
 
 
 @given(st.integers(0, len(RAW) - 1), st.binary(max_size=3))
 def test_no_cut_and_nothing_appended_goes_unnoticed(length: int, tail: bytes) -> None:
     for damaged in (RAW[:length], RAW[length:] if length else b"", RAW + tail + b"\0"):
         with pytest.raises(ContractBroken, match=DAMAGED):
-            snapshot.decode(SCENARIO, damaged)
+            snapshot.decode(TASK, damaged)
 
 
 def sealed(packed: bytes) -> bytes:
@@ -161,7 +164,7 @@ def sealed(packed: bytes) -> bytes:
 )
 def test_an_older_format_and_a_foreign_content_are_refused_by_name(packed: bytes, said: str) -> None:
     with pytest.raises(ContractBroken, match=said):
-        snapshot.decode(SCENARIO, sealed(packed))
+        snapshot.decode(TASK, sealed(packed))
 
 
 def limited(maximum: float) -> Channel:
@@ -184,38 +187,38 @@ def limited(maximum: float) -> Channel:
 )
 def test_a_snapshot_of_another_scenario_is_refused(other: Scenario, said: str) -> None:
     with pytest.raises(ContractBroken, match=f"snapshot belongs to scenario .*{said}"):
-        snapshot.decode(other, RAW)
+        snapshot.decode(HourlyForecast(other), RAW)
 
 
 def test_an_array_of_another_shape_is_refused() -> None:
-    body = snapshot.copied(SCENARIO, filled())
+    body = snapshot.copied(TASK, filled())
     kind, _, data = body.arrays["counts"]
     changed = msgspec.structs.replace(body, arrays={**body.arrays, "counts": (kind, [10, 3, 4], data)})
     with pytest.raises(ContractBroken, match=r"snapshot's counts is \|u1\[10, 3, 4\], not \|u1\[10, 4, 3\]"):
-        snapshot.decode(SCENARIO, snapshot.pack(changed))
+        snapshot.decode(TASK, snapshot.pack(changed))
 
 
 def test_an_array_of_another_type_is_refused() -> None:
-    body = snapshot.copied(SCENARIO, filled())
+    body = snapshot.copied(TASK, filled())
     _, shape, data = body.arrays["counts"]
     changed = msgspec.structs.replace(body, arrays={**body.arrays, "counts": ("|i1", shape, data)})
     with pytest.raises(ContractBroken, match=r"snapshot's counts is \|i1\[10, 4, 3\], not \|u1\[10, 4, 3\]"):
-        snapshot.decode(SCENARIO, snapshot.pack(changed))
+        snapshot.decode(TASK, snapshot.pack(changed))
 
 
 def test_a_snapshot_is_of_the_versions_of_the_watched_features(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same scenario under a newer application, in which a feature means something else."""
     monkeypatch.setitem(VERSIONS, "pm.latest", 2)
     with pytest.raises(ContractBroken, match=r"pm\.latest version 1 in 512 widening bins"):
-        snapshot.decode(SCENARIO, RAW)
+        snapshot.decode(HourlyForecast(SCENARIO), RAW)
 
 
 def test_counts_of_other_bins_are_refused() -> None:
-    body = snapshot.copied(SCENARIO, filled())
+    body = snapshot.copied(TASK, filled())
     with pytest.raises(ContractBroken, match="2051 counts are not 4 x 513"):
-        snapshot.decode(SCENARIO, snapshot.pack(msgspec.structs.replace(body, histograms={0: b"\0" * 8204})))
+        snapshot.decode(TASK, snapshot.pack(msgspec.structs.replace(body, histograms={0: b"\0" * 8204})))
     with pytest.raises(ContractBroken, match="512 counts are not 513"):
-        snapshot.decode(SCENARIO, snapshot.pack(msgspec.structs.replace(body, forecasts=[(0, 0, 0, b"\0" * 2048)])))
+        snapshot.decode(TASK, snapshot.pack(msgspec.structs.replace(body, forecasts=[(0, 0, 0, b"\0" * 2048)])))
 
 
 @given(st.integers(0, 99), st.integers(0, 99_999), st.integers(0, 2**63 - 1))

@@ -19,15 +19,17 @@ from hypothesis import strategies as st
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.app.score.stored_answers import Stored, control_of
 from shared.core.forecast import snapshot
-from shared.core.forecast.features.featurizer import Feature
-from shared.core.forecast.outcome import DISPOSITIONS, Outcome
-from shared.core.forecast.state import CHAMPION, DAILY, ERRORS, PAIRS, QUALITY, ROLES, TOTALS, State
-from shared.core.forecast.step import Machine, step
+from shared.core.forecast.losses import DAILY, ERRORS, PAIRS, QUALITY, TOTALS
+from shared.core.forecast.outcome import Outcome
+from shared.core.forecast.state import State
+from shared.core.forecast.task import HourlyForecast
 from shared.core.intake.readings import Floats, Longs, Readings
-from shared.core.model.scoring import Ask, Control, Scored, Scorer
+from shared.core.model.feature import Feature
+from shared.core.model.scoring import CHAMPION, ROLES, Control, Scored, Scorer, ScoreRequest
 from shared.core.scenario import Scenario
-from shared.core.stream.commit import Commit
+from shared.core.stream.commit import DISPOSITIONS, Commit
 from shared.core.stream.events import Batch, Event, gather, pack, pack_end
+from shared.core.tasks import task_of
 from tests.kit import small, window_features
 from tests.kit.plain_model import HALF_WIDTH, START, Ended, Guess, Models, Plain, Reading, Values
 
@@ -55,8 +57,8 @@ class WholeWindow:
         return window.reshape(-1, len(as_of)).T.copy()
 
 
-def machine(scenario: Scenario) -> Machine:
-    return Machine(scenario, WholeWindow(window_features(scenario)))  # type: ignore[arg-type]
+def task(scenario: Scenario) -> HourlyForecast:
+    return HourlyForecast(scenario, WholeWindow(window_features(scenario)))  # type: ignore[arg-type]
 
 
 def guesser(stride: int) -> Guess:
@@ -83,7 +85,7 @@ def shown_by_challenger(device: str) -> bool:
 def scorer_of(models: Models) -> Scorer:
     """Answers of all models; with a challenger, one device's users see the challenger's."""
 
-    def scorer(ask: Ask) -> list[Scored]:
+    def scorer(ask: ScoreRequest) -> list[Scored]:
         if not models.versions:
             return []
         rows = ask.matrix().tolist()
@@ -92,7 +94,8 @@ def scorer_of(models: Models) -> Scorer:
         for role, (version, guess) in enumerate(models.versions):
             values = np.array([guess(row) for row in rows], np.float32)
             served = canary == (role != CHAMPION)
-            out.append(Scored(role, version, values, values - HALF_WIDTH, values + HALF_WIDTH, served))
+            numbers = {"value": values, "lower": values - HALF_WIDTH, "upper": values + HALF_WIDTH}
+            out.append(Scored(role, version, numbers, served))
         return out
 
     return scorer
@@ -164,7 +167,7 @@ class Folded:
         self.counts.update(outcome.counts())
         self.matured += rows_of(outcome)
         found = outcome.predictions
-        numbers = (found.as_of, found.role, found.value, found.revision, found.served)
+        numbers = (found.as_of, found.role, found.numbers["value"], found.revision, found.served)
         rows = zip(found.device, found.model, *(column.tolist() for column in numbers), strict=True)
         for device, model, as_of, role, value, revision, served in rows:
             before = self.newest.get((device, as_of, role))
@@ -177,15 +180,16 @@ class Folded:
 def rows_of(outcome: Outcome) -> list[tuple[str, int, int, str, float, float, float]]:
     """Matured forecasts: device, as-of hour, role, model, value, truth and latest value."""
     found = outcome.matured
-    columns = (found.device, found.as_of, found.role, found.model, found.value, found.truth, found.latest)
+    known = found.numbers
+    columns = (found.device, found.as_of, found.role, found.model, known["value"], known["truth"], known["latest"])
     rows = zip(*(column.tolist() for column in columns), strict=True)
     return [(found.devices[d], as_of, role, found.models[m], *rest) for d, as_of, role, m, *rest in rows]
 
 
 def fold(scenario: Scenario, batches: Batches) -> Folded:
-    folded = Folded(State.empty(scenario, 0))
+    folded = Folded(task(scenario).empty(0))
     for models, batch in batches:
-        folded.take(step(machine(scenario), folded.state, batch, control(models), scorer_of(models)))
+        folded.take(task(scenario).step(folded.state, batch, control(models), scorer_of(models)))
     return folded
 
 
@@ -427,7 +431,7 @@ def test_what_is_sent_again_changes_nothing_whether_its_source_is_known_or_anoth
     assert twice.newest == once.newest
     assert errors_of(twice.state) == errors_of(once.state)
     assert profile_of(twice.state) == profile_of(once.state)
-    assert snapshot.copied(scenario, twice.state).arrays == snapshot.copied(scenario, once.state).arrays
+    assert snapshot.copied(task(scenario), twice.state).arrays == snapshot.copied(task(scenario), once.state).arrays
     readings = sum(isinstance(item, Reading) for item in items)
     assert sum(twice.counts[name] for name in DISPOSITIONS) == 2 * readings
     if known:
@@ -442,21 +446,21 @@ def test_recovery_from_snapshot_and_commits_gives_the_live_state_field_by_field(
     items: list[Item], cuts: list[int], scenario: Scenario, copied_after: int
 ) -> None:
     """Also when models and quarantine change in between: the commits say who answered, and what."""
-    files, live = ParquetFiles(scenario), Folded(State.empty(scenario, 0))
-    copy, commits = snapshot.encode(scenario, live.state), []
+    files, live = ParquetFiles(task_of(scenario)), Folded(task(scenario).empty(0))
+    copy, commits = task(scenario).snapshot(live.state)(), []
     for number, (models, batch) in enumerate(as_batches(scenario, items, cuts)):
-        outcome = step(machine(scenario), live.state, batch, control(models), scorer_of(models))
+        outcome = task(scenario).step(live.state, batch, control(models), scorer_of(models))
         commits.append((files.encode_commit(commit_of(batch, models), outcome), files.encode_predictions(outcome)))
         live.take(outcome)
         if number == copied_after:
-            copy, commits = snapshot.encode(scenario, live.state), []
-    state = snapshot.decode(scenario, copy)
+            copy, commits = task(scenario).snapshot(live.state)(), []
+    state = snapshot.decode(task(scenario), copy)
     for committed, predicted in commits:
         commit, batch = files.decode_commit(committed)
         stored = files.read_predictions(predicted)
         answers = Stored(stored if len(stored["role"]) else None)
-        step(machine(scenario), state, batch, control_of(commit), answers).put(state)
-    assert snapshot.copied(scenario, state) == snapshot.copied(scenario, live.state)
+        task(scenario).step(state, batch, control_of(commit), answers).put(state)
+    assert snapshot.copied(task(scenario), state) == snapshot.copied(task(scenario), live.state)
     assert state.index == live.state.index
 
 
@@ -526,17 +530,18 @@ def test_answers_to_some_rows_under_revisions_issued_before_are_kept_as_they_are
     (_, first), (_, second) = as_batches(scenario, [*steady(4, "ab"), *late], [4])
     asked: list[tuple[str, int]] = []
 
-    def some(ask: Ask) -> list[Scored]:
+    def some(ask: ScoreRequest) -> list[Scored]:
         asked.extend(zip(ask.device, ask.as_of.tolist(), strict=True))
         rows = np.array([place for place, device in enumerate(ask.device) if device == "b"])
         values = np.array([3.0, 4.0], np.float32)
-        return [Scored(0, "v9", values, values - 1, values + 1, np.ones(2, bool), rows, np.array([7, 2]))]
+        numbers = {"value": values, "lower": values - 1, "upper": values + 1}
+        return [Scored(0, "v9", numbers, np.ones(2, bool), rows, np.array([7, 2]))]
 
-    folded = Folded(State.empty(scenario, 0))
-    folded.take(step(machine(scenario), folded.state, first, Control("v9"), some))
+    folded = Folded(task(scenario).empty(0))
+    folded.take(task(scenario).step(folded.state, first, Control("v9"), some))
     assert asked == [(device, START + hour) for device in "ab" for hour in (0, 1)]
     assert folded.newest == {("b", START, 0): (3.0, "v9", 7), ("b", START + 1, 0): (4.0, "v9", 2)}
-    folded.take(step(machine(scenario), folded.state, second, control(ALONE), scorer_of(ALONE)))
+    folded.take(task(scenario).step(folded.state, second, control(ALONE), scorer_of(ALONE)))
     revisions = {(device, hour - START): found[2] for (device, hour, _), found in folded.newest.items()}
     assert revisions == {("a", 0): 0, ("a", 1): 0, ("b", 0): 8, ("b", 1): 3}
 
@@ -546,7 +551,7 @@ def test_a_forecast_names_the_event_that_made_it_due_and_counts_for_its_source()
     rows = [("hub/0", 1, "b", 0), ("file/x@1", 1, "a", 0), ("hub/0", 2, "a", 1), ("file/x@1", 2, "c", 0)]
     readings = [Reading(source, n, device, (START + hour) * 60, (1.0, 0.0, 0.0)) for source, n, device, hour in rows]
     ((_, batch),) = as_batches(scenario, readings, [])
-    outcome = step(machine(scenario), State.empty(scenario, 0), batch, control(ALONE), scorer_of(ALONE))
+    outcome = task(scenario).step(task(scenario).empty(0), batch, control(ALONE), scorer_of(ALONE))
     found = outcome.predictions
     named = zip(found.device, (found.as_of - START).tolist(), found.sequence.tolist(), strict=True)
     assert sorted(named) == [("a", 0, 2), ("a", 1, 2), ("b", 0, 0), ("c", 0, 3)], "the device's newest in the batch"
@@ -599,9 +604,9 @@ def test_a_step_leaves_the_state_as_it_was() -> None:
     scenario = small()
     (models, first), (_, second) = as_batches(scenario, steady(20), [10])
     state = fold(scenario, [(models, first)]).state
-    before = snapshot.encode(scenario, state)
-    step(machine(scenario), state, second, control(models), scorer_of(models))
-    assert snapshot.encode(scenario, state) == before
+    before = task(scenario).snapshot(state)()
+    task(scenario).step(state, second, control(models), scorer_of(models))
+    assert task(scenario).snapshot(state)() == before
 
 
 @pytest.mark.parametrize("gap", [0, 1, 5, 6, 7, 100])

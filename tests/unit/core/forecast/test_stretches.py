@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.core.forecast.ring import NO_HOUR
+from shared.core.calendar import NO_HOUR
 from shared.core.forecast.stretches import Rules, cut, groups, running_heads
 from shared.core.intake.readings import Longs
 

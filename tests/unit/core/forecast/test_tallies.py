@@ -14,21 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.adapters.stores.scenario_files import load
-from shared.core.forecast.state import (
-    CHALLENGER,
-    CHAMPION,
-    DAILY,
-    ERRORS,
-    KEPT_DAYS,
-    KEPT_SOURCES,
-    PROFILE_DAYS,
-    TOTALS,
-    State,
-    Tally,
-    quantum,
-)
-from shared.core.forecast.tallies import Matured, Sums, add_errors, forget, whole
+from shared.core.forecast.losses import DAILY, ERRORS, TOTALS, quantum
+from shared.core.forecast.state import KEPT_DAYS, KEPT_SOURCES, PROFILE_DAYS, Tally
+from shared.core.forecast.tallies import Matured, Sums, forget, whole
+from shared.core.forecast.task import HourlyForecast
 from shared.core.intake.readings import Longs
+from shared.core.model.scoring import CHALLENGER, CHAMPION
+from shared.core.profile.bins import add_sums
 from shared.core.scenario import Channel, with_overrides
 from shared.core.stream.events import Batch, End
 from tests.kit import small
@@ -68,7 +60,7 @@ def batch_of(
 
 
 def sums_of(batch: Batch, **known: Tally) -> Sums:
-    state = State.empty(SCENARIO, 0)
+    state = HourlyForecast(SCENARIO).empty(0)
     state.sources = {name.replace("__", "/"): tally for name, tally in known.items()}
     return Sums.of(SCENARIO, state, batch)
 
@@ -258,12 +250,12 @@ ROWS = st.lists(
 def added(rows: Sequence[tuple[int, int, float, float, float, int]], size: int) -> tuple[object, ...]:
     """Tallies and error sums after rows were added so many at a time."""
     errors: dict[tuple[int, int, int], Longs] = {}
-    state = State.empty(SCENARIO, 0)
+    state = HourlyForecast(SCENARIO).empty(0)
     for start in range(0, len(rows), size):
         part = rows[start : start + size]
         sums = Sums.of(SCENARIO, state, batch_of([]))
         sums.mature(np.array([row[0] for row in part], np.int32), CHAMPION, matured(*(row[1:] for row in part)))
-        add_errors(errors, sums.errors)
+        add_sums(errors, sums.errors)
         state.sources.update(sums.sources)
     told = {name: (totals(tally), daily(tally)) for name, tally in state.sources.items()}
     return {key: found.tolist() for key, found in errors.items()}, told
@@ -280,8 +272,8 @@ def test_sums_do_not_depend_on_the_order_nor_on_how_rows_are_added(
 
 def test_adding_error_sums_changes_neither_what_is_added_nor_the_other_keys() -> None:
     one, two = {(1, 0, 0): longs(1, 2), (2, 0, 0): longs(5, 5)}, {(1, 0, 0): longs(10, 20), (3, 0, 0): longs(7, 7)}
-    add_errors(one, two)
-    add_errors(one, two)
+    add_sums(one, two)
+    add_sums(one, two)
     assert {key: sums.tolist() for key, sums in one.items()} == {
         (1, 0, 0): [21, 42],
         (2, 0, 0): [5, 5],
@@ -315,7 +307,7 @@ def changed(low: float, high: float) -> Channel:
 
 
 def test_only_the_sources_last_heard_of_are_kept_and_ties_are_decided_by_name() -> None:
-    state = State.empty(SCENARIO, 0)
+    state = HourlyForecast(SCENARIO).empty(0)
     state.sources = {f"s{i:05d}": Tally(touched=100) for i in range(KEPT_SOURCES - 1)}
     state.sources |= {"old": Tally(touched=3), "older": Tally(touched=2)}
     forget(state)
@@ -330,7 +322,7 @@ def test_only_the_sources_last_heard_of_are_kept_and_ties_are_decided_by_name() 
 
 
 def test_only_the_newest_days_of_errors_are_kept_for_every_role_and_model() -> None:
-    state = State.empty(SCENARIO, 0)
+    state = HourlyForecast(SCENARIO).empty(0)
     one: Longs = longs(1)
     state.errors = {(day, role, 0): one for day in range(KEPT_DAYS) for role in (0, 1)}
     forget(state)
@@ -342,7 +334,7 @@ def test_only_the_newest_days_of_errors_are_kept_for_every_role_and_model() -> N
 
 
 def test_histograms_are_kept_for_nine_weeks_and_pairs_as_long_as_errors() -> None:
-    state, one = State.empty(SCENARIO, 0), longs(1)
+    state, one = HourlyForecast(SCENARIO).empty(0), longs(1)
     state.histograms = dict.fromkeys(range(PROFILE_DAYS), one)
     state.forecasts = {(day, role, 0): one for day in range(PROFILE_DAYS) for role in (0, 1)}
     state.pairs = {(day, 0, model): one for day in range(KEPT_DAYS) for model in (1, 2)}

@@ -13,23 +13,17 @@ from hypothesis.extra import numpy as arrays
 
 from shared.adapters.stores.scenario_files import load
 from shared.core.forecast.features.block import VERSIONS
-from shared.core.forecast.features.featurizer import Feature, Featurizer
-from shared.core.forecast.features.watched import (
-    BINS,
-    CELLS,
-    MISSING,
-    Watched,
-    by_key,
-    count,
-    forecast_edges,
-    place,
-    rules_of,
-)
+from shared.core.forecast.features.featurizer import Featurizer
+from shared.core.forecast.features.watched import forecast_edges, rules_of, watched_of
+from shared.core.forecast.task import HourlyForecast
 from shared.core.intake.readings import Floats
+from shared.core.model.feature import Feature
+from shared.core.profile.bins import BINS, CELLS, MISSING, by_key, count, place
+from shared.core.scenario import Scenario
 from tests.kit import small
 
 SCENARIO = load("air_quality")
-WATCHED = Watched.of(SCENARIO)
+WATCHED = HourlyForecast(SCENARIO).watched
 
 
 def test_newest_values_daily_means_and_the_vapour_deficit_are_watched() -> None:
@@ -114,24 +108,24 @@ def test_counting_is_additive_and_by_key_the_same_as_apart(values: Floats, cut: 
     np.testing.assert_array_equal(sum(found.values()) + np.zeros((15, CELLS)), count(places))
 
 
+def rules(scenario: Scenario) -> list[str]:
+    return rules_of(scenario, HourlyForecast(scenario).watched)
+
+
 def test_the_rules_name_the_version_and_the_bins_of_every_feature(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = rules_of(SCENARIO)
+    before = rules(SCENARIO)
     assert len(before) == 16
     assert before[6] == "pm25.latest version 1 in 512 widening bins from 0 to 1000 ug/m3"
     assert before[-1] == "forecasts in 512 widening bins from 0 to 1000 ug/m3"
     monkeypatch.setitem(VERSIONS, "pm25.latest", 2)
-    assert [rule for rule in rules_of(SCENARIO) if rule not in before] == [before[6].replace("version 1", "version 2")]
+    assert [rule for rule in rules(SCENARIO) if rule not in before] == [before[6].replace("version 1", "version 2")]
     channels = tuple(dataclasses.replace(c, maximum=61) if c.name == "temp" else c for c in SCENARIO.channels)
-    other = rules_of(dataclasses.replace(SCENARIO, channels=channels))
+    other = rules(dataclasses.replace(SCENARIO, channels=channels))
     assert "temp.mean_24 version 1 in 512 even bins from -60 to 61 degC" in other
 
 
 def test_a_scenario_may_have_nothing_to_watch() -> None:
-    @dataclasses.dataclass(frozen=True)
-    class Other:
-        features: tuple[Feature, ...] = (Feature("f0", 1), Feature("f1", 1))
-
-    nothing = Watched.of(small(), Other())
+    nothing = watched_of(small(), (Feature("f0", 1), Feature("f1", 1)))
     assert (len(nothing), nothing.edges.shape, str(nothing.columns.dtype)) == (0, (0, CELLS), "int64")
     assert place(np.zeros((3, 0), np.float32), nothing.edges).shape == (3, 0)
     assert count(np.zeros((3, 0), np.uint16)).shape == (0, CELLS)

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pytest
 
 from shared.adapters.models import onnx_model, package_folder
-from shared.core.forecast.features.featurizer import Feature
 from shared.core.intake.readings import Floats
+from shared.core.model.feature import Feature
 from shared.core.model.manifest import Damped, Interval, decode_arrays, decode_manifest, encode_arrays
 from shared.errors import ConfigError, ContractBroken
 from training.model.export import to_onnx

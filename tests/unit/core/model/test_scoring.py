@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.adapters.stores.scenario_files import load
-from shared.core.forecast.features.featurizer import Feature
 from shared.core.intake.readings import Floats
 from shared.core.model import deployment
 from shared.core.model.deployment import Deployment
+from shared.core.model.feature import Feature
 from shared.core.model.manifest import Interval
 from shared.core.model.scoring import bounds, categories, clip, unfitting
 from shared.core.scenario import with_overrides

@@ -16,19 +16,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.core.calendar import NO_HOUR
 from shared.core.forecast import snapshot
-from shared.core.forecast.features.featurizer import Featurizer
-from shared.core.forecast.features.watched import CELLS, Watched
-from shared.core.forecast.matured import Labels
+from shared.core.forecast.history import hourly
+from shared.core.forecast.losses import ERRORS, PAIRS, quantum
 from shared.core.forecast.outcome import Outcome
-from shared.core.forecast.ring import NO_HOUR, hourly
-from shared.core.forecast.state import ERRORS, PAIRS, QUALITY_DAYS, State, quantum
-from shared.core.forecast.step import Machine, step
-from shared.core.forecast.tallies import add_errors
+from shared.core.forecast.state import QUALITY_DAYS, State
+from shared.core.forecast.task import HourlyForecast
 from shared.core.intake.readings import Floats, Readings
-from shared.core.model.scoring import Ask, Control, Scored
+from shared.core.model.answers import Labels
+from shared.core.model.scoring import Control, Scored, ScoreRequest
 from shared.core.profile import encoding
 from shared.core.profile import merged as profile
+from shared.core.profile.bins import CELLS, add_sums
 from shared.core.profile.device_table import DeviceTable
 from shared.core.profile.merged import Profile
 from shared.core.scenario import with_overrides
@@ -36,7 +36,7 @@ from shared.core.stream.events import Event, gather, pack, rows_of
 from shared.errors import ContractBroken
 from tests.flow.score.test_parity import AIR, START, Fleet, cuts
 
-MACHINE = Machine(AIR, Featurizer(AIR))
+TASK = HourlyForecast(AIR)
 WAIT = AIR.horizon + AIR.lateness + 1
 READINGS = Fleet(5, hours=230, late=0.2).readings(seed=3)
 UNIT = quantum(AIR)
@@ -44,14 +44,17 @@ UNIT = quantum(AIR)
 
 def answers(*models: str) -> Any:
     """The newest PM2.5 (100 where unknown), each model somewhat higher than the one before."""
-    column = next(place for place, f in enumerate(MACHINE.featurizer.features) if f.name == "pm25.latest")
+    column = next(place for place, f in enumerate(TASK.features) if f.name == "pm25.latest")
 
-    def scorer(ask: Ask) -> list[Scored]:
+    def scorer(ask: ScoreRequest) -> list[Scored]:
         value = np.nan_to_num(ask.matrix()[:, column], nan=100.0)
         found = [np.asarray(value + 7 * role, np.float32) for role in range(len(models))]
         served = np.ones(len(value), bool)
         every = zip(models, found, strict=True)
-        return [Scored(role, model, v, v - 40, v + 40, served) for role, (model, v) in enumerate(every)]
+        return [
+            Scored(role, model, {"value": v, "lower": v - 40, "upper": v + 40}, served)
+            for role, (model, v) in enumerate(every)
+        ]
 
     return scorer
 
@@ -60,7 +63,7 @@ def folded(
     readings: Readings, edges: Sequence[int], partition: int = 0, first: str = "v1"
 ) -> tuple[State, list[Outcome]]:
     """A state after readings in batches; a challenger joins after a third of them, and serves after two thirds."""
-    state, outcomes = State.empty(AIR, partition), []
+    state, outcomes = TASK.empty(partition), []
     bounds = [0, *edges, len(readings)]
     for number, (start, end) in enumerate(pairwise(bounds)):
         part = rows_of(readings, np.arange(start, end))
@@ -68,7 +71,7 @@ def folded(
         events = [Event(state.next + place, 0, body) for place, body in enumerate(bodies)]
         models = ((first,), (first, "v2"), ("v2",))[3 * number // (len(bounds) - 1)]
         batch, _ = gather(partition, 0, events, AIR.channel_names)
-        outcomes.append(step(MACHINE, state, batch, Control(models[0]), answers(*models)))
+        outcomes.append(TASK.step(state, batch, Control(models[0]), answers(*models)))
         outcomes[-1].put(state)
     return state, outcomes
 
@@ -80,12 +83,12 @@ def fold() -> tuple[State, list[Outcome]]:
 
 @pytest.fixture(scope="module")
 def found(fold: tuple[State, list[Outcome]]) -> Profile:
-    return profile.of(MACHINE, fold[0])
+    return profile.of(TASK, fold[0])
 
 
 def recounted(readings: Readings) -> dict[int, np.ndarray[Any, Any]]:
     """Histograms of every as-of hour that matured, from the features that training computes."""
-    seen = Watched.of(AIR)
+    seen = TASK.watched
     counts: dict[int, np.ndarray[Any, Any]] = {}
     for own in hourly(AIR, readings).values():
         ahead = np.full((AIR.history - 1, own.values.shape[1]), np.nan, np.float32)
@@ -93,7 +96,7 @@ def recounted(readings: Readings) -> dict[int, np.ndarray[Any, Any]]:
         window = np.lib.stride_tricks.sliding_window_view(padded, AIR.history, axis=0).transpose(2, 1, 0)
         as_of = own.first_hour + np.arange(len(own.values))
         rows = (own.samples > 0) & (as_of <= as_of[-1] - WAIT)
-        matrix = MACHINE.featurizer.matrix(window[:, :, rows], as_of[rows])[:, seen.columns].astype(np.float64)
+        matrix = TASK.featurizer.matrix(window[:, :, rows], as_of[rows])[:, seen.columns].astype(np.float64)
         for day in np.unique(as_of[rows] // 24).tolist():
             mine = matrix[as_of[rows] // 24 == day]
             into = counts.setdefault(day, np.zeros((len(seen), CELLS), np.int64))
@@ -117,7 +120,8 @@ def test_histograms_are_those_of_the_features_that_training_computes(how: str) -
 
 def labels_of(outcomes: Sequence[Outcome]) -> Any:
     def frame(rows: Labels) -> pd.DataFrame:
-        columns = {name: getattr(rows, name) for name in Labels.__slots__[2:]}
+        kept = ("device", "as_of", "role", "model", "revision", "sequence")
+        columns = {**{name: getattr(rows, name) for name in kept}, **rows.numbers}
         names = {"device": [rows.devices[d] for d in rows.device], "model": [rows.models[m] for m in rows.model]}
         return pd.DataFrame({**columns, **names})
 
@@ -145,7 +149,7 @@ def test_every_forecast_matures_once_with_the_truth_of_its_target_hour(fold: tup
     for outcome in fold[1]:
         made = outcome.predictions
         keys = zip(made.device, made.as_of.tolist(), made.role.tolist(), strict=True)
-        issued.update(zip(keys, zip(made.value.tolist(), made.revision.tolist(), strict=True), strict=True))
+        issued.update(zip(keys, zip(made.numbers["value"].tolist(), made.revision.tolist(), strict=True), strict=True))
     for row in rows.itertuples():
         assert issued[row.device, row.as_of, row.role] == (row.value, row.revision)
 
@@ -207,7 +211,7 @@ def frozen(readings: Readings, rng: np.random.Generator) -> Readings:
 def test_the_device_table_is_that_of_plain_series(how: str) -> None:
     readings = frozen(Fleet(5, hours=330, missing=0.1, late=0.2).readings(seed=4), np.random.default_rng(1))
     state, outcomes = folded(readings, cuts(readings, how).tolist())
-    table = profile.of(MACHINE, state).devices
+    table = profile.of(TASK, state).devices
     history, rows = hourly(AIR, readings), labels_of(outcomes)
     assert sorted(table.device) == sorted(history)
     for place, name in enumerate(table.device):
@@ -249,9 +253,9 @@ def test_the_device_table_is_that_of_plain_series(how: str) -> None:
 def test_a_device_alone_has_the_row_it_has_among_many() -> None:
     readings = Fleet(700, hours=40).readings(seed=8)
     state, _ = folded(readings, [])
-    every = profile.of(MACHINE, state).devices
+    every = profile.of(TASK, state).devices
     own = rows_of(readings, np.flatnonzero(readings.device == 650))
-    alone = profile.of(MACHINE, folded(own, [])[0]).devices
+    alone = profile.of(TASK, folded(own, [])[0]).devices
     place = every.device.index("device-650")
     assert len(every) > 600, "more than are worked on at once"
     for name in DeviceTable.__slots__[1:]:
@@ -271,7 +275,7 @@ def split(readings: Readings) -> list[Profile]:
     """Profiles of two partitions that heard of the models in another order."""
     parts = [rows_of(readings, np.flatnonzero(readings.device % 2 == half)) for half in (0, 1)]
     return [
-        profile.of(MACHINE, folded(part, cuts(part, "hours").tolist(), number + 3, first)[0])
+        profile.of(TASK, folded(part, cuts(part, "hours").tolist(), number + 3, first)[0])
         for number, (part, first) in enumerate(zip(parts, ("v1", "v0"), strict=True))
     ]
 
@@ -279,9 +283,9 @@ def split(readings: Readings) -> list[Profile]:
 def test_merging_adds_up_by_day_role_and_version() -> None:
     one, two = split(READINGS)
     assert one.models != two.models
-    both = profile.merge(AIR, [two, one])
-    assert plain(both) == plain(profile.merge(AIR, [one, two])), "in whatever order they come"
-    alone = [profile.merge(AIR, [part]) for part in (one, two)]
+    both = profile.merge(TASK, [two, one])
+    assert plain(both) == plain(profile.merge(TASK, [one, two])), "in whatever order they come"
+    alone = [profile.merge(TASK, [part]) for part in (one, two)]
     for name in ("histograms", "forecasts", "errors", "pairs"):
         sums, parts = getattr(both, name), [getattr(part, name) for part in alone]
         assert set(sums) == set(parts[0]) | set(parts[1])
@@ -298,7 +302,7 @@ def test_merging_adds_up_by_day_role_and_version() -> None:
     assert {key[1:] for key in both.pairs} == {("v0", "v2"), ("v1", "v2")}
     assert both.devices.device == [*one.devices.device, *two.devices.device]
     assert both.newest_hour == max(one.devices.head.max(), two.devices.head.max())
-    assert (both.watched, both.edges.tobytes()) == (MACHINE.watched.names, MACHINE.watched.edges.tobytes())
+    assert (both.watched, both.edges.tobytes()) == (TASK.watched.names, TASK.watched.edges.tobytes())
     whole = recounted(READINGS)
     assert {day: counts.tolist() for day, counts in both.histograms.items()} == {
         d: c.tolist() for d, c in whole.items()
@@ -308,42 +312,42 @@ def test_merging_adds_up_by_day_role_and_version() -> None:
 def test_merging_leaves_the_profiles_alone(found: Profile) -> None:
     before = plain(found)
     other = dataclasses.replace(found, partition=7)
-    merged = profile.merge(AIR, [found, other])
+    merged = profile.merge(TASK, [found, other])
     for sums in merged.histograms.values():
         sums += 1
     assert plain(found) == before
 
 
 def test_nothing_merged_is_an_empty_profile() -> None:
-    empty = profile.merge(AIR, [])
+    empty = profile.merge(TASK, [])
     assert (empty.stamps, empty.newest_hour, len(empty.devices)) == ({}, NO_HOUR, 0)
-    assert (empty.watched, empty.edges.shape) == (MACHINE.watched.names, (15, CELLS))
+    assert (empty.watched, empty.edges.shape) == (TASK.watched.names, (15, CELLS))
     assert empty.devices.mean.shape == (0, len(AIR.stored))
-    first = profile.of(MACHINE, State.empty(AIR, 2))
-    assert plain(profile.merge(AIR, [first]).devices) == plain(empty.devices)
+    first = profile.of(TASK, TASK.empty(2))
+    assert plain(profile.merge(TASK, [first]).devices) == plain(empty.devices)
 
 
 def test_profiles_that_do_not_belong_together_are_not_added(found: Profile) -> None:
     with pytest.raises(ContractBroken, match="two profiles of partition 0"):
-        profile.merge(AIR, [found, found])
+        profile.merge(TASK, [found, found])
     other = dataclasses.replace(found, partition=1, edges=found.edges + 1)
     with pytest.raises(ContractBroken, match="partitions 0 and 1 count different bins"):
-        profile.merge(AIR, [found, other])
+        profile.merge(TASK, [found, other])
     with pytest.raises(ContractBroken, match=r"partition 0 belongs to .*horizon 24"):
-        profile.merge(with_overrides(AIR, horizon=25), [found])
+        profile.merge(HourlyForecast(with_overrides(AIR, horizon=25)), [found])
 
 
 def test_a_profile_comes_back_field_by_field(found: Profile) -> None:
     raw = profile.encode(found)
-    assert plain(profile.decode(raw)) == plain(found)
-    assert profile.encode(profile.decode(raw)) == raw
-    assert found.rules == snapshot.rules_of(AIR)
-    profile.decode(raw).devices.mean[:] = 0  # what came back may be changed
+    assert plain(profile.decode(raw, TASK.losses)) == plain(found)
+    assert profile.encode(profile.decode(raw, TASK.losses)) == raw
+    assert found.rules == TASK.rules
+    profile.decode(raw, TASK.losses).devices.mean[:] = 0  # what came back may be changed
 
 
 def small_profile() -> Profile:
     state, _ = folded(rows_of(READINGS, np.flatnonzero(READINGS.device == 0)), [60, 100])
-    return profile.of(MACHINE, state)
+    return profile.of(TASK, state)
 
 
 RAW = profile.encode(small_profile())
@@ -354,14 +358,14 @@ RAW = profile.encode(small_profile())
 def test_no_changed_byte_goes_unnoticed(place: int, change: int) -> None:
     damaged = RAW[:place] + bytes([RAW[place] ^ change]) + RAW[place + 1 :]
     with pytest.raises(ContractBroken, match=r"not a profile|its checksum differs"):
-        profile.decode(damaged)
+        profile.decode(damaged, TASK.losses)
 
 
 @given(st.integers(0, len(RAW) - 1), st.binary(max_size=3))
 def test_no_cut_and_nothing_appended_goes_unnoticed(length: int, tail: bytes) -> None:
     for damaged in (RAW[:length], RAW[length:] if length else b"", RAW + tail + b"\0"):
         with pytest.raises(ContractBroken, match=r"not a profile|its checksum differs"):
-            profile.decode(damaged)
+            profile.decode(damaged, TASK.losses)
 
 
 def sealed(packed: bytes) -> bytes:
@@ -391,20 +395,20 @@ def body() -> dict[str, Any]:
 def test_a_whole_profile_with_other_content_is_refused(changed: dict[str, Any], said: str) -> None:
     packed = zlib.compress(msgspec.msgpack.encode({**body(), **changed}))
     with pytest.raises(ContractBroken, match=said):
-        profile.decode(sealed(packed))
+        profile.decode(sealed(packed), TASK.losses)
 
 
 @pytest.mark.parametrize("packed", [b"", b"x", zlib.compress(b""), zlib.compress(b"\xc1"), RAW[80:]])
 def test_what_is_no_profile_at_all_is_refused(packed: bytes) -> None:
     with pytest.raises(ContractBroken, match="cannot be read"):
-        profile.decode(sealed(packed))
+        profile.decode(sealed(packed), TASK.losses)
 
 
 def test_a_taken_profile_does_not_follow_the_state() -> None:
     edges = cuts(READINGS, "hours").tolist()
     state, _ = folded(READINGS, edges)
-    taken = profile.Taken.of(MACHINE, state)
-    before = plain(profile.of(MACHINE, state))
+    taken = profile.ProfileSnapshot.of(TASK, state)
+    before = plain(profile.of(TASK, state))
     later: Floats = state.columns.ring.sums
     later += 1
     state.columns.ring.head += 1
@@ -413,8 +417,8 @@ def test_a_taken_profile_does_not_follow_the_state() -> None:
     state.models.append("late")
     for _ in range(2):
         more, _ = folded(READINGS, edges)
-        add_errors(state.histograms, more.histograms)
-        add_errors(state.errors, more.errors)
+        add_sums(state.histograms, more.histograms)
+        add_sums(state.errors, more.errors)
     state.pairs.clear()
     state.forecasts.clear()
     assert plain(taken.profile()) == before

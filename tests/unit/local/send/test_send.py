@@ -25,11 +25,12 @@ from local.send.wire import PARTITION_KEY, Message, encoded, place
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.stores import scenario_files
 from shared.adapters.stores.clock import WallClock
-from shared.core.forecast.outcome import DISPOSITIONS
 from shared.core.intake import dead_letters, progress
 from shared.core.intake.messages import Decoder
 from shared.core.intake.readings import REASONS
+from shared.core.stream.commit import DISPOSITIONS
 from shared.core.stream.events import Event
+from shared.core.tasks import task_of
 from shared.errors import BadEvent
 from shared.settings import Settings
 from tests.kit import MemoryBlobs, MemoryStream, assemble
@@ -92,7 +93,7 @@ class World:
 
     def dispositions(self) -> Counter[tuple[str, int, str]]:
         """How often each device and minute became what."""
-        files, found = ParquetFiles(AIR), Counter[tuple[str, int, str]]()
+        files, found = ParquetFiles(task_of(AIR)), Counter[tuple[str, int, str]]()
         for name in self.blobs.names("commits"):
             raw = self.blobs.read("commits", name) or b""
             _, batch = files.decode_commit(raw)

@@ -8,7 +8,8 @@ from benchmarks.drift_replay import baseline_of, fleet_history
 from local.fleet.__main__ import Fleet
 from shared.core.drift.baseline import Baseline
 from shared.core.forecast.features.featurizer import Featurizer
-from shared.core.forecast.features.watched import BINS
+from shared.core.profile.bins import BINS
+from shared.core.tasks import task_of
 from tests.kit.training_data import air_quality
 from training.calibrate.limits import calibrate, margin
 from training.data.rows import TrainingSet
@@ -38,7 +39,7 @@ def test_rows_without_times_calibrate_nothing_and_can_still_be_read() -> None:
         as_of=hours, device=device, devices=("A",), truth=none, lower=none, upper=none,
         forecasts={"": none, "_persistence": none, "_damped": none},
     )  # fmt: skip
-    found = Baseline.from_arrays(calibrate(AIR, rows, judged))
+    found = Baseline.from_arrays(calibrate(task_of(AIR), rows, judged))
     assert not found.calibrated
     assert np.isnan(found.quality).all()
     assert (found.counts.sum(), found.absent.min()) == (0, 1)

@@ -9,9 +9,10 @@ import pytest
 
 from shared.adapters.lake.delta_lake import DeltaLake
 from shared.adapters.lake.schema import READINGS
-from shared.core.forecast.ring import Hourly, hourly
+from shared.core.forecast.history import Hourly, hourly
 from shared.core.intake.readings import Readings
 from shared.core.scenario import Scenario, parse
+from shared.core.tasks import task_of
 from shared.errors import ContractBroken
 from tests.flow.lake.test_lake import compaction
 from tests.kit import CHANNELS, HEAD, HOUR, SCENARIO, SIZES, Bench, Row, readings
@@ -38,7 +39,7 @@ def in_lake(folder: Path, sent: list[Row], *, batch: int = 60) -> Bench:
     worker = bench.worker()
     for start in range(0, len(sent), batch):
         worker.take(bench.send("file/x@1", sent[start : start + batch]))
-    compaction(bench, DeltaLake(SCENARIO, str(folder)), chunk_commits=2).run()
+    compaction(bench, DeltaLake(task_of(SCENARIO), str(folder)), chunk_commits=2).run()
     return bench
 
 
@@ -59,7 +60,7 @@ def same(one: dict[str, Hourly], other: dict[str, Hourly]) -> None:
 def test_the_lake_gives_the_hours_of_the_file_to_the_bit(tmp_path: Path, at_once: int) -> None:
     sent = rows()
     in_lake(tmp_path, sent)
-    version = DeltaLake(SCENARIO, str(tmp_path)).version()
+    version = DeltaLake(task_of(SCENARIO), str(tmp_path)).version()
     assert version is not None
     found, facts = training_lake.history(SCENARIO, str(tmp_path), dict, version, rows_at_once=at_once)
     wanted = from_file(sent)
@@ -97,7 +98,7 @@ def test_a_channel_that_came_later_is_missing_before(tmp_path: Path) -> None:
     more = parse({**HEAD, **SIZES, "channels": [*CHANNELS, {"name": "fog", "unit": "m", "minimum": 0, "maximum": 9}]})
     found, _ = training_lake.history(more, str(tmp_path), dict, 1)
     assert all(np.isnan(hours.values[:, -1]).all() for hours in found.values())
-    lake = DeltaLake(more, str(tmp_path))
+    lake = DeltaLake(task_of(more), str(tmp_path))
     assert lake.reached(READINGS, []) == {}  # the table gets the new column
     found, facts = training_lake.history(more, str(tmp_path), dict, lake.version() or 0)
     assert (facts.rows, facts.version) == (60, 2)
@@ -117,7 +118,7 @@ def test_a_version_that_does_not_exist_and_a_lake_without_readings_are_refused(t
 def test_a_day_with_too_many_rows_is_read_by_hours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sent = rows(300)
     in_lake(tmp_path, sent)
-    version = DeltaLake(SCENARIO, str(tmp_path)).version() or 0
+    version = DeltaLake(task_of(SCENARIO), str(tmp_path)).version() or 0
     held: list[int] = []
 
     def watched(scenario: Scenario, some: Readings) -> dict[str, Hourly]:

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 from shared.adapters.tables.open import WideChunk
+from shared.core.forecast.columns import Layout, fingerprint, spread
 from shared.core.forecast.features.featurizer import Featurizer
-from shared.core.forecast.ring import Hourly, Layout, Ring, fingerprint, hourly, spread, windows
+from shared.core.forecast.history import Hourly, hourly
+from shared.core.forecast.ring import Ring, windows
 from shared.core.intake.readings import Floats
 from shared.core.scenario import Scenario
+from shared.core.tasks import task_of
 from tests.kit.training_data import FIRST_HOUR, air_quality, history, readings
 from training.data import rows as data
 
@@ -44,9 +47,9 @@ def grid(scenario: Scenario, channels: list[Floats]) -> dict[str, Hourly]:
 
 
 def test_rows_are_the_sampled_hours_whose_truth_came_and_the_others_are_counted(
-    scenario: Scenario, featurizer: Featurizer, channels: list[Floats], grid: dict[str, Hourly]
+    scenario: Scenario, channels: list[Floats], grid: dict[str, Hourly]
 ) -> None:
-    rows = data.from_history(scenario, featurizer, grid)
+    rows = data.from_history(task_of(scenario), grid)
     expected, excluded = [], {"no_sample": 0, "target_not_yet": 0, "target_missing": 0}
     for device, values in enumerate(channels):
         for hour in range(len(values)):
@@ -69,9 +72,9 @@ def test_rows_are_the_sampled_hours_whose_truth_came_and_the_others_are_counted(
 
 
 def test_the_floors_mean_leaves_missing_hours_out(
-    scenario: Scenario, featurizer: Featurizer, channels: list[Floats], grid: dict[str, Hourly]
+    scenario: Scenario, channels: list[Floats], grid: dict[str, Hourly]
 ) -> None:
-    rows = data.from_history(scenario, featurizer, grid)
+    rows = data.from_history(task_of(scenario), grid)
     for hour in (10, 60, 70, 710, 1200):
         (row,) = np.flatnonzero((rows.as_of == FIRST_HOUR + hour) & (rows.device == 0))
         expected = np.nanmean(channels[0][max(0, hour - 23) : hour + 1, 6].astype(np.float64))
@@ -81,7 +84,7 @@ def test_the_floors_mean_leaves_missing_hours_out(
 def test_training_rows_are_bit_for_bit_what_serving_computes_from_its_ring(
     scenario: Scenario, featurizer: Featurizer, channels: list[Floats], grid: dict[str, Hourly]
 ) -> None:
-    rows = data.from_history(scenario, featurizer, grid)
+    rows = data.from_history(task_of(scenario), grid)
     layout = Layout.of(scenario)
     ring = Ring.empty(layout, 2)
     sent = readings(*channels)
@@ -103,28 +106,24 @@ def test_training_rows_are_bit_for_bit_what_serving_computes_from_its_ring(
     assert compared > 10
 
 
-def test_a_later_start_gives_the_same_rows_from_there_on(
-    scenario: Scenario, featurizer: Featurizer, grid: dict[str, Hourly]
-) -> None:
-    rows = data.from_history(scenario, featurizer, grid)
+def test_a_later_start_gives_the_same_rows_from_there_on(scenario: Scenario, grid: dict[str, Hourly]) -> None:
+    rows = data.from_history(task_of(scenario), grid)
     start = FIRST_HOUR + 200
-    late = data.from_history(scenario, featurizer, grid, since=start)
+    late = data.from_history(task_of(scenario), grid, since=start)
     keep = rows.as_of >= start
     np.testing.assert_array_equal(late.matrix, rows.matrix[keep])
     np.testing.assert_array_equal(late.target, rows.target[keep])
 
 
-def test_cut_history_knows_no_truth_of_the_cut_hour_or_later(
-    scenario: Scenario, featurizer: Featurizer, grid: dict[str, Hourly]
-) -> None:
+def test_cut_history_knows_no_truth_of_the_cut_hour_or_later(scenario: Scenario, grid: dict[str, Hourly]) -> None:
     cut = FIRST_HOUR + 250
-    rows = data.from_history(scenario, featurizer, data.before(grid, cut))
+    rows = data.from_history(task_of(scenario), data.before(grid, cut))
     assert rows.as_of.max() + scenario.horizon == cut - 1
     assert data.before(grid, FIRST_HOUR) == {}
 
 
 def test_a_history_without_rows_gives_an_empty_set(scenario: Scenario, featurizer: Featurizer) -> None:
-    rows = data.from_history(scenario, featurizer, hourly(scenario, readings(history(10))))
+    rows = data.from_history(task_of(scenario), hourly(scenario, readings(history(10))))
     assert len(rows) == 0
     assert rows.matrix.shape == (0, len(featurizer.features))
     assert not rows.dated
@@ -140,7 +139,7 @@ def test_the_dataset_is_named_by_its_content(
     assert data.dataset_hash(hourly(scenario, readings(*changed))) != name
 
 
-def test_wide_rows_have_no_time_and_keep_their_order(scenario: Scenario, featurizer: Featurizer) -> None:
+def test_wide_rows_have_no_time_and_keep_their_order(scenario: Scenario) -> None:
     window = np.random.default_rng(1).normal(10, 1, (scenario.history, len(scenario.stored), 4)).astype(np.float32)
     window[:, scenario.target_column] = np.nan
     chunk = WideChunk(
@@ -151,7 +150,7 @@ def test_wide_rows_have_no_time_and_keep_their_order(scenario: Scenario, featuri
         group=("E", "A", "B", "E"),
         rejected=(),
     )
-    rows = data.from_windows(scenario, featurizer, [chunk])
+    rows = data.from_windows(task_of(scenario), [chunk])
     assert rows.target.tolist() == [1, 3, 4]
     assert [rows.devices[index] for index in rows.device] == ["E", "B", "E"]
     assert not rows.dated

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from shared.core.forecast.features.featurizer import Feature, Featurizer
-from shared.core.forecast.ring import hourly
+from shared.core.forecast.history import hourly
+from shared.core.model.feature import Feature
 from shared.core.scenario import Search
+from shared.core.tasks import task_of
 from tests.kit.training_data import air_quality, history, readings
 from training.calibrate import baseline
 from training.console import Screen
@@ -26,7 +27,7 @@ QUICK = Search(trials=3, folds=2, max_trees=25, seed=5)
 def rows() -> TrainingSet:
     scenario = air_quality()
     grid = hourly(scenario, readings(*(history(700, seed) for seed in (1, 2))))
-    return data.from_history(scenario, Featurizer(scenario), grid)
+    return data.from_history(task_of(scenario), grid)
 
 
 @dataclass

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from shared.core.model.manifest import Damped, Interval, Manifest, decode_manifest, encode_manifest
+from shared.core.tasks import task_of
 from shared.errors import ConfigError, ContractBroken
 from tests.kit import MemoryBlobs
 from tests.kit.training_data import air_quality
@@ -95,13 +96,13 @@ def test_a_feature_that_is_always_missing_has_no_mean() -> None:
     from training.data import rows as data
 
     featurizer = Featurizer(scenario)
-    rows = data.from_windows(scenario, featurizer, [])
+    rows = data.from_windows(task_of(scenario), [])
     width = len(featurizer.features)
     matrix = np.full((4, width), np.nan, np.float32)
     filled = data.TrainingSet(
         features=rows.features, matrix=matrix, target=np.array([1, 2, 3, 4], np.float32), as_of=np.arange(4),
         device=np.zeros(4, np.int32), devices=("d",), latest=matrix[:, 0], mean_24=matrix[:, 0],
     )  # fmt: skip
-    row = history.profile(scenario, MANIFEST, filled)
+    row = history.profile(task_of(scenario), MANIFEST, filled)
     assert (row["temp.latest/mean"], row["temp.latest/missing"]) == (None, 1.0)
     assert (row["target.pm25/mean"], row["target.pm25/missing"]) == (2.5, 0.0)

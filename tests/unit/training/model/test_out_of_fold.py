@@ -10,7 +10,7 @@ from catboost import CatBoostRegressor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.core.forecast.features.featurizer import Feature
+from shared.core.model.feature import Feature
 from tests.kit.training_data import air_quality
 from training.data import folds
 from training.data.folds import Fold

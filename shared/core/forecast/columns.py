@@ -1,0 +1,102 @@
+"""The columns that hours are kept in: how samples become sums, and sums the values of hours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.core.intake.readings import Array, Floats, Ints
+from shared.core.scenario import Scenario
+
+_LANES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the scenario says about the ring: its columns, how samples make an hour, how many hours it holds."""
+
+    circular: tuple[int, ...]
+    sources: tuple[int, ...]
+    summed: npt.NDArray[np.bool_]
+    samples_per_hour: int
+    history: int
+    slots: int
+
+    @property
+    def columns(self) -> int:
+        """Number of stored columns."""
+        return len(self.summed)
+
+    @classmethod
+    def of(cls, scenario: Scenario) -> Layout:
+        """Layout of a scenario's ring."""
+        sources = [i for i, c in enumerate(scenario.channels) for _ in range(1 + (c.aggregate == "circular"))]
+        return cls(
+            circular=tuple(i for i, c in enumerate(scenario.channels) if c.aggregate == "circular"),
+            sources=tuple(sources),
+            summed=np.array([scenario.channels[i].aggregate == "sum" for i in sources]),
+            samples_per_hour=scenario.samples_per_hour,
+            history=scenario.history,
+            slots=scenario.slots,
+        )
+
+
+def spread(layout: Layout, values: Floats) -> Floats:
+    """Stored columns of readings: a circular channel becomes its unit vector (sine, cosine).
+
+    Args:
+        layout: Columns of the ring.
+        values: Channel values in the scenario's order, shape (n, channels).
+
+    Returns:
+        Values to be summed, NaN where missing, shape (n, columns).
+    """
+    out = values[:, layout.sources]
+    for channel in layout.circular:
+        first = layout.sources.index(channel)
+        angle = np.deg2rad(values[:, channel].astype(np.float64))
+        out[:, first] = _same_bits(np.sin, angle)
+        out[:, first + 1] = _same_bits(np.cos, angle)
+    return out
+
+
+def _same_bits(function: Callable[[Array], Array], x: Array) -> Array:
+    """Apply a transcendental so that a value's bits do not depend on its neighbours: contiguous, padded lanes."""
+    padded = np.zeros(-(-len(x) // _LANES) * _LANES, dtype=np.float64)
+    padded[: len(x)] = x
+    return function(padded)[: len(x)]
+
+
+def hour_values(layout: Layout, sums: Floats, counts: npt.NDArray[np.uint8]) -> Floats:
+    """Hourly values of sums and counts; an incomplete hour of a summed column counts as missing.
+
+    Args:
+        layout: Columns of the ring.
+        sums: Sums of samples, shape (hours, columns, devices).
+        counts: Number of samples behind each sum, same shape.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = np.divide(sums, counts, dtype=np.float32)
+    values[counts == 0] = np.nan  # 0 / 0 gives a NaN of another sign, and bits are compared
+    for column in np.flatnonzero(layout.summed):
+        whole = counts[:, column] >= layout.samples_per_hour
+        values[:, column] = np.where(whole, sums[:, column], np.float32(np.nan))
+    return values
+
+
+def fingerprint(minute: Ints, columns: Floats) -> npt.NDArray[np.uint32]:
+    """A hash of each reading's minute and values, never 0, that tells a re-send from a conflicting reading.
+
+    Args:
+        minute: Minutes, shape (n,).
+        columns: Values, NaN where missing (every NaN is the same), shape (n, columns).
+    """
+    bits = np.where(np.isnan(columns), np.float32(np.inf), columns + np.float32(0)).view(np.uint32)
+    mixed = minute.astype(np.uint32) * np.uint32(2654435761)
+    for column in range(bits.shape[1]):
+        mixed = (mixed ^ bits[:, column]) * np.uint32(16777619)
+        mixed ^= mixed >> np.uint32(15)
+    return mixed | np.uint32(1)

@@ -1,0 +1,156 @@
+"""The hourly forecast as a task: a target, a fixed number of hours ahead, from windows of hourly values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from shared.core.calendar import HOUR_MINUTES, NO_HOUR
+from shared.core.forecast import snapshot, step
+from shared.core.forecast.features import watched
+from shared.core.forecast.features.featurizer import Featurizer
+from shared.core.forecast.featurizer import featurizer_of
+from shared.core.forecast.history import hourly
+from shared.core.forecast.lately import Lately
+from shared.core.forecast.losses import FORECAST, TRUTH, ForecastLosses, quantum
+from shared.core.forecast.outcome import Outcome
+from shared.core.forecast.state import State, own
+from shared.core.intake.readings import Array, Floats, Ints, Longs, Mask, Readings
+from shared.core.model import scoring
+from shared.core.model.feature import Feature
+from shared.core.model.manifest import Manifest
+from shared.core.model.scoring import Control, Scorer
+from shared.core.profile.bins import Edges, Watched
+from shared.core.profile.device_table import DeviceTable
+from shared.core.scenario import Scenario
+from shared.core.stream.events import Batch
+from shared.core.task import Column, Words
+from shared.core.task import State as AnyState
+
+
+class HourlyForecast:
+    """Forecasts of one scenario; see `Task` for what its parts mean.
+
+    Args:
+        scenario: Channels, target, horizon and lateness.
+        featurizer: Another than the scenario's own, for tests.
+    """
+
+    label = tuple(Column(name, "number") for name in TRUTH)
+    answer = (
+        Column("as_of", "hour"),
+        Column("target_time", "hour"),
+        *(Column(name, "number") for name in FORECAST),
+        Column("category", "text"),
+    )
+
+    def __init__(self, scenario: Scenario, featurizer: Featurizer | None = None) -> None:
+        self.scenario = scenario
+        self.row = tuple(Column(name, "number") for name in scenario.channel_names)
+        self.delay_h = scenario.horizon + scenario.lateness
+        self.losses = ForecastLosses(quantum(scenario))
+        self.device_columns = scenario.stored
+        self.words = Words(scenario.title, scenario.target_channel.unit)
+        self._given = featurizer
+
+    @cached_property
+    def featurizer(self) -> Featurizer:
+        """Windows into features."""
+        return self._given or featurizer_of(self.scenario)
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """All features."""
+        return self.featurizer.features
+
+    @cached_property
+    def watched(self) -> Watched:
+        """Newest values, means over a day, and what is derived from them."""
+        return watched.watched_of(self.scenario, self.features)
+
+    @cached_property
+    def answer_edges(self) -> Edges:
+        """Bins of forecasts."""
+        return watched.forecast_edges(self.scenario)
+
+    @cached_property
+    def rules(self) -> list[str]:
+        """Channels, hours, and bins: the scenario's own, whoever computes the features."""
+        own_features = self.watched if self._given is None else HourlyForecast(self.scenario).watched
+        return snapshot.rules_of(self.scenario, own_features)
+
+    def empty(self, partition: int) -> State:
+        """The state before the first event."""
+        return State.empty(self.scenario, partition, len(self.watched))
+
+    def step(self, state: AnyState, batch: Batch, control: Control, scorer: Scorer) -> Outcome:
+        """Fold one batch and forecast what becomes due."""
+        return step.step(self, own(state), batch, control, scorer)
+
+    def snapshot(self, state: AnyState) -> Callable[[], bytes]:
+        """A copy of a state."""
+        copy = snapshot.copied(self, own(state))
+        return lambda: snapshot.pack(copy)
+
+    def restore(self, raw: bytes) -> State:
+        """The state that a snapshot holds.
+
+        Raises:
+            ContractBroken: It cannot be used.
+        """
+        return snapshot.decode(self, raw)
+
+    def newest_hour(self, state: AnyState) -> int:
+        """The newest head."""
+        return int(own(state).columns.ring.head[: len(state.devices)].max(initial=NO_HOUR))
+
+    def device_table(self, state: AnyState) -> Callable[[], DeviceTable]:
+        """The devices' newest hours."""
+        return Lately.of(self.scenario, own(state)).table
+
+    def matrix(self, window: Floats, as_of: Longs) -> Floats:
+        """Features of windows, shape (history, stored columns, n)."""
+        return self.featurizer.matrix(window, as_of)
+
+    def behind(self, minute: Longs, as_of: int) -> Mask:
+        """Readings of the window, and of the hour that closed its last one."""
+        hour = minute // HOUR_MINUTES
+        later = hour[(hour > as_of) & (hour < as_of + self.scenario.horizon)]
+        last = int(later.min()) if len(later) else as_of
+        near: Mask = (hour > as_of - self.scenario.history) & (hour <= last)
+        return near
+
+    def answers(self, manifest: Manifest, raw: Floats) -> dict[str, Floats]:
+        """Forecasts within the target's limits, and their intervals.
+
+        Raises:
+            ContractBroken: An output is not a finite number.
+        """
+        value = scoring.clip(self.scenario, raw)
+        lower, upper = scoring.bounds(self.scenario, manifest.interval, value)
+        return {"value": value, "lower": lower, "upper": upper}
+
+    def answered(self, as_of: Longs, numbers: Mapping[str, Floats]) -> dict[str, Array | list[str]]:
+        """Forecasts with their target hours and categories."""
+        known = {name: numbers[name] for name in FORECAST}
+        categories = scoring.categories(self.scenario, numbers["value"])
+        return {"as_of": as_of, "target_time": self.target_hour(as_of), **known, "category": categories}
+
+    def target_hour(self, as_of: Longs) -> Longs:
+        """The hours that are forecast."""
+        return as_of + self.scenario.horizon
+
+    def truths(self, readings: Readings, devices: Sequence[str], device: Ints, as_of: Longs) -> Floats:
+        """The target at the target hours."""
+        hours, target = hourly(self.scenario, readings), self.target_hour(as_of)
+        out = np.full(len(as_of), np.nan, np.float32)
+        for place, name in enumerate(devices):
+            mine = np.flatnonzero(device == place)
+            if name in hours and len(mine):
+                values = hours[name].values[:, self.scenario.target_column]
+                at = target[mine] - hours[name].first_hour
+                there = (at >= 0) & (at < len(values))
+                out[mine[there]] = values[at[there]]
+        return out

@@ -1,0 +1,58 @@
+"""Features of the as-of hours that are due, computed when somebody needs them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from shared.core.forecast.ring import Ring, windows
+from shared.core.intake.readings import Floats, Longs
+from shared.core.model.scoring import Inputs
+from shared.core.profile import bins
+from shared.core.task import Task
+
+WINDOWS_AT_ONCE = 1024
+
+
+class Windows:
+    """The windows behind some as-of hours.
+
+    Args:
+        task: Its features.
+        ring: Holds the windows.
+        device: Device of each, shape (n,).
+        as_of: Their newest hours, shape (n,).
+    """
+
+    def __init__(self, task: Task, ring: Ring, device: Longs, as_of: Longs) -> None:
+        self._task, self._ring, self._device, self._as_of = task, ring, device, as_of
+        self._matrix: Floats | None = None
+
+    def matrix(self) -> Floats:
+        """All features of all rows, float32, shape (n, features)."""
+        if self._matrix is None:
+            self._matrix = self._of(slice(None))
+        return self._matrix
+
+    def bins(self, rows: Longs) -> bins.Places:
+        """Bins of the watched features of some rows, shape (rows, W); answers may be stored, so all may be missing."""
+        seen = self._task.watched
+        known = self._of(rows)[:, seen.columns] if self._matrix is None else self._matrix[:, seen.columns][rows]
+        return bins.place(known, seen.edges)
+
+    def inputs(self, row: int) -> Inputs:
+        """The window behind one row."""
+        scenario = self._task.scenario
+        own = slice(row, row + 1)
+        window = windows(self._ring.values(), self._device[own], self._as_of[own], scenario.history)
+        hours = np.arange(self._as_of[row] - scenario.history + 1, self._as_of[row] + 1)
+        return Inputs(scenario.stored, hours, window[:, :, 0])
+
+    def _of(self, rows: Longs | slice) -> Floats:
+        """Features of some rows, a bounded number of windows at a time."""
+        device, as_of, values = self._device[rows], self._as_of[rows], self._ring.values()
+        out = np.empty((len(device), len(self._task.features)), np.float32)
+        for start in range(0, len(device), WINDOWS_AT_ONCE):
+            part = slice(start, start + WINDOWS_AT_ONCE)
+            window = windows(values, device[part], as_of[part], self._task.scenario.history)
+            out[part] = self._task.matrix(window, as_of[part])
+        return out
