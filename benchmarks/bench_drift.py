@@ -29,7 +29,7 @@ from shared.core.intake.readings import Doubles, Floats, Longs
 from shared.core.model.manifest import decode_arrays, encode_arrays
 from shared.core.profile import merged as profile
 from shared.core.profile.bins import count, place
-from shared.core.profile.merged import Merged, Profile
+from shared.core.profile.merged import MergedProfile, Profile
 from shared.core.task import Task
 from training.data.rows import from_history
 
@@ -56,7 +56,7 @@ class Stored:
         """The profiles."""
         return [profile.decode(raw, self.task.losses) for raw in self.profiles]
 
-    def merged(self) -> Merged:
+    def merged(self) -> MergedProfile:
         """The profiles added up."""
         return profile.merge(self.task, self.decoded())
 
@@ -64,7 +64,7 @@ class Stored:
         """The baseline."""
         return Baseline.from_arrays(decode_arrays("baseline.npz", self.baseline))
 
-    def check(self, limits: Baseline, merged: Merged) -> Verdict:
+    def check(self, limits: Baseline, merged: MergedProfile) -> Verdict:
         """The check of what has been read."""
         return drift.check(self.task.scenario.drift, limits, merged, merged.newest_hour, MODEL)
 

@@ -13,12 +13,12 @@ from shared.core.drift.check import check
 from shared.core.drift.verdict import Verdict
 from shared.core.forecast.columns import Layout, spread
 from shared.core.forecast.history import Hourly, hourly
-from shared.core.forecast.lately import Lately
+from shared.core.forecast.lately import RecentDevices
 from shared.core.forecast.losses import QUALITY
 from shared.core.intake.readings import Longs
 from shared.core.profile.bins import count, place
 from shared.core.profile.device_table import DeviceTable
-from shared.core.profile.merged import Merged
+from shared.core.profile.merged import MergedProfile
 from shared.core.scenario import Scenario
 from shared.core.task import Task
 from shared.core.tasks import task_of
@@ -118,13 +118,13 @@ class Replay:
         last = self.first_day + len(next(iter(self.counts.values()))) - delay
         return list(range(first_day + 2 * WEEK, last + 1, WEEK))
 
-    def merged(self, end: int, other: Replay | None = None, since: int = 0) -> Merged:
+    def merged(self, end: int, other: Replay | None = None, since: int = 0) -> MergedProfile:
         """The profiles as they stand when the day before `end` has matured; from day `since` on as in `other`."""
         hour = end * HOURS + self.task.delay_h
         days = range(end - 2 * WEEK, end)
         after = other or self
         sums = {d: sum((self if d < since else after).counts[n][d - self.first_day] for n in self.counts) for d in days}
-        return Merged(
+        return MergedProfile(
             task=self.task,
             stamps={0: (0, 1)},
             newest_hour=hour,
@@ -151,7 +151,7 @@ class Replay:
         counts = np.isfinite(sums).astype(np.uint8)
         none = np.zeros((len(QUALITY), len(names)), np.int64)
         heads = np.full(len(names), head, np.int64)
-        return Lately(layout, self.task.losses.unit, names, heads, np.nan_to_num(sums), counts, none).table()
+        return RecentDevices(layout, self.task.losses.unit, names, heads, np.nan_to_num(sums), counts, none).table()
 
     def without(self, name: str, since: int) -> Replay:
         """The same with nothing counted of a device from a day on: it is in quarantine."""

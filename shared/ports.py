@@ -252,7 +252,7 @@ class Registry(Protocol):
     def register(self, version: str, run_id: str, tags: Mapping[str, str]) -> str:
         """Enter a version once; returns its number there."""
 
-    def mark(self, version: str, status: str) -> None:
+    def tag(self, version: str, status: str) -> None:
         """Say what became of a version; one that is not entered is left alone."""
 
     def keep(self, run_id: str, folder: str, files: Mapping[str, bytes]) -> None:

@@ -20,9 +20,9 @@ from shared.adapters.stores.event_hub import EventHubStream
 from shared.adapters.tables.open import open_table
 from shared.app import health as views
 from shared.app.partitions import Partitions
-from shared.app.route.file_books import Filing
+from shared.app.route.file_books import FileBooks
 from shared.app.route.files import RouteFile
-from shared.app.route.messages import Road, RoutePartition
+from shared.app.route.messages import RoutePartition, Routing
 from shared.app.route.resubmit import Resubmit
 from shared.app.route.sweep import Sweep
 from shared.app.score.latencies import Latencies
@@ -102,9 +102,9 @@ class Application:
         return self._connect()
 
     @wired
-    def filing(self) -> Filing:
+    def file_books(self) -> FileBooks:
         """Books of dropped files."""
-        return Filing(self.ports.task, self.ports.blobs, self.ports.clock)
+        return FileBooks(self.ports.task, self.ports.blobs, self.ports.clock)
 
     @wired
     def tools(self) -> Tools:
@@ -119,7 +119,7 @@ class Application:
             serving=Serving(task, blobs, ports.load, ports.clock, settings.model_refresh_s),
             snapshots=Snapshots(task, blobs, settings.snapshot_commits, ports.beside),
             profiles=Profiles(task, blobs, ports.clock, ports.beside, settings.profile_s),
-            ended=self.filing.ended,
+            ended=self.file_books.ended,
             batch_rows=settings.batch_rows,
             clock=ports.clock,
             latencies=Latencies(),
@@ -144,7 +144,7 @@ class Application:
             blobs=self.ports.blobs,
             stream=self.ports.stream,
             serving=self.tools.serving,
-            filing=self.filing,
+            file_books=self.file_books,
             open_table=open_table,
             clock=self.ports.clock,
             chunk_rows=self.ports.settings.chunk_rows,
@@ -154,7 +154,7 @@ class Application:
     def sweep(self) -> Sweep:
         """Brings files further that were left half done."""
         ports = self.ports
-        return Sweep(blobs=ports.blobs, filing=self.filing, route_file=self.route_file, clock=ports.clock)
+        return Sweep(blobs=ports.blobs, file_books=self.file_books, route_file=self.route_file, clock=ports.clock)
 
     @wired
     def resubmit(self) -> Resubmit:
@@ -197,8 +197,8 @@ class Application:
         ports = self.ports
         if ports.devices is None:
             raise ConfigError("settings: TELEMETRY__fullyQualifiedNamespace (in Azure) or TELEMETRY (local) is missing")
-        road = Road(scenario=ports.task.scenario, blobs=ports.blobs, devices=ports.devices, readings=ports.stream)
-        return RoutePartition(partition, road)
+        routing = Routing(scenario=ports.task.scenario, blobs=ports.blobs, devices=ports.devices, readings=ports.stream)
+        return RoutePartition(partition, routing)
 
     def _rebuilt(self, partition: int) -> State | None:
         """A partition's state from the lake alone, None when that holds none of its commits."""

@@ -19,7 +19,7 @@ from training.console import Screen
 from training.data.prepare import Options, Prepared, held_out_rows, prepare
 from training.model.champion import Compared
 from training.model.champion import load as load_champion
-from training.model.fit import Trained, judge_unseen, train
+from training.model.fit import Trained, judge_out_of_fold, train
 from training.package import evidence, report, writer
 from training.package.publish import publish
 from training.package.report import HeldOut, Report
@@ -134,7 +134,7 @@ def _check_out(options: Options) -> None:
 def _test(options: Options, prepared: Prepared, trained: Trained, screen: Screen) -> HeldOut:
     with screen.step("test span") as step:
         rows = held_out_rows(options, prepared)
-        judged = judge_unseen(options.scenario, trained, rows)
+        judged = judge_out_of_fold(options.scenario, trained, rows)
         step.note = f"{len(rows):,} rows that nothing has looked at before"
     return HeldOut(judged, rows.excluded)
 

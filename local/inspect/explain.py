@@ -19,10 +19,10 @@ from shared.adapters.lake.archive import LakeArchive
 from shared.adapters.lake.delta_tables import storage_options
 from shared.adapters.models import onnx_model
 from shared.app.lookback import forecast_id
-from shared.app.lookback.commit_history import Past
+from shared.app.lookback.commit_history import CommitHistory
 from shared.app.lookback.explain import Explain
 from shared.app.lookback.explanation import Explanation, ReadingFacts, Window
-from shared.app.lookback.forecast_id import ForecastName
+from shared.app.lookback.forecast_id import ForecastId
 from shared.core.tasks import task_of
 from shared.errors import ConfigError
 
@@ -37,13 +37,13 @@ def run(space: Workspace, given: argparse.Namespace) -> int:
         ContractBroken: There is no such forecast, or what it rests on is gone.
     """
     wanted = name_of(given)
-    return explain(past_of(space), wanted, given)
+    return explain(history_of(space), wanted, given)
 
 
-def explain(past: Past, wanted: ForecastName, given: argparse.Namespace) -> int:
+def explain(history: CommitHistory, wanted: ForecastId, given: argparse.Namespace) -> int:
     """Explain a forecast of the past; 1 when the recomputation does not agree."""
-    load = partial(onnx_model.load, featurizer_features=past.task.features)
-    found, console = Explain(past, load)(wanted), new_console()
+    load = partial(onnx_model.load, featurizer_features=history.task.features)
+    found, console = Explain(history, load)(wanted), new_console()
     if given.json:
         console.print_json(msgspec.json.encode(found).decode())
     else:
@@ -51,7 +51,7 @@ def explain(past: Past, wanted: ForecastName, given: argparse.Namespace) -> int:
     return 0 if found.agrees else 1
 
 
-def name_of(given: argparse.Namespace) -> ForecastName:
+def name_of(given: argparse.Namespace) -> ForecastId:
     """The forecast that the arguments name.
 
     Raises:
@@ -67,12 +67,12 @@ def name_of(given: argparse.Namespace) -> ForecastName:
     return forecast_id.named(*options)
 
 
-def past_of(space: Workspace) -> Past:
+def history_of(space: Workspace) -> CommitHistory:
     """What was committed on a stack, its lake included."""
     task = task_of(space.scenario)
     lake = LakeArchive(task, options=storage_options(space.storage, None))
     hub = event_log.hub_info(space.logs, READINGS)
-    return Past(task, space.blobs, space.files, lake, hub.partitions if hub else None)
+    return CommitHistory(task, space.blobs, space.files, lake, hub.partitions if hub else None)
 
 
 def show(console: Console, found: Explanation, *, everything: bool = False) -> None:

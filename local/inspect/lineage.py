@@ -12,7 +12,7 @@ import msgspec
 from rich.console import Console
 
 from local.inspect import ledger as log
-from local.inspect.explain import past_of
+from local.inspect.explain import history_of
 from local.inspect.show import cell, facts, new_console, say
 from local.stack.workspace import Workspace
 from shared.adapters.stores.clock import WallClock
@@ -36,7 +36,7 @@ def run(space: Workspace, given: argparse.Namespace) -> int:
     uri = given.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or _own_store(space)
     registered = registry_of(space.scenario.name, uri, notes)
     ledger = Ledger(space.scenario.name, space.blobs, WallClock())
-    return trace_back(Trace(past_of(space), ledger, registered), notes, given)
+    return trace_back(Trace(history_of(space), ledger, registered), notes, given)
 
 
 def _own_store(space: Workspace) -> str | None:

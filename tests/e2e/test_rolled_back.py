@@ -130,8 +130,8 @@ class Site:
     def ask(self, action: str, **params: str) -> tuple[float, float]:
         """Ask for a step; when that was (Unix time), and seconds until both hosts serve who is champion then."""
         asked, begun = time.time(), time.monotonic()
-        stand = post(f"{self.stack.host_url()}/api/rollout/{action}", **params)
-        until(lambda: self.served() == [stand["champion"]] * 2, f"{action}: {stand}")
+        current = post(f"{self.stack.host_url()}/api/rollout/{action}", **params)
+        until(lambda: self.served() == [current["champion"]] * 2, f"{action}: {current}")
         return asked, time.monotonic() - begun
 
     def commits(self) -> Iterator[Made]:

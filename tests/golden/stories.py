@@ -13,7 +13,7 @@ import numpy as np
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.lake.delta_lake import DeltaLake
 from shared.app.lake.compaction import Compaction
-from shared.app.loop.stored_packages import Packages
+from shared.app.loop.stored_packages import StoredPackages
 from shared.app.score.partition import Partition
 from shared.core.forecast.task import HourlyForecast
 from shared.core.intake.readings import Floats, Longs, Readings
@@ -216,7 +216,7 @@ def _columns(readings: Readings) -> Sequence[np.ndarray[Any, Any]]:
     return readings.device, readings.minute, readings.position, readings.values
 
 
-class Steady(Packages):
+class Steady(StoredPackages):
     """Packages whose models always take the same time."""
 
     def timed(self, files: Mapping[str, bytes]) -> float:

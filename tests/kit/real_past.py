@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from shared.adapters.lake.commit_files import ParquetFiles
-from shared.app.lookback.commit_history import Past
+from shared.app.lookback.commit_history import CommitHistory
 from shared.app.lookback.forecast_id import hour_text
 from shared.settings import Settings
 from tests.kit import HOUR, HandClock, MemoryBlobs, MemoryStream, assemble, tiny_model
@@ -13,7 +13,7 @@ from tests.kit import HOUR, HandClock, MemoryBlobs, MemoryStream, assemble, tiny
 HOURS, DEVICES = 140, ("x", "y", "z@[/b]")
 
 
-def real_past(hours: int = HOURS) -> tuple[str, Past]:
+def real_past(hours: int = HOURS) -> tuple[str, CommitHistory]:
     """The champion's version, and what was committed."""
     blobs, stream = MemoryBlobs(), MemoryStream()
     champion = tiny_model.deploy(blobs, challenger=tiny_model.upload(blobs, tiny_model.package_of(1)))
@@ -24,7 +24,7 @@ def real_past(hours: int = HOURS) -> tuple[str, Past]:
         if events:
             pipeline.score(number, events)
     task = pipeline.ports.task
-    return champion, Past(task, blobs, ParquetFiles(task), partitions=stream.partitions())
+    return champion, CommitHistory(task, blobs, ParquetFiles(task), partitions=stream.partitions())
 
 
 def _table(hours: int) -> str:

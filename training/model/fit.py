@@ -17,10 +17,10 @@ from training.console import Screen
 from training.data.folds import Fold
 from training.data.rows import TrainingSet
 from training.model import boosting, damped_persistence, export, intervals
-from training.model import out_of_fold as unseen
+from training.model import out_of_fold as out_of_fold
 from training.model.boosting import Fitted
 from training.model.evaluate import Judged, coverage
-from training.model.out_of_fold import Unseen
+from training.model.out_of_fold import OutOfFold
 from training.model.search import search
 from training.tracking import Tracker
 
@@ -46,7 +46,7 @@ class Trained:
     """
 
     fitted: Fitted
-    unseen: Unseen
+    out_of_fold: OutOfFold
     judged: Judged
     lower: Floats
     upper: Floats
@@ -82,7 +82,7 @@ def train(
     with screen.step("search") as step:
         fitted = search(rows, folds, scenario.search, tracker, step)
         step.note = f"best RMSE on folds {fitted.score:.3f} with {fitted.trees} trees"
-    found = _unseen(scenario, rows, folds, fitted, since, screen)
+    found = _out_of_fold(scenario, rows, folds, fitted, since, screen)
     forecast, truth = found.forecast[found.rows], rows.target[found.rows]
     interval = intervals.fit(scenario.interval, forecast, truth)
     intervals.check(interval)
@@ -92,26 +92,27 @@ def train(
     judged = judge(scenario, rows, found.rows, forecast, found.damped[found.rows], interval)
     with screen.step("refit") as step:
         booster = boosting.refit(rows, folds, fitted, seed=scenario.search.seed)
-        found.level.into(booster)
+        found.recalibration.into(booster)
         step.note = f"{booster.tree_count_} trees on all {len(rows):,} rows"
     with screen.step("export") as step:
         onnx = export.to_onnx(booster, rows.matrix.shape[1])
         parity = export.check_parity(booster, onnx, rows.matrix[spread(len(rows), PARITY_ROWS)])
         step.note = f"{len(onnx):,} bytes of ONNX, at most {parity:.1e} from CatBoost"
     return Trained(
-        fitted=fitted, unseen=found, judged=judged, lower=lower, upper=upper, coverage=coverage(lower, upper, truth),
+        fitted=fitted, out_of_fold=found, judged=judged,
+        lower=lower, upper=upper, coverage=coverage(lower, upper, truth),
         interval=interval, damped=damped_persistence.fit(rows), booster=booster, onnx=onnx, parity=parity,
     )  # fmt: skip
 
 
-def _unseen(
+def _out_of_fold(
     scenario: Scenario, rows: TrainingSet, folds: Sequence[Fold], fitted: Fitted, since: int | None, screen: Screen
-) -> Unseen:
+) -> OutOfFold:
     if since is None:
-        return unseen.gather(scenario, rows, folds, fitted, None)
+        return out_of_fold.gather(scenario, rows, folds, fitted, None)
     with screen.step("newest folds") as step:
-        found = unseen.gather(scenario, rows, folds, fitted, since, step.advance)
-        step.note = f"{len(found.folds) - len(folds)} more; level {found.level}"
+        found = out_of_fold.gather(scenario, rows, folds, fitted, since, step.advance)
+        step.note = f"{len(found.folds) - len(folds)} more; level {found.recalibration}"
     return found
 
 
@@ -140,7 +141,7 @@ def judge(
     )
 
 
-def judge_unseen(scenario: Scenario, trained: Trained, rows: TrainingSet) -> Judged:
+def judge_out_of_fold(scenario: Scenario, trained: Trained, rows: TrainingSet) -> Judged:
     """What the graph and the floor say of a set that no choice has looked at.
 
     Raises:

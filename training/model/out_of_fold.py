@@ -14,9 +14,9 @@ from training.data import folds
 from training.data.folds import Fold
 from training.data.rows import DAY, TrainingSet
 from training.model import boosting, damped_persistence
-from training.model import recalibration as level
+from training.model import recalibration
 from training.model.boosting import Fitted
-from training.model.recalibration import Level
+from training.model.recalibration import Recalibration
 
 TRUST_DAYS = 28
 LEAST_GAIN = 0.005
@@ -24,7 +24,7 @@ LEAST_GAIN = 0.005
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unseen:
+class OutOfFold:
     """Out-of-fold forecasts.
 
     Args:
@@ -41,7 +41,7 @@ class Unseen:
     forecast: Floats
     damped: Floats
     trained_until: Longs
-    level: Level
+    recalibration: Recalibration
 
     def rmse(self, truth: Floats) -> tuple[float, ...]:
         """Of each fold."""
@@ -56,7 +56,7 @@ def gather(
     fitted: Fitted,
     since: int | None,
     done: Callable[[int, int], None] = lambda _done, _all: None,
-) -> Unseen:
+) -> OutOfFold:
     """The search's forecasts, and from an hour on those of models trained anew shortly before, corrected day by day.
 
     No model has seen the truth of a row that it forecasts here. Parameters and number of trees were chosen on these
@@ -83,13 +83,13 @@ def gather(
         damped[fold.valid] = damped_persistence.forecast(damped_persistence.fit(rows, fold.train), rows, fold.valid)
         if rows.dated:
             until[fold.valid] = rows.as_of[fold.train[-1]] + scenario.horizon
-    line = Level() if since is None else _corrected(rows, scenario.horizon, since, raw, until)
+    line = Recalibration() if since is None else _corrected(rows, scenario.horizon, since, raw, until)
     chosen = np.flatnonzero(np.isfinite(raw))
     raw[chosen] = clip(scenario, raw[chosen])
-    return Unseen(folds=whole, rows=chosen, forecast=raw, damped=damped, trained_until=until, level=line)
+    return OutOfFold(folds=whole, rows=chosen, forecast=raw, damped=damped, trained_until=until, recalibration=line)
 
 
-def _corrected(rows: TrainingSet, horizon: int, since: int, raw: Floats, until: Longs) -> Level:
+def _corrected(rows: TrainingSet, horizon: int, since: int, raw: Floats, until: Longs) -> Recalibration:
     """Correct the forecasts from an hour on, day by day with what was known, in place; returns the newest correction.
 
     A correction is used while it did well lately. The first days have to do without: nothing is known of it yet.
@@ -98,14 +98,14 @@ def _corrected(rows: TrainingSet, horizon: int, since: int, raw: Floats, until: 
     plain = raw.copy()
     end = int(rows.as_of[-1]) + 1
     for start in range(since, end, DAY):
-        line, seen = level.newest(rows.as_of, horizon, start, plain, rows.target)
+        line, seen = recalibration.newest(rows.as_of, horizon, start, plain, rows.target)
         low, high = np.searchsorted(rows.as_of, [start, start + DAY])
         tried[low:high] = line(plain[low:high])
         if _helps(rows, horizon, start, plain, tried):
             raw[low:high] = tried[low:high]
         until[low:high] = np.maximum(until[low:high], seen)
-    line, _ = level.newest(rows.as_of, horizon, end + horizon, plain, rows.target)
-    return line if _helps(rows, horizon, end + horizon, plain, tried) else Level()
+    line, _ = recalibration.newest(rows.as_of, horizon, end + horizon, plain, rows.target)
+    return line if _helps(rows, horizon, end + horizon, plain, tried) else Recalibration()
 
 
 def _helps(rows: TrainingSet, horizon: int, now: int, plain: Floats, tried: Floats) -> bool:

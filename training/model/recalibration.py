@@ -26,7 +26,7 @@ SLOPES = (0.5, 2.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class Recalibration:
     """What a forecast becomes: intercept + slope * forecast."""
 
     intercept: float = 0.0
@@ -37,7 +37,7 @@ class Level:
         return np.asarray(np.float32(self.intercept) + np.float32(self.slope) * forecast, np.float32)
 
     def __str__(self) -> str:
-        return "as it is" if self == Level() else f"{self.intercept:+.2f} {self.slope:+.3f} x forecast"
+        return "as it is" if self == Recalibration() else f"{self.intercept:+.2f} {self.slope:+.3f} x forecast"
 
     def into(self, model: CatBoostRegressor) -> None:
         """Make it part of a model, in place."""
@@ -45,7 +45,7 @@ class Level:
         model.set_scale_and_bias(scale * self.slope, bias * self.slope + self.intercept)
 
 
-def fit(forecast: Floats, truth: Floats, days: int) -> Level:
+def fit(forecast: Floats, truth: Floats, days: int) -> Recalibration:
     """A least-squares line, drawn towards no correction at all by the prior's weight.
 
     Args:
@@ -55,16 +55,16 @@ def fit(forecast: Floats, truth: Floats, days: int) -> Level:
     """
     x, y = forecast.astype(np.float64), truth.astype(np.float64)
     if not len(x):
-        return Level()
+        return Recalibration()
     trust = days / (days + PRIOR_DAYS)
     spread = float(x.var())
     slope = 1 + trust * (float(np.mean((x - x.mean()) * (y - y.mean()))) / spread - 1) if spread > 0 else 1.0
     slope = min(max(slope, SLOPES[0]), SLOPES[1])
     centre = float(x.mean()) + trust * float(y.mean() - x.mean())
-    return Level(centre - slope * float(x.mean()), slope)
+    return Recalibration(centre - slope * float(x.mean()), slope)
 
 
-def newest(as_of: Longs, horizon: int, now: int, forecast: Floats, truth: Floats) -> tuple[Level, int]:
+def newest(as_of: Longs, horizon: int, now: int, forecast: Floats, truth: Floats) -> tuple[Recalibration, int]:
     """The line that could be drawn as hour `now` began, and the hour of the last truth in it (-1 without any).
 
     Args:
@@ -77,6 +77,6 @@ def newest(as_of: Longs, horizon: int, now: int, forecast: Floats, truth: Floats
     low, high = np.searchsorted(as_of, [now - horizon - WINDOW_DAYS * DAY + 1, now - horizon + 1])
     chosen = low + np.flatnonzero(np.isfinite(forecast[low:high]))
     if not len(chosen):
-        return Level(), -1
+        return Recalibration(), -1
     days = len(np.unique(as_of[chosen] // DAY))
     return fit(forecast[chosen], truth[chosen], days), int(as_of[chosen[-1]]) + horizon

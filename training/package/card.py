@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from shared.core.model.manifest import Damped, Interval
 from shared.core.scenario import Scenario
 from training.model.evaluate import Row
-from training.model.recalibration import Level
+from training.model.recalibration import Recalibration
 
 NAMES = {"": "model", "_damped": "damped persistence", "_persistence": "persistence"}
 
@@ -113,7 +113,7 @@ def _devices(story: Story) -> str:
 def _model(story: Story) -> str:
     params = ", ".join(f"{name} {value:.4g}" for name, value in story.params.items())
     floor = story.damped
-    level = "" if story.level == str(Level()) else f"Corrected by its newest errors: {story.level}.\n\n"
+    level = "" if story.level == str(Recalibration()) else f"Corrected by its newest errors: {story.level}.\n\n"
     important = _table(("feature", "importance"), [(name, f"{value:.1f} %") for name, value in story.importance])
     return (
         f"## Model\n\nCatBoost, {story.trees} symmetric trees refitted on all rows ({params}).\n\n"

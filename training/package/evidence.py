@@ -25,14 +25,14 @@ def gather(rows: TrainingSet, trained: Trained, champion: Floats | None, limit: 
         champion: The deployed model's forecasts by row, NaN where it is not judged, shape (n,); None without one.
         limit: Rows at most.
     """
-    judged, chosen = trained.judged, trained.unseen.rows
+    judged, chosen = trained.judged, trained.out_of_fold.rows
     said = np.full(len(rows), np.nan, np.float32) if champion is None else champion
     kept = judged.as_of % stride_for(len(chosen), limit) == 0
     return Evidence(
         devices=rows.devices,
         device=judged.device[kept].astype(np.int32),
         as_of=judged.as_of[kept],
-        trained_until=trained.unseen.trained_until[chosen[kept]],
+        trained_until=trained.out_of_fold.trained_until[chosen[kept]],
         truth=judged.truth[kept],
         witness=np.full(int(kept.sum()), np.nan, np.float32),  # the gate reads the truth for itself
         challenger=judged.forecasts[""][kept],

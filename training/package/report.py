@@ -87,10 +87,10 @@ def gather(scenario: Scenario, prepared: Prepared, trained: Trained, tested: Hel
         test_excluded=tested.excluded if tested else {},
         tables=tables,
         params=dict(trained.fitted.params),
-        level=str(trained.unseen.level),
+        level=str(trained.out_of_fold.recalibration),
         folds=[
             _fold_line(prepared, fold, rmse)
-            for fold, rmse in zip(trained.unseen.folds, trained.unseen.rmse(rows.target), strict=True)
+            for fold, rmse in zip(trained.out_of_fold.folds, trained.out_of_fold.rmse(rows.target), strict=True)
         ],
         warnings=[*prepared.file_warnings, *prepared.warnings],
         sources=[asdict(source) for source in prepared.sources],

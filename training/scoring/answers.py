@@ -10,7 +10,7 @@ import numpy as np
 
 from shared.adapters.models import onnx_model, package_folder
 from shared.adapters.stores import scenario_files
-from shared.app.score.serving import Answering
+from shared.app.score.serving import ActiveModels
 from shared.core.intake.readings import Longs
 from shared.core.model.manifest import decode_manifest
 from shared.core.model.scoring import Control
@@ -34,7 +34,7 @@ class Answers:
 
     task: Task
     version: str
-    answering: Answering
+    answering: ActiveModels
 
     def of(self, raw: bytes) -> dict[str, Any]:
         """Forecasts for a request, or what is wrong with it.
@@ -92,7 +92,7 @@ def load(folder: Path, version: str | None = None) -> Answers:
     scenario = scenario_files.load(manifest.scenario)
     task = task_of(scenario)
     model = onnx_model.load(files, task.features)
-    return Answers(task, manifest.version, Answering(task, Control(manifest.version), model))
+    return Answers(task, manifest.version, ActiveModels(task, Control(manifest.version), model))
 
 
 def _iso(hour: int) -> str:

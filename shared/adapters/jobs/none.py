@@ -37,7 +37,7 @@ class NoRegistry:
         """No number."""
         return ""
 
-    def mark(self, version: str, status: str) -> None:
+    def tag(self, version: str, status: str) -> None:
         """Only told."""
         log.info("%s: %s", version, status)
 

@@ -63,7 +63,7 @@ class MlflowRegistry:
                 return str(first.version)
             return str(made.version)
 
-    def mark(self, version: str, status: str) -> None:
+    def tag(self, version: str, status: str) -> None:
         """Say what became of a version: a tag, and an alias where the store has them; an unknown one is left alone.
 
         Raises:
@@ -172,5 +172,5 @@ def _translated(uri: str) -> Iterator[None]:
 
 def _shown(uri: str) -> str:
     """A URI without what may be a secret in it."""
-    scheme, mark, rest = uri.partition("://")
-    return scheme + mark + rest.rpartition("@")[2].partition("?")[0]
+    scheme, tag, rest = uri.partition("://")
+    return scheme + tag + rest.rpartition("@")[2].partition("?")[0]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from shared.app.lake.retention import Retention
-from shared.app.score.referenced import read_named
+from shared.app.score.referenced import read_referenced
 from shared.app.score.stored_answers import Stored, control_of
 from shared.core.stream.commit import Commit, folder, partition_in, place_of
 from shared.core.task import State, Task
@@ -124,8 +124,8 @@ class Compaction:
             expected = rows.commit.next
 
     def _read(self, name: str) -> LakeRows:
-        predictions = partial(read_named, self.blobs, "predictions", decode=bytes)
-        return read_named(self.blobs, "commits", name, lambda raw: self.lake.rows(name, raw, predictions))
+        predictions = partial(read_referenced, self.blobs, "predictions", decode=bytes)
+        return read_referenced(self.blobs, "commits", name, lambda raw: self.lake.rows(name, raw, predictions))
 
     def _flush(self, chunk: Sequence[LakeRows], reached: Reached, counts: dict[str, int]) -> None:
         """Append to one table after the other: the last one says what is complete."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from shared.app.score.referenced import read_named
+from shared.app.score.referenced import read_referenced
 from shared.core.stream.commit import Commit, partition_in, place_of
 from shared.core.stream.events import Batch
 from shared.core.task import Task
@@ -49,7 +49,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class CommitHistory:
     """What was committed.
 
     Args:
@@ -72,10 +72,10 @@ class Past:
         Raises:
             ContractBroken: It or its predictions are gone or damaged.
         """
-        commit, batch = read_named(self.blobs, "commits", name, self.files.decode_commit)
+        commit, batch = read_referenced(self.blobs, "commits", name, self.files.decode_commit)
         predictions = None
         if commit.predictions is not None:
-            predictions = read_named(self.blobs, "predictions", commit.predictions, self.files.read_predictions)
+            predictions = read_referenced(self.blobs, "predictions", commit.predictions, self.files.read_predictions)
         return Step(name, commit, batch, predictions)
 
     def commit(self, name: str) -> Commit:
@@ -84,7 +84,7 @@ class Past:
         Raises:
             ContractBroken: It is gone or damaged.
         """
-        commit: Commit = read_named(self.blobs, "commits", name, self.files.decode_commit)[0]
+        commit: Commit = read_referenced(self.blobs, "commits", name, self.files.decode_commit)[0]
         return commit
 
     def outside_the_lake(self) -> Iterator[str]:

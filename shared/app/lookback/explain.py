@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.app.lookback.commit_history import Past
+from shared.app.lookback.commit_history import CommitHistory
 from shared.app.lookback.explanation import (
     CommitFacts,
     Compared,
@@ -22,8 +22,8 @@ from shared.app.lookback.explanation import (
     ReadingFacts,
     Window,
 )
-from shared.app.lookback.forecast_id import ForecastName, hour_text, time_text
-from shared.app.lookback.recompute import take_again
+from shared.app.lookback.forecast_id import ForecastId, hour_text, time_text
+from shared.app.lookback.recompute import recompute
 from shared.app.lookback.search import Found, find
 from shared.app.lookback.state_as_of import Before, state_before
 from shared.app.score.serving import load_package
@@ -44,28 +44,28 @@ class Explain:
     """Looks a forecast up, rebuilds the state before its commit, and takes the step again with the real model.
 
     Args:
-        past: What was committed.
+        history: What was committed.
         load: Loads and checks a package as serving does.
     """
 
-    past: Past
+    history: CommitHistory
     load: LoadModel
 
-    def __call__(self, wanted: ForecastName) -> Explanation:
+    def __call__(self, wanted: ForecastId) -> Explanation:
         """What stood behind a forecast.
 
         Raises:
             ContractBroken: There is no such forecast, what it rests on is gone or damaged, or the step does not make
                 it due again; the message names what.
         """
-        found = find(self.past, wanted)
+        found = find(self.history, wanted)
         version, commit = str(found.column("model_version")), found.step.commit
         try:
-            model = load_package(self.past.task.scenario, self.past.blobs, self.load, version)
+            model = load_package(self.history.task.scenario, self.history.blobs, self.load, version)
         except ContractBroken as error:
             raise ContractBroken(f"model {version} made it, but its package cannot be used: {error}") from error
-        before = state_before(self.past, found.step)
-        taken = take_again(self.past, found, before, model)
+        before = state_before(self.history, found.step)
+        taken = recompute(self.history, found, before, model)
         compared = [_compared(name, found.column(name), number) for name, number in taken.numbers.items()]
         revision = taken.revision
         why = _why(compared, int(found.column("revision")), revision)
@@ -87,14 +87,14 @@ class Explain:
         )
 
     def _features(self, manifest: Manifest, row: Floats) -> list[FeatureFacts]:
-        places = {feature.name: place for place, feature in enumerate(self.past.task.features)}
+        places = {feature.name: place for place, feature in enumerate(self.history.task.features)}
         return [
             FeatureFacts(name=name, version=version, value=_known(row[places[name]]))
             for name, version in manifest.features
         ]
 
     def _readings(self, found: Found, outcome: Outcome) -> list[ReadingFacts]:
-        task, batch = self.past.task, found.step.batch
+        task, batch = self.history.task, found.step.batch
         mine = np.array([name == found.column("device_id") for name in batch.devices], bool)[batch.device]
         rows = np.flatnonzero(mine)
         rows = rows[task.behind(batch.minute[rows].astype(np.int64), int(found.column("as_of")))]

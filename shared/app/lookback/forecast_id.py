@@ -22,7 +22,7 @@ _FORM = "DEVICE@AS_OF[#REVISION][/ROLE], such as station-7@2026-11-20T10#1/chall
 
 
 @dataclass(frozen=True, slots=True)
-class ForecastName:
+class ForecastId:
     """Which forecast is meant.
 
     Args:
@@ -43,7 +43,7 @@ class ForecastName:
         return f"{self.device}@{hour_text(self.as_of)}{revision}{f'/{self.role}' if self.role else ''}"
 
 
-def parse(text: str) -> ForecastName | None:
+def parse(text: str) -> ForecastId | None:
     """The forecast that a text names, None when it is of another form; device ids may hold `@`, `/` and `#`.
 
     Raises:
@@ -59,7 +59,7 @@ def parse(text: str) -> ForecastName | None:
     return named(found["device"], found["as_of"], revision, found["role"])
 
 
-def required(text: str) -> ForecastName:
+def required(text: str) -> ForecastId:
     """The forecast that a text names.
 
     Raises:
@@ -71,7 +71,7 @@ def required(text: str) -> ForecastName:
     return found
 
 
-def named(device: str, as_of: str, revision: int | None = None, role: str | None = None) -> ForecastName:
+def named(device: str, as_of: str, revision: int | None = None, role: str | None = None) -> ForecastId:
     """A forecast from its parts.
 
     Args:
@@ -85,7 +85,7 @@ def named(device: str, as_of: str, revision: int | None = None, role: str | None
     """
     if revision is not None and not 0 <= revision < MOST_REVISIONS:
         raise ConfigError(f"revision {revision} is outside 0 to {MOST_REVISIONS - 1}")
-    return ForecastName(device, hour_of(as_of), revision, role)
+    return ForecastId(device, hour_of(as_of), revision, role)
 
 
 def hour_of(text: str) -> int:

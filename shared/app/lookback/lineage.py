@@ -10,10 +10,10 @@ import msgspec
 
 from shared.app.ledger_store import Ledger
 from shared.app.lookback import forecast_id
-from shared.app.lookback.commit_history import Past
+from shared.app.lookback.commit_history import CommitHistory
 from shared.app.lookback.explain import forecast_facts
 from shared.app.lookback.explanation import Forecast, ModelFacts
-from shared.app.lookback.forecast_id import ForecastName
+from shared.app.lookback.forecast_id import ForecastId
 from shared.app.lookback.lineage_names import Kind, Known, Registered
 from shared.app.lookback.search import find
 from shared.core.ledger import Entry
@@ -77,16 +77,16 @@ class Trace:
     """Looks lineage up.
 
     Args:
-        past: What was committed, and the packages beside it.
+        history: What was committed, and the packages beside it.
         ledger: What was decided and done.
         registered: The registry's model versions, by package version.
     """
 
-    past: Past
+    history: CommitHistory
     ledger: Ledger
     registered: Mapping[str, Registered] = field(default_factory=dict)
 
-    def __call__(self, what: str | ForecastName) -> Lineage:
+    def __call__(self, what: str | ForecastId) -> Lineage:
         """The lineage of a forecast, model version, run, dataset version, code version or job.
 
         Raises:
@@ -94,11 +94,11 @@ class Trace:
             ContractBroken: The ledger, or a blob of the forecast, is damaged; or there is no such forecast.
         """
         wanted = forecast_id.parse(what) if isinstance(what, str) else what
-        known = Known.of(self.past, self.ledger.entries(), self.registered)
+        known = Known.of(self.history, self.ledger.entries(), self.registered)
         forecast, commit = None, ""
         kind: Kind = "forecast"
         if wanted is not None:
-            found = find(self.past, wanted)
+            found = find(self.history, wanted)
             forecast, commit = forecast_facts(found), found.step.name
             versions = [forecast.model]
         else:
@@ -130,7 +130,7 @@ class Trace:
         )
 
     def _serving(self) -> dict[str, str]:
-        raw = self.past.blobs.read(deployment.CONTAINER, deployment.NAME)
+        raw = self.history.blobs.read(deployment.CONTAINER, deployment.NAME)
         now = deployment.Deployment() if raw is None else deployment.decode(raw)
         roles = zip((now.champion, now.challenger), ROLES, strict=True)
         return {version: role for version, role in roles if version is not None}
@@ -152,20 +152,20 @@ class Trace:
     def _archived(self, notes: list[str]) -> tuple[Counts, list[str]]:
         """What the lake counts, and names of the commits that it does not hold."""
         try:
-            sums = dict(self.past.lake.made()) if self.past.lake else {}
-            return sums, list(self.past.outside_the_lake())
+            sums = dict(self.history.lake.made()) if self.history.lake else {}
+            return sums, list(self.history.outside_the_lake())
         except PipelineError as error:
             notes.append(f"forecasts in the lake are not counted: {error}")
-            return {}, list(replace(self.past, lake=None).outside_the_lake())
+            return {}, list(replace(self.history, lake=None).outside_the_lake())
 
     def _made(self, name: str) -> Counts:
-        commit = self.past.commit(name)
+        commit = self.history.commit(name)
         if commit.predictions is None:
             return {}
         if commit.challenger is None:  # then all of them are the champion's
             count = commit.counts["predictions"]
             return {(str(commit.champion), ROLES[CHAMPION]): (count, count)}
-        found = self.past.read(name).predictions or {}
+        found = self.history.read(name).predictions or {}
         sums: Counts = {}
         for key, served in zip(zip(found["model_version"], found["role"], strict=True), found["served"], strict=True):
             made = sums.get(key, (0, 0))

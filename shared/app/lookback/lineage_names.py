@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from shared.app.lookback.commit_history import Past
+from shared.app.lookback.commit_history import CommitHistory
 from shared.app.lookback.explain import model_facts
 from shared.app.lookback.explanation import ModelFacts
 from shared.core.ledger import Entry
@@ -51,9 +51,9 @@ class Known:
     entries: Sequence[Entry]
 
     @classmethod
-    def of(cls, past: Past, entries: Sequence[Entry], registered: Mapping[str, Registered]) -> Known:
+    def of(cls, history: CommitHistory, entries: Sequence[Entry], registered: Mapping[str, Registered]) -> Known:
         """Look through packages, ledger and registry."""
-        packages, problems = _packages(past)
+        packages, problems = _packages(history)
         names: list[tuple[str, Kind, str]] = []
         jobs: dict[str, set[str]] = {}
         for version, told in packages.items():
@@ -93,17 +93,17 @@ class Known:
         return (told.created if told else "", version)
 
 
-def _packages(past: Past) -> tuple[dict[str, ModelFacts], dict[str, str]]:
+def _packages(history: CommitHistory) -> tuple[dict[str, ModelFacts], dict[str, str]]:
     """What the stored packages say of themselves, and why others cannot be read, by version."""
     packages, problems = {}, {}
     ending = "/manifest.json"
-    for name in past.blobs.names(deployment.CONTAINER):
+    for name in history.blobs.names(deployment.CONTAINER):
         version = name.removesuffix(ending)
         if not name.endswith(ending) or "/" in version:
             continue
         try:
             packages[version] = model_facts(
-                manifest.decode_manifest(past.blobs.read(deployment.CONTAINER, name) or b"")
+                manifest.decode_manifest(history.blobs.read(deployment.CONTAINER, name) or b"")
             )
         except ContractBroken as error:
             problems[version] = str(error)

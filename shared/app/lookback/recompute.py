@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from shared.app.lookback.commit_history import Past
+from shared.app.lookback.commit_history import CommitHistory
 from shared.app.lookback.search import Found
 from shared.app.lookback.state_as_of import Before
-from shared.app.score.serving import Answering
+from shared.app.score.serving import ActiveModels
 from shared.app.score.stored_answers import control_of
 from shared.core.intake.readings import Floats
 from shared.core.model.scoring import ROLES, Control, Inputs, Scored, ScoreRequest
@@ -21,7 +21,7 @@ from shared.ports import Model
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Recomputed:
     """A step taken again: its outcome, the forecast's numbers, its revision, its features and their inputs."""
 
     outcome: Outcome
@@ -31,11 +31,11 @@ class Taken:
     inputs: Inputs
 
 
-def take_again(past: Past, found: Found, before: Before, model: Model) -> Taken:
+def recompute(history: CommitHistory, found: Found, before: Before, model: Model) -> Recomputed:
     """Take the step of a forecast's commit again.
 
     Args:
-        past: What was committed.
+        history: What was committed.
         found: The forecast.
         before: The state before its commit; left as it is.
         model: The model that made it.
@@ -44,15 +44,15 @@ def take_again(past: Past, found: Found, before: Before, model: Model) -> Taken:
         ContractBroken: The step does not make the forecast due.
     """
     device, as_of, item = str(found.column("device_id")), int(found.column("as_of")), found.step
-    answering = Answering(past.task, Control(), model)
+    answering = ActiveModels(history.task, Control(), model)
     scorer = _Watched(answering, model.manifest.version, ROLES.index(found.column("role")), device, as_of)
-    outcome = past.task.step(before.state, item.batch, control_of(item.commit), scorer)
+    outcome = history.task.step(before.state, item.batch, control_of(item.commit), scorer)
     made = outcome.predictions
     rows = [row for row in np.flatnonzero(made.as_of == as_of).tolist() if made.device[row] == device]
     if not rows or scorer.inputs is None:
         raise ContractBroken(f"commits/{item.name}: taken again, its step does not make this forecast due")
     numbers = {name: column[rows[0]] for name, column in made.numbers.items()}
-    return Taken(outcome, numbers, int(made.revision[rows[0]]), scorer.features, scorer.inputs)
+    return Recomputed(outcome, numbers, int(made.revision[rows[0]]), scorer.features, scorer.inputs)
 
 
 @dataclass
@@ -62,7 +62,7 @@ class _Watched:
     The whole batch is asked, as it was then: a model may round differently for other numbers of rows.
     """
 
-    answering: Answering
+    answering: ActiveModels
     version: str
     role: int
     device: str

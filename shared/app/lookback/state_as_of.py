@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-from shared.app.lookback.commit_history import Past, Step
+from shared.app.lookback.commit_history import CommitHistory, Step
 from shared.app.score import snapshots
 from shared.app.score.stored_answers import Stored, control_of
 from shared.core.stream.commit import Commit, commit_name, place_of
@@ -34,57 +34,57 @@ class Before:
     from_lake: int
 
 
-def state_before(past: Past, target: Step) -> Before:
+def state_before(history: CommitHistory, target: Step) -> Before:
     """The state that a commit's step began with.
 
     Raises:
         ContractBroken: A commit that is needed was removed or is damaged; the message names it.
     """
     partition = target.commit.partition
-    state, begin = _snapshot(past, partition, target)
+    state, begin = _snapshot(history, partition, target)
     first = state.epoch, state.next
-    names = [name for name in past.landed(partition) if first <= place_of(name) < target.place]
+    names = [name for name in history.landed(partition) if first <= place_of(name) < target.place]
     folded = from_lake = 0
-    for landed in chain(map(past.read, names), [target]):
-        for item in chain(_gap(past, state, landed), [landed]):
+    for landed in chain(map(history.read, names), [target]):
+        for item in chain(_gap(history, state, landed), [landed]):
             if not _enter(state, item.commit):
-                raise ContractBroken(_broken(past, state, target, begin))
+                raise ContractBroken(_broken(history, state, target, begin))
             if item is not target:
-                _fold(past, state, item)
+                _fold(history, state, item)
                 folded, from_lake = folded + 1, from_lake + (item is not landed)
     return Before(state, begin, folded, from_lake)
 
 
-def _snapshot(past: Past, partition: int, target: Step) -> tuple[State, str]:
+def _snapshot(history: CommitHistory, partition: int, target: Step) -> tuple[State, str]:
     """The newest whole snapshot taken before a commit, else the empty state."""
-    for name in reversed(past.blobs.names(snapshots.CONTAINER, f"partition={partition:02d}/")):
+    for name in reversed(history.blobs.names(snapshots.CONTAINER, f"partition={partition:02d}/")):
         try:
-            state = past.task.restore(past.blobs.read(snapshots.CONTAINER, name) or b"")
+            state = history.task.restore(history.blobs.read(snapshots.CONTAINER, name) or b"")
         except ContractBroken as error:
             log.warning("%s/%s is not used: %s", snapshots.CONTAINER, name, error)
             continue
         if (state.epoch, state.next) <= (target.commit.epoch, target.commit.follows):
             return state, f"{snapshots.CONTAINER}/{name}"
-    return past.task.empty(partition), ""
+    return history.task.empty(partition), ""
 
 
-def _gap(past: Past, state: State, item: Step) -> Iterator[Step]:
+def _gap(history: CommitHistory, state: State, item: Step) -> Iterator[Step]:
     """What the lake holds between a state and a commit that does not follow on it."""
-    if past.lake is None or _follows(state, item.commit):
+    if history.lake is None or _follows(state, item.commit):
         return
-    held = past.lake.commits(item.commit.partition, (state.epoch, state.next))
-    yield from past.archived([named for named in held if place_of(named[0]) < item.place])
+    held = history.lake.commits(item.commit.partition, (state.epoch, state.next))
+    yield from history.archived([named for named in held if place_of(named[0]) < item.place])
 
 
-def _fold(past: Past, state: State, item: Step) -> None:
+def _fold(history: CommitHistory, state: State, item: Step) -> None:
     answers = Stored(item.predictions, partial=state.expired > 0)
-    past.task.step(state, item.batch, control_of(item.commit), answers).put(state)
+    history.task.step(state, item.batch, control_of(item.commit), answers).put(state)
 
 
-def _broken(past: Past, state: State, target: Step, begin: str) -> str:
+def _broken(history: CommitHistory, state: State, target: Step, begin: str) -> str:
     lost = commit_name(target.commit.partition, state.epoch, state.next)
     since = f"the snapshot {begin}" if begin else "the first commit"
-    lake = "also from the lake" if past.lake else "and the lake was not looked into"
+    lake = "also from the lake" if history.lake else "and the lake was not looked into"
     return f"the state before commits/{target.name} cannot be rebuilt from {since}: commits/{lost} is gone, {lake}"
 
 

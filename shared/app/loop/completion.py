@@ -16,7 +16,7 @@ import msgspec
 from shared.app.ledger_store import Ledger
 from shared.app.loop.evidence_packs import EvidencePacks
 from shared.app.loop.retraining import Retraining
-from shared.app.loop.stored_packages import Packages
+from shared.app.loop.stored_packages import StoredPackages
 from shared.app.release.rollouts import Rollouts, begin_key
 from shared.core.gate import evidence as gate_evidence
 from shared.core.gate import judge
@@ -78,7 +78,7 @@ class Completion:
     """
 
     scenario: Scenario
-    packages: Packages
+    packages: StoredPackages
     blobs: Blobs
     ledger: Ledger
     retraining: Retraining
@@ -131,7 +131,7 @@ class Completion:
     def release(self, job: str) -> bool:
         """Judge a completed job's model and begin its rollout; False when all that can be done was done before."""
         entries = self.ledger.entries()
-        champion = self.rollouts.stand(entries)[0].champion
+        champion = self.rollouts.current(entries)[0].champion
         if _settled(entries, job):
             return False
         judged = _judged(entries, job)

@@ -10,7 +10,7 @@ import msgspec
 
 from shared.app.ledger_store import Ledger
 from shared.app.reports.gate import gate_report
-from shared.app.score.referenced import read_named
+from shared.app.score.referenced import read_referenced
 from shared.core.gate.verdict import Verdict
 from shared.core.ledger import find
 from shared.core.retrain.history import GATE
@@ -54,7 +54,7 @@ class EvidencePacks:
             if entry.kind != GATE or not folder or find(entries, COPIED, key) is not None:
                 continue
             try:
-                found = {name: read_named(self.blobs, REPORTS, f"{folder}/{name}", bytes) for name in FILES}
+                found = {name: read_referenced(self.blobs, REPORTS, f"{folder}/{name}", bytes) for name in FILES}
                 self.registry.keep(run_id, folder, found)
             except PipelineError as error:
                 log.warning("the registry has no copy of %s yet: %s", folder, error)

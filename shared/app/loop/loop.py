@@ -18,14 +18,14 @@ from shared.app.loop.evidence_packs import EvidencePacks
 from shared.app.loop.monitor import Monitor
 from shared.app.loop.retrain_request import actor_of, retrain_request
 from shared.app.loop.retraining import Retraining
-from shared.app.loop.stored_packages import Packages
+from shared.app.loop.stored_packages import StoredPackages
 from shared.app.release.control import ControlDocument
 from shared.app.release.rollouts import Rollouts
 from shared.app.score.partition import Partition, Tools
-from shared.app.score.profiles import Merging
+from shared.app.score.profiles import ProfileMerge
 from shared.app.score.serving import load_package
 from shared.core.calendar import HOUR_MS
-from shared.core.profile.merged import Merged
+from shared.core.profile.merged import MergedProfile
 from shared.core.retrain import job_events
 from shared.core.retrain.history import trained_on
 from shared.core.scenario import Scenario
@@ -57,7 +57,7 @@ class Loop:
     """
 
     scenario: Scenario
-    merged: Callable[[], Merged]
+    merged: Callable[[], MergedProfile]
     by_data: bool
     compaction: Compaction
     monitor: Monitor
@@ -157,9 +157,9 @@ class Loop:
             day = self.merged().today
             key = key or f"{len(self.rollouts.ledger.entries())}"
             if action == "install":
-                stand = self.rollouts.install(params.get("version", ""), day, actor, key)
+                status = self.rollouts.install(params.get("version", ""), day, actor, key)
             else:
-                stand = self.rollouts.request(action, day, actor, key)
+                status = self.rollouts.request(action, day, actor, key)
             self._follow()
         except StateConflict as error:  # the rollout moved on: a person has to look, a client must not try again
             return 409, {"error": str(error)}
@@ -167,7 +167,7 @@ class Loop:
             return 503, {"error": str(error)}
         except PipelineError as error:
             return 409, {"error": str(error)}
-        return 200, msgspec.to_builtins(stand)
+        return 200, msgspec.to_builtins(status)
 
 
 def loop_of(
@@ -200,16 +200,16 @@ def loop_of(
         topic: Where events of these jobs come from.
     """
     task, blobs, scenario = tools.task, tools.blobs, tools.task.scenario
-    merged = Merging(
+    merged = ProfileMerge(
         tools.profiles,
         tools.stream.partitions,
         lambda partition: Partition(partition, tools).recovered(),
         reach or (lambda _: None),
     )
     ledger, control = Ledger(scenario.name, blobs, clock), ControlDocument(blobs)
-    packages = Packages(blobs, load, task.features)
+    packages = StoredPackages(blobs, load, task.features)
     check = partial(load_package, scenario, blobs, load)
-    rollouts = Rollouts(scenario, blobs, ledger, control, packages.latency_ms, registry.mark, check)
+    rollouts = Rollouts(scenario, blobs, ledger, control, packages.latency_ms, registry.tag, check)
     # a job's own hours pass on the wall, wherever decisions take their time from
     retraining = Retraining(scenario, ledger, jobs, clock, tools.clock)
     completion = Completion(

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from shared.app.ledger_store import Ledger
-from shared.app.loop.stored_packages import Packages
+from shared.app.loop.stored_packages import StoredPackages
 from shared.app.release.control import ControlDocument
 from shared.app.reports.drift import drift_report
 from shared.core.calendar import DAY_HOURS, HOUR_MS
@@ -23,7 +23,7 @@ from shared.core.model import manifest as package
 from shared.core.model.deployment import Deployment
 from shared.core.model.manifest import Manifest
 from shared.core.model.scoring import CHAMPION, ROLES
-from shared.core.profile.merged import Merged
+from shared.core.profile.merged import MergedProfile
 from shared.core.retrain.decide import Signals
 from shared.core.scenario import Scenario
 from shared.errors import ContractBroken
@@ -67,13 +67,13 @@ class Monitor:
 
     scenario: Scenario
     blobs: Blobs
-    packages: Packages
+    packages: StoredPackages
     ledger: Ledger
     control: ControlDocument
     dataset: Dataset
     now_hour: Callable[[], int]
 
-    def check(self, merged: Merged) -> tuple[Verdict | None, Signals]:
+    def check(self, merged: MergedProfile) -> tuple[Verdict | None, Signals]:
         """Check, isolate and release devices, write report and ledger entry; the same profiles give the same entry.
 
         Returns:
@@ -90,18 +90,18 @@ class Monitor:
         self.ledger.append(CHECK, key, {"model": champion, **self._act(key, look, merged)})
         return look.found, self._signals(key, champion, look, merged)
 
-    def signals(self, merged: Merged) -> Signals:
+    def signals(self, merged: MergedProfile) -> Signals:
         """What a decision about training rests on now, without a check being written."""
         champion = self.control.read().champion
         look = _Look() if champion is None else self._look(merged, champion)
         return self._signals(self.key(merged, champion), champion, look, merged)
 
-    def key(self, merged: Merged, champion: str | None) -> str:
+    def key(self, merged: MergedProfile, champion: str | None) -> str:
         """Identity of a check: the newest hour of the data, the model and the day; a redelivered timer has the same."""
         newest = f"{_EPOCH + timedelta(hours=merged.newest_hour):%Y-%m-%dT%H}" if merged.newest_hour >= 0 else NONE_YET
         return f"{newest}-{champion or NONE_YET}-{_EPOCH + timedelta(hours=self.now_hour()):%m%d}"
 
-    def _look(self, merged: Merged, champion: str) -> _Look:
+    def _look(self, merged: MergedProfile, champion: str) -> _Look:
         suspects, manifest = {*self.control.read().quarantine, *self._lately_released()}, None
         try:
             manifest = self.packages.manifest(champion)
@@ -113,7 +113,7 @@ class Monitor:
             return _Look(manifest, damage=(damage,))
         return _Look(manifest, (found, baseline))
 
-    def _act(self, key: str, look: _Look, merged: Merged) -> dict[str, Any]:
+    def _act(self, key: str, look: _Look, merged: MergedProfile) -> dict[str, Any]:
         """Write the report and isolate devices; what the entry is to tell."""
         if look.judged is None:
             held = self.control.read().quarantine
@@ -141,7 +141,7 @@ class Monitor:
             raise ContractBroken(f"models/{version}/baseline.npz is missing")
         return package.decode_arrays(f"models/{version}/baseline.npz", raw)
 
-    def _report(self, key: str, found: Verdict, baseline: Baseline, merged: Merged) -> str:
+    def _report(self, key: str, found: Verdict, baseline: Baseline, merged: MergedProfile) -> str:
         folder = f"drift/{key}"
         self.blobs.write(REPORTS, f"{folder}/verdict.json", msgspec.json.format(msgspec.json.encode(found), indent=2))
         unit = self.scenario.target_channel.unit
@@ -164,7 +164,7 @@ class Monitor:
             )
         )
 
-    def _signals(self, key: str, champion: str | None, look: _Look, merged: Merged) -> Signals:
+    def _signals(self, key: str, champion: str | None, look: _Look, merged: MergedProfile) -> Signals:
         dataset, manifest, found = self.dataset(), look.manifest, look.found
         rows = dataset[1] if dataset else 0
         if manifest is not None:  # readings that came twice are in the lake as well, labels count once
@@ -184,6 +184,6 @@ class Monitor:
         )
 
 
-def labelled(merged: Merged, day: int) -> int:
+def labelled(merged: MergedProfile, day: int) -> int:
     """Forecasts of all champions whose truth is known, made after a day (since 1970)."""
     return sum(int(row[0]) for (made, role, _), row in merged.errors.items() if role == ROLES[CHAMPION] and made > day)

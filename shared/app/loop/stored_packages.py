@@ -24,7 +24,7 @@ TIMED_RUNS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Packages:
+class StoredPackages:
     """The packages in the container "models".
 
     Args:

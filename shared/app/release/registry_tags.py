@@ -20,7 +20,7 @@ ROUNDS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class RegistryTags:
     """Brings the registry's mark of every version to what the newest step about it says.
 
     Args:
@@ -29,15 +29,15 @@ class Marks:
     """
 
     ledger: Ledger
-    mark: Callable[[str, str], None]
+    tag: Callable[[str, str], None]
 
     def tell(self) -> None:
         """Mark every version whose mark is not the newest; workers that do so at once end with the newest one."""
         mine: dict[str, tuple[str, int]] = {}  # what this call marked, and where it is entered
         for _ in range(ROUNDS):
             entries = self.ledger.entries()
-            wanted, marks = wanted_marks(entries), [entry for entry in entries if entry.kind == MARKED]
-            newest = {str(entry.data["about"]): (str(entry.data["as"]), entry.position) for entry in marks}
+            wanted, tags = wanted_tags(entries), [entry for entry in entries if entry.kind == MARKED]
+            newest = {str(entry.data["about"]): (str(entry.data["as"]), entry.position) for entry in tags}
             behind = [
                 version
                 for version, status in wanted.items()
@@ -45,11 +45,11 @@ class Marks:
             ]  # where another mark was entered behind or instead of mine, nobody knows which the registry got last
             if not behind:
                 return
-            counts, mine = Counter(str(entry.data["about"]) for entry in marks), {}
+            counts, mine = Counter(str(entry.data["about"]) for entry in tags), {}
             for version in behind:
                 status = wanted[version]
                 try:
-                    self.mark(version, status)
+                    self.tag(version, status)
                 except PipelineError as error:
                     log.warning("the registry is not told yet that %s is %s: %s", version, status, error)
                     return
@@ -57,7 +57,7 @@ class Marks:
                 mine[version] = status, entry.position
 
 
-def wanted_marks(entries: Sequence[Entry]) -> dict[str, str]:
+def wanted_tags(entries: Sequence[Entry]) -> dict[str, str]:
     """What the ledger says of every version that was judged or took part in a rollout, by its newest step."""
     found: dict[str, str] = {}
     before: Mapping[str, Any] = {}

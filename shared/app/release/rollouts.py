@@ -16,17 +16,17 @@ import msgspec
 from shared.app.ledger_store import ACTOR, Ledger
 from shared.app.release.control import ControlDocument
 from shared.app.release.refusals import CheckPackage, refusal, step_back
-from shared.app.release.registry_tags import Marks
+from shared.app.release.registry_tags import RegistryTags
 from shared.core.calendar import DAY_HOURS
 from shared.core.ledger import Entry, find
 from shared.core.model import deployment, manifest
 from shared.core.model.deployment import Deployment
-from shared.core.profile.merged import Merged
+from shared.core.profile.merged import MergedProfile
 from shared.core.retrain.history import ROLLOUT
 from shared.core.rollout import decide
 from shared.core.rollout.decide import Days, Step
 from shared.core.rollout.labels import health, matured_days, paired_days
-from shared.core.rollout.status import CLIMBING, Stage, Stand, after, crowned, newest_step
+from shared.core.rollout.status import CLIMBING, RolloutStatus, Stage, after, newest_step, promoted
 from shared.core.scenario import Scenario
 from shared.errors import ContractBroken, StateConflict
 from shared.ports import Blobs
@@ -55,15 +55,15 @@ class Rollouts:
     ledger: Ledger
     control: ControlDocument
     latency_ms: MeasureLatency
-    mark: Callable[[str, str], None]
+    tag: Callable[[str, str], None]
     check: CheckPackage
 
-    def stand(self, entries: Sequence[Entry] | None = None) -> tuple[Stand, int]:
+    def current(self, entries: Sequence[Entry] | None = None) -> tuple[RolloutStatus, int]:
         """Who is to serve, and the position of the entry that says so, -1 before the first."""
         newest = newest_step(self.ledger.entries() if entries is None else entries)
         if newest is None:
-            return Stand(step="", stage="none", champion=self.control.read().champion), -1
-        return msgspec.convert(newest.data, Stand), newest.position
+            return RolloutStatus(step="", stage="none", champion=self.control.read().champion), -1
+        return msgspec.convert(newest.data, RolloutStatus), newest.position
 
     def follow(self) -> Deployment:
         """Bring control document and registry to where the ledger stands; nothing happens when they are there.
@@ -72,10 +72,10 @@ class Rollouts:
             ContractBroken: The ledger lost entries, or the document is none and the ledger knows of no step.
         """
         found = self.control.change(self._followed, self._mended)
-        Marks(self.ledger, self.mark).tell()
+        RegistryTags(self.ledger, self.tag).tell()
         return found
 
-    def begin(self, version: str, day: int) -> Stand:
+    def begin(self, version: str, day: int) -> RolloutStatus:
         """Put a version that passed the gate beside the champion; without a champion it becomes champion.
 
         One whose package serving refuses is refused here too, and leaves all others where they stand.
@@ -87,7 +87,7 @@ class Rollouts:
         self._package(version)
         damage = "" if self._begun(version) else self._refusal(version)
 
-        def make(now: Stand, _: Sequence[Entry]) -> Stand | None:
+        def make(now: RolloutStatus, _: Sequence[Entry]) -> RolloutStatus | None:
             if now.stage in CLIMBING:
                 raise StateConflict(f"{now.challenger} is still on its way: {version} has to wait")
             if now.stage == "guard":
@@ -95,14 +95,14 @@ class Rollouts:
             if damage:
                 return msgspec.structs.replace(now, step="refused", about=version, reasons=(damage,), evidence={})
             if now.champion is None:
-                return Stand(step="installed", stage="none", champion=version, about=version, since_day=day,
+                return RolloutStatus(step="installed", stage="none", champion=version, about=version, since_day=day,
                              reasons=("the first champion",))  # fmt: skip
-            return Stand(step="shadow", stage="shadow", champion=now.champion, challenger=version, salt=version,
+            return RolloutStatus(step="shadow", stage="shadow", champion=now.champion, challenger=version, salt=version,
                          since_day=day, rung_day=day, about=version, reasons=("passed the gate",))  # fmt: skip
 
         return self._take(begin_key(version), make, ACTOR)
 
-    def install(self, version: str, day: int, actor: str, key: str) -> Stand:
+    def install(self, version: str, day: int, actor: str, key: str) -> RolloutStatus:
         """Let a person put a version in the champion's place; the one before stays beside it as its guard.
 
         Args:
@@ -118,31 +118,33 @@ class Rollouts:
         if find(self.ledger.entries(), ROLLOUT, f"install/{version}/{key}") is None:
             self._usable(version)
 
-        def make(now: Stand, _: Sequence[Entry]) -> Stand | None:
-            return None if now.champion == version else crowned(now, version, day, "installed", (f"by {actor}",))
+        def make(now: RolloutStatus, _: Sequence[Entry]) -> RolloutStatus | None:
+            return None if now.champion == version else promoted(now, version, day, "installed", (f"by {actor}",))
 
         return self._take(f"install/{version}/{key}", make, actor)
 
-    def tick(self, merged: Merged) -> Step | None:
+    def tick(self, merged: MergedProfile) -> Step | None:
         """Look at the labels that have matured and take the step that follows; None when nothing is on its way."""
-        stand, position = self.stand()
+        current, position = self.current()
         self.follow()
-        one, other = (refusal(self.ledger, self.check, each, position) for each in (stand.champion, stand.challenger))
-        if stand.stage == "none":
+        one, other = (
+            refusal(self.ledger, self.check, each, position) for each in (current.champion, current.challenger)
+        )
+        if current.stage == "none":
             return None
-        step = step_back(stand.stage, stand.share, one, other, self.scenario.rollout)
-        step = step or self._decided(stand, paired_days(merged, stand), merged)
-        following = self._following(stand, step, merged)
+        step = step_back(current.stage, current.share, one, other, self.scenario.rollout)
+        step = step or self._decided(current, paired_days(merged, current), merged)
+        following = self._following(current, step, merged)
         if following is None:
             return step
 
-        def make(now: Stand, entries: Sequence[Entry]) -> Stand | None:
-            return following if now == stand and not self._held(stand, step, entries) else None
+        def make(now: RolloutStatus, entries: Sequence[Entry]) -> RolloutStatus | None:
+            return following if now == current and not self._held(current, step, entries) else None
 
         taken = self._take(_key(following, position), make, ACTOR)
-        return self._unless_held(stand, step) if taken == stand else step
+        return self._unless_held(current, step) if taken == current else step
 
-    def request(self, action: str, day: int, actor: str, key: str) -> Stand:
+    def request(self, action: str, day: int, actor: str, key: str) -> RolloutStatus:
         """What a person asks for: approve, promote, roll_back, pause or resume.
 
         Raises:
@@ -153,16 +155,16 @@ class Rollouts:
             return self._note(action, actor, key)
         if find(self.ledger.entries(), ROLLOUT, f"{action}/{key}") is not None:
             self.follow()
-            return self.stand()[0]
-        stand, _ = self.stand()
+            return self.current()[0]
+        current, _ = self.current()
         step = self._asked(action, actor)
-        wanted = after(stand, step, day)
+        wanted = after(current, step, day)
         if wanted is None:
             raise ContractBroken(f"{action}: there is no challenger and no guard to do it with")
-        if wanted.champion is not None and wanted.champion != stand.champion:
+        if wanted.champion is not None and wanted.champion != current.champion:
             self._usable(wanted.champion)
 
-        def make(now: Stand, _: Sequence[Entry]) -> Stand | None:
+        def make(now: RolloutStatus, _: Sequence[Entry]) -> RolloutStatus | None:
             again = after(now, step, day)
             if again is None or _aim(again) != _aim(wanted):
                 raise StateConflict(f"{action}: not done, for {now.about} became {now.step} meanwhile")
@@ -170,35 +172,35 @@ class Rollouts:
 
         return self._take(f"{action}/{key}", make, actor)
 
-    def _decided(self, stand: Stand, days: Days, merged: Merged) -> Step:
-        if stand.stage == "guard":
-            return decide.guard(days, self.scenario.rollout, matured_days(merged, stand))
+    def _decided(self, current: RolloutStatus, days: Days, merged: MergedProfile) -> Step:
+        if current.stage == "guard":
+            return decide.guard(days, self.scenario.rollout, matured_days(merged, current))
         step = decide.decide(
-            stand.share,
+            current.share,
             days,
-            health(self.scenario, merged, stand, self.latency_ms(stand.challenger or "")),
+            health(self.scenario, merged, current, self.latency_ms(current.challenger or "")),
             self.scenario.rollout,
-            stand.rung_day,
+            current.rung_day,
         )
-        return self._unless_held(stand, step)
+        return self._unless_held(current, step)
 
-    def _unless_held(self, stand: Stand, step: Step) -> Step:
-        held = self._held(stand, step, self.ledger.entries())
-        return msgspec.structs.replace(step, kind="hold", share=stand.share, reasons=(held,)) if held else step
+    def _unless_held(self, current: RolloutStatus, step: Step) -> Step:
+        held = self._held(current, step, self.ledger.entries())
+        return msgspec.structs.replace(step, kind="hold", share=current.share, reasons=(held,)) if held else step
 
-    def _held(self, stand: Stand, step: Step, entries: Sequence[Entry]) -> str:
+    def _held(self, current: RolloutStatus, step: Step, entries: Sequence[Entry]) -> str:
         """Why a challenger may not climb now although its labels say so, "" when it may."""
-        if stand.stage not in CLIMBING or step.kind in {"hold", "roll_back"}:
+        if current.stage not in CLIMBING or step.kind in {"hold", "roll_back"}:
             return ""
-        about = [entry for entry in entries if entry.data.get("about") == stand.challenger]
+        about = [entry for entry in entries if entry.data.get("about") == current.challenger]
         pauses = [entry for entry in about if entry.kind == PAUSE]
         if pauses and pauses[-1].data["action"] == "pause":
             return f"paused by {pauses[-1].actor}"
-        needs = self.scenario.rollout.approval and stand.stage == "shadow"
+        needs = self.scenario.rollout.approval and current.stage == "shadow"
         return "waits for approval" if needs and not any(entry.kind == APPROVAL for entry in about) else ""
 
-    def _following(self, stand: Stand, step: Step, merged: Merged) -> Stand | None:
-        return None if step.kind == "hold" else after(stand, step, merged.newest_hour // DAY_HOURS)
+    def _following(self, current: RolloutStatus, step: Step, merged: MergedProfile) -> RolloutStatus | None:
+        return None if step.kind == "hold" else after(current, step, merged.newest_hour // DAY_HOURS)
 
     def _asked(self, action: str, actor: str) -> Step:
         kinds: Mapping[str, decide.Kind] = {"promote": "promote", "roll_back": "roll_back"}
@@ -208,30 +210,32 @@ class Rollouts:
         share = 1.0 if action == "promote" else 0.0
         return Step(kind=kinds[action], share=share, reasons=(f"asked for by {actor}",), improvement=nothing)
 
-    def _take(self, key: str, make: Callable[[Stand, Sequence[Entry]], Stand | None], actor: str) -> Stand:
+    def _take(
+        self, key: str, make: Callable[[RolloutStatus, Sequence[Entry]], RolloutStatus | None], actor: str
+    ) -> RolloutStatus:
         """Write a step that follows from where things stand, and follow it."""
 
         def entry(entries: Sequence[Entry]) -> tuple[str, Mapping[str, Any]] | None:
             if find(entries, ROLLOUT, key) is not None:
                 return None
-            made = make(self.stand(entries)[0], entries)
+            made = make(self.current(entries)[0], entries)
             return None if made is None else (key, msgspec.to_builtins(made))
 
         self.ledger.decide(ROLLOUT, entry, actor)
         self.follow()
-        return self.stand()[0]
+        return self.current()[0]
 
-    def _note(self, action: str, actor: str, key: str) -> Stand:
+    def _note(self, action: str, actor: str, key: str) -> RolloutStatus:
         """Enter what a person says of the challenger that is on its way."""
 
         def entry(entries: Sequence[Entry]) -> tuple[str, Mapping[str, Any]]:
-            stand, _ = self.stand(entries)
-            if stand.stage not in CLIMBING:
+            current, _ = self.current(entries)
+            if current.stage not in CLIMBING:
                 raise ContractBroken(f"{action}: no challenger is on its way")
-            return f"{action}/{stand.challenger}/{key}", {"action": action, "about": stand.challenger}
+            return f"{action}/{current.challenger}/{key}", {"action": action, "about": current.challenger}
 
         self.ledger.decide(APPROVAL if action == "approve" else PAUSE, entry, actor)
-        return self.stand()[0]
+        return self.current()[0]
 
     def _followed(self, now: Deployment) -> Deployment:
         """The control document as the ledger wants it."""
@@ -244,13 +248,13 @@ class Rollouts:
             )
         if step is None or now.position > step.position:
             return now
-        stand = msgspec.convert(step.data, Stand)
+        current = msgspec.convert(step.data, RolloutStatus)
         return msgspec.structs.replace(
             now,
-            champion=stand.champion,
-            challenger=stand.challenger,
-            share=stand.share,
-            salt=stand.salt,
+            champion=current.champion,
+            challenger=current.challenger,
+            share=current.share,
+            salt=current.salt,
             position=step.position,
         )
 
@@ -265,7 +269,7 @@ class Rollouts:
         return find(self.ledger.entries(), ROLLOUT, begin_key(version)) is not None
 
     def _refusal(self, version: str) -> str:
-        return refusal(self.ledger, self.check, version, self.stand()[1])
+        return refusal(self.ledger, self.check, version, self.current()[1])
 
     def _usable(self, version: str) -> None:
         if why := self._refusal(version):
@@ -283,11 +287,11 @@ def begin_key(version: str) -> str:
     return f"{version}/begin"
 
 
-def _aim(step: Stand) -> tuple[str, Stage, str | None]:
+def _aim(step: RolloutStatus) -> tuple[str, Stage, str | None]:
     """What a person wants with a step: the way there may be another after the rollout moved on."""
     return step.about, step.stage, step.champion
 
 
-def _key(following: Stand, position: int) -> str:
+def _key(following: RolloutStatus, position: int) -> str:
     """Identity of a step: what it is about, what it does, and where it starts from."""
     return f"{following.about}/{following.step}/{position}"

@@ -10,10 +10,12 @@ from shared.core.calendar import DAY_HOURS
 from shared.core.drift.baseline import Baseline
 from shared.core.drift.verdict import Verdict
 from shared.core.gate.evidence import LATEST_HOUR
-from shared.core.profile.merged import Merged
+from shared.core.profile.merged import MergedProfile
 
 
-def drift_report(verdict: Verdict, baseline: Baseline, merged: Merged, *, title: str = "", unit: str = "") -> str:
+def drift_report(
+    verdict: Verdict, baseline: Baseline, merged: MergedProfile, *, title: str = "", unit: str = ""
+) -> str:
     """Page that tells what a drift check found and what follows from it.
 
     Args:

@@ -16,7 +16,7 @@ from shared.core.drift.measures import seasonal, shares
 from shared.core.drift.verdict import FeatureDrift, Verdict
 from shared.core.intake.readings import Doubles, Longs
 from shared.core.profile.bins import BINS, CELLS
-from shared.core.profile.merged import Merged
+from shared.core.profile.merged import MergedProfile
 
 NOW, THEN = "now", "training, this time of the year"
 
@@ -38,7 +38,7 @@ def ratio_chart(verdict: Verdict) -> Chart | None:
     return bar_chart("Ratio to the limit", [name for name, _ in found], ratios, note=note, roles=roles, mark=1.0)
 
 
-def histograms(verdict: Verdict, baseline: Baseline, merged: Merged) -> list[Chart]:
+def histograms(verdict: Verdict, baseline: Baseline, merged: MergedProfile) -> list[Chart]:
     """The features that lead, now and at this time of the year in training."""
     leading = _leading(verdict)
     live = window_of(merged.histograms, verdict, len(baseline.names)) if leading else np.empty(0)

@@ -19,7 +19,7 @@ from shared.core.drift.verdict import Quality, Verdict
 from shared.core.intake.readings import Doubles, Longs
 from shared.core.model.scoring import CHAMPION, ROLES
 from shared.core.profile.bins import BINS
-from shared.core.profile.merged import Merged
+from shared.core.profile.merged import MergedProfile
 
 DAYS = 90  # of quality that are drawn
 AFTER = 14  # days behind the window that may have matured in part
@@ -40,7 +40,7 @@ def device_chart(verdict: Verdict, unit: str) -> Chart:
     return bar_chart("Error of each device", names, errors, unit=unit, note=note)
 
 
-def error_chart(verdict: Verdict, baseline: Baseline, merged: Merged, unit: str) -> Chart:
+def error_chart(verdict: Verdict, baseline: Baseline, merged: MergedProfile, unit: str) -> Chart:
     """Error by day, the window of the check shaded."""
     hours, lines = _daily(verdict, baseline, merged)
     shaded = (verdict.window[0] * DAY_HOURS, verdict.window[1] * DAY_HOURS)
@@ -59,7 +59,7 @@ def accepted(quality: Quality) -> list[tuple[str, str, str]]:
     return rows
 
 
-def forecast_chart(verdict: Verdict, baseline: Baseline, merged: Merged, unit: str) -> Chart:
+def forecast_chart(verdict: Verdict, baseline: Baseline, merged: MergedProfile, unit: str) -> Chart:
     """The champion's forecasts now and out of fold."""
     own = {day: counts for (day, role, version), counts in merged.forecasts.items()
            if role == ROLES[CHAMPION] and version == verdict.model}  # fmt: skip
@@ -69,7 +69,7 @@ def forecast_chart(verdict: Verdict, baseline: Baseline, merged: Merged, unit: s
     return shares_chart("Forecasts", baseline.forecast_edges, lines, unit=unit, note="Share of forecasts per bar.")
 
 
-def _daily(verdict: Verdict, baseline: Baseline, merged: Merged) -> tuple[Longs, list[Series]]:
+def _daily(verdict: Verdict, baseline: Baseline, merged: MergedProfile) -> tuple[Longs, list[Series]]:
     """Noon of each day (hours since 1970) and the champion's error, that of models before it, and of persistence."""
     end = verdict.window[1]
     sums: dict[tuple[bool, int], Longs] = {}

@@ -85,7 +85,7 @@ def receipt_name(partition: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Filing:
+class FileBooks:
     """Writes receipts, and the summary once all are there.
 
     Args:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from shared.app.route.file_books import REPORTS, Filing, Routed, folder_of, key_of, source_of
+from shared.app.route.file_books import REPORTS, FileBooks, Routed, folder_of, key_of, source_of
 from shared.app.score.serving import Serving
 from shared.core.calendar import NO_HOUR
 from shared.core.intake import dead_letters
@@ -58,7 +58,7 @@ class RouteFile:
     blobs: Blobs
     stream: Stream
     serving: Serving
-    filing: Filing
+    file_books: FileBooks
     open_table: OpenTable
     clock: Clock
     chunk_rows: int = 50_000
@@ -77,8 +77,8 @@ class RouteFile:
             log.warning("%s/%s is gone; nothing to route", INCOMING, name[:200])
             return
         source = source_of(name, info)
-        if self.filing.route_of(key_of(source)) is not None:
-            if not self.filing.finish(key_of(source)):
+        if self.file_books.route_of(key_of(source)) is not None:
+            if not self.file_books.finish(key_of(source)):
                 self.end_again(key_of(source))
             return
         started = self.clock.now_ms()
@@ -98,9 +98,9 @@ class RouteFile:
 
     def end_again(self, key: str) -> None:
         """Send the end markers of a file that was read, to the partitions that have not answered yet."""
-        routed = self.filing.route_of(key)
+        routed = self.file_books.route_of(key)
         if routed is not None:
-            self._end(routed.source, routed.rows_in, self.filing.waiting_for(key, routed))
+            self._end(routed.source, routed.rows_in, self.file_books.waiting_for(key, routed))
 
     def _route(self, table: LongTable | WideTable, name: str, source: str, info: BlobInfo, started: int) -> None:
         count = _Count()
@@ -122,7 +122,7 @@ class RouteFile:
             converted=dict(table.converted),
             problem=table.problem,
         )
-        self.filing.routed(routed)
+        self.file_books.routed(routed)
         self._end(source, table.rows, range(routed.partitions))
 
     def _send(self, table: LongTable, source: str, info: BlobInfo, count: _Count) -> None:
@@ -132,13 +132,13 @@ class RouteFile:
                 self.stream.send(partition, list(pack(source, channels, readings)))
             count.accepted += len(parsed.readings)
             count.devices.update(parsed.readings.devices)
-            self._bury(source, parsed.rejected, count, table.header, info)
+            self._dead_letter(source, parsed.rejected, count, table.header, info)
 
     def _end(self, source: str, rows: int, partitions: Iterable[int]) -> None:
         for partition in partitions:
             self.stream.send(partition, [pack_end(source, rows + 1)])
 
-    def _bury(
+    def _dead_letter(
         self, source: str, rejected: Iterable[Rejection], count: _Count, header: str | None, info: BlobInfo
     ) -> None:
         """Write rejected rows to the dead-letter; the name follows from file and place, so a repetition overwrites."""
@@ -171,7 +171,7 @@ class RouteFile:
             out.writerows((i, f"{v:.4f}") for i, v in zip(chunk.ids, value.tolist(), strict=True))
             errors.append((value.astype(np.float64) - chunk.target)[~np.isnan(chunk.target)])
             count.accepted += len(chunk.ids)
-            self._bury(source, chunk.rejected, count, table.header, info)
+            self._dead_letter(source, chunk.rejected, count, table.header, info)
         folder = folder_of(name, source)
         self.blobs.write(REPORTS, f"{folder}/answer.csv", text.getvalue().encode())
         off = np.concatenate([np.empty(0), *errors])
@@ -217,7 +217,7 @@ class RouteFile:
             **more,
             "seconds": (self.clock.now_ms() - started) / 1000,
         }
-        self.filing.publish(name, source, summary)
+        self.file_books.publish(name, source, summary)
 
     def refuse(self, name: str, info: BlobInfo, error: BadEvent, started_ms: int | None = None) -> None:
         """Keep a file that cannot be used as a whole where it is; its summary says why."""

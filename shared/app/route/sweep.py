@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from shared.app.route.file_books import RECEIPTS, Filing, key_of, source_of
+from shared.app.route.file_books import RECEIPTS, FileBooks, key_of, source_of
 from shared.app.route.files import INCOMING, RouteFile
 from shared.errors import BadEvent, ContractBroken, PipelineError
 from shared.ports import BlobInfo, Blobs, Clock
@@ -30,7 +30,7 @@ class Sweep:
     """
 
     blobs: Blobs
-    filing: Filing
+    file_books: FileBooks
     route_file: RouteFile
     clock: Clock
 
@@ -40,12 +40,12 @@ class Sweep:
         Raises:
             PipelineError: The first file that could not be; the others are.
         """
-        standing = self.filing.standing()
+        standing = self.file_books.standing()
         unfinished = [partial(self._finish, key) for key in standing.unfinished]
         _each([*unfinished, partial(self._read_missed, standing.known)])
 
     def _finish(self, key: str) -> None:
-        if not self.filing.finish(key):
+        if not self.file_books.finish(key):
             self.route_file.end_again(key)
 
     def _read_missed(self, known: Collection[str]) -> None:

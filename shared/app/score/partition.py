@@ -13,7 +13,7 @@ import numpy as np
 
 from shared.app.score.latencies import Latencies
 from shared.app.score.profiles import Profiles
-from shared.app.score.referenced import read_named
+from shared.app.score.referenced import read_referenced
 from shared.app.score.serving import ChallengerFails, Serving
 from shared.app.score.snapshots import Snapshots
 from shared.app.score.stored_answers import Stored, control_of
@@ -159,7 +159,7 @@ class Partition:
             self._replay(state, name, first)
 
     def _replay(self, state: State, name: str, first: int) -> None:
-        commit, batch = read_named(self.tools.blobs, "commits", name, self.tools.files.decode_commit)
+        commit, batch = read_referenced(self.tools.blobs, "commits", name, self.tools.files.decode_commit)
         while commit.follows > state.next:
             self._refill(state, commit.follows)
         if first > state.next:
@@ -182,7 +182,7 @@ class Partition:
     def _stored(self, commit: Commit, state: State) -> Stored:
         if commit.predictions is None:
             return Stored(None)
-        rows = read_named(self.tools.blobs, "predictions", commit.predictions, self.tools.files.read_predictions)
+        rows = read_referenced(self.tools.blobs, "predictions", commit.predictions, self.tools.files.read_predictions)
         return Stored(rows, partial=state.expired > 0)  # what was lost may have made other forecasts due
 
     def _commit(self, state: State, events: Sequence[Event], follows: int) -> bool:

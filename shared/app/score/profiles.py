@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from shared.core.calendar import NO_HOUR
 from shared.core.profile import merged as profile
-from shared.core.profile.merged import Merged, Profile, ProfileSnapshot
+from shared.core.profile.merged import MergedProfile, Profile, ProfileSnapshot
 from shared.core.task import State, Task
 from shared.errors import ContractBroken, PipelineError
 from shared.ports import Blobs, Clock
@@ -29,7 +29,7 @@ def name_of(partition: int) -> str:
 
 
 @dataclass(frozen=True)
-class Merging:
+class ProfileMerge:
     """All partitions' profiles added up, whenever it is called.
 
     Args:
@@ -44,7 +44,7 @@ class Merging:
     recover: Callable[[int], State]
     reach: Callable[[int], None] = lambda _: None
 
-    def __call__(self) -> Merged:
+    def __call__(self) -> MergedProfile:
         """The sums of now."""
         found = self.profiles.read_all(range(self.partitions()), self.recover)
         merged = profile.merge(self.profiles.task, found)

@@ -11,7 +11,7 @@ from shared.ports import BlobReader
 T = TypeVar("T")
 
 
-def read_named(blobs: BlobReader, container: str, name: str, decode: Callable[[bytes], T]) -> T:
+def read_referenced(blobs: BlobReader, container: str, name: str, decode: Callable[[bytes], T]) -> T:
     """What a named blob holds.
 
     Raises:

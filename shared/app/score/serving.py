@@ -27,7 +27,7 @@ class ChallengerFails(ContractBroken):
 
 
 @dataclass(frozen=True, slots=True)
-class Answering:
+class ActiveModels:
     """Control and scorer of one moment; a batch uses one of these from beginning to end.
 
     Args:
@@ -62,9 +62,9 @@ class Answering:
         scored = Scored(CHAMPION, self.champion.manifest.version, numbers, served)
         return [scored] if beside is None else [scored, beside]
 
-    def alone(self) -> Answering:
+    def alone(self) -> ActiveModels:
         """The champion without its challenger."""
-        return Answering(self.task, replace(self.control, challenger=None), self.champion)
+        return ActiveModels(self.task, replace(self.control, challenger=None), self.champion)
 
     def forecast(self, matrix: Floats) -> dict[str, Floats]:
         """The champion's answers by the names of the task's number columns, each of shape (n,).
@@ -145,9 +145,9 @@ class Serving:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _etag: str | None = None
     _looked_s: float | None = None
-    _now: Answering | None = None
+    _now: ActiveModels | None = None
 
-    def current(self) -> Answering:
+    def current(self) -> ActiveModels:
         """Who answers now."""
         with self._lock:
             now = self.clock.elapsed_s()
@@ -155,7 +155,7 @@ class Serving:
                 self._follow()
                 self._looked_s = now
             if self._now is None:
-                self._now = Answering(self.task, Control(), None)
+                self._now = ActiveModels(self.task, Control(), None)
             return self._now
 
     def _follow(self) -> None:
@@ -172,7 +172,7 @@ class Serving:
             self._now = self._serve(wanted)
         self._etag = etag
 
-    def _serve(self, wanted: Deployment) -> Answering:
+    def _serve(self, wanted: Deployment) -> ActiveModels:
         """What can be served of what is wanted: a broken champion leaves the old one, a broken challenger none."""
         before, challenger = self._now.champion if self._now else None, self._model(wanted.challenger, None)
         if before is None and not wanted.salt:
@@ -182,7 +182,7 @@ class Serving:
             challenger = None
         first, second = (model.manifest.version if model else None for model in (champion, challenger))
         control = Control(first, second, frozenset(wanted.quarantine))
-        return Answering(self.task, control, champion, challenger, wanted.share, wanted.salt)
+        return ActiveModels(self.task, control, champion, challenger, wanted.share, wanted.salt)
 
     def _model(self, version: str | None, otherwise: Model | None) -> Model | None:
         """The model of a version, loaded unless it is in use already; `otherwise` when its package is refused."""

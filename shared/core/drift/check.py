@@ -15,7 +15,7 @@ from shared.core.drift.triage import Triage
 from shared.core.drift.verdict import FeatureDrift, Kind, Verdict
 from shared.core.intake.readings import Doubles, Longs
 from shared.core.profile.bins import CELLS, Watched
-from shared.core.profile.merged import Merged
+from shared.core.profile.merged import MergedProfile
 from shared.core.scenario import DriftRules
 from shared.errors import ContractBroken
 
@@ -23,7 +23,7 @@ from shared.errors import ContractBroken
 def check(
     rules: DriftRules,
     baseline: Baseline,
-    merged: Merged,
+    merged: MergedProfile,
     now_hour: int,
     model_version: str,
     quarantined: Collection[str] = (),
@@ -79,7 +79,7 @@ def check(
     )
 
 
-def _same(baseline: Baseline, merged: Merged) -> None:
+def _same(baseline: Baseline, merged: MergedProfile) -> None:
     if not merged.histograms:
         return
     ours, theirs = dict(baseline.watched), dict(merged.watched)
@@ -90,7 +90,7 @@ def _same(baseline: Baseline, merged: Merged) -> None:
         raise ContractBroken("profiles: the bins differ from those of the model's baseline")
 
 
-def _sum(merged: Merged, width: int, days: range) -> Longs:
+def _sum(merged: MergedProfile, width: int, days: range) -> Longs:
     total = np.zeros((width, CELLS), np.int64)
     for day in days:
         if day in merged.histograms:

@@ -11,7 +11,7 @@ from shared.core.drift.verdict import FeatureDrift, ForecastDrift, Statistic, nu
 from shared.core.intake.readings import Doubles, Longs
 from shared.core.model.scoring import CHAMPION, ROLES
 from shared.core.profile.bins import BINS, CELLS, MISSING
-from shared.core.profile.merged import Merged
+from shared.core.profile.merged import MergedProfile
 
 
 def features_of(
@@ -77,7 +77,7 @@ def _weighed(mixture: Doubles, counts: Longs) -> Doubles:
     return out
 
 
-def forecasts_of(baseline: Baseline, merged: Merged, model: str, days: range) -> ForecastDrift:
+def forecasts_of(baseline: Baseline, merged: MergedProfile, model: str, days: range) -> ForecastDrift:
     """The champion's forecasts of some days beside the out-of-fold ones at this time of the year."""
     live = np.zeros((1, CELLS), np.int64)
     for day in days:

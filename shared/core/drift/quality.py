@@ -7,10 +7,10 @@ import numpy as np
 from shared.core.drift.baseline import QUALITY, Baseline
 from shared.core.drift.verdict import DeviceQuality, Quality, number
 from shared.core.model.scoring import CHAMPION, ROLES
-from shared.core.profile.merged import Merged
+from shared.core.profile.merged import MergedProfile
 
 
-def realised(baseline: Baseline, merged: Merged, model: str, days: range, minimum_rows: int) -> Quality:
+def realised(baseline: Baseline, merged: MergedProfile, model: str, days: range, minimum_rows: int) -> Quality:
     """Judge the champion's matured forecasts of some days.
 
     Args:
@@ -54,7 +54,7 @@ def _reasons(values: dict[str, float], limits: dict[str, float]) -> list[str]:
     return reasons
 
 
-def _devices(merged: Merged) -> tuple[DeviceQuality, ...]:
+def _devices(merged: MergedProfile) -> tuple[DeviceQuality, ...]:
     table = merged.devices
     found = zip(table.device, table.matured.tolist(), table.absolute.tolist(), table.covered.tolist(), strict=True)
     return tuple(

@@ -20,7 +20,7 @@ AT_ONCE = 512  # devices: their hours fit into the processor's cache
 
 
 @dataclass(frozen=True, slots=True)
-class Lately:
+class RecentDevices:
     """A copy of what a device table is made from, so that it can be made while the state goes on.
 
     Args:
@@ -42,7 +42,7 @@ class Lately:
     quality: Longs
 
     @classmethod
-    def of(cls, scenario: Scenario, state: State) -> Lately:
+    def of(cls, scenario: Scenario, state: State) -> RecentDevices:
         """A copy."""
         count, ring = len(state.devices), state.columns.ring
         return cls(

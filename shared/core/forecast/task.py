@@ -13,7 +13,7 @@ from shared.core.forecast.features import watched
 from shared.core.forecast.features.featurizer import Featurizer
 from shared.core.forecast.featurizer import featurizer_of
 from shared.core.forecast.history import hourly
-from shared.core.forecast.lately import Lately
+from shared.core.forecast.lately import RecentDevices
 from shared.core.forecast.losses import FORECAST, TRUTH, ForecastLosses, quantum
 from shared.core.forecast.outcome import Outcome
 from shared.core.forecast.state import State, own
@@ -108,7 +108,7 @@ class HourlyForecast:
 
     def device_table(self, state: AnyState) -> Callable[[], DeviceTable]:
         """The devices' newest hours."""
-        return Lately.of(self.scenario, own(state)).table
+        return RecentDevices.of(self.scenario, own(state)).table
 
     def matrix(self, window: Floats, as_of: Longs) -> Floats:
         """Features of windows, shape (history, stored columns, n)."""

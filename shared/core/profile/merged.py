@@ -19,11 +19,11 @@ from shared.core.profile.encoding import decode, encode
 from shared.core.task import Task
 from shared.errors import ContractBroken
 
-__all__ = ["DeviceTable", "Merged", "Profile", "ProfileSnapshot", "decode", "encode", "merge", "of"]
+__all__ = ["DeviceTable", "MergedProfile", "Profile", "ProfileSnapshot", "decode", "encode", "merge", "of"]
 
 
 @dataclass(frozen=True, slots=True)
-class Merged:
+class MergedProfile:
     """The profiles of all partitions added up; role is a name, model a version.
 
     Args:
@@ -56,7 +56,7 @@ class Merged:
         return max(self.newest_hour, 0) // DAY_HOURS
 
 
-def merge(task: Task, profiles: Iterable[Profile]) -> Merged:
+def merge(task: Task, profiles: Iterable[Profile]) -> MergedProfile:
     """The profiles of different partitions added up.
 
     Raises:
@@ -72,7 +72,7 @@ def merge(task: Task, profiles: Iterable[Profile]) -> Merged:
         version = profile.models.__getitem__
         add_sums(sums["pairs"], {(d, version(a), version(b)): s for (d, a, b), s in profile.pairs.items()})
     devices = joined([profile.devices for profile in found], len(task.device_columns))
-    return Merged(
+    return MergedProfile(
         task,
         {profile.partition: (profile.epoch, profile.next) for profile in found},
         int(devices.head.max(initial=NO_HOUR)),

@@ -73,7 +73,7 @@ class _Case(NamedTuple):
     rules: RetrainRules
 
 
-class _Wish(NamedTuple):
+class _Wanted(NamedTuple):
     reason: Reason
     holds: bool
     text: str
@@ -101,56 +101,56 @@ def decide(
     """
     case = _Case(now_ms, History.of(entries, month_of(now_ms)), signals, rules)
     wishes = [*_asked(manual), *(_first(case) if signals.champion is None else _again(case))]
-    reason: Reason = next((wish.reason for wish in wishes if wish.holds), "none")
+    reason: Reason = next((wanted.reason for wanted in wishes if wanted.holds), "none")
     refused = [] if reason == "none" else [no for no in _refused(case) if manual is None or no.refusal in BINDING]
     return Decision(
         launch=reason != "none" and not refused,
         reason=reason,
         refusals=tuple(no.refusal for no in refused),
         reasons=(
-            *(f"{wish.reason}: {wish.text}" for wish in wishes),
+            *(f"{wanted.reason}: {wanted.text}" for wanted in wishes),
             *(f"refused, {no.refusal}: {no.text}" for no in refused),
         ),
         inputs=_inputs(case),
     )
 
 
-def _asked(manual: str | None) -> Iterator[_Wish]:
+def _asked(manual: str | None) -> Iterator[_Wanted]:
     if manual is not None:
-        yield _Wish("manual", True, manual)
+        yield _Wanted("manual", True, manual)
 
 
-def _first(case: _Case) -> Iterator[_Wish]:
+def _first(case: _Case) -> Iterator[_Wanted]:
     have, need = case.signals.labelled_rows, case.rules.minimum_first_rows
     text = f"no model is deployed; {have:,} labelled rows, {need:,} are needed"
-    yield _Wish("bootstrap", have >= need, text if have >= need else f"not enough data: {text}")
+    yield _Wanted("bootstrap", have >= need, text if have >= need else f"not enough data: {text}")
 
 
-def _again(case: _Case) -> Iterator[_Wish]:
+def _again(case: _Case) -> Iterator[_Wanted]:
     signals = case.signals
     size = "" if signals.magnitude is None else f", magnitude {signals.magnitude:.4g}"
-    yield _Wish("drift", signals.drift == "population", f"{signals.drift}{size}")
-    yield _Wish("quality", signals.quality == "outside", _QUALITY[signals.quality])
+    yield _Wanted("drift", signals.drift == "population", f"{signals.drift}{size}")
+    yield _Wanted("quality", signals.quality == "outside", _QUALITY[signals.quality])
     yield _labels(case)
     yield _schedule(case)
 
 
-def _labels(case: _Case) -> _Wish:
+def _labels(case: _Case) -> _Wanted:
     before = case.history.trained_rows(case.signals.trained_rows)
     if before is None:
-        return _Wish("labels", False, "not known with how many rows the model was trained")
+        return _Wanted("labels", False, "not known with how many rows the model was trained")
     new, need = case.signals.labelled_rows - before, case.rules.minimum_new_rows
-    return _Wish("labels", new >= need, f"{new:,} labelled rows since the last training, {need:,} are worth another")
+    return _Wanted("labels", new >= need, f"{new:,} labelled rows since the last training, {need:,} are worth another")
 
 
-def _schedule(case: _Case) -> _Wish:
+def _schedule(case: _Case) -> _Wanted:
     before = case.history.trained_ms(case.signals.trained_ms)
     if before is None:
-        return _Wish("schedule", False, "not known when the model was trained")
+        return _Wanted("schedule", False, "not known when the model was trained")
     days = case.rules.schedule_days
     waited_h = (case.now_ms - before) / HOUR_MS
     text = f"trained {waited_h / 24:.4g} days ago, due after {days}"
-    return _Wish("schedule", case.now_ms - before >= days * DAY_HOURS * HOUR_MS, text)
+    return _Wanted("schedule", case.now_ms - before >= days * DAY_HOURS * HOUR_MS, text)
 
 
 def _refused(case: _Case) -> Iterator[_No]:

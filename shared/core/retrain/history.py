@@ -11,7 +11,7 @@ from shared.core.ledger import Entry, month_of
 
 DECISION, LAUNCHED, ENDED, GATE, ROLLOUT = "decision", "launched", "job_ended", "gate", "rollout"
 CLIMBING = ("shadow", "approved", "canary", "paused")
-CROWNED = ("champion", "installed")
+PROMOTED = ("champion", "installed")
 DATASET = re.compile(r"lake@([0-9]{1,18})")  # a version of the lake's readings
 _JOB = re.compile(r"([a-z][a-z0-9_]{0,62})-([0-9]{6,12})")
 
@@ -122,7 +122,7 @@ def _lost(entries: Sequence[Entry]) -> tuple[Entry, ...]:
     before: list[Entry] = []
     for entry in entries:
         step = entry.data.get("step") if entry.kind == ROLLOUT else None
-        if step in CROWNED:
+        if step in PROMOTED:
             before, lost = lost, []
         elif step == "rolled_back":
             before, lost = [], [*before, *lost, entry]

@@ -18,7 +18,7 @@ import numpy as np
 
 from shared.core.intake.readings import Doubles, Longs
 from shared.core.model.scoring import ROLES
-from shared.core.profile.merged import Merged
+from shared.core.profile.merged import MergedProfile
 from shared.core.scenario import RolloutRules, Scenario
 
 Kind = Literal["hold", "advance", "promote", "roll_back"]
@@ -185,7 +185,7 @@ def guard(days: Days, rules: RolloutRules, matured_days: int = 0) -> Step:
     return Step(kind="hold", share=0.0, reasons=(why,), improvement=found)
 
 
-def forecast_shift(scenario: Scenario, merged: Merged, champion: str, challenger: str, since_day: int) -> float:
+def forecast_shift(scenario: Scenario, merged: MergedProfile, champion: str, challenger: str, since_day: int) -> float:
     """How far the challenger's forecasts lie above the champion's, in standard deviations of the champion's.
 
     The means are those of the whole days on which both forecast, from the bins of the profiles: on the first day the

@@ -4,37 +4,37 @@ from __future__ import annotations
 
 from shared.core.calendar import DAY_HOURS
 from shared.core.model.scoring import ROLES
-from shared.core.profile.merged import Merged
+from shared.core.profile.merged import MergedProfile
 from shared.core.rollout.decide import Days, Health, forecast_shift
-from shared.core.rollout.status import Stand
+from shared.core.rollout.status import RolloutStatus
 from shared.core.scenario import Scenario
 
 
-def paired_days(merged: Merged, stand: Stand) -> Days:
+def paired_days(merged: MergedProfile, current: RolloutStatus) -> Days:
     """Paired losses of the two models since the stage began."""
     sums: dict[int, tuple[int, float, float]] = {}
     for (day, first, second), row in merged.pairs.items():
-        if (first, second) == (stand.champion, stand.challenger) and day >= stand.since_day:
+        if (first, second) == (current.champion, current.challenger) and day >= current.since_day:
             sums[day] = int(row[0]), float(row[1]), float(row[2])  # as the task's losses name them
     return Days.of(sums)
 
 
-def matured_days(merged: Merged, stand: Stand) -> int:
+def matured_days(merged: MergedProfile, current: RolloutStatus) -> int:
     """Whole days since the stage began whose labels have matured; 0 when it began before the first reading."""
     known = merged.newest_hour + 1 - merged.task.delay_h
-    return max(known // DAY_HOURS - stand.since_day, 0) if stand.since_day > 0 else 0
+    return max(known // DAY_HOURS - current.since_day, 0) if current.since_day > 0 else 0
 
 
-def health(scenario: Scenario, merged: Merged, stand: Stand, latency_ms: float) -> Health:
+def health(scenario: Scenario, merged: MergedProfile, current: RolloutStatus, latency_ms: float) -> Health:
     """How a challenger is apart from its errors."""
     held = [(day, row) for (day, role, model), row in merged.errors.items()
-            if role == ROLES[0] and model == stand.champion and day >= stand.since_day]  # fmt: skip
-    rows = paired_days(merged, stand)
+            if role == ROLES[0] and model == current.champion and day >= current.since_day]  # fmt: skip
+    rows = paired_days(merged, current)
     paired = dict(zip(rows.day.tolist(), rows.rows.tolist(), strict=True))
-    answered = [(int(row[0]), paired.get(day, 0)) for day, row in held if day > stand.since_day]
+    answered = [(int(row[0]), paired.get(day, 0)) for day, row in held if day > current.since_day]
     asked = sum(each for each, _ in answered)
     enough = asked >= scenario.rollout.minimum_labels
     unanswered = 1 - sum(each for _, each in answered) / asked if enough else 0.0
-    shift = forecast_shift(scenario, merged, stand.champion or "", stand.challenger or "",
-                                   stand.since_day)  # fmt: skip
+    shift = forecast_shift(scenario, merged, current.champion or "", current.challenger or "",
+                                   current.since_day)  # fmt: skip
     return Health(unanswered=unanswered, latency_ms=latency_ms, forecast_shift=shift)

@@ -15,7 +15,7 @@ CLIMBING = ("shadow", "canary")
 Stage = Literal["none", "shadow", "canary", "guard"]
 
 
-class Stand(msgspec.Struct, frozen=True, kw_only=True):
+class RolloutStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Who is to serve, as an entry of kind ROLLOUT says it.
 
     Args:
@@ -50,36 +50,45 @@ def newest_step(entries: Sequence[Entry]) -> Entry | None:
     return next((entry for entry in reversed(entries) if entry.kind == ROLLOUT), None)
 
 
-def after(stand: Stand, step: Step, day: int) -> Stand | None:
+def after(status: RolloutStatus, step: Step, day: int) -> RolloutStatus | None:
     """Where a step leads to, None when it makes no sense where things stand."""
     evidence = msgspec.to_builtins(step.improvement)
     told: dict[str, Any] = {"reasons": step.reasons, "evidence": _finite(evidence)}
-    if stand.stage == "guard":
-        return _guarded(stand, step, told)
-    if stand.stage == "none" or stand.challenger is None:
+    if status.stage == "guard":
+        return _guarded(status, step, told)
+    if status.stage == "none" or status.challenger is None:
         return None
-    about = stand.challenger
+    about = status.challenger
     if step.kind == "roll_back":
-        return Stand(step="refused", stage="none", champion=stand.champion, about=about, **told)
+        return RolloutStatus(step="refused", stage="none", champion=status.champion, about=about, **told)
     if step.kind == "promote":
-        return msgspec.structs.replace(crowned(stand, about, day, "champion", step.reasons), **told)
+        return msgspec.structs.replace(promoted(status, about, day, "champion", step.reasons), **told)
     return msgspec.structs.replace(
-        stand, step="canary", stage="canary", share=step.share, rung_day=day, about=about, **told
+        status, step="canary", stage="canary", share=step.share, rung_day=day, about=about, **told
     )
 
 
-def crowned(now: Stand, version: str, day: int, step: str, reasons: tuple[str, ...]) -> Stand:
+def promoted(now: RolloutStatus, version: str, day: int, step: str, reasons: tuple[str, ...]) -> RolloutStatus:
     """A new champion, with the one before beside it."""
     stage: Stage = "guard" if now.champion else "none"
-    return Stand(step=step, stage=stage, champion=version, challenger=now.champion, since_day=day, about=version,
-                 reasons=reasons)  # fmt: skip
+    return RolloutStatus(
+        step=step,
+        stage=stage,
+        champion=version,
+        challenger=now.champion,
+        since_day=day,
+        about=version,
+        reasons=reasons,
+    )
 
 
-def _guarded(stand: Stand, step: Step, told: dict[str, Any]) -> Stand | None:
+def _guarded(status: RolloutStatus, step: Step, told: dict[str, Any]) -> RolloutStatus | None:
     """The end of a guard: the champion stays alone, or the one before comes back."""
     if step.kind == "roll_back":
-        return Stand(step="rolled_back", stage="none", champion=stand.challenger, about=stand.champion or "", **told)
-    return Stand(step="guarded", stage="none", champion=stand.champion, about=stand.champion or "", **told)
+        return RolloutStatus(
+            step="rolled_back", stage="none", champion=status.challenger, about=status.champion or "", **told
+        )
+    return RolloutStatus(step="guarded", stage="none", champion=status.champion, about=status.champion or "", **told)
 
 
 def _finite(evidence: dict[str, Any]) -> dict[str, Any]:

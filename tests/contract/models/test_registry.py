@@ -34,19 +34,19 @@ def test_a_version_is_entered_once_and_marked_on_its_way(store: tuple[str, str])
     assert MlflowRegistry("air", uri).register("v2", run_id, {}) == "2"
     assert by_version(registry)["v1"]["run_id"] == run_id
     assert by_version(registry)["v1"]["tags"] == {VERSION: "v1", "dataset": "lake@3"}
-    registry.mark("v1", "installed")
+    registry.tag("v1", "installed")
     for step in ("shadow", "canary", "champion", "champion"):
-        registry.mark("v2", step)
+        registry.tag("v2", step)
     found = by_version(registry)
     assert (found["v1"]["tags"][STATUS], found["v2"]["tags"][STATUS]) == ("installed", "champion")
     assert "champion" in found["v2"]["aliases"]
     assert "champion" not in found["v1"]["aliases"]
-    registry.mark("v2", "rolled_back")
+    registry.tag("v2", "rolled_back")
     assert by_version(registry)["v2"]["tags"][STATUS] == "rolled_back"
 
 
 def test_a_version_that_is_not_there_is_left_alone(store: tuple[str, str], caplog: pytest.LogCaptureFixture) -> None:
-    MlflowRegistry("air", store[0]).mark("v9", "champion")
+    MlflowRegistry("air", store[0]).tag("v9", "champion")
     assert "v9 of air is not known" in caplog.text
 
 

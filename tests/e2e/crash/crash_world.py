@@ -16,7 +16,7 @@ from local.eventhub import event_log
 from local.eventhub.event_log import EventLog
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.stores.azure_blobs import AzureBlobs
-from shared.app.route.file_books import Filing, Routed
+from shared.app.route.file_books import FileBooks, Routed
 from shared.core.forecast.losses import TOTALS
 from shared.core.forecast.state import State, own
 from shared.core.intake import dead_letters
@@ -119,13 +119,13 @@ def furnish(blobs: Blobs) -> None:
     for version, files in models().items():
         for name, raw in files.items():
             blobs.write(deployment.CONTAINER, f"{version}/{name}", raw)
-    filing = Filing(task_of(SCENARIO), blobs, HandClock())
+    file_books = FileBooks(task_of(SCENARIO), blobs, HandClock())
     for source in FILES_TOLD:
         routed = Routed(
             source=source, file=source, etag="", started_ms=0, partitions=1, rows_in=1, rows_accepted=1,
             rejected={}, devices=1, ignored=[], converted={},
         )  # fmt: skip
-        filing.routed(routed)
+        file_books.routed(routed)
 
 
 def space(storage: str, prefix: str) -> Own:

@@ -43,10 +43,10 @@ def test_a_forecast_is_explained_and_traced_also_when_only_the_lake_still_has_it
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    champion, past = real_past(HOURS)
+    champion, history = real_past(HOURS)
     with Stack(tmp_path, app_dir=None, ports=ANY_PORTS, containers=CONTAINERS, hubs=[f"{READINGS}:3"]) as stack:
         space = Workspace.connect(tmp_path, stack.storage, "http://127.0.0.1:1", scenario.chosen())
-        copied(space, past.blobs)  # type: ignore[arg-type]
+        copied(space, history.blobs)  # type: ignore[arg-type]
         wanted = f"{DEVICES[2]}@{hour_text(HOUR + HOURS - 3)}"
         assert explain.run(space, parsed("explain", wanted)) == 0
         assert "agrees bit for bit" in capsys.readouterr().out

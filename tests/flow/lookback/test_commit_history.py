@@ -14,8 +14,8 @@ from local.inspect import arguments as look_arguments
 from local.inspect import explain, lineage
 from local.inspect.explain import name_of
 from shared.app.ledger_store import Ledger
-from shared.app.lookback.commit_history import Past
-from shared.app.lookback.forecast_id import ForecastName, hour_text
+from shared.app.lookback.commit_history import CommitHistory
+from shared.app.lookback.forecast_id import ForecastId, hour_text
 from shared.app.lookback.lineage import Trace
 from shared.app.lookback.lineage_names import Registered
 from shared.core.model.manifest import decode_manifest, encode_manifest
@@ -34,19 +34,19 @@ def parsed(*arguments: str) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def explained(past: Past, *arguments: str) -> int:
+def explained(history: CommitHistory, *arguments: str) -> int:
     given = parsed("explain", *arguments)
-    return explain.explain(past, name_of(given), given)
+    return explain.explain(history, name_of(given), given)
 
 
-def traced(past: Past, *arguments: str, **registered: Registered) -> int:
-    ledger = Ledger("air_quality", past.blobs, HandClock())  # type: ignore[arg-type]
-    return lineage.trace_back(Trace(past, ledger, registered), ["a [b] note"], parsed("lineage", *arguments))
+def traced(history: CommitHistory, *arguments: str, **registered: Registered) -> int:
+    ledger = Ledger("air_quality", history.blobs, HandClock())  # type: ignore[arg-type]
+    return lineage.trace_back(Trace(history, ledger, registered), ["a [b] note"], parsed("lineage", *arguments))
 
 
 def test_a_page_tells_the_forecast_its_origin_and_that_it_agrees(capsys: pytest.CaptureFixture[str]) -> None:
-    champion, past = whole()
-    assert explained(past, f"{HOSTILE}@{hour_text(AS_OF)}") == 0
+    champion, history = whole()
+    assert explained(history, f"{HOSTILE}@{hour_text(AS_OF)}") == 0
     out = capsys.readouterr().out
     for part in (
         f"device {HOSTILE}, as of {hour_text(AS_OF)}, for {hour_text(AS_OF + 24)} UTC",
@@ -81,15 +81,15 @@ def test_a_machine_gets_everything_as_json(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_what_does_not_agree_is_red_by_how_much_and_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:
-    champion, past = real_past(125)
-    raw = past.blobs.read("models", f"{champion}/manifest.json") or b""
+    champion, history = real_past(125)
+    raw = history.blobs.read("models", f"{champion}/manifest.json") or b""
     manifest = decode_manifest(raw)
     interval = msgspec.structs.replace(manifest.interval, upper=[each + 1.0 for each in manifest.interval.upper])
     changed = encode_manifest(msgspec.structs.replace(manifest, interval=interval))
-    past.blobs.write("models", f"{champion}/manifest.json", changed)  # type: ignore[attr-defined]
-    assert explained(past, f"x@{hour_text(HOUR + 122)}") == 1
+    history.blobs.write("models", f"{champion}/manifest.json", changed)  # type: ignore[attr-defined]
+    assert explained(history, f"x@{hour_text(HOUR + 122)}") == 1
     assert "does NOT agree: upper differs by +1" in capsys.readouterr().out
-    assert explained(past, f"x@{hour_text(HOUR + 122)}", "--json") == 1
+    assert explained(history, f"x@{hour_text(HOUR + 122)}", "--json") == 1
     assert json.loads(capsys.readouterr().out)["agrees"] is False
 
 
@@ -115,16 +115,16 @@ def test_options_name_what_a_text_cannot() -> None:
     given = parsed(
         "explain", "--device", device, "--as-of", hour_text(AS_OF), "--revision", "0", "--role", "challenger"
     )
-    assert name_of(given) == ForecastName(device, AS_OF, 0, "challenger")
+    assert name_of(given) == ForecastId(device, AS_OF, 0, "challenger")
 
 
 def test_a_lineage_page_tells_model_run_dataset_ledger_registry_and_counts(capsys: pytest.CaptureFixture[str]) -> None:
-    champion, past = real_past(125)
-    ledger = Ledger("air_quality", past.blobs, HandClock())  # type: ignore[arg-type]
+    champion, history = real_past(125)
+    ledger = Ledger("air_quality", history.blobs, HandClock())  # type: ignore[arg-type]
     data = {"step": "installed", "champion": champion, "about": champion, "reasons": ["the first"]}
     ledger.decide("rollout", lambda _: (f"{champion}/begin", data), "some [bold]body")
     known = Registered(number="3", run_id="run-0", tags={}, aliases=["champion"])
-    assert traced(past, f"{HOSTILE}@{hour_text(HOUR + 122)}", **{champion: known}) == 0
+    assert traced(history, f"{HOSTILE}@{hour_text(HOUR + 122)}", **{champion: known}) == 0
     out = capsys.readouterr().out
     for part in (
         f"{HOSTILE} as of {hour_text(HOUR + 122)}: ",
@@ -137,7 +137,7 @@ def test_a_lineage_page_tells_model_run_dataset_ledger_registry_and_counts(capsy
         "note: a [b] note",
     ):
         assert part in out, part
-    assert traced(past, "run-1", "--json") == 0
+    assert traced(history, "run-1", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     made = found["versions"][0]["forecasts"]["challenger"]
     assert (found["kind"], made["served"]) == ("run", 0)

@@ -17,10 +17,10 @@ from shared.adapters.lake.archive import LakeArchive
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.models.onnx_model import load as load_onnx
 from shared.app.lake.compaction import Compaction
-from shared.app.lookback.commit_history import Past
+from shared.app.lookback.commit_history import CommitHistory
 from shared.app.lookback.explain import Explain
 from shared.app.lookback.explanation import Explanation
-from shared.app.lookback.forecast_id import ForecastName, hour_text, named, parse, required
+from shared.app.lookback.forecast_id import ForecastId, hour_text, named, parse, required
 from shared.app.lookback.search import find
 from shared.app.lookback.state_as_of import state_before
 from shared.core.intake.readings import Floats
@@ -34,12 +34,12 @@ from tests.kit.real_past import real_past
 HOSTILE = "a@2026-01-01T00/#champion"
 
 
-def past_of(bench: Bench, lake: LakeArchive | None = None, partitions: int | None = None) -> Past:
-    return Past(TASK, bench.blobs, ParquetFiles(TASK), lake, partitions)
+def history_of(bench: Bench, lake: LakeArchive | None = None, partitions: int | None = None) -> CommitHistory:
+    return CommitHistory(TASK, bench.blobs, ParquetFiles(TASK), lake, partitions)
 
 
-def explain(bench: Bench, wanted: ForecastName, lake: LakeArchive | None = None) -> Explanation:
-    return Explain(past_of(bench, lake), kit.load)(wanted)
+def explain(bench: Bench, wanted: ForecastId, lake: LakeArchive | None = None) -> Explanation:
+    return Explain(history_of(bench, lake), kit.load)(wanted)
 
 
 def rows_at(start: int, hours: int, devices: str = "ab", first: int = 1) -> list[Row]:
@@ -75,10 +75,10 @@ def story() -> Bench:
     return bench
 
 
-def every(bench: Bench) -> list[ForecastName]:
+def every(bench: Bench) -> list[ForecastId]:
     """Names of all forecasts that were made."""
     return [
-        ForecastName(device, as_of, revision, role)
+        ForecastId(device, as_of, revision, role)
         for role in ("champion", "challenger")
         for device, as_of, revision in bench.forecasts(role)
     ]
@@ -100,24 +100,24 @@ def test_every_forecast_of_a_story_with_everything_is_recomputed_to_the_bit(stor
 
 
 def test_without_revision_and_role_the_newest_one_that_users_saw_is_meant(story: Bench) -> None:
-    shadow = explain(story, ForecastName("a", HOUR + 8)).forecast
+    shadow = explain(story, ForecastId("a", HOUR + 8)).forecast
     assert (shadow.revision, shadow.model, shadow.role, shadow.served) == (1, "v1", "champion", True)
-    first = explain(story, ForecastName("a", HOUR + 8, 0)).forecast
+    first = explain(story, ForecastId("a", HOUR + 8, 0)).forecast
     assert (first.revision, first.value != shadow.value) == (0, True)
-    canary = explain(story, ForecastName("a", HOUR + 12)).forecast
+    canary = explain(story, ForecastId("a", HOUR + 12)).forecast
     assert (canary.model, canary.role, canary.served) == ("v2", "challenger", True)
-    unseen = explain(story, ForecastName("a", HOUR + 12, role="champion")).forecast
-    assert (unseen.model, unseen.served) == ("v1", False)
+    out_of_fold = explain(story, ForecastId("a", HOUR + 12, role="champion")).forecast
+    assert (out_of_fold.model, out_of_fold.served) == ("v1", False)
 
 
 def test_it_tells_the_deployment_of_that_time_and_not_of_now(story: Bench) -> None:
-    found = explain(story, ForecastName("a", HOUR + 12))
+    found = explain(story, ForecastId("a", HOUR + 12))
     assert msgspec.to_builtins(found.deployment) == {"champion": "v1", "challenger": "v2", "quarantine": ["b"]}
-    assert explain(story, ForecastName("a", HOUR + 16)).deployment.champion == "v3"
+    assert explain(story, ForecastId("a", HOUR + 16)).deployment.champion == "v3"
 
 
 def test_the_window_is_what_the_readings_say(story: Bench) -> None:
-    found = explain(story, ForecastName("a", HOUR + 8))
+    found = explain(story, ForecastId("a", HOUR + 8))
     assert (found.window.hours[-1], len(found.window.hours)) == (hour_text(HOUR + 8), SCENARIO.history)
     told = dict(zip(found.window.columns, found.window.values[-1], strict=True))
     first = next(values for _, device, minute, values in rows_at(0, 10) if (device, minute) == ("a", (HOUR + 8) * 60))
@@ -127,7 +127,7 @@ def test_the_window_is_what_the_readings_say(story: Bench) -> None:
 
 
 def test_features_are_those_the_model_was_given(story: Bench) -> None:
-    found = explain(story, ForecastName("a", HOUR + 8))
+    found = explain(story, ForecastId("a", HOUR + 8))
     cells = [math.nan if cell is None else cell for row in found.window.values for cell in row]
     told = [math.nan if each.value is None else each.value for each in found.features]
     np.testing.assert_array_equal(told, cells)  # the features of this model are its window
@@ -136,16 +136,16 @@ def test_features_are_those_the_model_was_given(story: Bench) -> None:
 
 
 def test_readings_are_the_device_s_own_of_that_commit_with_what_became_of_them(story: Bench) -> None:
-    found = explain(story, ForecastName("a", HOUR + 8))
+    found = explain(story, ForecastId("a", HOUR + 8))
     assert [(each.time[11:16], each.disposition, each.values["pm"]) for each in found.readings] == [
         (f"{(HOUR + 8) % 24:02d}:30", "applied", 44.0)
     ]
-    first = explain(story, ForecastName("a", HOUR + 8, 0))
+    first = explain(story, ForecastId("a", HOUR + 8, 0))
     assert len(first.readings) == 8, "hours 2 to 9: seven of the window, and the one that closed its last hour"
 
 
 def test_missing_hours_are_null(story: Bench) -> None:
-    found = explain(story, ForecastName("a", HOUR + 2))
+    found = explain(story, ForecastId("a", HOUR + 2))
     assert found.window.values[0] == [None] * len(found.window.columns)
 
 
@@ -156,7 +156,7 @@ def test_a_hostile_device_id_is_found_whatever_number_of_partitions_is_told() ->
     wanted = required(f"{HOSTILE}@{hour_text(HOUR + 7)}/champion")
     assert (wanted.device, wanted.role) == (HOSTILE, "champion")
     for partitions in (None, 1, 7):
-        found = Explain(past_of(bench, partitions=partitions), kit.load)(wanted)
+        found = Explain(history_of(bench, partitions=partitions), kit.load)(wanted)
         assert (found.agrees, found.forecast.device) == (True, HOSTILE)
 
 
@@ -172,7 +172,7 @@ def test_one_bit_is_a_disagreement_and_is_told_in_units(story: Bench) -> None:
     def off(files: Mapping[str, bytes]) -> Guess:
         return Off(kit.load(files).manifest)
 
-    found = Explain(past_of(story), off)(ForecastName("a", HOUR + 8))
+    found = Explain(history_of(story), off)(ForecastId("a", HOUR + 8))
     assert not found.agrees
     value = found.compared[0]
     assert (value.name, value.agrees) == ("value", False)
@@ -185,7 +185,7 @@ def test_another_interval_shows_too(story: Bench) -> None:
     manifest = kit.load({"manifest.json": story.blobs.read("models", "v1/manifest.json") or b""}).manifest
     wider = msgspec.structs.replace(manifest.interval, upper=[6.0, 10.0])
     story.blobs.write("models", "v1/manifest.json", encode_manifest(msgspec.structs.replace(manifest, interval=wider)))
-    found = explain(story, ForecastName("a", HOUR + 8))
+    found = explain(story, ForecastId("a", HOUR + 8))
     assert {each.name: each.agrees for each in found.compared} == {"value": True, "lower": True, "upper": False}
 
 
@@ -202,9 +202,9 @@ def test_of_a_batch_that_forecasts_in_many_stretches_the_window_is_the_one_that_
         cells = [cell for row in found.window.values for cell in row]
         assert (found.agrees, [each.value for each in found.features]) == (True, cells)
     sent = {(device, minute // 60 - HOUR): values[0] for _, device, minute, values in rows}
-    used = explain(bench, ForecastName("a", HOUR + 56)).window.values[-1][0]
+    used = explain(bench, ForecastId("a", HOUR + 56)).window.values[-1][0]
     assert used == sent["a", 56], "the late reading came when its target was known"
-    later = explain(bench, ForecastName("a", HOUR + 58)).window.values[-3][0]
+    later = explain(bench, ForecastId("a", HOUR + 58)).window.values[-3][0]
     assert later == (sent["a", 56] + 7.0) / 2
 
 
@@ -217,8 +217,8 @@ class Shifted(ParquetFiles):
 
 
 def test_another_revision_is_a_disagreement(story: Bench) -> None:
-    past = Past(TASK, story.blobs, Shifted(TASK))
-    found = Explain(past, kit.load)(ForecastName("a", HOUR + 5, 1))
+    history = CommitHistory(TASK, story.blobs, Shifted(TASK))
+    found = Explain(history, kit.load)(ForecastId("a", HOUR + 5, 1))
     assert (found.agrees, found.why, found.recomputed_revision) == (False, "revision is 0, not 1", 0)
 
 
@@ -230,9 +230,9 @@ def test_forecasts_behind_lost_events_are_recomputed_on_what_was_left() -> None:
     rest = bench.send("hub/2", rows_at(9, 3))
     bench.stream.begin = rest[0].sequence
     bench.worker().take(rest)
-    found = find(past_of(bench), ForecastName("a", HOUR + 10))
-    assert state_before(past_of(bench), found.step).state.expired == 1
-    assert explain(bench, ForecastName("a", HOUR + 10)).agrees
+    found = find(history_of(bench), ForecastId("a", HOUR + 10))
+    assert state_before(history_of(bench), found.step).state.expired == 1
+    assert explain(bench, ForecastId("a", HOUR + 10)).agrees
 
 
 @pytest.mark.parametrize(
@@ -253,27 +253,27 @@ def test_a_damaged_package_is_told(story: Bench, name: str, data: Any, message: 
         raw = story.blobs.read("models", f"{data}/{name}") if isinstance(data, str) else data
         story.blobs.write("models", f"v1/{name}", raw or b"")
     with pytest.raises(ContractBroken, match=message):
-        Explain(past_of(story), load)(ForecastName("a", HOUR + 8))
+        Explain(history_of(story), load)(ForecastId("a", HOUR + 8))
 
 
 def test_a_challenger_s_damage_does_not_keep_the_champion_from_being_explained(story: Bench) -> None:
     story.blobs.delete("models", "v2/model.onnx")
-    assert explain(story, ForecastName("a", HOUR + 8)).agrees
+    assert explain(story, ForecastId("a", HOUR + 8)).agrees
     with pytest.raises(ContractBroken, match=r"v2/model\.onnx is missing"):
-        explain(story, ForecastName("a", HOUR + 8, role="challenger"))
+        explain(story, ForecastId("a", HOUR + 8, role="challenger"))
 
 
 @pytest.mark.parametrize(
     "wanted",
     [
-        ForecastName("nobody", HOUR + 8),
-        ForecastName("a", HOUR + 99),
-        ForecastName("a", HOUR + 8, 2),
-        ForecastName("b", HOUR + 12),
-        ForecastName("a", HOUR + 16, role="challenger"),
+        ForecastId("nobody", HOUR + 8),
+        ForecastId("a", HOUR + 99),
+        ForecastId("a", HOUR + 8, 2),
+        ForecastId("b", HOUR + 12),
+        ForecastId("a", HOUR + 16, role="challenger"),
     ],
 )
-def test_a_forecast_that_was_never_made_is_told_with_what_there_is(story: Bench, wanted: ForecastName) -> None:
+def test_a_forecast_that_was_never_made_is_told_with_what_there_is(story: Bench, wanted: ForecastId) -> None:
     with pytest.raises(
         ContractBroken, match=r"no such forecast: device .* as of .*; the oldest commits still there"
     ) as e:
@@ -291,7 +291,7 @@ def test_predictions_that_no_commit_names_do_not_exist(story: Bench) -> None:
     for place in (name.removesuffix(".parquet"), "partition=00/epoch=00000/99999999999999999999"):
         story.blobs.write("predictions", f"{place}-00.parquet", raw)
         story.blobs.write("predictions", f"{place}-ff.parquet", raw[:50])
-    assert explain(story, ForecastName("a", HOUR + 8)).forecast.model == "v1"
+    assert explain(story, ForecastId("a", HOUR + 8)).forecast.model == "v1"
     assert commit.predictions is not None
 
 
@@ -300,11 +300,11 @@ def test_damaged_predictions_and_commits_are_named(story: Bench) -> None:
     raw = story.blobs.read("predictions", commit.predictions or "") or b""
     story.blobs.write("predictions", commit.predictions or "", raw[:-40] + b"x" + raw[-39:])
     with pytest.raises(ContractBroken, match=f"predictions/{commit.predictions}: .*damaged"):
-        explain(story, ForecastName("a", HOUR + 5))
+        explain(story, ForecastId("a", HOUR + 5))
     story.blobs.delete("commits", name)
     story.blobs.write("commits", name, b"rubbish")
     with pytest.raises(ContractBroken, match=f"commits/{name}: .*damaged"):
-        explain(story, ForecastName("a", HOUR + 5))
+        explain(story, ForecastId("a", HOUR + 5))
 
 
 def remove(bench: Bench, count: int) -> list[str]:
@@ -325,20 +325,20 @@ def test_a_removed_commit_is_named_where_the_state_cannot_be_rebuilt(story: Benc
     gone = remove(story, 1)
     without_snapshots(story)
     with pytest.raises(ContractBroken, match=f"cannot be rebuilt from the first commit: commits/{gone[0]} is gone"):
-        explain(story, ForecastName("a", HOUR + 8))
+        explain(story, ForecastId("a", HOUR + 8))
     with pytest.raises(ContractBroken, match="was removed may be in the lake, which was not looked into"):
-        explain(story, ForecastName("a", HOUR + 5))
+        explain(story, ForecastId("a", HOUR + 5))
 
 
 def test_a_snapshot_stands_for_the_commits_before_it(story: Bench) -> None:
     names = story.blobs.names("state")
     assert len(names) == 2
     remove(story, 2)
-    found = explain(story, ForecastName("a", HOUR + 12))
+    found = explain(story, ForecastId("a", HOUR + 12))
     assert (found.agrees, found.commit.begin, found.commit.folded) == (True, f"state/{names[0]}", 0)
     story.blobs.write("state", names[0], b"rubbish")
     with pytest.raises(ContractBroken, match="cannot be rebuilt from the first commit"):
-        explain(story, ForecastName("a", HOUR + 12))
+        explain(story, ForecastId("a", HOUR + 12))
 
 
 def archive_of(bench: Bench, folder: Path) -> LakeArchive:
@@ -353,14 +353,14 @@ def test_what_was_removed_is_found_and_rebuilt_from_the_lake(story: Bench, tmp_p
     feed(story, "hub/0", rows_at(20, 4, first=42))  # not in the lake yet
     remove(story, 3)
     without_snapshots(story)
-    for name in [*names[::4], ForecastName("a", HOUR + 12), ForecastName("a", HOUR + 22)]:
+    for name in [*names[::4], ForecastId("a", HOUR + 12), ForecastId("a", HOUR + 22)]:
         assert explain(story, name, lake).agrees, name
-    newest = explain(story, ForecastName("a", HOUR + 8), lake)
+    newest = explain(story, ForecastId("a", HOUR + 8), lake)
     assert (newest.forecast.revision, newest.commit.folded, newest.commit.from_lake) == (1, 1, 1)
-    later = explain(story, ForecastName("a", HOUR + 22), lake)
+    later = explain(story, ForecastId("a", HOUR + 22), lake)
     assert (later.commit.folded, later.commit.from_lake) == (4, 3)
     with pytest.raises(ContractBroken, match="no such forecast") as told:
-        explain(story, ForecastName("a", HOUR + 99), lake)
+        explain(story, ForecastId("a", HOUR + 99), lake)
     assert "lake" not in str(told.value)
 
 
@@ -369,7 +369,7 @@ def test_a_gap_that_the_lake_does_not_fill_either_is_named(story: Bench, tmp_pat
     gone = remove(story, 2)
     without_snapshots(story)
     with pytest.raises(ContractBroken, match=f"commits/{gone[0]} is gone, also from the lake"):
-        explain(story, ForecastName("a", HOUR + 12), lake)
+        explain(story, ForecastId("a", HOUR + 12), lake)
 
 
 def test_forecasts_of_a_recreated_hub_are_recomputed_and_a_lost_epoch_is_seen() -> None:
@@ -380,20 +380,20 @@ def test_forecasts_of_a_recreated_hub_are_recomputed_and_a_lost_epoch_is_seen() 
     later = bench.send("hub/0.1", rows_at(9, 4))
     bench.worker().take([replace(event, enqueued_ms=event.enqueued_ms + 10**6) for event in later])
     assert [place_of(name)[0] for name, _, _ in bench.commits()] == [0, 1]
-    assert explain(bench, ForecastName("a", HOUR + 11)).agrees
+    assert explain(bench, ForecastId("a", HOUR + 11)).agrees
     remove(bench, 1)
     with pytest.raises(ContractBroken, match=r"epoch=00000/0+\.parquet is gone"):
-        explain(bench, ForecastName("a", HOUR + 11))
+        explain(bench, ForecastId("a", HOUR + 11))
 
 
 def test_a_real_model_gives_the_same_bits_again() -> None:
-    champion, past = real_past()
-    load = partial(load_onnx, featurizer_features=past.task.features)
+    champion, history = real_past()
+    load = partial(load_onnx, featurizer_features=history.task.features)
     for role in ("champion", "challenger"):
-        found = Explain(past, load)(ForecastName("y", HOUR + 130, role=role))
+        found = Explain(history, load)(ForecastId("y", HOUR + 130, role=role))
         assert (found.agrees, found.why) == (True, "")
         assert (found.model.version == champion) == (role == "champion")
-        assert len(found.features) == len(past.task.features)
+        assert len(found.features) == len(history.task.features)
         latest = next(each.value for each in found.features if each.name == "temp.latest")
         assert latest == found.window.values[-1][found.window.columns.index("temp")]
 

@@ -12,7 +12,7 @@ from shared.adapters.lake.archive import LakeArchive
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.app.lake.compaction import Compaction
 from shared.app.ledger_store import Ledger
-from shared.app.lookback.commit_history import Past
+from shared.app.lookback.commit_history import CommitHistory
 from shared.app.lookback.lineage import Lineage, Made, Trace, VersionLineage
 from shared.app.lookback.lineage_names import Registered
 from shared.app.release.control import ControlDocument
@@ -79,7 +79,7 @@ def bench() -> Bench:
 
 
 def trace(bench: Bench, what: str, lake: LakeArchive | None = None, **more: Registered) -> Lineage:
-    return Trace(Past(TASK, bench.blobs, ParquetFiles(TASK), lake), ledger_of(bench), more)(what)
+    return Trace(CommitHistory(TASK, bench.blobs, ParquetFiles(TASK), lake), ledger_of(bench), more)(what)
 
 
 def kinds(found: VersionLineage) -> list[str]:

@@ -17,7 +17,7 @@ from shared.app.ledger_store import Ledger
 from shared.app.loop.completion import Completion, Result
 from shared.app.loop.evidence_packs import EvidencePacks
 from shared.app.loop.retraining import Retraining
-from shared.app.loop.stored_packages import Packages
+from shared.app.loop.stored_packages import StoredPackages
 from shared.app.release.control import ControlDocument
 from shared.app.release.rollouts import Rollouts
 from shared.app.score.serving import load_package
@@ -76,7 +76,7 @@ class Registry:
     """Counts what it is told."""
 
     entered: dict[str, str] = field(default_factory=dict)
-    marks: dict[str, list[str]] = field(default_factory=dict)
+    tags: dict[str, list[str]] = field(default_factory=dict)
     kept: dict[str, bytes] = field(default_factory=dict)
     away: bool = False
 
@@ -85,8 +85,8 @@ class Registry:
         self.entered.setdefault(version, str(len(self.entered) + 1))
         return self.entered[version]
 
-    def mark(self, version: str, status: str) -> None:
-        self.marks.setdefault(version, []).append(status)
+    def tag(self, version: str, status: str) -> None:
+        self.tags.setdefault(version, []).append(status)
 
     def keep(self, run_id: str, folder: str, files: Mapping[str, bytes]) -> None:
         if self.away:
@@ -145,10 +145,10 @@ class World2:
     def completion(self) -> Completion:
         """As another worker would make it."""
         ledger = Ledger(SCENARIO.name, self.blobs, self.clock)
-        packages = Packages(self.blobs, load, FEATURES)
+        packages = StoredPackages(self.blobs, load, FEATURES)
         control = ControlDocument(self.blobs)
         check = partial(load_package, SCENARIO, self.blobs, load)
-        rollouts = Rollouts(SCENARIO, self.blobs, ledger, control, packages.latency_ms, self.registry.mark, check)
+        rollouts = Rollouts(SCENARIO, self.blobs, ledger, control, packages.latency_ms, self.registry.tag, check)
         retraining = Retraining(SCENARIO, ledger, self.jobs, self.clock)
         return Completion(
             scenario=SCENARIO, packages=packages, blobs=self.blobs, ledger=ledger, retraining=retraining,
@@ -184,7 +184,7 @@ def test_a_better_model_is_registered_and_begins_in_shadow() -> None:
     assert (gate["kind"], gate["version"], gate["champion"]) == ("promote", "v2", "v1")
     assert world.served == ("v1", "v2")
     assert world.registry.entered == {"v2": "1"}
-    assert world.registry.marks["v2"] == ["shadow"]
+    assert world.registry.tags["v2"] == ["shadow"]
     assert world.witnessed == ["lake@12"]
     pack = {f"r1/{folder(world)}/{name}": data for name, data in world.pack().items()}
     assert len(pack) == 2
@@ -215,7 +215,7 @@ def test_a_worse_model_is_refused_with_evidence_and_the_champion_stays() -> None
     assert gate["kind"] == "refuse"
     assert "improvement" in str(gate["reasons"])
     assert world.served == ("v1", None)
-    assert world.registry.marks["v2"] == ["refused"]
+    assert world.registry.tags["v2"] == ["refused"]
     assert b'"kind": "refuse"' in world.pack()["verdict.json"]
 
 
@@ -415,7 +415,7 @@ def test_two_workers_that_judge_at_once_tell_one_verdict() -> None:
     (gate,) = world.entries("gate")
     assert (gate["kind"], gate["reasons"]) == ("refuse", ["latency"])
     assert b'"kind": "refuse"' in world.pack()["verdict.json"]
-    assert world.registry.marks["v2"] == ["refused"]
+    assert world.registry.tags["v2"] == ["refused"]
     assert world.served == ("v1", None)
 
 

@@ -15,7 +15,7 @@ from shared.adapters.stores.clock import WatermarkClock
 from shared.app.lake.compaction import Compaction
 from shared.app.loop.loop import Loop
 from shared.app.loop.monitor import Monitor
-from shared.app.score.profiles import Merging, Profiles
+from shared.app.score.profiles import ProfileMerge, Profiles
 from shared.core.forecast.state import State
 from shared.core.forecast.task import HourlyForecast
 from shared.core.retrain.job_events import CHANGED, COMPLETED
@@ -52,9 +52,9 @@ class Looped:
             state.columns.ring.head[0] = self.hour
         return state
 
-    def merging(self) -> Merging:
+    def merging(self) -> ProfileMerge:
         profiles = Profiles(TASK, self.world.blobs, self.world.clock, lambda work: work())
-        return Merging(profiles, lambda: 1, self.state, self.reached.append)
+        return ProfileMerge(profiles, lambda: 1, self.state, self.reached.append)
 
     def loop(self, *, trains: bool = True) -> Loop:
         world, completion = self.world, self.world.completion()

@@ -12,13 +12,13 @@ import pytest
 from shared.app.ledger_store import Ledger
 from shared.app.loop.monitor import Monitor
 from shared.app.loop.retraining import Retraining
-from shared.app.loop.stored_packages import Packages
+from shared.app.loop.stored_packages import StoredPackages
 from shared.app.release.control import ControlDocument
 from shared.core.forecast.losses import ERRORS
 from shared.core.model.deployment import Deployment
 from shared.core.model.feature import Feature
 from shared.core.model.manifest import Damped, Interval, Manifest, encode_arrays, encode_manifest
-from shared.core.profile.merged import Merged
+from shared.core.profile.merged import MergedProfile
 from shared.errors import ContractBroken
 from tests.kit import HandClock, MemoryBlobs, MemoryJobs
 from tests.kit.drift_baseline import NOW, SCENARIO, baseline, spoilt, table
@@ -60,7 +60,7 @@ class Watched:
         return Ledger(SCENARIO.name, self.blobs, self.clock)
 
     def monitor(self) -> Monitor:
-        packages = Packages(self.blobs, never, (Feature("x", 1),))  # type: ignore[arg-type]
+        packages = StoredPackages(self.blobs, never, (Feature("x", 1),))  # type: ignore[arg-type]
         return Monitor(
             SCENARIO, self.blobs, packages, self.ledger, self.control, lambda: self.dataset,
             lambda: self.clock.ms // HOUR_MS,
@@ -75,7 +75,7 @@ def watched() -> Watched:
     return Watched()
 
 
-def ordinary(**cells: float) -> Merged:
+def ordinary(**cells: float) -> MergedProfile:
     """A healthy fleet; with cells, device b's temperature is spoilt."""
     healthy = table(*FOUR)
     return merged(spoilt(healthy, 1, "temp", **cells) if cells else healthy, rows=2000)

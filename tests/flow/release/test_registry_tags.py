@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from shared.app.ledger_store import Ledger
-from shared.app.release.registry_tags import Marks
+from shared.app.release.registry_tags import RegistryTags
 from shared.errors import TransientFailure
 from tests.kit import HandClock, MemoryBlobs
 
@@ -25,13 +25,13 @@ class World:
     def ledger(self) -> Ledger:
         return Ledger("small", self.blobs, self.clock)
 
-    def mark(self, version: str, status: str) -> None:
+    def tag(self, version: str, status: str) -> None:
         self.marked.append((version, status))
         self.registry[version] = status
 
-    def tell(self, mark: Callable[[str, str], None] | None = None) -> None:
+    def tell(self, tag: Callable[[str, str], None] | None = None) -> None:
         """As another worker would."""
-        Marks(self.ledger(), mark or self.mark).tell()
+        RegistryTags(self.ledger(), tag or self.tag).tell()
 
     def step(self, step: str, stage: str, champion: str | None, challenger: str | None, about: str) -> None:
         told = {"step": step, "stage": stage, "champion": champion, "challenger": challenger, "about": about}
@@ -89,7 +89,7 @@ def test_a_slow_worker_does_not_bring_an_older_mark_back(told: bool) -> None:
             world.step("refused", "none", "v1", None, "v2")
             world.tell()
             assert world.registry["v2"] == "refused"
-        world.mark(version, status)
+        world.tag(version, status)
 
     world.tell(slow)
     assert world.registry == {"v1": "champion", "v2": "refused"}

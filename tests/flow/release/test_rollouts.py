@@ -22,7 +22,7 @@ from shared.core.model import deployment
 from shared.core.model.deployment import Deployment
 from shared.core.profile.bins import CELLS
 from shared.core.profile.device_table import DeviceTable
-from shared.core.profile.merged import Merged
+from shared.core.profile.merged import MergedProfile
 from shared.core.retrain.history import ROLLOUT
 from shared.core.rollout.labels import paired_days
 from shared.core.scenario import RolloutRules, with_overrides
@@ -44,7 +44,7 @@ class World:
     pairs: dict[tuple[int, str, str], np.ndarray] = field(default_factory=dict)
     errors: dict[tuple[int, str, str], np.ndarray] = field(default_factory=dict)
     forecasts: dict[tuple[int, str, str], np.ndarray] = field(default_factory=dict)
-    marks: list[tuple[str, str]] = field(default_factory=list)
+    tags: list[tuple[str, str]] = field(default_factory=list)
     latency_ms: float = 1.0
     damaged: set[str] = field(default_factory=set)
     day: int = DAY
@@ -61,7 +61,7 @@ class World:
             Ledger("small", self.blobs, self.clock),
             ControlDocument(self.blobs),
             lambda _: self.latency_ms,
-            lambda version, step: self.marks.append((version, step)),
+            lambda version, step: self.tags.append((version, step)),
             self.check,
         )
 
@@ -84,9 +84,9 @@ class World:
             self.day += 1
 
     @property
-    def merged(self) -> Merged:
-        return Merged(TASK, {}, self.day * 24, (), np.zeros((0, CELLS)), {}, self.forecasts, self.errors, self.pairs,
-                      DeviceTable.empty(4))  # fmt: skip
+    def merged(self) -> MergedProfile:
+        nothing, sums = np.zeros((0, CELLS)), (self.forecasts, self.errors, self.pairs)
+        return MergedProfile(TASK, {}, self.day * 24, (), nothing, {}, *sums, DeviceTable.empty(4))
 
     @property
     def document(self) -> Deployment:
@@ -122,7 +122,7 @@ def world() -> World:
 
 def test_the_first_version_becomes_champion_at_once(world: World) -> None:
     assert (world.document.champion, world.document.challenger) == ("v1", None)
-    assert world.marks == [("v1", "installed")]
+    assert world.tags == [("v1", "installed")]
     assert world.rollouts().tick(world.merged) is None
 
 
@@ -141,7 +141,7 @@ def test_a_better_challenger_climbs_from_shadow_to_champion(world: World) -> Non
     world.tick_for(12, 1.3)
     assert (world.document.champion, str(world.document.challenger)) == ("v2", "None")
     assert world.steps == ["installed", "shadow", "canary", "canary", "champion", "guarded"]
-    assert [mark for version, mark in world.marks if version == "v2"] == ["shadow", "canary", "champion", "guarded"]
+    assert [tag for version, tag in world.tags if version == "v2"] == ["shadow", "canary", "champion", "guarded"]
 
 
 def test_a_worse_challenger_is_refused_and_the_champion_stays(world: World) -> None:
@@ -155,9 +155,9 @@ def test_a_challenger_that_an_installation_pushes_out_is_marked(world: World) ->
     world.rollouts().begin("v2", DAY)
     world.rollouts().install("v3", DAY, "ann", "request-1")
     assert (world.document.champion, world.document.challenger) == ("v3", "v1")
-    assert dict(world.marks) == {"v3": "installed", "v2": "superseded", "v1": "guard"}
+    assert dict(world.tags) == {"v3": "installed", "v2": "superseded", "v1": "guard"}
     world.rollouts().follow()
-    assert world.marks.count(("v2", "superseded")) == 1
+    assert world.tags.count(("v2", "superseded")) == 1
 
 
 def test_a_sabotaged_champion_is_taken_back(world: World) -> None:
@@ -167,7 +167,7 @@ def test_a_sabotaged_champion_is_taken_back(world: World) -> None:
     assert "roll_back" in kinds
     assert (world.document.champion, world.document.challenger) == ("v1", None)
     assert world.steps == ["installed", "installed", "rolled_back"]
-    assert dict(world.marks) == {"v3": "rolled_back", "v1": "champion"}
+    assert dict(world.tags) == {"v3": "rolled_back", "v1": "champion"}
 
 
 def test_pairs_of_an_earlier_rollout_do_not_count(world: World) -> None:
@@ -175,8 +175,8 @@ def test_pairs_of_an_earlier_rollout_do_not_count(world: World) -> None:
     world.live(40, 0.5)
     world.rollouts().request("roll_back", world.day, "ann", "r1")
     world.rollouts().install("v2", world.day, "ann", "again")
-    stand, _ = world.rollouts().stand()
-    assert paired_days(world.merged, stand).rows.sum() == 0
+    status, _ = world.rollouts().current()
+    assert paired_days(world.merged, status).rows.sum() == 0
 
 
 def test_a_second_challenger_has_to_wait(world: World) -> None:
@@ -451,7 +451,7 @@ def test_a_damaged_version_does_not_begin_and_its_refusal_is_told_once(world: Wo
         world.rollouts().begin("v2", DAY)
     assert (world.document.champion, world.document.challenger) == ("v1", None)
     assert (world.steps, world.refused) == (["installed", "refused"], ["v2"])
-    assert dict(world.marks) == {"v2": "refused", "v1": "champion"}
+    assert dict(world.tags) == {"v2": "refused", "v1": "champion"}
     world.rollouts().begin("v3", DAY)
     assert world.document.challenger == "v3"
 
@@ -529,7 +529,7 @@ def test_a_new_champion_whose_package_gets_damaged_makes_room_for_the_one_before
         world.rollouts().tick(world.merged)
     assert (world.document.champion, world.document.challenger) == ("v1", None)
     assert (world.steps, world.refused) == (["installed", "installed", "rolled_back"], ["v3"])
-    assert dict(world.marks) == {"v3": "rolled_back", "v1": "champion"}
+    assert dict(world.tags) == {"v3": "rolled_back", "v1": "champion"}
 
 
 def test_a_guard_that_could_not_come_back_ends(world: World) -> None:
@@ -573,13 +573,13 @@ def test_a_registry_that_is_away_stops_no_rollback(world: World) -> None:
 
     for _ in range(3):
         world.live(1, 0.4)
-        dataclasses.replace(world.rollouts(), mark=away).tick(world.merged)
+        dataclasses.replace(world.rollouts(), tag=away).tick(world.merged)
     assert world.document.champion == "v1"
-    told = len(world.marks)
+    told = len(world.tags)
     world.rollouts().follow()
-    assert sorted(world.marks[told:]) == [("v1", "champion"), ("v3", "rolled_back")]
+    assert sorted(world.tags[told:]) == [("v1", "champion"), ("v3", "rolled_back")]
     world.rollouts().follow()
-    assert len(world.marks) == told + 2
+    assert len(world.tags) == told + 2
 
 
 def test_a_ledger_that_lost_its_end_is_not_followed(world: World) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from shared.app.route.messages import POISON_TRIES, Road, RoutePartition
+from shared.app.route.messages import POISON_TRIES, RoutePartition, Routing
 from shared.core.intake import dead_letters, progress
 from shared.core.intake.dead_letters import DeadLetter
 from shared.core.intake.progress import Progress
@@ -63,8 +63,8 @@ class World:
 
     def router(self) -> RoutePartition:
         """A router that remembers nothing."""
-        road = Road(scenario=SCENARIO, blobs=self.blobs, devices=self.devices, readings=self.readings)
-        return RoutePartition(0, road)
+        routing = Routing(scenario=SCENARIO, blobs=self.blobs, devices=self.devices, readings=self.readings)
+        return RoutePartition(0, routing)
 
     def hear(self, *bodies: bytes, identity: str | None = None, after_ms: int = 0) -> list[Event]:
         """Messages arrive at the devices' hub."""

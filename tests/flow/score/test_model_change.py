@@ -13,7 +13,7 @@ import pytest
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.app.release.refusals import REFUSED
 from shared.app.score.partition import Partition
-from shared.app.score.serving import Answering, Serving, load_package
+from shared.app.score.serving import ActiveModels, Serving, load_package
 from shared.core.intake.readings import Floats
 from shared.core.model.deployment import Deployment
 from shared.core.model.manifest import Manifest
@@ -85,7 +85,7 @@ class Stores(Faulty):
 class Asked(Serving):
     """Serving that leaves the time at which it was asked."""
 
-    def current(self) -> Answering:
+    def current(self) -> ActiveModels:
         assert isinstance(self.blobs, Stores)
         self.blobs.asked_s = self.clock.elapsed_s()
         return super().current()

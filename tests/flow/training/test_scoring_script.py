@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.app.score.serving import Answering
+from shared.app.score.serving import ActiveModels
 from shared.core.intake.readings import Floats, Longs
 from shared.core.model.scoring import Control, categories
 from shared.core.tasks import task_of
@@ -24,7 +24,7 @@ from training.scoring import score
 
 FILES = tiny_model.package_of()
 MODEL = tiny_model.loaded(FILES)
-SERVING = Answering(task_of(SCENARIO), Control(MODEL.manifest.version), MODEL)
+SERVING = ActiveModels(task_of(SCENARIO), Control(MODEL.manifest.version), MODEL)
 HOURS = range(SCENARIO.history)
 
 

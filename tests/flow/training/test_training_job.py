@@ -191,7 +191,7 @@ def test_a_large_fleets_evidence_takes_every_few_hours() -> None:
     zeros = np.zeros(len(found.rows), np.float32)
     interval = Interval(nominal=0.9, edges=[], lower=[-1.0], upper=[1.0])
     judged = judge(SCENARIO, rows, found.rows, found.forecast[found.rows], zeros, interval)
-    trained: Any = SimpleNamespace(judged=judged, unseen=found, lower=zeros, upper=zeros)
+    trained: Any = SimpleNamespace(judged=judged, out_of_fold=found, lower=zeros, upper=zeros)
     whole = evidence.gather(rows, trained, None)
     some = evidence.gather(rows, trained, None, limit=len(whole) // 4)
     kept = whole.as_of % 5 == 0

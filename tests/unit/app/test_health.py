@@ -7,7 +7,7 @@ import json
 import pytest
 
 from shared.app import health
-from shared.app.route.messages import Road, RoutePartition
+from shared.app.route.messages import RoutePartition, Routing
 from shared.app.score.latencies import KEPT, Latencies
 from shared.app.score.partition import Partition
 from shared.core.stream.events import Event, pack
@@ -76,8 +76,8 @@ def test_a_refused_model_is_told_with_its_reason() -> None:
 
 def test_routes_tell_their_progress() -> None:
     bench = Bench()
-    road = Road(scenario=SCENARIO, blobs=bench.blobs, devices=bench.stream, readings=bench.stream)
-    route = RoutePartition(1, road)
+    routing = Routing(scenario=SCENARIO, blobs=bench.blobs, devices=bench.stream, readings=bench.stream)
+    route = RoutePartition(1, routing)
     one = bench.worker()
     assert health.health(one.tools, {}, {1: route})["routes"] == {1: {}}
     route.take([Event(0, (HOUR + 1) * 3_600_000, b"garbage")])

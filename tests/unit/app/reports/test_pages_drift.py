@@ -20,7 +20,7 @@ from shared.core.forecast.losses import ERRORS
 from shared.core.intake.readings import Longs
 from shared.core.profile.bins import BINS, CELLS
 from shared.core.profile.device_table import DeviceTable
-from shared.core.profile.merged import Merged
+from shared.core.profile.merged import MergedProfile
 from shared.core.scenario import DriftRules
 from shared.core.tasks import task_of
 from tests.unit.app.reports.test_pages import HOSTILE, Outline, draw, text
@@ -78,7 +78,7 @@ def table(names: list[str], run: int = 2) -> DeviceTable:
     )  # fmt: skip
 
 
-def merged(move: float = 0.0, rows: int = 300, run: int = 2, devices: int = 5, days: int = 40) -> Merged:
+def merged(move: float = 0.0, rows: int = 300, run: int = 2, devices: int = 5, days: int = 40) -> MergedProfile:
     names = [f"station-{i}" for i in range(devices)]
     span = range(END - days, END + 1)
     counts = {day: drawn(rows, move if day >= END - 2 * WEEK else 0.0, day) for day in span}
@@ -94,11 +94,13 @@ def merged(move: float = 0.0, rows: int = 300, run: int = 2, devices: int = 5, d
         errors[day, "champion", model] = np.array([found.get(name, 0) for name in ERRORS], np.int64)
     forecasts = {(day, "champion", MODEL): one[1] for day, one in counts.items()}
     watched = tuple((name, 1) for name in FEATURES)
-    return Merged(TASK, {0: (0, 1)}, END * 24 + 26, watched, EDGES, counts, forecasts, errors, {}, table(names, run))
+    return MergedProfile(
+        TASK, {0: (0, 1)}, END * 24 + 26, watched, EDGES, counts, forecasts, errors, {}, table(names, run)
+    )
 
 
 BASELINE = baseline()
-KINDS: dict[Kind, Merged] = {
+KINDS: dict[Kind, MergedProfile] = {
     "none": merged(),
     "device": merged(run=90),
     "population": merged(move=1.2),
@@ -107,7 +109,7 @@ KINDS: dict[Kind, Merged] = {
 }
 
 
-def judge(found: Merged) -> Verdict:
+def judge(found: MergedProfile) -> Verdict:
     return check(RULES, BASELINE, found, END * 24 + 27, MODEL)
 
 
@@ -244,7 +246,7 @@ def test_window_limits_and_model_stand_at_the_foot() -> None:
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_a_page_of_nothing_is_whole(kind: Kind) -> None:
-    empty = Merged(TASK, {}, -1, (), np.empty((0, CELLS)), {}, {}, {}, {}, DeviceTable.empty(4))
+    empty = MergedProfile(TASK, {}, -1, (), np.empty((0, CELLS)), {}, {}, {}, {}, DeviceTable.empty(4))
     page = words(drift_report(none(kind), BASELINE, empty))
     assert "Checked: no whole day yet" in page
     assert "Nothing to show yet." in page
@@ -254,7 +256,7 @@ def test_a_page_of_nothing_is_whole(kind: Kind) -> None:
 
 
 def test_a_page_before_any_reading_is_whole() -> None:
-    empty = Merged(TASK, {}, -1, (), np.empty((0, CELLS)), {}, {}, {}, {}, DeviceTable.empty(4))
+    empty = MergedProfile(TASK, {}, -1, (), np.empty((0, CELLS)), {}, {}, {}, {}, DeviceTable.empty(4))
     verdict = judge(empty)
     assert "nothing ever arrived" in words(drift_report(verdict, BASELINE, empty)).lower()
 

@@ -13,7 +13,7 @@ from shared.core.drift.check import check
 from shared.core.forecast.losses import ERRORS
 from shared.core.model.manifest import decode_arrays, encode_arrays
 from shared.core.profile.device_table import DeviceTable
-from shared.core.profile.merged import Merged
+from shared.core.profile.merged import MergedProfile
 from shared.core.scenario import DriftRules
 from shared.errors import ContractBroken
 from tests.kit.drift_baseline import COLUMNS, NOW, TASK, WATCHED, baseline, spoilt, table
@@ -23,14 +23,14 @@ RULES = DriftRules(minimum_rows=100)
 END = (NOW - 48) // 24
 
 
-def merged(devices: DeviceTable, moved: dict[str, int] | None = None, rows: int = 50) -> Merged:
+def merged(devices: DeviceTable, moved: dict[str, int] | None = None, rows: int = 50) -> MergedProfile:
     """Profiles whose days look like the training history, some features moved by a number of bins."""
     day = baseline().counts[0] * rows // 2000
     day[:, 0] += rows - day.sum(1)
     for name, bins in (moved or {}).items():
         at = [f.name for f in WATCHED.features].index(name)
         day[at] = np.roll(day[at], bins)
-    return Merged(
+    return MergedProfile(
         task=TASK, stamps={0: (0, 1)}, newest_hour=NOW, watched=WATCHED.names, edges=WATCHED.edges,
         histograms=dict.fromkeys(range(END - 14, END), day), forecasts={}, errors={}, pairs={}, devices=devices,
     )  # fmt: skip

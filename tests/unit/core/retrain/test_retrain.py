@@ -42,7 +42,7 @@ DRIFT = msgspec.structs.replace(QUIET, drift="population", magnitude=1.75)
 
 
 @dataclass
-class Past:
+class CommitHistory:
     """A ledger in the making."""
 
     now: int = START
@@ -114,30 +114,32 @@ NEW = changed(QUIET, champion=None, trained_rows=None, trained_ms=None)
     ],
 )
 def test_what_speaks_for_a_job(signals: Signals, after_ms: int, reason: str) -> None:
-    found = Past().decide(signals, at=after_ms)
+    found = CommitHistory().decide(signals, at=after_ms)
     assert (found.reason, found.launch, found.refusals) == (reason, reason != "none", ())
 
 
 def test_a_person_s_wish_comes_before_all_other_reasons_and_is_told_in_its_own_words() -> None:
-    found = Past().decide(DRIFT, manual="new sensors")
+    found = CommitHistory().decide(DRIFT, manual="new sensors")
     assert (found.launch, found.reason) == (True, "manual")
     assert found.reasons[0] == "manual: new sensors"
-    assert Past().decide(changed(NEW, labelled_rows=10), manual="try").launch, "a person may start with few rows"
+    assert CommitHistory().decide(changed(NEW, labelled_rows=10), manual="try").launch, (
+        "a person may start with few rows"
+    )
 
 
 def test_what_the_last_completed_job_knew_counts_instead_of_what_the_champion_says() -> None:
-    past = Past()
-    past.job(signals=changed(DRIFT, labelled_rows=40_000))
-    past.now += 10 * DAY
-    past.job("failed", signals=changed(DRIFT, labelled_rows=60_000))
-    past.now += 10 * DAY
-    assert past.decide(changed(QUIET, labelled_rows=44_999)).reason == "none"
-    assert past.decide(changed(QUIET, labelled_rows=45_000)).reason == "labels"
-    assert past.decide(QUIET, at=30 * DAY - 1).reason == "none"
-    assert past.decide(QUIET, at=30 * DAY).reason == "schedule", "the failed one is no training"
-    past.job(signals=changed(DRIFT, labelled_rows=50_000))
-    assert past.decide(changed(QUIET, labelled_rows=54_999), at=50 * DAY - 1).reason == "none"
-    assert past.decide(changed(QUIET, labelled_rows=55_000)).reason == "labels"
+    history = CommitHistory()
+    history.job(signals=changed(DRIFT, labelled_rows=40_000))
+    history.now += 10 * DAY
+    history.job("failed", signals=changed(DRIFT, labelled_rows=60_000))
+    history.now += 10 * DAY
+    assert history.decide(changed(QUIET, labelled_rows=44_999)).reason == "none"
+    assert history.decide(changed(QUIET, labelled_rows=45_000)).reason == "labels"
+    assert history.decide(QUIET, at=30 * DAY - 1).reason == "none"
+    assert history.decide(QUIET, at=30 * DAY).reason == "schedule", "the failed one is no training"
+    history.job(signals=changed(DRIFT, labelled_rows=50_000))
+    assert history.decide(changed(QUIET, labelled_rows=54_999), at=50 * DAY - 1).reason == "none"
+    assert history.decide(changed(QUIET, labelled_rows=55_000)).reason == "labels"
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "canceled"])
@@ -145,24 +147,24 @@ def test_what_the_last_completed_job_knew_counts_instead_of_what_the_champion_sa
 def test_cooldown_counts_from_the_decision_of_the_last_job_whatever_became_of_it(
     status: str, after_ms: int, refusals: tuple[str, ...]
 ) -> None:
-    past = Past()
-    past.job(status)
-    found = past.decide(at=after_ms)
+    history = CommitHistory()
+    history.job(status)
+    found = history.decide(at=after_ms)
     assert (found.refusals, found.launch, found.reason) == (refusals, not refusals, "drift")
-    assert past.decide(at=after_ms, manual="now").launch, "a person need not wait"
+    assert history.decide(at=after_ms, manual="now").launch, "a person need not wait"
 
 
 def test_a_no_starts_no_cooldown_and_counts_in_no_budget() -> None:
-    past = Past()
-    past.decided(launch=False)
-    assert past.decide(rules=rules(maximum_runs_per_month=1), at=1).launch
+    history = CommitHistory()
+    history.decided(launch=False)
+    assert history.decide(rules=rules(maximum_runs_per_month=1), at=1).launch
 
 
 def test_a_clock_that_runs_backwards_does_not_shorten_a_wait() -> None:
-    past = Past()
-    past.now += 5 * HOUR
-    past.job()
-    found = past.decide(at=1)
+    history = CommitHistory()
+    history.now += 5 * HOUR
+    history.job()
+    found = history.decide(at=1)
     assert found.refusals == ("cooldown",)
     assert "0 h ago, wait 24 h" in found.reasons[-1]
 
@@ -170,27 +172,27 @@ def test_a_clock_that_runs_backwards_does_not_shorten_a_wait() -> None:
 @pytest.mark.parametrize("manual", [None, "please"])
 @pytest.mark.parametrize("launched", [False, True])
 def test_one_job_at_most_runs_also_one_that_was_only_decided(launched: bool, manual: str | None) -> None:
-    past = Past()
-    name = past.decided()
+    history = CommitHistory()
+    name = history.decided()
     if launched:
-        past.add("launched", {}, name)
-    found = past.decide(at=20 * DAY, manual=manual)
+        history.add("launched", {}, name)
+    found = history.decide(at=20 * DAY, manual=manual)
     assert (found.refusals, found.launch) == (("running",), False)
     assert f"refused, running: {name} has not ended" in found.reasons
-    past.add("job_ended", {"status": "failed"}, "air-999999")
-    assert not past.decide(at=20 * DAY).launch, "the end of another job ends nothing"
-    past.add("job_ended", {"status": "failed"}, name)
-    assert past.decide(at=20 * DAY).launch
+    history.add("job_ended", {"status": "failed"}, "air-999999")
+    assert not history.decide(at=20 * DAY).launch, "the end of another job ends nothing"
+    history.add("job_ended", {"status": "failed"}, name)
+    assert history.decide(at=20 * DAY).launch
 
 
 @pytest.mark.parametrize("manual", [None, "please"])
 @pytest.mark.parametrize(("ran", "limit", "launch"), [(0, 0, False), (1, 2, True), (2, 2, False), (3, 2, False)])
 def test_runs_of_a_month_are_limited(ran: int, limit: int, launch: bool, manual: str | None) -> None:
-    past = Past()
+    history = CommitHistory()
     for _ in range(ran):
-        past.job("failed")
-        past.now += 2 * DAY
-    found = past.decide(rules=rules(maximum_runs_per_month=limit), manual=manual)
+        history.job("failed")
+        history.now += 2 * DAY
+    found = history.decide(rules=rules(maximum_runs_per_month=limit), manual=manual)
     assert (found.launch, found.refusals) == (launch, () if launch else ("run_budget",))
 
 
@@ -203,11 +205,11 @@ def test_runs_of_a_month_are_limited(ran: int, limit: int, launch: bool, manual:
     ],
 )
 def test_a_budget_begins_anew_with_the_month(decided_ms: int, now_ms: int, launch: bool) -> None:
-    past = Past(now=decided_ms)
-    past.job()
-    past.now = now_ms
-    assert past.decide(rules=rules(maximum_runs_per_month=1)).launch == launch
-    assert past.decide(rules=rules(maximum_cost_per_month=2.0)).launch == launch
+    history = CommitHistory(now=decided_ms)
+    history.job()
+    history.now = now_ms
+    assert history.decide(rules=rules(maximum_runs_per_month=1)).launch == launch
+    assert history.decide(rules=rules(maximum_cost_per_month=2.0)).launch == launch
 
 
 @pytest.mark.parametrize("manual", [None, "please"])
@@ -226,23 +228,23 @@ def test_a_budget_begins_anew_with_the_month(decided_ms: int, now_ms: int, launc
 def test_money_of_a_month_is_what_its_jobs_cost_when_they_were_decided(
     spent: list[float], cost: float, limit: float, launch: bool, manual: str | None
 ) -> None:
-    past = Past()
+    history = CommitHistory()
     for each in spent:
-        past.job("canceled", cost=each)
-        past.now += 2 * DAY
-    found = past.decide(rules=rules(maximum_cost_per_month=limit, cost_per_run=cost), manual=manual)
+        history.job("canceled", cost=each)
+        history.now += 2 * DAY
+    found = history.decide(rules=rules(maximum_cost_per_month=limit, cost_per_run=cost), manual=manual)
     assert (found.launch, found.refusals) == (launch, () if launch else ("money_budget",))
 
 
 @pytest.mark.parametrize(("lost", "wait_h"), [(1, 48.0), (2, 96.0), (3, 192.0), (4, 200.0), (5, 200.0), (2000, 200.0)])
 def test_every_further_loss_doubles_the_wait_up_to_its_maximum(lost: int, wait_h: float) -> None:
-    past = Past()
+    history = CommitHistory()
     for _ in range(lost):
-        past.add("gate", {"verdict": "refuse"})
+        history.add("gate", {"verdict": "refuse"})
     wait = round(wait_h * HOUR)
-    assert past.decide(at=wait - 1).refusals == ("backoff",)
-    assert past.decide(at=wait).launch
-    assert past.decide(at=1, manual="please").launch
+    assert history.decide(at=wait - 1).refusals == ("backoff",)
+    assert history.decide(at=wait).launch
+    assert history.decide(at=1, manual="please").launch
 
 
 @pytest.mark.parametrize(
@@ -265,48 +267,48 @@ def test_every_further_loss_doubles_the_wait_up_to_its_maximum(lost: int, wait_h
     ],
 )
 def test_losses_in_a_row_end_with_a_champion_that_stays(steps: list[str], lost: int) -> None:
-    past = Past()
+    history = CommitHistory()
     for step in steps:
         if step in {"promote", "refuse", "not enough data"}:
-            past.add("gate", {"kind": step})
+            history.add("gate", {"kind": step})
         else:
-            past.rollout(step)
-    assert len(History.of(past.entries, "2026-11").lost) == lost
+            history.rollout(step)
+    assert len(History.of(history.entries, "2026-11").lost) == lost
 
 
 @pytest.mark.parametrize("step", ["shadow", "canary"])
 def test_a_challenger_on_the_ladder_is_waited_for(step: str) -> None:
-    past = Past()
-    past.rollout(step)
-    assert past.decide(at=30 * DAY - 1).refusals == ("challenger",)
-    assert past.decide(at=30 * DAY).launch
-    assert past.decide(at=1, rules=rules(challenger_wait_days=0)).launch
-    assert past.decide(at=1, manual="please").launch
+    history = CommitHistory()
+    history.rollout(step)
+    assert history.decide(at=30 * DAY - 1).refusals == ("challenger",)
+    assert history.decide(at=30 * DAY).launch
+    assert history.decide(at=1, rules=rules(challenger_wait_days=0)).launch
+    assert history.decide(at=1, manual="please").launch
 
 
 @pytest.mark.parametrize("step", ["champion", "installed", "guarded"])
 def test_when_the_ladder_is_empty_nothing_is_waited_for(step: str) -> None:
-    past = Past()
-    past.rollout("shadow", step)
-    assert past.decide(at=1).launch
+    history = CommitHistory()
+    history.rollout("shadow", step)
+    assert history.decide(at=1).launch
 
 
 @pytest.mark.parametrize("manual", [None, "please"])
 @pytest.mark.parametrize("lacking", [{"dataset": None}, {"labelled_rows": 0}])
 def test_without_data_no_job_whoever_wants_it(lacking: dict[str, Any], manual: str | None) -> None:
-    found = Past().decide(changed(DRIFT, **lacking), manual=manual)
+    found = CommitHistory().decide(changed(DRIFT, **lacking), manual=manual)
     assert (found.launch, found.refusals) == (False, ("data",))
     assert "not enough data" in found.reasons[-1]
 
 
 def test_everything_that_forbids_a_job_is_told_at_once_with_its_numbers() -> None:
-    past = Past()
-    past.job()
-    past.add("gate", {"verdict": "refuse"})
-    past.rollout("shadow")
-    past.now += 6 * HOUR
-    name = past.decided()
-    found = past.decide(
+    history = CommitHistory()
+    history.job()
+    history.add("gate", {"verdict": "refuse"})
+    history.rollout("shadow")
+    history.now += 6 * HOUR
+    name = history.decided()
+    found = history.decide(
         changed(DRIFT, dataset=None), rules(maximum_runs_per_month=2, maximum_cost_per_month=5.0), at=12 * HOUR
     )
     assert found.refusals == ("data", "running", "run_budget", "money_budget", "cooldown", "challenger", "backoff")
@@ -323,13 +325,13 @@ def test_everything_that_forbids_a_job_is_told_at_once_with_its_numbers() -> Non
         "refused, challenger: one is on the ladder, its last step (shadow) was 12 h ago, wait 720 h",
         "refused, backoff: challengers lost in a row: 1, the last 12 h ago, wait 48 h",
     )
-    assert past.decide(changed(DRIFT, dataset=None), at=12 * HOUR, manual="x").refusals == ("data", "running")
+    assert history.decide(changed(DRIFT, dataset=None), at=12 * HOUR, manual="x").refusals == ("data", "running")
 
 
 def test_without_a_reason_nothing_is_refused_and_the_reasons_say_what_was_looked_at() -> None:
-    past = Past()
-    past.decided()
-    found = past.decide(changed(QUIET, trained_rows=None, trained_ms=None), at=1)
+    history = CommitHistory()
+    history.decided()
+    found = history.decide(changed(QUIET, trained_rows=None, trained_ms=None), at=1)
     assert (found.launch, found.reason, found.refusals) == (False, "none", ())
     assert found.reasons == (
         "drift: none",
@@ -337,14 +339,14 @@ def test_without_a_reason_nothing_is_refused_and_the_reasons_say_what_was_looked
         "labels: not known with how many rows the model was trained",
         "schedule: not known when the model was trained",
     )
-    none = Past().decide(changed(NEW, labelled_rows=12))
+    none = CommitHistory().decide(changed(NEW, labelled_rows=12))
     assert none.reasons == ("bootstrap: not enough data: no model is deployed; 12 labelled rows, 5,000 are needed",)
 
 
 def test_a_decision_holds_what_it_was_made_from_so_that_it_can_be_made_again() -> None:
-    past = Past()
-    name = past.job(cost=2.5)
-    found = past.decide(at=2 * DAY)
+    history = CommitHistory()
+    name = history.job(cost=2.5)
+    found = history.decide(at=2 * DAY)
     assert msgspec.convert(found.inputs["signals"], Signals) == DRIFT
     assert RetrainRules(**found.inputs["rules"]) == RULES
     assert found.inputs["now_ms"] == START + 2 * DAY
@@ -359,30 +361,30 @@ def test_a_decision_holds_what_it_was_made_from_so_that_it_can_be_made_again() -
     "name", ["", "air-1", "air-000001x", "air-99999999", "river-000000", "AIR-000000", "air-000002", "../air-000000"]
 )
 def test_a_job_that_nobody_decided_is_not_found_whatever_its_name(name: str) -> None:
-    past = Past()
-    known = past.decided()
-    past.decided(launch=False)
-    assert job_of(past.entries, name) is None
-    assert (job_of(past.entries, known), len(jobs(past.entries))) == (jobs(past.entries)[0], 1)
+    history = CommitHistory()
+    known = history.decided()
+    history.decided(launch=False)
+    assert job_of(history.entries, name) is None
+    assert (job_of(history.entries, known), len(jobs(history.entries))) == (jobs(history.entries)[0], 1)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3 * DAY), st.sampled_from(["drift", "manual", "refuse", "end"])), max_size=40))
 def test_whatever_happens_jobs_never_overlap_and_budget_and_cooldown_hold(events: list[tuple[int, str]]) -> None:
-    past, tight = Past(), rules(maximum_runs_per_month=4, maximum_cost_per_month=6.0)
+    history, tight = CommitHistory(), rules(maximum_runs_per_month=4, maximum_cost_per_month=6.0)
     automatic: list[tuple[int, int]] = []
     for wait, what in events:
-        past.now += wait
-        open_jobs = [job for job in jobs(past.entries) if job.ended is None]
+        history.now += wait
+        open_jobs = [job for job in jobs(history.entries) if job.ended is None]
         if what == "end":
             for job in open_jobs:
-                past.add("job_ended", {"status": "completed"}, job.name)
+                history.add("job_ended", {"status": "completed"}, job.name)
         elif what == "refuse":
-            past.add("gate", {"verdict": "refuse"})
-        elif past.decide(DRIFT, tight, "wish" if what == "manual" else None).launch:
+            history.add("gate", {"verdict": "refuse"})
+        elif history.decide(DRIFT, tight, "wish" if what == "manual" else None).launch:
             assert not open_jobs
-            before = max((job.decision.at_ms for job in jobs(past.entries)), default=0)
-            past.decided()
-            automatic += [(before, past.now)] if what == "drift" else []
+            before = max((job.decision.at_ms for job in jobs(history.entries)), default=0)
+            history.decided()
+            automatic += [(before, history.now)] if what == "drift" else []
     assert all(now - before >= DAY for before, now in automatic)
-    months = [ledger.month_of(job.decision.at_ms) for job in jobs(past.entries)]
+    months = [ledger.month_of(job.decision.at_ms) for job in jobs(history.entries)]
     assert all(months.count(month) <= 3 for month in months), "three at 2 each are 6"

@@ -64,10 +64,10 @@ def test_a_row_is_forecast_only_by_a_model_that_was_not_trained_on_it() -> None:
     params = {**boosting.KNOWN_GOOD, "learning_rate": 0.3, "l2_leaf_reg": 1.0, "rsm": 1.0, "subsample": 0.9}
     fitted = boosting.fit_folds(unlearnable, folds, params, max_trees=60, seed=1)
     own = boosting.refit(unlearnable, folds, replace(fitted, trees=60), seed=1).predict(unlearnable.matrix)
-    unseen = np.concatenate([fold.valid for fold in folds])
-    np.testing.assert_array_equal(np.flatnonzero(np.isfinite(fitted.forecast)), unseen)
+    out_of_fold = np.concatenate([fold.valid for fold in folds])
+    np.testing.assert_array_equal(np.flatnonzero(np.isfinite(fitted.forecast)), out_of_fold)
     assert np.corrcoef(own, noise)[0, 1] > 0.5
-    assert abs(np.corrcoef(fitted.forecast[unseen], noise[unseen])[0, 1]) < 0.15
+    assert abs(np.corrcoef(fitted.forecast[out_of_fold], noise[out_of_fold])[0, 1]) < 0.15
 
 
 def test_the_score_is_that_of_the_out_of_fold_forecasts(rows: TrainingSet) -> None:

@@ -17,7 +17,7 @@ from training.data.folds import Fold
 from training.data.rows import TrainingSet
 from training.model import boosting, out_of_fold, recalibration
 from training.model.boosting import Fitted, fit_folds
-from training.model.recalibration import Level
+from training.model.recalibration import Recalibration
 
 SCENARIO = air_quality()
 HORIZON = SCENARIO.horizon
@@ -55,7 +55,7 @@ def rmse(found: np.ndarray, rows: TrainingSet, chosen: np.ndarray) -> float:
     return float(np.sqrt(np.mean((found[chosen] - rows.target[chosen]) ** 2)))
 
 
-def drawn(line: Level, intercept: float, slope: float) -> None:
+def drawn(line: Recalibration, intercept: float, slope: float) -> None:
     assert line.intercept == pytest.approx(intercept, abs=1e-3)
     assert line.slope == pytest.approx(slope, abs=1e-4)
 
@@ -104,7 +104,7 @@ def test_a_line_through_forecasts_and_truth_is_drawn_the_more_days_stand_behind_
     flat = recalibration.fit(np.full(5, 7, np.float32), np.full(5, 9, np.float32), 10**9)
     assert flat(np.array([7], np.float32))[0] == pytest.approx(9)
     assert recalibration.fit(forecast, -9 * truth, 10**9).slope == recalibration.SLOPES[0]
-    assert recalibration.fit(forecast[:0], truth[:0], 0) == Level()
+    assert recalibration.fit(forecast[:0], truth[:0], 0) == Recalibration()
 
 
 def test_the_newest_line_knows_no_truth_that_had_not_come() -> None:
@@ -117,14 +117,14 @@ def test_the_newest_line_knows_no_truth_that_had_not_come() -> None:
     assert seen == 800
     later, _ = recalibration.newest(as_of, HORIZON, 801, forecast, truth)
     assert later != found
-    assert recalibration.newest(as_of, HORIZON, 10, forecast, truth) == (Level(), -1)
+    assert recalibration.newest(as_of, HORIZON, 10, forecast, truth) == (Recalibration(), -1)
 
 
 def test_a_corrected_model_says_what_the_correction_says() -> None:
     rows = np.random.default_rng(1).normal(size=(200, 3))
     model = CatBoostRegressor(iterations=5, verbose=False, allow_writing_files=False).fit(rows, rows[:, 0])
     plain = model.predict(rows).astype(np.float32)
-    line = Level(2.5, 1.3)
+    line = Recalibration(2.5, 1.3)
     line.into(model)
     np.testing.assert_allclose(model.predict(rows), line(plain), atol=1e-5)
 
@@ -136,17 +136,17 @@ def test_after_a_change_the_forecasts_are_corrected_and_so_is_the_model() -> Non
     plain = out_of_fold.gather(SCENARIO, rows, split, fitted, None)
     late = rows.as_of >= START + 75 * 24
     assert rmse(found.forecast, rows, late) < 0.7 * rmse(plain.forecast, rows, late)
-    assert found.level != Level()
+    assert found.recalibration != Recalibration()
     before = rows.as_of < SINCE
     np.testing.assert_array_equal(found.forecast[before], plain.forecast[before])
-    assert plain.level == Level()
+    assert plain.recalibration == Recalibration()
 
 
 def test_in_a_calm_world_nothing_is_corrected() -> None:
     rows = world()
     split, fitted = searched(rows)
     found = out_of_fold.gather(SCENARIO, rows, split, fitted, SINCE)
-    assert found.level == Level()
+    assert found.recalibration == Recalibration()
     for fold in found.folds[-4:]:
         model = boosting.fit(rows, fold.train, PARAMS, fitted.trees, seed=SCENARIO.search.seed)
         np.testing.assert_array_equal(
