@@ -13,8 +13,7 @@ from shared.core.scenario import Scenario
 from training.data import folds
 from training.data.folds import Fold
 from training.data.rows import DAY, TrainingSet
-from training.model import boosting, damped_persistence
-from training.model import recalibration
+from training.model import boosting, damped_persistence, recalibration
 from training.model.boosting import Fitted
 from training.model.recalibration import Recalibration
 
