@@ -25,7 +25,7 @@ from shared.app.score.partition import Partition
 from shared.core.forecast.state import own
 from shared.core.intake.readings import Floats
 from shared.core.stream.events import Event, pack
-from shared.core.task import State
+from shared.core.task.state import State
 
 T = TypeVar("T")
 DEVICES, HOURS = 10_000, 160  # more hours than a ring holds

@@ -9,9 +9,9 @@ import numpy as np
 from benchmarks.packages import readings_of
 from local.fleet.__main__ import Fleet
 from shared.adapters.stores import scenario_files
-from shared.core.forecast.history import Hourly, hourly
 from shared.core.forecast.state import KEPT_DAYS, State
 from shared.core.forecast.task import HourlyForecast
+from shared.core.forecast.window.history import Hourly, hourly
 from shared.core.intake.readings import Floats, Longs, Readings
 from shared.core.model.scoring import Control, Scored, ScoreRequest
 from shared.core.profile import merged

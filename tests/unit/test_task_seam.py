@@ -15,8 +15,8 @@ import pytest
 
 from shared.adapters.stores.scenario_files import load
 from shared.core.forecast.task import HourlyForecast
-from shared.core.task import Task
-from shared.core.tasks import task_of
+from shared.core.task.task import Task
+from shared.core.task.tasks import task_of
 
 ROOT = Path(__file__).parents[2]
 CODE = ("shared", "training", "local")
@@ -47,7 +47,7 @@ ROWS = (  # hours into the rows that the forecast learns from or is asked with: 
     "local/demo/evaluate.py",
 )
 PAGE = ("shared/app/reports/drift.py", "shared/app/reports/drift.py")  # a sentence of the drift report
-ONE_PLACE = ("shared/core/tasks.py",)
+ONE_PLACE = ("shared/core/task/tasks.py",)
 
 WEATHER = re.compile(
     r"(?<![a-z0-9])(temp|temperatures?|humid|humidity|winds?|vapou?r|pm_?2\.?5|dew|rain|rainfall|precip|precipitation"
@@ -56,7 +56,7 @@ WEATHER = re.compile(
 DAY = re.compile(r"(//|\*|%|=)\s*24\b(?!\s*\*\s*60)")
 HOURLY = {"horizon", "lateness", "samples_per_hour", "target_column"}
 ON_HOURS = (  # what works on an axis of hours whatever the task
-    *(f"shared/core/{name}.py" for name in ("calendar", "device_table", "triage", "timestamps")),
+    *(f"shared/core/{name}.py" for name in ("task/calendar",)),
     *(f"shared/core/{name}.py" for name in ("gate_bootstrap", "gate_measure", "gate_classes")),
     *(f"shared/core/{name}" for name in ("profile/*", "drift/triage.py", "intake/*", "gate/*")),
     *(f"shared/app/{name}" for name in ("charts*", "reports/charts*")),

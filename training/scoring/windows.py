@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.core.forecast.columns import Layout, spread
-from shared.core.forecast.history import hourly
+from shared.core.forecast.window.columns import Layout, spread
+from shared.core.forecast.window.history import hourly
 from shared.core.intake.json_bodies import value_of
 from shared.core.intake.messages import MOST as MOST_READINGS
 from shared.core.intake.messages import Decoder

@@ -17,7 +17,6 @@ from shared.app.ledger_store import ACTOR, Ledger
 from shared.app.release.control import ControlDocument
 from shared.app.release.refusals import CheckPackage, refusal, step_back
 from shared.app.release.registry_tags import RegistryTags
-from shared.core.calendar import DAY_HOURS
 from shared.core.ledger import Entry, find
 from shared.core.model import deployment, manifest
 from shared.core.model.deployment import Deployment
@@ -28,6 +27,7 @@ from shared.core.rollout.decide import Days, Step
 from shared.core.rollout.labels import health, matured_days, paired_days
 from shared.core.rollout.status import CLIMBING, RolloutStatus, Stage, after, newest_step, promoted
 from shared.core.scenario import Scenario
+from shared.core.task.calendar import DAY_HOURS
 from shared.errors import ContractBroken, StateConflict
 from shared.ports import Blobs
 

@@ -12,14 +12,15 @@ import numpy.typing as npt
 from shared.core.forecast import tallies
 from shared.core.forecast.losses import FORECAST
 from shared.core.forecast.matured import Counted
-from shared.core.forecast.state import Columns, Tally, own
+from shared.core.forecast.state import Tally, own
+from shared.core.forecast.window.slots import Columns
 from shared.core.intake.readings import Codes, Floats, Longs
 from shared.core.model.answers import Labels, Predictions
 from shared.core.model.scoring import Scored
 from shared.core.profile.bins import add_sums
 from shared.core.stream.commit import DISPOSITIONS
 from shared.core.stream.events import Batch
-from shared.core.task import State as AnyState
+from shared.core.task.state import State as AnyState
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from shared.core.calendar import DAY_HOURS, HOUR_MINUTES, NO_HOUR
 from shared.core.forecast import tallies
-from shared.core.forecast.columns import fingerprint, spread
-from shared.core.forecast.due import Heads, Rows, due
 from shared.core.forecast.matured import Counted, Final, labels
 from shared.core.forecast.outcome import Answered, Outcome, predictions
-from shared.core.forecast.ring import Ring, rank_within
 from shared.core.forecast.state import State
-from shared.core.forecast.stretches import Rules, cut, groups, running_heads
-from shared.core.forecast.windows import Windows
+from shared.core.forecast.window.columns import fingerprint, spread
+from shared.core.forecast.window.counting import rank_within
+from shared.core.forecast.window.due import Heads, Rows, due
+from shared.core.forecast.window.ring import Ring
+from shared.core.forecast.window.segments import Rules, cut, groups, running_heads
+from shared.core.forecast.window.windows import Windows
 from shared.core.intake.readings import Longs, Mask
 from shared.core.model.scoring import CHAMPION, ROLES, Control, Scored, Scorer, ScoreRequest
 from shared.core.scenario import Scenario
 from shared.core.stream.commit import APPLIED, CONFLICT, DISPOSITIONS, DUPLICATE, REDELIVERED, STORED_LATE
 from shared.core.stream.events import Batch
-from shared.core.task import Task
+from shared.core.task.calendar import DAY_HOURS, HOUR_MINUTES, NO_HOUR
+from shared.core.task.task import Task
 
 STRETCH_WINDOWS = 4096
 

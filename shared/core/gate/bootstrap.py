@@ -13,8 +13,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from shared.core.calendar import DAY_HOURS
 from shared.core.intake.readings import Doubles, Longs
+from shared.core.task.calendar import DAY_HOURS
 
 LONGEST_MEMORY = 168
 LEAST_TIMES = 12  # a lag that the evidence does not hold this often cannot be told from chance

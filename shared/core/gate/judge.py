@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from shared.core.calendar import DAY_HOURS
 from shared.core.gate.bootstrap import Interval
 from shared.core.gate.evidence import Evidence, Facts
 from shared.core.gate.groups import listed
@@ -15,6 +14,7 @@ from shared.core.gate.rules import RULES
 from shared.core.gate.verdict import Day, Group, Improvement, Kind, Rule, Verdict, known
 from shared.core.intake.readings import Doubles
 from shared.core.scenario import Scenario
+from shared.core.task.calendar import DAY_HOURS
 
 
 def judge(

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.core.calendar import DAY_HOURS
 from shared.core.gate.bootstrap import Draws, Interval, Timeline, bootstrap
 from shared.core.gate.evidence import Answers, Evidence, Facts
 from shared.core.gate.groups import Losses, Table, tabulate
 from shared.core.gate.verdict import Scores, known
 from shared.core.intake.readings import Doubles, Floats, Ints, Longs, Mask
 from shared.core.scenario import GateRules, Scenario
+from shared.core.task.calendar import DAY_HOURS
 
 _SAME = 1e-6
 

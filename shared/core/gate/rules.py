@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from shared.core.calendar import DAY_HOURS
 from shared.core.gate.groups import Table, harmed, quotient
 from shared.core.gate.measure import Case, Numbers
 from shared.core.gate.verdict import Rule, Stage, known
+from shared.core.task.calendar import DAY_HOURS
 
 
 def version(case: Case) -> Rule:

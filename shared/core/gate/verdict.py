@@ -8,8 +8,8 @@ from typing import Literal
 import msgspec
 
 from shared.core.gate.evidence import Facts
-from shared.core.stored import decoded
 from shared.errors import ContractBroken
+from shared.validation import decoded
 
 FORMAT = 1
 Kind = Literal["promote", "refuse", "not enough data"]

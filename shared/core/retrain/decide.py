@@ -7,10 +7,10 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from shared.core.calendar import DAY_HOURS, HOUR_MS
 from shared.core.ledger import Entry, month_of
 from shared.core.retrain.history import History
 from shared.core.scenario import RetrainRules
+from shared.core.task.calendar import DAY_HOURS, HOUR_MS
 
 Reason = Literal["manual", "bootstrap", "drift", "quality", "labels", "schedule", "none"]
 Refusal = Literal["data", "running", "run_budget", "money_budget", "cooldown", "challenger", "backoff"]

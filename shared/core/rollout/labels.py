@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from shared.core.calendar import DAY_HOURS
 from shared.core.model.scoring import ROLES
 from shared.core.profile.merged import MergedProfile
 from shared.core.rollout.decide import Days, Health, forecast_shift
 from shared.core.rollout.status import RolloutStatus
 from shared.core.scenario import Scenario
+from shared.core.task.calendar import DAY_HOURS
 
 
 def paired_days(merged: MergedProfile, current: RolloutStatus) -> Days:

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from shared.app.score import partition as partition_module
 from shared.app.score.partition import Partition
 from shared.core.forecast import snapshot
-from shared.core.forecast.ring import Ring
-from shared.core.forecast.state import Columns, State, Waiting, own
+from shared.core.forecast.state import State, own
+from shared.core.forecast.window.ring import Ring
+from shared.core.forecast.window.slots import Columns
+from shared.core.forecast.window.waiting import Waiting
 from shared.core.intake import dead_letters
 from shared.core.stream.commit import commit_name, place_of
 from shared.core.stream.events import Event

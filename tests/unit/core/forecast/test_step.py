@@ -29,7 +29,7 @@ from shared.core.model.scoring import CHAMPION, ROLES, Control, Scored, Scorer, 
 from shared.core.scenario import Scenario
 from shared.core.stream.commit import DISPOSITIONS, Commit
 from shared.core.stream.events import Batch, Event, gather, pack, pack_end
-from shared.core.tasks import task_of
+from shared.core.task.tasks import task_of
 from tests.kit import small, window_features
 from tests.kit.plain_model import HALF_WIDTH, START, Ended, Guess, Models, Plain, Reading, Values
 

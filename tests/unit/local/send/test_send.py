@@ -30,7 +30,7 @@ from shared.core.intake.messages import Decoder
 from shared.core.intake.readings import REASONS
 from shared.core.stream.commit import DISPOSITIONS
 from shared.core.stream.events import Event
-from shared.core.tasks import task_of
+from shared.core.task.tasks import task_of
 from shared.errors import BadEvent
 from shared.settings import Settings
 from tests.kit import MemoryBlobs, MemoryStream, assemble

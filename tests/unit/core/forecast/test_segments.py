@@ -9,9 +9,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.core.calendar import NO_HOUR
-from shared.core.forecast.stretches import Rules, cut, groups, running_heads
+from shared.core.forecast.window.segments import Rules, cut, groups, running_heads
 from shared.core.intake.readings import Longs
+from shared.core.task.calendar import NO_HOUR
 
 
 def longs(*values: int) -> Longs:

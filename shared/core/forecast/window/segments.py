@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.core.calendar import NO_HOUR
 from shared.core.intake.readings import Longs, Mask
+from shared.core.task.calendar import NO_HOUR
 
 
 @dataclass(frozen=True, slots=True)

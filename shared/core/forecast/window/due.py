@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shared.core.calendar import NO_HOUR
-from shared.core.forecast.ring import Ring, rank_within
+from shared.core.forecast.window.counting import rank_within
+from shared.core.forecast.window.ring import Ring
 from shared.core.intake.readings import Floats, Longs, Mask
 from shared.core.scenario import Scenario
+from shared.core.task.calendar import NO_HOUR
 
 
 @dataclass(slots=True)
