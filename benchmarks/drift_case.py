@@ -19,7 +19,9 @@ from shared.core.profile.bins import CELLS
 from shared.core.profile.device_table import DeviceTable, joined
 from shared.core.profile.merged import Profile
 from shared.core.scenario import Channel, Scenario
-from shared.core.stream.events import Event, gather, pack, rows_of, split
+from shared.core.stream.events import Event, rows_of, split
+from shared.core.stream.gathering import gather
+from shared.core.stream.packing import pack
 
 MODEL, TARGET = "v1", "pm25"
 DAY_MINUTES = 24 * 60

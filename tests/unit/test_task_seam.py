@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 CODE = ("shared", "training", "local")
 FORECAST = (
     "shared/core/forecast/*",
-    *(f"shared/core/{name}.py" for name in ("ring", "state", "stretches", "step", "outcome", "tallies", "matured")),
+    *(f"shared/core/{name}.py" for name in ("ring", "state", "step", "outcome", "tallies", "matured")),
     *(f"shared/core/{name}.py" for name in ("snapshot", "watched", "features*")),
 )
 MODEL = (

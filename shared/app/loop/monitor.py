@@ -23,7 +23,7 @@ from shared.core.model.deployment import Deployment
 from shared.core.model.manifest import Manifest
 from shared.core.model.scoring import CHAMPION, ROLES
 from shared.core.profile.merged import MergedProfile
-from shared.core.retrain.decide import Signals
+from shared.core.retrain.signals import Signals
 from shared.core.scenario import Scenario
 from shared.core.task.calendar import DAY_HOURS, HOUR_MS
 from shared.errors import ContractBroken

@@ -18,7 +18,8 @@ from shared.app.score.serving import Serving
 from shared.core.intake import dead_letters
 from shared.core.intake.readings import Rejection
 from shared.core.intake.tables import LongTable, WideChunk, WideTable
-from shared.core.stream.events import pack, pack_end, split
+from shared.core.stream.events import split
+from shared.core.stream.packing import pack, pack_end
 from shared.core.task.calendar import NO_HOUR
 from shared.core.task.task import Task, names_of
 from shared.errors import BadEvent

@@ -79,7 +79,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One model's answers in one stretch, with the touched devices' local numbers.
+    """One model's answers in one segment, with the touched devices' local numbers.
 
     Args:
         device: Local device numbers, int64, shape (n,).
@@ -97,10 +97,10 @@ class Answered:
 
 
 def predictions(answers: Sequence[Answered], name: Callable[[int], str]) -> Predictions:
-    """All forecasts of a batch, only the last of those that a later stretch replaced.
+    """All forecasts of a batch, only the last of those that a later segment replaced.
 
     Args:
-        answers: Answers of the stretches, in order.
+        answers: Answers of the segments, in order.
         name: Device id of a local number.
     """
 

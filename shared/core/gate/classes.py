@@ -9,9 +9,10 @@ import numpy as np
 
 from shared.core.gate.bootstrap import Statistic, Timeline, bootstrap
 from shared.core.gate.evidence import ClassEvidence, Facts
+from shared.core.gate.flaws import Flaws, champion_seen, disordered
 from shared.core.gate.groups import Losses, listed, tabulate
 from shared.core.gate.judge import conclude
-from shared.core.gate.measure import Case, Flaws, champion_seen, disordered, draws, nothing
+from shared.core.gate.measure import Case, draws, nothing
 from shared.core.gate.rules import COMMON, above_chance, devices
 from shared.core.gate.verdict import Rule, Scores, Verdict, known
 from shared.core.intake.readings import Doubles, Ints

@@ -60,5 +60,5 @@ class Waiting:
 
 
 def waiting_slots(scenario: Scenario) -> int:
-    """As-of hours whose forecasts may still wait, with the lateness that one stretch of a batch may add."""
+    """As-of hours whose forecasts may still wait, with the lateness that one segment of a batch may add."""
     return scenario.horizon + 2 * scenario.lateness + 2

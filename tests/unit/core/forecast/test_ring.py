@@ -22,7 +22,9 @@ from shared.core.forecast.window.waiting import Waiting
 from shared.core.forecast.window.windows import CELLS_AT_ONCE, windows
 from shared.core.intake.readings import Array, Longs, Readings
 from shared.core.model.scoring import Control
-from shared.core.stream.events import Event, gather, pack, rows_of
+from shared.core.stream.events import Event, rows_of
+from shared.core.stream.gathering import gather
+from shared.core.stream.packing import pack
 from shared.core.task.calendar import NO_HOUR
 from tests.kit import small
 from tests.kit.plain_model import START

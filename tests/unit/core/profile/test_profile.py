@@ -32,7 +32,9 @@ from shared.core.profile.bins import CELLS, add_sums
 from shared.core.profile.device_table import DeviceTable
 from shared.core.profile.merged import Profile
 from shared.core.scenario import with_overrides
-from shared.core.stream.events import Event, gather, pack, rows_of
+from shared.core.stream.events import Event, rows_of
+from shared.core.stream.gathering import gather
+from shared.core.stream.packing import pack
 from shared.core.task.calendar import NO_HOUR
 from shared.errors import ContractBroken
 from tests.flow.score.test_parity import AIR, START, Fleet, cuts
