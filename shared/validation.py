@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 import types
 from collections.abc import Mapping
@@ -52,6 +53,15 @@ def decoded(raw: bytes, kind: type[T], what: str) -> T:
         return msgspec.json.decode(raw, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ContractBroken(f"{what}: {error}") from error
+
+
+def number(value: float) -> float | None:
+    """A float as JSON can hold it.
+
+    >>> number(float("inf")), number(2)
+    (None, 2.0)
+    """
+    return float(value) if math.isfinite(value) else None
 
 
 def read(kind: type, raw: object, where: str, problems: list[str]) -> tuple[dict[str, Any], set[str]]:

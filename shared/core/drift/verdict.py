@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import msgspec
@@ -166,12 +165,3 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     calibrated_windows: int
     calibrated_years: float
-
-
-def number(value: float) -> float | None:
-    """A float as JSON can hold it.
-
-    >>> number(float("inf")), number(2)
-    (None, 2.0)
-    """
-    return float(value) if math.isfinite(value) else None

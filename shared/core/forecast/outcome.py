@@ -58,8 +58,8 @@ class Outcome:
     def counts(self) -> dict[str, int]:
         """Readings by what became of them; `arrived` leaves redelivered ones out."""
         by = np.bincount(self.disposition, minlength=len(DISPOSITIONS))
-        named = {name: int(by[place]) for place, name in enumerate(DISPOSITIONS)}
-        return {"arrived": len(self.disposition) - named["redelivered"], **named}
+        counts = {name: int(by[place]) for place, name in enumerate(DISPOSITIONS)}
+        return {"arrived": len(self.disposition) - counts["redelivered"], **counts}
 
     def put(self, state: AnyState) -> None:
         """Write the change into the state; the batch has been committed."""

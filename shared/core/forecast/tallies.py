@@ -81,9 +81,9 @@ class Sums:
         return cls(scenario, batch, redelivered, sources)
 
     def _tallies(self, source: Ints) -> list[tuple[Tally, Mask, bool]]:
-        named = list(self.sources.items())
+        sources = list(self.sources.items())
         present = np.unique(source)
-        return [(named[p][1], source == p, named[p][0].startswith(FILE_PREFIX)) for p in present]
+        return [(sources[p][1], source == p, sources[p][0].startswith(FILE_PREFIX)) for p in present]
 
     def dispose(self, name: str, chosen: Mask) -> None:
         """Count readings by what became of them; `name` is one of the dispositions."""

@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 from shared.core.gate.evidence import Evidence
-from shared.core.gate.verdict import Scores, known
+from shared.core.gate.verdict import Scores
 from shared.core.intake.readings import Doubles, Floats, Longs, Mask
+from shared.validation import number
 
 _STILL = 1e-6
 
@@ -23,10 +24,10 @@ def scores_of(evidence: Evidence, rows: Mask) -> dict[str, Scores]:
         ends = (evidence.lower[rows], evidence.upper[rows]) if name == "challenger" else None
         if len(error):
             found[name] = Scores(
-                rows=len(error), mae=known(mean(np.abs(error))), rmse=known(math.sqrt(mean(error * error))),
-                bias=known(mean(error)),
-                coverage=known(mean((ends[0] <= truth) & (truth <= ends[1]))) if ends else None,
-                width=known(mean(ends[1].astype(np.float64) - ends[0])) if ends else None,
+                rows=len(error), mae=number(mean(np.abs(error))), rmse=number(math.sqrt(mean(error * error))),
+                bias=number(mean(error)),
+                coverage=number(mean((ends[0] <= truth) & (truth <= ends[1]))) if ends else None,
+                width=number(mean(ends[1].astype(np.float64) - ends[0])) if ends else None,
             )  # fmt: skip
     return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import msgspec
@@ -156,8 +155,3 @@ def decode(raw: bytes) -> Verdict:
     if verdict.format != FORMAT:
         raise ContractBroken(f"verdict: format {verdict.format} is not {FORMAT}")
     return verdict
-
-
-def known(value: float) -> float | None:
-    """A number as JSON can hold it: None when it is not finite."""
-    return float(value) if math.isfinite(value) else None

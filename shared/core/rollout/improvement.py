@@ -103,9 +103,9 @@ def _blocks(days: Days, size: int) -> Doubles:
     count = int(number[whole].max(initial=-1)) + 1
     rows = np.bincount(number[whole], days.rows[whole], count)
     gained = np.bincount(number[whole], (days.champion - days.challenger)[whole], count)
-    level = float(days.champion.sum()) / float(days.rows.sum())
+    scale = float(days.champion.sum()) / float(days.rows.sum())
     held = rows > 0
-    each: Doubles = gained[held] / rows[held] / level
+    each: Doubles = gained[held] / rows[held] / scale
     return each
 
 

@@ -38,8 +38,8 @@ def running_heads(device: Longs, hour: Longs, head: Longs) -> tuple[Longs, Longs
         return hour.copy(), hour.copy()
     span = int(max(hour.max(), head.max())) + 2
     # One running maximum serves all devices: each starts above all hours of the one before it.
-    floor = np.cumsum(np.r_[0, device[1:] != device[:-1]]) * span
-    after = np.maximum.accumulate(np.maximum(hour, head[device]) + 1 + floor) - floor - 1
+    lift = np.cumsum(np.r_[0, device[1:] != device[:-1]]) * span
+    after = np.maximum.accumulate(np.maximum(hour, head[device]) + 1 + lift) - lift - 1
     starts = np.r_[True, device[1:] != device[:-1]]
     before = np.where(starts, head[device], np.r_[NO_HOUR, after[:-1]])
     return before, after
