@@ -35,7 +35,7 @@ class FeatureDrift(msgspec.Struct, frozen=True, kw_only=True):
         mean: Mean of the window.
         reference_mean: Mean of the reference.
         difference: Difference of the means in the reference's standard deviations.
-        euclidean: Distances between the histograms, see `drift_measures.Measures`; likewise the next four.
+        euclidean: Distances between the histograms, see `drift.measures.Measures`; likewise the next four.
         wasserstein: In the feature's unit.
         psi: Population stability index.
         jensen_shannon: From 0 to 1.

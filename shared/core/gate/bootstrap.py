@@ -70,7 +70,7 @@ class Draws:
     """How stretches are drawn.
 
     Args:
-        horizon: Hours from a forecast to its truth: forecasts nearer than that share part of what they missed.
+        horizon: Hours from a forecast to its truth: forecasts nearer than that share part of their errors.
         confidence: Of either bound.
         resamples: Draws.
         seed: Of the draws; the same gives the same.
