@@ -30,7 +30,7 @@ from shared.core.model.manifest import decode_arrays, encode_arrays
 from shared.core.profile import merged as profile
 from shared.core.profile.bins import count, place
 from shared.core.profile.merged import MergedProfile, Profile
-from shared.core.task import Task
+from shared.core.task.task import Task
 from training.data.rows import from_history
 
 T = TypeVar("T")

@@ -19,7 +19,8 @@ from local.fleet.__main__ import Fleet
 from shared.adapters.models import onnx_model, package_folder
 from shared.adapters.stores.clock import WallClock
 from shared.app.release.publish import Release
-from shared.core.stream.events import Event, pack
+from shared.core.stream.events import Event
+from shared.core.stream.packing import pack
 from shared.settings import Settings
 from tests.kit import MemoryBlobs, MemoryStream, assemble
 

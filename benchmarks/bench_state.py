@@ -24,8 +24,9 @@ from local.fleet.__main__ import Fleet
 from shared.app.score.partition import Partition
 from shared.core.forecast.state import own
 from shared.core.intake.readings import Floats
-from shared.core.stream.events import Event, pack
-from shared.core.task import State
+from shared.core.stream.events import Event
+from shared.core.stream.packing import pack
+from shared.core.task.state import State
 
 T = TypeVar("T")
 DEVICES, HOURS = 10_000, 160  # more hours than a ring holds

@@ -27,10 +27,10 @@ from benchmarks.drift_replay import fleet_history
 from benchmarks.timing import Usage
 from local.fleet.__main__ import Fleet
 from shared.adapters.stores import scenario_files
-from shared.core.forecast.history import Hourly
+from shared.core.forecast.window.history import Hourly
 from shared.core.intake.readings import Floats
 from shared.core.scenario import Scenario
-from shared.core.tasks import task_of
+from shared.core.task.tasks import task_of
 from training.data.rows import from_history
 
 STATIONS, HOURS = 12, 35_000

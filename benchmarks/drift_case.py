@@ -9,9 +9,9 @@ import numpy as np
 from benchmarks.packages import readings_of
 from local.fleet.__main__ import Fleet
 from shared.adapters.stores import scenario_files
-from shared.core.forecast.history import Hourly, hourly
 from shared.core.forecast.state import KEPT_DAYS, State
 from shared.core.forecast.task import HourlyForecast
+from shared.core.forecast.window.history import Hourly, hourly
 from shared.core.intake.readings import Floats, Longs, Readings
 from shared.core.model.scoring import Control, Scored, ScoreRequest
 from shared.core.profile import merged
@@ -19,7 +19,9 @@ from shared.core.profile.bins import CELLS
 from shared.core.profile.device_table import DeviceTable, joined
 from shared.core.profile.merged import Profile
 from shared.core.scenario import Channel, Scenario
-from shared.core.stream.events import Event, gather, pack, rows_of, split
+from shared.core.stream.events import Event, rows_of, split
+from shared.core.stream.gathering import gather
+from shared.core.stream.packing import pack
 
 MODEL, TARGET = "v1", "pm25"
 DAY_MINUTES = 24 * 60

@@ -11,17 +11,17 @@ from local.fleet.__main__ import Fleet
 from shared.core.drift.baseline import Baseline
 from shared.core.drift.check import check
 from shared.core.drift.verdict import Verdict
-from shared.core.forecast.columns import Layout, spread
-from shared.core.forecast.history import Hourly, hourly
-from shared.core.forecast.lately import RecentDevices
 from shared.core.forecast.losses import QUALITY
+from shared.core.forecast.window.columns import Layout, spread
+from shared.core.forecast.window.history import Hourly, hourly
+from shared.core.forecast.window.recent import RecentDevices
 from shared.core.intake.readings import Longs
 from shared.core.profile.bins import count, place
 from shared.core.profile.device_table import DeviceTable
 from shared.core.profile.merged import MergedProfile
 from shared.core.scenario import Scenario
-from shared.core.task import Task
-from shared.core.tasks import task_of
+from shared.core.task.task import Task
+from shared.core.task.tasks import task_of
 from training.calibrate.limits import calibrate
 from training.data.files import read
 from training.data.rows import History, before, from_history

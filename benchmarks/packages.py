@@ -12,11 +12,11 @@ import numpy as np
 from benchmarks.timing import TREES
 from local.fleet.__main__ import Fleet
 from shared.adapters.stores import scenario_files
-from shared.core.forecast.history import hourly
+from shared.core.forecast.window.history import hourly
 from shared.core.intake.readings import Floats, Readings
 from shared.core.model.feature import Feature
 from shared.core.model.manifest import Damped, Interval
-from shared.core.tasks import task_of
+from shared.core.task.tasks import task_of
 from training.data import rows as data
 from training.model.export import to_onnx
 from training.package import writer

@@ -14,7 +14,7 @@ from shared.core.retrain.job_spec import JobSpec, JobState
 from shared.core.scenario import Scenario
 from shared.core.stream.commit import Commit
 from shared.core.stream.events import Batch, Event
-from shared.core.task import Outcome
+from shared.core.task.state import Outcome
 
 
 @dataclass(frozen=True, slots=True)

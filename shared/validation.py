@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 import types
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
 
+from shared.errors import ContractBroken
+
 Number = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max, description="a finite number")]
+T = TypeVar("T")
 _WORDS: dict[Any, str] = {
     int: "a whole number", float: "a finite number", str: "a text", bool: "true or false",
     tuple: "a list", dict: "a table",
@@ -37,6 +41,27 @@ def convert(item: object, hint: Any) -> Any:
         return msgspec.convert(item, hint)
     except msgspec.ValidationError as error:
         raise ValueError(_allowed(item, hint)) from error
+
+
+def decoded(raw: bytes, kind: type[T], what: str) -> T:
+    """A JSON document that was stored earlier.
+
+    Raises:
+        ContractBroken: Not JSON, or not of this kind; the message begins with `what`.
+    """
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ContractBroken(f"{what}: {error}") from error
+
+
+def number(value: float) -> float | None:
+    """A float as JSON can hold it.
+
+    >>> number(float("inf")), number(2)
+    (None, 2.0)
+    """
+    return float(value) if math.isfinite(value) else None
 
 
 def read(kind: type, raw: object, where: str, problems: list[str]) -> tuple[dict[str, Any], set[str]]:

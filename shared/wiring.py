@@ -31,8 +31,9 @@ from shared.app.score.profiles import Profiles
 from shared.app.score.serving import Serving
 from shared.app.score.snapshots import Snapshots
 from shared.core.retrain.job_events import local_topic
-from shared.core.task import State, Task
-from shared.core.tasks import task_of
+from shared.core.task.state import State
+from shared.core.task.task import Task
+from shared.core.task.tasks import task_of
 from shared.errors import ConfigError, PipelineError
 from shared.ports import Blobs, Clock, Endpoint, Jobs, LoadModel, Registry, Stream
 from shared.settings import Settings, from_env

@@ -11,7 +11,7 @@ import numpy as np
 from shared.adapters.models import package_folder
 from shared.core.gate import evidence as gate_evidence
 from shared.core.model.manifest import Arrays, Manifest
-from shared.core.tasks import task_of
+from shared.core.task.tasks import task_of
 from shared.errors import ConfigError, ContractBroken
 from training.calibrate import baseline, history
 from training.calibrate.limits import calibrate

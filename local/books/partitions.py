@@ -22,7 +22,8 @@ from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.lake.delta_lake import DeltaLake
 from shared.core.intake import dead_letters
 from shared.core.stream.commit import CONFLICT, DISPOSITIONS, Commit, partition_in, place_of
-from shared.core.stream.events import Batch, unpack
+from shared.core.stream.events import Batch
+from shared.core.stream.packing import unpack
 from shared.errors import BadEvent
 from shared.ports import BlobReader
 

@@ -26,7 +26,7 @@ from shared.app.release.control import ControlDocument
 from shared.app.score.profiles import name_of
 from shared.core.ledger import Entry
 from shared.core.profile import merged
-from shared.core.tasks import task_of
+from shared.core.task.tasks import task_of
 
 JOB_S, FIRE_S, FOLLOW_S, PROFILES_S, SETTLE_S = 300.0, 300.0, 60.0, 3.0, 0.5
 

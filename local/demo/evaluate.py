@@ -10,7 +10,7 @@ import numpy as np
 from local.demo.report import Outcomes
 from local.send.sources import joined
 from shared.adapters.lake.commit_files import ParquetFiles
-from shared.core.forecast.history import Hourly, hourly
+from shared.core.forecast.window.history import Hourly, hourly
 from shared.core.intake.readings import Array, Readings
 from shared.core.model.manifest import Damped, damped
 from shared.core.scenario import Scenario

@@ -15,7 +15,7 @@ from shared.core.gate.evidence import Evidence
 from shared.core.model.manifest import decode_arrays, decode_manifest, encode_arrays, encode_manifest
 from shared.core.model.scoring import bounds, clip
 from shared.core.scenario import Scenario
-from shared.core.tasks import task_of
+from shared.core.task.tasks import task_of
 from training.data import rows as data
 from training.data.lake import history
 from training.data.rows import TrainingSet

@@ -23,7 +23,7 @@ from shared.app.lookback.commit_history import CommitHistory
 from shared.app.lookback.explain import Explain
 from shared.app.lookback.explanation import Explanation, ReadingFacts, Window
 from shared.app.lookback.forecast_id import ForecastId
-from shared.core.tasks import task_of
+from shared.core.task.tasks import task_of
 from shared.errors import ConfigError
 
 SHOWN_HOURS, SHOWN_READINGS, SHOWN_FEATURES = 6, 6, 24

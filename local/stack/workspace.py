@@ -23,7 +23,7 @@ from shared.app.route.file_books import key_of
 from shared.app.route.files import INCOMING
 from shared.core.scenario import Scenario
 from shared.core.stream.events import FILE_PREFIX
-from shared.core.tasks import task_of
+from shared.core.task.tasks import task_of
 
 PIECE_BYTES = 4 << 20
 READINGS, DEVICES = "readings", "telemetry"

@@ -10,7 +10,8 @@ import numpy as np
 from shared.app.route.messages import RoutePartition
 from shared.app.score.partition import Partition, Tools
 from shared.core.model.scoring import CHAMPION
-from shared.core.task import Losses, State
+from shared.core.task.losses import Losses
+from shared.core.task.state import State
 
 WINDOW_S = 60.0
 

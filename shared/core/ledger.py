@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 
-from shared.core.stored import decoded
 from shared.errors import ContractBroken
+from shared.validation import decoded
 
 CONTAINER = "ledger"
 FIRST = "0000-00"

@@ -32,7 +32,9 @@ from shared.core.model import deployment
 from shared.core.model.manifest import decode_arrays
 from shared.core.profile import merged
 from shared.core.stream.commit import place_of
-from shared.core.stream.events import Event, gather, unpack
+from shared.core.stream.events import Event
+from shared.core.stream.gathering import gather
+from shared.core.stream.packing import unpack
 from tests.flow.loop.test_completion import World2
 from tests.golden import kept
 from tests.golden.make_before import MERGED_MS, described

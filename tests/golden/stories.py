@@ -19,7 +19,8 @@ from shared.core.forecast.task import HourlyForecast
 from shared.core.intake.readings import Floats, Longs, Readings
 from shared.core.model.manifest import decode_manifest, encode_manifest
 from shared.core.scenario import Scenario
-from shared.core.stream.events import Event, pack, pack_end
+from shared.core.stream.events import Event
+from shared.core.stream.packing import pack, pack_end
 from shared.ports import BlobInfo
 from tests.flow.loop.test_completion import FEATURES, World2
 from tests.flow.loop.test_completion import load as load_plain

@@ -11,9 +11,10 @@ from shared.core.forecast.task import HourlyForecast
 from shared.core.intake import dead_letters
 from shared.core.intake.dead_letters import DeadLetter
 from shared.core.scenario import Scenario
-from shared.core.stream.events import Event, unpack
-from shared.core.task import Task
-from shared.core.tasks import task_of
+from shared.core.stream.events import Event
+from shared.core.stream.packing import unpack
+from shared.core.task.task import Task
+from shared.core.task.tasks import task_of
 from shared.ports import Blobs, Clock, LoadModel, Stream
 from shared.settings import Settings
 from shared.wiring import Application, Ports, loading

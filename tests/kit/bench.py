@@ -12,8 +12,9 @@ import numpy as np
 from shared.app.score.partition import Partition
 from shared.core.forecast.state import own
 from shared.core.stream.commit import Commit
-from shared.core.stream.events import Batch, Event, pack, pack_end
-from shared.core.task import State
+from shared.core.stream.events import Batch, Event
+from shared.core.stream.packing import pack, pack_end
+from shared.core.task.state import State
 from shared.settings import Settings
 from tests.kit.application import assemble
 from tests.kit.committed import Forecasts, commits, forecasts

@@ -11,7 +11,7 @@ from deltalake import write_deltalake
 from shared.adapters.lake import schema
 from shared.core.intake.readings import Readings
 from shared.core.scenario import Scenario
-from shared.core.tasks import task_of
+from shared.core.task.tasks import task_of
 
 
 def write(place: str, scenario: Scenario, readings: Readings, options: dict[str, str] | None = None) -> None:

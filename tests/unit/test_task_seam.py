@@ -15,22 +15,18 @@ import pytest
 
 from shared.adapters.stores.scenario_files import load
 from shared.core.forecast.task import HourlyForecast
-from shared.core.task import Task
-from shared.core.tasks import task_of
+from shared.core.task.task import Task
+from shared.core.task.tasks import task_of
 
 ROOT = Path(__file__).parents[2]
 CODE = ("shared", "training", "local")
-FORECAST = (
-    "shared/core/forecast/*",
-    *(f"shared/core/{name}.py" for name in ("ring", "state", "stretches", "step", "outcome", "tallies", "matured")),
-    *(f"shared/core/{name}.py" for name in ("snapshot", "watched", "features*")),
-)
+FORECAST = ("shared/core/forecast/*",)
 MODEL = (
     "training/model/*",
     *(f"training/{name}.py" for name in ("floor", "level", "intervals", "boosting", "fit", "search", "unseen")),
     *(f"training/{name}.py" for name in ("evaluate", "export", "champion")),
 )
-SCENARIO = ("shared/core/scenario.py", "shared/core/scenario/*")
+SCENARIO = ("shared/core/scenario/*",)
 STORY = (  # the reference scenario's made-up air, and the demo that tells its story
     "local/fleet*",
     "local/demo*",
@@ -47,7 +43,7 @@ ROWS = (  # hours into the rows that the forecast learns from or is asked with: 
     "local/demo/evaluate.py",
 )
 PAGE = ("shared/app/reports/drift.py", "shared/app/reports/drift.py")  # a sentence of the drift report
-ONE_PLACE = ("shared/core/tasks.py",)
+ONE_PLACE = ("shared/core/task/tasks.py",)
 
 WEATHER = re.compile(
     r"(?<![a-z0-9])(temp|temperatures?|humid|humidity|winds?|vapou?r|pm_?2\.?5|dew|rain|rainfall|precip|precipitation"
@@ -56,9 +52,7 @@ WEATHER = re.compile(
 DAY = re.compile(r"(//|\*|%|=)\s*24\b(?!\s*\*\s*60)")
 HOURLY = {"horizon", "lateness", "samples_per_hour", "target_column"}
 ON_HOURS = (  # what works on an axis of hours whatever the task
-    *(f"shared/core/{name}.py" for name in ("calendar", "device_table", "triage", "timestamps")),
-    *(f"shared/core/{name}.py" for name in ("gate_bootstrap", "gate_measure", "gate_classes")),
-    *(f"shared/core/{name}" for name in ("profile/*", "drift/triage.py", "intake/*", "gate/*")),
+    *(f"shared/core/{name}" for name in ("task/calendar.py", "profile/*", "drift/triage.py", "intake/*", "gate/*")),
     *(f"shared/app/{name}" for name in ("charts*", "reports/charts*")),
     *(f"shared/adapters/{name}" for name in ("delta_tables.py", "lake/*", "tables_wide.py", "tables/wide.py")),
 )

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shared.core.calendar import DAY_HOURS
 from shared.core.drift.baseline import Baseline
 from shared.core.drift.measures import MONTHS, filled, month_of
 from shared.core.drift.statistic import KINDS, Others, Shift, scale_of, shift, statistics
@@ -16,7 +15,8 @@ from shared.core.intake.readings import Doubles, Floats, Longs
 from shared.core.profile import bins
 from shared.core.profile.bins import BINS, CELLS, Watched
 from shared.core.scenario import Scenario
-from shared.core.task import Task
+from shared.core.task.calendar import DAY_HOURS
+from shared.core.task.task import Task
 from training.calibrate import devices as calibrate_devices
 from training.calibrate import quality
 from training.calibrate.tail import Tails, quantile

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from shared.core.calendar import DAY_HOURS
 from shared.core.intake.readings import Doubles
 from shared.core.scenario import Scenario
+from shared.core.task.calendar import DAY_HOURS
 from training.calibrate.tail import quantile
 from training.model.evaluate import Judged
 

@@ -14,10 +14,10 @@ from shared.adapters.lake import rows as lake_rows
 from shared.adapters.lake.delta_files import View
 from shared.adapters.lake.delta_tables import DeltaTables
 from shared.adapters.lake.schema import READINGS
-from shared.core.calendar import DAY_HOURS, HOUR_US
-from shared.core.forecast.history import Hourly, hourly
+from shared.core.forecast.window.history import Hourly, hourly
 from shared.core.intake.readings import Floats
 from shared.core.scenario import Scenario
+from shared.core.task.calendar import DAY_HOURS, HOUR_US
 from training.data.files import DataRefused
 from training.data.rows import dataset_hash
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from shared.core.forecast.history import Hourly, hourly
+from shared.core.forecast.window.history import Hourly, hourly
 from shared.core.scenario import Scenario
-from shared.core.tasks import task_of
+from shared.core.task.tasks import task_of
 from shared.ports import Blobs
 from training.console import Screen
 from training.data import files, folds, validate

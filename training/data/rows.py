@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from shared.adapters.tables.open import WideChunk
-from shared.core.forecast.history import Hourly
+from shared.core.forecast.window.history import Hourly
 from shared.core.intake.readings import Floats, Ints, Longs
 from shared.core.model.feature import Feature
 from shared.core.scenario import Scenario
-from shared.core.task import Task
+from shared.core.task.task import Task
 
 CHUNK = 1024  # windows cut at once: 4 MB, which the processor's caches still help with
 UNKNOWN_HOUR = -1

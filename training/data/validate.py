@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 
-from shared.core.calendar import HOUR_MINUTES
 from shared.core.intake.readings import Floats, Readings
 from shared.core.scenario import Channel, Scenario
+from shared.core.task.calendar import HOUR_MINUTES
 from training.data.files import DataRefused, Source
 from training.data.folds import Fold
 from training.data.rows import History, TrainingSet

@@ -11,7 +11,7 @@ import numpy as np
 from shared.adapters.models import onnx_model, package_folder
 from shared.core.model.scoring import clip
 from shared.core.scenario import Scenario
-from shared.core.tasks import task_of
+from shared.core.task.tasks import task_of
 from shared.errors import ContractBroken
 from training.data.rows import TrainingSet
 from training.model.fit import spread

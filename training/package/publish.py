@@ -17,7 +17,7 @@ from shared.core.model import deployment
 from shared.core.model.manifest import Manifest
 from shared.core.retrain.job_spec import JOB_NAME
 from shared.core.scenario import Scenario
-from shared.core.tasks import task_of
+from shared.core.task.tasks import task_of
 from shared.errors import ConfigError, ContractBroken
 from shared.ports import Blobs
 from training.calibrate import history

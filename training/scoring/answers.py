@@ -14,8 +14,8 @@ from shared.app.score.serving import ActiveModels
 from shared.core.intake.readings import Longs
 from shared.core.model.manifest import decode_manifest
 from shared.core.model.scoring import Control
-from shared.core.task import Task
-from shared.core.tasks import task_of
+from shared.core.task.task import Task
+from shared.core.task.tasks import task_of
 from shared.errors import ContractBroken
 from training.scoring.windows import NO_TIME, Refused, asked
 

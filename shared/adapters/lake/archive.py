@@ -8,7 +8,7 @@ import numpy as np
 
 from shared.adapters.lake.delta_lake import DeltaLake
 from shared.adapters.lake.schema import COMMITS, PREDICTIONS
-from shared.core.calendar import DAY_HOURS, HOUR_US
+from shared.core.task.calendar import DAY_HOURS, HOUR_US
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from shared.core.calendar import HOUR_MS
 from shared.core.model.answers import Labels
 from shared.core.model.scoring import ROLES
 from shared.core.stream.commit import FORMAT, Commit
 from shared.core.stream.events import Batch, End
-from shared.core.task import Outcome, Task, names_of
+from shared.core.task.calendar import HOUR_MS
+from shared.core.task.state import Outcome
+from shared.core.task.task import Task, names_of
 from shared.errors import ContractBroken
 
 if TYPE_CHECKING:

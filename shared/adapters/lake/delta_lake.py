@@ -18,7 +18,7 @@ from shared.adapters.lake.delta_tables import DeltaTables, Options
 from shared.adapters.lake.schema import COMMITS, PREDICTIONS, READINGS, TABLES
 from shared.core.stream.commit import Commit
 from shared.core.stream.events import Batch
-from shared.core.task import Task
+from shared.core.task.task import Task
 from shared.errors import ContractBroken
 from shared.ports import Advance, LakeRows
 

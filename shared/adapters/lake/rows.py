@@ -12,11 +12,11 @@ import numpy.typing as npt
 from shared.adapters.lake import schema
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.lake.schema import COMMITS, OUTCOMES, PREDICTIONS, READINGS
-from shared.core.calendar import DAY_HOURS, HOUR_US
 from shared.core.intake.readings import Readings
 from shared.core.stream.commit import APPLIED, DISPOSITIONS, Commit
 from shared.core.stream.events import Batch, End
-from shared.core.task import names_of
+from shared.core.task.calendar import DAY_HOURS, HOUR_US
+from shared.core.task.task import names_of
 from shared.errors import ContractBroken
 from shared.ports import LakeRows
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from shared.core.task import Task, names_of
+from shared.core.task.task import Task, names_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

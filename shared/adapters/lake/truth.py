@@ -9,11 +9,11 @@ import numpy as np
 from shared.adapters.lake import rows as lake_rows
 from shared.adapters.lake.delta_tables import DeltaTables
 from shared.adapters.lake.schema import READINGS
-from shared.core.calendar import DAY_HOURS, HOUR_US
 from shared.core.gate.evidence import Evidence
 from shared.core.intake.readings import Floats
 from shared.core.retrain.history import DATASET
-from shared.core.task import Task, names_of
+from shared.core.task.calendar import DAY_HOURS, HOUR_US
+from shared.core.task.task import Task, names_of
 from shared.errors import ContractBroken
 
 

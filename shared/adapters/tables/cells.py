@@ -11,7 +11,9 @@ from shared.core.intake.acceptance import Sheet
 from shared.core.intake.columns import DEVICE, FIRST_CHANNEL, TIME, Layout
 from shared.core.intake.quantities import BAD, normalise, numbers
 from shared.core.intake.readings import Doubles, Ints, Longs
-from shared.core.intake.timestamps import ABSENT, OK, UNZONED, Stamps, from_bytes, from_epoch, zone
+from shared.core.intake.time_texts import from_bytes
+from shared.core.intake.timestamps import ABSENT, OK, UNZONED, Stamps, from_epoch
+from shared.core.intake.zones import zone
 from shared.core.scenario import Scenario
 from shared.errors import BadEvent
 

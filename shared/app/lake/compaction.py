@@ -15,7 +15,8 @@ from shared.app.lake.retention import Retention
 from shared.app.score.referenced import read_referenced
 from shared.app.score.stored_answers import Stored, control_of
 from shared.core.stream.commit import Commit, folder, partition_in, place_of
-from shared.core.task import State, Task
+from shared.core.task.state import State
+from shared.core.task.task import Task
 from shared.errors import ContractBroken, StateConflict
 from shared.ports import Advance, Blobs, Clock, Lake, LakeRows
 

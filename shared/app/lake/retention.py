@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from shared.app.score import snapshots
 from shared.core.stream.commit import Commit, partition_in, place_of
-from shared.core.task import Task
+from shared.core.task.task import Task
 from shared.errors import ContractBroken
 from shared.ports import Blobs, Lake
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from shared.app.score.referenced import read_referenced
 from shared.core.stream.commit import Commit, partition_in, place_of
 from shared.core.stream.events import Batch
-from shared.core.task import Task
+from shared.core.task.task import Task
 from shared.ports import BlobReader, Files, Lake
 
 Place = tuple[int, int]  # epoch, first sequence number of a commit

@@ -27,12 +27,13 @@ from shared.app.lookback.recompute import recompute
 from shared.app.lookback.search import Found, find
 from shared.app.lookback.state_as_of import Before, state_before
 from shared.app.score.serving import load_package
-from shared.core.calendar import HOUR_MINUTES
 from shared.core.intake.readings import Floats
 from shared.core.model.manifest import Manifest
 from shared.core.model.scoring import Inputs
 from shared.core.stream.commit import DISPOSITIONS
-from shared.core.task import Outcome, names_of
+from shared.core.task.calendar import HOUR_MINUTES
+from shared.core.task.state import Outcome
+from shared.core.task.task import names_of
 from shared.errors import ContractBroken
 from shared.ports import LoadModel
 

@@ -15,7 +15,7 @@ from shared.app.score.serving import ActiveModels
 from shared.app.score.stored_answers import control_of
 from shared.core.intake.readings import Floats
 from shared.core.model.scoring import ROLES, Control, Inputs, Scored, ScoreRequest
-from shared.core.task import Outcome
+from shared.core.task.state import Outcome
 from shared.errors import ContractBroken
 from shared.ports import Model
 

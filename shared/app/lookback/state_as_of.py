@@ -11,7 +11,7 @@ from shared.app.lookback.commit_history import CommitHistory, Step
 from shared.app.score import snapshots
 from shared.app.score.stored_answers import Stored, control_of
 from shared.core.stream.commit import Commit, commit_name, place_of
-from shared.core.task import State
+from shared.core.task.state import State
 from shared.errors import ContractBroken
 
 log = logging.getLogger(__name__)

@@ -30,9 +30,9 @@ from shared.core.model.scoring import unfitting
 from shared.core.retrain.history import GATE, ROLLOUT, job_of, jobs
 from shared.core.retrain.job_spec import JobState
 from shared.core.scenario import Scenario
-from shared.core.stored import decoded
 from shared.errors import ContractBroken, PipelineError, StateConflict
 from shared.ports import Blobs, Registry
+from shared.validation import decoded
 
 log = logging.getLogger(__name__)
 Witness = Callable[[Evidence, str], Floats]

@@ -24,11 +24,11 @@ from shared.app.release.rollouts import Rollouts
 from shared.app.score.partition import Partition, Tools
 from shared.app.score.profiles import ProfileMerge
 from shared.app.score.serving import load_package
-from shared.core.calendar import HOUR_MS
 from shared.core.profile.merged import MergedProfile
 from shared.core.retrain import job_events
 from shared.core.retrain.history import trained_on
 from shared.core.scenario import Scenario
+from shared.core.task.calendar import HOUR_MS
 from shared.errors import PipelineError, StateConflict, TransientFailure
 from shared.ports import Clock, Endpoint, Jobs, Lake, LoadModel, Registry
 from shared.settings import Settings

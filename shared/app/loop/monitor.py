@@ -14,7 +14,6 @@ from shared.app.ledger_store import Ledger
 from shared.app.loop.stored_packages import StoredPackages
 from shared.app.release.control import ControlDocument
 from shared.app.reports.drift import drift_report
-from shared.core.calendar import DAY_HOURS, HOUR_MS
 from shared.core.drift import check as drift
 from shared.core.drift.baseline import Baseline
 from shared.core.drift.verdict import Verdict
@@ -24,8 +23,9 @@ from shared.core.model.deployment import Deployment
 from shared.core.model.manifest import Manifest
 from shared.core.model.scoring import CHAMPION, ROLES
 from shared.core.profile.merged import MergedProfile
-from shared.core.retrain.decide import Signals
+from shared.core.retrain.signals import Signals
 from shared.core.scenario import Scenario
+from shared.core.task.calendar import DAY_HOURS, HOUR_MS
 from shared.errors import ContractBroken
 from shared.ports import Blobs
 

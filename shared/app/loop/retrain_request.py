@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from shared.app.loop.retraining import Retraining
-from shared.core.retrain.decide import Signals
+from shared.core.retrain.signals import Signals
 from shared.errors import PipelineError
 
 log = logging.getLogger(__name__)

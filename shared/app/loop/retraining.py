@@ -10,12 +10,13 @@ from typing import Any, Literal
 import msgspec
 
 from shared.app.ledger_store import ACTOR, Ledger
-from shared.core.calendar import HOUR_MS
 from shared.core.ledger import Entry, find
-from shared.core.retrain.decide import Decision, Signals, decide
+from shared.core.retrain.decide import Decision, decide
 from shared.core.retrain.history import DECISION, ENDED, LAUNCHED, Job, job_name, job_of, jobs
 from shared.core.retrain.job_spec import JobSpec, JobState
+from shared.core.retrain.signals import Signals
 from shared.core.scenario import Scenario
+from shared.core.task.calendar import HOUR_MS
 from shared.errors import ConfigError
 from shared.ports import Clock, Jobs
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from shared.app.ledger_store import Ledger
-from shared.core.rollout import decide
-from shared.core.rollout.decide import Days, Step
+from shared.core.rollout.decide import Step
+from shared.core.rollout.improvement import Days, improvement
 from shared.core.scenario import RolloutRules
 from shared.errors import ContractBroken
 
@@ -51,7 +51,7 @@ def step_back(stage: str, share: float, champion: str, challenger: str, rules: R
         rules: For the improvement, of which nothing is known here.
     """
     reasons = tuple(each for each in (champion, challenger) if each)
-    found = decide.improvement(Days.of({}), rules)
+    found = improvement(Days.of({}), rules)
     if stage == "guard" and reasons:
         if champion and challenger:
             return Step(kind="hold", share=share, reasons=reasons, improvement=found)

@@ -17,17 +17,18 @@ from shared.app.ledger_store import ACTOR, Ledger
 from shared.app.release.control import ControlDocument
 from shared.app.release.refusals import CheckPackage, refusal, step_back
 from shared.app.release.registry_tags import RegistryTags
-from shared.core.calendar import DAY_HOURS
 from shared.core.ledger import Entry, find
 from shared.core.model import deployment, manifest
 from shared.core.model.deployment import Deployment
 from shared.core.profile.merged import MergedProfile
 from shared.core.retrain.history import ROLLOUT
 from shared.core.rollout import decide
-from shared.core.rollout.decide import Days, Step
+from shared.core.rollout.decide import Step
+from shared.core.rollout.improvement import Days, improvement
 from shared.core.rollout.labels import health, matured_days, paired_days
 from shared.core.rollout.status import CLIMBING, RolloutStatus, Stage, after, newest_step, promoted
 from shared.core.scenario import Scenario
+from shared.core.task.calendar import DAY_HOURS
 from shared.errors import ContractBroken, StateConflict
 from shared.ports import Blobs
 
@@ -206,7 +207,7 @@ class Rollouts:
         kinds: Mapping[str, decide.Kind] = {"promote": "promote", "roll_back": "roll_back"}
         if action not in kinds:
             raise ContractBroken(f"{action[:40]!r} is not one of approve, pause, promote, resume, roll_back")
-        nothing = decide.improvement(Days.of({}), self.scenario.rollout)
+        nothing = improvement(Days.of({}), self.scenario.rollout)
         share = 1.0 if action == "promote" else 0.0
         return Step(kind=kinds[action], share=share, reasons=(f"asked for by {actor}",), improvement=nothing)
 

@@ -6,11 +6,11 @@ from shared.app.reports.charts.axis import moment, plain
 from shared.app.reports.drift_features import histograms, ranked, ratio_chart
 from shared.app.reports.drift_quality import accepted, device_chart, error_chart, forecast_chart
 from shared.app.reports.page import pretty_unit, render
-from shared.core.calendar import DAY_HOURS
 from shared.core.drift.baseline import Baseline
 from shared.core.drift.verdict import Verdict
 from shared.core.gate.evidence import LATEST_HOUR
 from shared.core.profile.merged import MergedProfile
+from shared.core.task.calendar import DAY_HOURS
 
 
 def drift_report(

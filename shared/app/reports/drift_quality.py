@@ -12,7 +12,6 @@ from shared.app.reports.charts.parts import Chart, Series
 from shared.app.reports.charts.rows import bar_chart
 from shared.app.reports.charts.shares import shares_chart
 from shared.app.reports.drift_features import now_and_then, window_of
-from shared.core.calendar import DAY_HOURS, noon
 from shared.core.drift.baseline import Baseline
 from shared.core.drift.measures import filled, seasonal, shares
 from shared.core.drift.verdict import Quality, Verdict
@@ -20,6 +19,7 @@ from shared.core.intake.readings import Doubles, Longs
 from shared.core.model.scoring import CHAMPION, ROLES
 from shared.core.profile.bins import BINS
 from shared.core.profile.merged import MergedProfile
+from shared.core.task.calendar import DAY_HOURS, noon
 
 DAYS = 90  # of quality that are drawn
 AFTER = 14  # days behind the window that may have matured in part

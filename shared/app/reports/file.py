@@ -12,8 +12,9 @@ from shared.app.reports.charts.lines import line_chart
 from shared.app.reports.charts.parts import Chart, Series
 from shared.app.reports.charts.rows import bar_chart, split_bar
 from shared.app.reports.page import number, pretty_unit, render
-from shared.core.calendar import noon
-from shared.core.intake.readings import REASONS, Doubles, Longs
+from shared.core.intake.readings import Doubles, Longs
+from shared.core.intake.reasons import REASONS
+from shared.core.task.calendar import noon
 
 LONGEST_TABLE = 400
 _DAYS_AXIS = 4000

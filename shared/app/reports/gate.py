@@ -11,10 +11,10 @@ from shared.app.reports.charts.lines import line_chart
 from shared.app.reports.charts.parts import Chart, Role, Series
 from shared.app.reports.charts.rows import bar_chart, dot_chart
 from shared.app.reports.page import pretty_unit, render
-from shared.core.calendar import noon
 from shared.core.gate.evidence import LATEST_HOUR
 from shared.core.gate.verdict import Day, Group, Improvement, Scores, Verdict
 from shared.core.intake.readings import Doubles, Longs
+from shared.core.task.calendar import noon
 
 
 def gate_report(verdict: Verdict, *, title: str = "") -> str:

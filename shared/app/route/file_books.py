@@ -13,12 +13,14 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from shared.app.reports.file import file_report
-from shared.core.calendar import DAY_HOURS
-from shared.core.stored import decoded
 from shared.core.stream.events import FILE_PREFIX
-from shared.core.task import Losses, State, Task
+from shared.core.task.calendar import DAY_HOURS
+from shared.core.task.losses import Losses
+from shared.core.task.state import State
+from shared.core.task.task import Task
 from shared.errors import ContractBroken
 from shared.ports import BlobInfo, Blobs, Clock
+from shared.validation import decoded
 
 log = logging.getLogger(__name__)
 Told = TypeVar("Told")

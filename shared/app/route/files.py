@@ -15,12 +15,13 @@ import numpy as np
 
 from shared.app.route.file_books import REPORTS, FileBooks, Routed, folder_of, key_of, source_of
 from shared.app.score.serving import Serving
-from shared.core.calendar import NO_HOUR
 from shared.core.intake import dead_letters
 from shared.core.intake.readings import Rejection
 from shared.core.intake.tables import LongTable, WideChunk, WideTable
-from shared.core.stream.events import pack, pack_end, split
-from shared.core.task import Task, names_of
+from shared.core.stream.events import split
+from shared.core.stream.packing import pack, pack_end
+from shared.core.task.calendar import NO_HOUR
+from shared.core.task.task import Task, names_of
 from shared.errors import BadEvent
 from shared.ports import BlobInfo, Blobs, Clock, OpenTable, Stream
 

@@ -17,7 +17,8 @@ from shared.core.intake.messages import Decoder
 from shared.core.intake.progress import Progress
 from shared.core.intake.readings import Parsed, Rejection
 from shared.core.scenario import Scenario
-from shared.core.stream.events import HUB_PREFIX, Event, pack, split
+from shared.core.stream.events import HUB_PREFIX, Event, split
+from shared.core.stream.packing import pack
 from shared.errors import PipelineError, StateConflict
 from shared.ports import Blobs, Stream
 

@@ -18,7 +18,8 @@ from shared.core.intake.messages import Decoder
 from shared.core.intake.readings import Parsed, Readings, Rejection
 from shared.core.intake.tables import LongTable, WideTable
 from shared.core.scenario import Scenario
-from shared.core.stream.events import FILE_PREFIX, REPLAY_PREFIX, pack, split
+from shared.core.stream.events import FILE_PREFIX, REPLAY_PREFIX, split
+from shared.core.stream.packing import pack
 from shared.errors import BadEvent
 from shared.ports import Blobs, Clock, OpenTable, Stream
 

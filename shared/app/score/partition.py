@@ -23,8 +23,10 @@ from shared.core.intake.readings import Rejection
 from shared.core.model.scoring import Control
 from shared.core.scenario import Scenario
 from shared.core.stream.commit import CONFLICT, Commit, commit_name, folder, place_of
-from shared.core.stream.events import Batch, Event, gather
-from shared.core.task import Outcome, State, Task, names_of
+from shared.core.stream.events import Batch, Event
+from shared.core.stream.gathering import gather
+from shared.core.task.state import Outcome, State
+from shared.core.task.task import Task, names_of
 from shared.errors import BadEvent, StateConflict
 from shared.ports import Blobs, Clock, Files, Stream
 

@@ -8,10 +8,11 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from shared.core.calendar import NO_HOUR
 from shared.core.profile import merged as profile
 from shared.core.profile.merged import MergedProfile, Profile, ProfileSnapshot
-from shared.core.task import State, Task
+from shared.core.task.calendar import NO_HOUR
+from shared.core.task.state import State
+from shared.core.task.task import Task
 from shared.errors import ContractBroken, PipelineError
 from shared.ports import Blobs, Clock
 

@@ -15,7 +15,7 @@ from shared.core.model import deployment, manifest
 from shared.core.model.deployment import Deployment
 from shared.core.model.scoring import CHALLENGER, CHAMPION, Control, Scored, ScoreRequest
 from shared.core.scenario import Scenario
-from shared.core.task import Task
+from shared.core.task.task import Task
 from shared.errors import ContractBroken
 from shared.ports import BlobReader, Blobs, Clock, LoadModel, Model
 

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from shared.core.task import State, Task
+from shared.core.task.state import State
+from shared.core.task.task import Task
 from shared.errors import ContractBroken, PipelineError
 from shared.ports import Blobs
 

@@ -6,7 +6,6 @@ from collections.abc import Collection
 
 import numpy as np
 
-from shared.core.calendar import DAY_HOURS
 from shared.core.drift import quality, triage
 from shared.core.drift.baseline import Baseline
 from shared.core.drift.features import features_of, forecasts_of
@@ -17,6 +16,7 @@ from shared.core.intake.readings import Doubles, Longs
 from shared.core.profile.bins import CELLS, Watched
 from shared.core.profile.merged import MergedProfile
 from shared.core.scenario import DriftRules
+from shared.core.task.calendar import DAY_HOURS
 from shared.errors import ContractBroken
 
 

@@ -7,11 +7,12 @@ import numpy as np
 from shared.core.drift.baseline import Baseline
 from shared.core.drift.measures import filled, measures, seasonal
 from shared.core.drift.statistic import KINDS, scale_of, shift
-from shared.core.drift.verdict import FeatureDrift, ForecastDrift, Statistic, number
+from shared.core.drift.verdict import FeatureDrift, ForecastDrift, Statistic
 from shared.core.intake.readings import Doubles, Longs
 from shared.core.model.scoring import CHAMPION, ROLES
 from shared.core.profile.bins import BINS, CELLS, MISSING
 from shared.core.profile.merged import MergedProfile
+from shared.validation import number
 
 
 def features_of(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from shared.core.drift.baseline import QUALITY, Baseline
-from shared.core.drift.verdict import DeviceQuality, Quality, number
+from shared.core.drift.verdict import DeviceQuality, Quality
 from shared.core.model.scoring import CHAMPION, ROLES
 from shared.core.profile.merged import MergedProfile
+from shared.validation import number
 
 
 def realised(baseline: Baseline, merged: MergedProfile, model: str, days: range, minimum_rows: int) -> Quality:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import msgspec
@@ -36,7 +35,7 @@ class FeatureDrift(msgspec.Struct, frozen=True, kw_only=True):
         mean: Mean of the window.
         reference_mean: Mean of the reference.
         difference: Difference of the means in the reference's standard deviations.
-        euclidean: Distances between the histograms, see `drift_measures.Measures`; likewise the next four.
+        euclidean: Distances between the histograms, see `drift.measures.Measures`; likewise the next four.
         wasserstein: In the feature's unit.
         psi: Population stability index.
         jensen_shannon: From 0 to 1.
@@ -166,12 +165,3 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     calibrated_windows: int
     calibrated_years: float
-
-
-def number(value: float) -> float | None:
-    """A float as JSON can hold it.
-
-    >>> number(float("inf")), number(2)
-    (None, 2.0)
-    """
-    return float(value) if math.isfinite(value) else None

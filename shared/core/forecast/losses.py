@@ -75,10 +75,10 @@ class ForecastLosses:
 
     def scores(self, sums: Longs, unit: float) -> dict[str, float]:
         """Error, coverage of the interval, and error relative to persistence's, NaN without a truth."""
-        named = dict(zip(ERRORS, sums, strict=True))
+        by = dict(zip(ERRORS, sums, strict=True))
 
         def part(top: str, bottom: str) -> float:
-            return float(named[top] / named[bottom]) if named[bottom] else math.nan
+            return float(by[top] / by[bottom]) if by[bottom] else math.nan
 
         return {
             "mae": part("absolute", "matured") * unit,

@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shared.core.calendar import DAY_HOURS
 from shared.core.forecast.features.watched import forecast_edges
 from shared.core.forecast.losses import FORECAST, QUALITY, TRUTH, quantum
-from shared.core.forecast.state import QUALITY_DAYS, Columns, Day, State
+from shared.core.forecast.state import Day, State
 from shared.core.forecast.tallies import Matured, whole
+from shared.core.forecast.window.slots import QUALITY_DAYS, Columns
 from shared.core.intake.readings import Floats, Longs, Mask
 from shared.core.model.answers import Labels
 from shared.core.model.scoring import CHALLENGER, CHAMPION, ROLES
 from shared.core.profile import bins
 from shared.core.scenario import Scenario
+from shared.core.task.calendar import DAY_HOURS
 
 
 @dataclass(frozen=True, slots=True)

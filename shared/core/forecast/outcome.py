@@ -12,14 +12,15 @@ import numpy.typing as npt
 from shared.core.forecast import tallies
 from shared.core.forecast.losses import FORECAST
 from shared.core.forecast.matured import Counted
-from shared.core.forecast.state import Columns, Tally, own
+from shared.core.forecast.state import Tally, own
+from shared.core.forecast.window.slots import Columns
 from shared.core.intake.readings import Codes, Floats, Longs
 from shared.core.model.answers import Labels, Predictions
 from shared.core.model.scoring import Scored
 from shared.core.profile.bins import add_sums
 from shared.core.stream.commit import DISPOSITIONS
 from shared.core.stream.events import Batch
-from shared.core.task import State as AnyState
+from shared.core.task.state import State as AnyState
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,8 @@ class Outcome:
     def counts(self) -> dict[str, int]:
         """Readings by what became of them; `arrived` leaves redelivered ones out."""
         by = np.bincount(self.disposition, minlength=len(DISPOSITIONS))
-        named = {name: int(by[place]) for place, name in enumerate(DISPOSITIONS)}
-        return {"arrived": len(self.disposition) - named["redelivered"], **named}
+        counts = {name: int(by[place]) for place, name in enumerate(DISPOSITIONS)}
+        return {"arrived": len(self.disposition) - counts["redelivered"], **counts}
 
     def put(self, state: AnyState) -> None:
         """Write the change into the state; the batch has been committed."""
@@ -78,7 +79,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One model's answers in one stretch, with the touched devices' local numbers.
+    """One model's answers in one segment, with the touched devices' local numbers.
 
     Args:
         device: Local device numbers, int64, shape (n,).
@@ -96,10 +97,10 @@ class Answered:
 
 
 def predictions(answers: Sequence[Answered], name: Callable[[int], str]) -> Predictions:
-    """All forecasts of a batch, only the last of those that a later stretch replaced.
+    """All forecasts of a batch, only the last of those that a later segment replaced.
 
     Args:
-        answers: Answers of the stretches, in order.
+        answers: Answers of the segments, in order.
         name: Device id of a local number.
     """
 

@@ -12,7 +12,7 @@ from shared.core.forecast.losses import quantum
 from shared.core.forecast.state import State, Tally
 from shared.core.profile.bins import CELLS, COUNT, Watched, counts_of
 from shared.core.scenario import Scenario
-from shared.core.task import Task
+from shared.core.task.task import Task
 from shared.errors import ContractBroken
 
 FORMAT = 2

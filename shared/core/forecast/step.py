@@ -8,24 +8,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from shared.core.calendar import DAY_HOURS, HOUR_MINUTES, NO_HOUR
 from shared.core.forecast import tallies
-from shared.core.forecast.columns import fingerprint, spread
-from shared.core.forecast.due import Heads, Rows, due
 from shared.core.forecast.matured import Counted, Final, labels
 from shared.core.forecast.outcome import Answered, Outcome, predictions
-from shared.core.forecast.ring import Ring, rank_within
 from shared.core.forecast.state import State
-from shared.core.forecast.stretches import Rules, cut, groups, running_heads
-from shared.core.forecast.windows import Windows
+from shared.core.forecast.window.columns import fingerprint, spread
+from shared.core.forecast.window.counting import rank_within
+from shared.core.forecast.window.due import Heads, Rows, due
+from shared.core.forecast.window.ring import Ring
+from shared.core.forecast.window.segments import Rules, cut, groups, running_heads
+from shared.core.forecast.window.windows import Windows
 from shared.core.intake.readings import Longs, Mask
 from shared.core.model.scoring import CHAMPION, ROLES, Control, Scored, Scorer, ScoreRequest
 from shared.core.scenario import Scenario
 from shared.core.stream.commit import APPLIED, CONFLICT, DISPOSITIONS, DUPLICATE, REDELIVERED, STORED_LATE
 from shared.core.stream.events import Batch
-from shared.core.task import Task
+from shared.core.task.calendar import DAY_HOURS, HOUR_MINUTES, NO_HOUR
+from shared.core.task.task import Task
 
-STRETCH_WINDOWS = 4096
+SEGMENT_WINDOWS = 4096
 
 
 def step(task: Task, state: State, batch: Batch, control: Control, scorer: Scorer) -> Outcome:
@@ -42,8 +43,8 @@ def step(task: Task, state: State, batch: Batch, control: Control, scorer: Score
         The change; `Outcome.put` applies it once the batch is committed.
     """
     work = _Work(task, state, batch, control, scorer)
-    for number in range(int(work.stretch.max(initial=-1)) + 1):
-        work.fold(work.stretch == number)
+    for number in range(int(work.segment.max(initial=-1)) + 1):
+        work.fold(work.segment == number)
     return work.outcome()
 
 
@@ -62,7 +63,7 @@ class _Work:
         self.disposition[self.sums.redelivered] = REDELIVERED
         self.new_devices: list[str] = []
         self.touched, local = self._devices()
-        self.rows, self.stretch, extra = self._classify(local)
+        self.rows, self.segment, extra = self._classify(local)
         self.columns = state.columns.take(self.touched, extra)
         everyone = state.devices, self.new_devices
         known = len(state.devices)
@@ -89,7 +90,7 @@ class _Work:
         return touched, np.searchsorted(touched, everywhere)
 
     def _classify(self, local: Longs) -> tuple[Rows, Longs, int]:
-        """Tell what becomes of each reading; returns the ones to fold by device, their stretch, and extra hours."""
+        """Tell what becomes of each reading; returns the ones to fold by device, their segment, and extra hours."""
         batch = self.batch
         place = np.flatnonzero(~self.sums.redelivered)
         device = local[batch.device[place]]
@@ -129,7 +130,7 @@ class _Work:
         return np.flatnonzero(~repeated)
 
     def fold(self, chosen: Mask) -> None:
-        """One stretch: mature what a jump leaves behind, fold, forecast, mature the rest."""
+        """One segment: mature what a jump leaves behind, fold, forecast, mature the rest."""
         rows = self.rows.at(chosen)
         starts = np.flatnonzero(np.r_[True, rows.device[1:] != rows.device[:-1]])
         ends = np.r_[starts[1:], len(rows.device)]
@@ -233,9 +234,9 @@ def _heads(state: State, touched: Longs) -> Longs:
 
 
 def _extra(scenario: Scenario, devices: int, span: int) -> int:
-    """Hours of room that let one stretch hold many as-of hours of few devices, but never too many windows at once.
+    """Hours of room that let one segment hold many as-of hours of few devices, but never too many windows at once.
 
     An hour that the next one closes late may lie a horizon back, more than the lateness: that much room there must be.
     """
-    room = STRETCH_WINDOWS // max(devices, 1)
+    room = SEGMENT_WINDOWS // max(devices, 1)
     return int(np.clip(span - scenario.lateness, 0, max(room, scenario.horizon)))

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from shared.core.calendar import DAY_HOURS, HOUR_MINUTES, NO_HOUR
 from shared.core.forecast.losses import DAILY, ERRORS, TOTALS, quantum
 from shared.core.forecast.state import KEPT_DAYS, KEPT_SOURCES, PROFILE_DAYS, Day, State, Tally
 from shared.core.intake.readings import Floats, Ints, Longs, Mask
 from shared.core.model.scoring import CHAMPION
 from shared.core.scenario import Scenario
 from shared.core.stream.events import FILE_PREFIX, Batch
+from shared.core.task.calendar import DAY_HOURS, HOUR_MINUTES, NO_HOUR
 
 _AT = {name: place for place, name in enumerate(TOTALS)}
 _ON = {name: place for place, name in enumerate(DAILY)}
@@ -81,9 +81,9 @@ class Sums:
         return cls(scenario, batch, redelivered, sources)
 
     def _tallies(self, source: Ints) -> list[tuple[Tally, Mask, bool]]:
-        named = list(self.sources.items())
+        sources = list(self.sources.items())
         present = np.unique(source)
-        return [(named[p][1], source == p, named[p][0].startswith(FILE_PREFIX)) for p in present]
+        return [(sources[p][1], source == p, sources[p][0].startswith(FILE_PREFIX)) for p in present]
 
     def dispose(self, name: str, chosen: Mask) -> None:
         """Count readings by what became of them; `name` is one of the dispositions."""

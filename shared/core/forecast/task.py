@@ -7,16 +7,14 @@ from functools import cached_property
 
 import numpy as np
 
-from shared.core.calendar import HOUR_MINUTES, NO_HOUR
 from shared.core.forecast import snapshot, step
 from shared.core.forecast.features import watched
-from shared.core.forecast.features.featurizer import Featurizer
-from shared.core.forecast.featurizer import featurizer_of
-from shared.core.forecast.history import hourly
-from shared.core.forecast.lately import RecentDevices
+from shared.core.forecast.features.featurizer import Featurizer, featurizer_of
 from shared.core.forecast.losses import FORECAST, TRUTH, ForecastLosses, quantum
 from shared.core.forecast.outcome import Outcome
 from shared.core.forecast.state import State, own
+from shared.core.forecast.window.history import hourly
+from shared.core.forecast.window.recent import RecentDevices
 from shared.core.intake.readings import Array, Floats, Ints, Longs, Mask, Readings
 from shared.core.model import scoring
 from shared.core.model.feature import Feature
@@ -26,8 +24,9 @@ from shared.core.profile.bins import Edges, Watched
 from shared.core.profile.device_table import DeviceTable
 from shared.core.scenario import Scenario
 from shared.core.stream.events import Batch
-from shared.core.task import Column, Words
-from shared.core.task import State as AnyState
+from shared.core.task.calendar import HOUR_MINUTES, NO_HOUR
+from shared.core.task.state import State as AnyState
+from shared.core.task.task import Column, Words
 
 
 class HourlyForecast:

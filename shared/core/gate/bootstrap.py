@@ -13,8 +13,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from shared.core.calendar import DAY_HOURS
 from shared.core.intake.readings import Doubles, Longs
+from shared.core.task.calendar import DAY_HOURS
 
 LONGEST_MEMORY = 168
 LEAST_TIMES = 12  # a lag that the evidence does not hold this often cannot be told from chance
@@ -70,7 +70,7 @@ class Draws:
     """How stretches are drawn.
 
     Args:
-        horizon: Hours from a forecast to its truth: forecasts nearer than that share part of what they missed.
+        horizon: Hours from a forecast to its truth: forecasts nearer than that share part of their errors.
         confidence: Of either bound.
         resamples: Draws.
         seed: Of the draws; the same gives the same.

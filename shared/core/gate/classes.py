@@ -9,13 +9,15 @@ import numpy as np
 
 from shared.core.gate.bootstrap import Statistic, Timeline, bootstrap
 from shared.core.gate.evidence import ClassEvidence, Facts
+from shared.core.gate.flaws import Flaws, champion_seen, disordered
 from shared.core.gate.groups import Losses, listed, tabulate
 from shared.core.gate.judge import conclude
-from shared.core.gate.measure import Case, Flaws, champion_seen, disordered, draws, nothing
+from shared.core.gate.measure import Case, draws, nothing
 from shared.core.gate.rules import COMMON, above_chance, devices
-from shared.core.gate.verdict import Rule, Scores, Verdict, known
+from shared.core.gate.verdict import Rule, Scores, Verdict
 from shared.core.intake.readings import Doubles, Ints
 from shared.core.scenario import Scenario
+from shared.validation import number
 
 
 def accuracy(case: Case) -> Rule:
@@ -120,7 +122,9 @@ def _scores(truth: Ints, forecast: Ints) -> Scores:
     hits = np.bincount(truth[(truth == forecast) & (truth >= 0)], minlength=size).astype(np.float64)
     shown, came = (np.bincount(a, minlength=size).astype(np.float64) for a in (forecast[valid], truth[truth >= 0]))
     return Scores(
-        rows=len(truth), accuracy=known(float(np.mean(truth == forecast))), f1=known(float(macro_f1(hits, shown, came)))
+        rows=len(truth),
+        accuracy=number(float(np.mean(truth == forecast))),
+        f1=number(float(macro_f1(hits, shown, came))),
     )
 
 

@@ -11,9 +11,10 @@ from typing import Literal
 import numpy as np
 
 from shared.core.gate.bootstrap import Timeline
-from shared.core.gate.verdict import Group, known
+from shared.core.gate.verdict import Group
 from shared.core.intake.readings import Doubles, Longs, Mask
 from shared.core.scenario import GateRules
+from shared.validation import number
 
 LISTED = 200
 
@@ -106,24 +107,26 @@ def quotient(challenger: Doubles, reference: Doubles) -> Doubles:
 
 def harmed(table: Table, rules: GateRules) -> Mask:
     """Judged groups whose error grew by more than is allowed and, beyond chance, grew at all; NaN is harm."""
-    ratio = _root(quotient(table.challenger, table.reference), rules)
+    ratio = root(quotient(table.challenger, table.reference), rules)
     return np.asarray(table.judged & ~(ratio <= rules.worst_group_ratio) & ~(table.lower <= 1))
 
 
 def listed(kind: Literal["device", "band"], table: Table, rules: GateRules) -> list[Group]:
     """The groups, the worst first, at most `LISTED`."""
-    ratio = _root(quotient(table.challenger, table.reference), rules)
-    lower = _root(np.maximum(table.lower, 0.0), rules)
+    ratio = root(quotient(table.challenger, table.reference), rules)
+    lower = root(np.maximum(table.lower, 0.0), rules)
     order = sorted(range(len(ratio)), key=lambda i: (-math.inf if math.isnan(ratio[i]) else -ratio[i], table.names[i]))
-    errors = [_root(sums / table.rows, rules) for sums in (table.challenger, table.reference)]
+    errors = [root(sums / table.rows, rules) for sums in (table.challenger, table.reference)]
     return [
         Group(
-            kind=kind, name=table.names[i], rows=int(table.rows[i]), challenger=known(errors[0][i]),
-            reference=known(errors[1][i]), ratio=known(ratio[i]), lower=known(lower[i]), judged=bool(table.judged[i]),
+            kind=kind, name=table.names[i], rows=int(table.rows[i]), judged=bool(table.judged[i]),
+            challenger=number(errors[0][i]), reference=number(errors[1][i]), ratio=number(ratio[i]),
+            lower=number(lower[i]),
         )
         for i in order[:LISTED]
     ]  # fmt: skip
 
 
-def _root(values: Doubles, rules: GateRules) -> Doubles:
+def root(values: Doubles, rules: GateRules) -> Doubles:
+    """Mean losses, or their ratios, as errors: RMSE is the root of the squared loss."""
     return np.sqrt(values) if rules.loss == "squared" else values

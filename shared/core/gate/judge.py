@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from shared.core.calendar import DAY_HOURS
 from shared.core.gate.bootstrap import Interval
 from shared.core.gate.evidence import Evidence, Facts
-from shared.core.gate.groups import listed
+from shared.core.gate.groups import listed, root
 from shared.core.gate.measure import Case, Numbers, measure
 from shared.core.gate.rules import RULES
-from shared.core.gate.verdict import Day, Group, Improvement, Kind, Rule, Verdict, known
-from shared.core.intake.readings import Doubles
+from shared.core.gate.verdict import Day, Group, Improvement, Kind, Rule, Verdict
 from shared.core.scenario import Scenario
+from shared.core.task.calendar import DAY_HOURS
+from shared.validation import number
 
 
 def judge(
@@ -63,8 +63,8 @@ def decide(rules: Sequence[Rule]) -> tuple[Kind, list[Rule]]:
 
 def _improvement(case: Case, measure: str, one: Interval) -> Improvement:
     return Improvement(
-        measure=measure, against="floor" if case.facts.champion is None else "champion", value=known(one.value),
-        lower=known(one.lower), upper=known(one.upper), confidence=case.gate.confidence, block_hours=one.block,
+        measure=measure, against="floor" if case.facts.champion is None else "champion", value=number(one.value),
+        lower=number(one.lower), upper=number(one.upper), confidence=case.gate.confidence, block_hours=one.block,
         memory_hours=one.memory, blocks=round(one.blocks, 3), resamples=case.gate.resamples,
     )  # fmt: skip
 
@@ -83,7 +83,7 @@ def _text(kind: Kind, decisive: Sequence[Rule], improvements: Sequence[Improveme
 
 def _plain(facts: Facts) -> Facts:
     """Facts that JSON can hold."""
-    numbers = (None if value is None else known(value) for value in (facts.parity, facts.size_mb, facts.latency_ms))
+    numbers = (None if value is None else number(value) for value in (facts.parity, facts.size_mb, facts.latency_ms))
     parity, size_mb, latency_ms = numbers
     return Facts(
         challenger=facts.challenger, champion=facts.champion, damage=facts.damage,
@@ -94,15 +94,11 @@ def _plain(facts: Facts) -> Facts:
 def _days(case: Case) -> tuple[Day, ...]:
     days, which, counts = np.unique(case.as_of // DAY_HOURS, return_inverse=True, return_counts=True)
     challenger, reference = (
-        _errors(case, np.bincount(which, losses, len(days)) / counts)
+        root(np.bincount(which, losses, len(days)) / counts, case.gate)
         for losses in (case.losses.challenger, case.losses.reference)
     )
     names = np.datetime_as_string(days.astype("datetime64[D]")) if len(days) else ()
     return tuple(
-        Day(day=str(name), rows=int(count), challenger=known(mine), reference=known(other))
+        Day(day=str(name), rows=int(count), challenger=number(mine), reference=number(other))
         for name, count, mine, other in zip(names, counts, challenger, reference, strict=True)
     )
-
-
-def _errors(case: Case, losses: Doubles) -> Doubles:
-    return np.sqrt(losses) if case.gate.loss == "squared" else losses

@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from shared.core.calendar import DAY_HOURS
-from shared.core.gate.groups import Table, harmed, quotient
+from shared.core.gate.groups import Table, harmed, quotient, root
 from shared.core.gate.measure import Case, Numbers
-from shared.core.gate.verdict import Rule, Stage, known
+from shared.core.gate.verdict import Rule, Stage
+from shared.core.task.calendar import DAY_HOURS
+from shared.validation import number
 
 
 def version(case: Case) -> Rule:
@@ -34,8 +35,8 @@ def files(case: Case) -> Rule:
 def features(case: Case) -> Rule:
     """Every feature that the model wants is one that this code computes."""
     unknown = case.facts.unknown_features
-    named = f"; unknown: {', '.join(unknown[:5])}" if unknown else ""
-    return _none("features", len(unknown), f"all features of the model are known{named}")
+    suffix = f"; unknown: {', '.join(unknown[:5])}" if unknown else ""
+    return _none("features", len(unknown), f"all features of the model are known{suffix}")
 
 
 def parity(case: Case) -> Rule:
@@ -75,8 +76,8 @@ def out_of_fold(case: Case) -> Rule:
 
 def champion_out_of_fold(case: Case) -> Rule:
     """The champion is judged on rows after its training."""
-    told = "the champion's training ends before each of its rows"
-    return _none("champion_out_of_fold", case.flaws.champion_seen, told, "rows")
+    claim = "the champion's training ends before each of its rows"
+    return _none("champion_out_of_fold", case.flaws.champion_seen, claim, "rows")
 
 
 def rows(case: Case) -> Rule:
@@ -93,15 +94,15 @@ def days(case: Case) -> Rule:
 def blocks(case: Case) -> Rule:
     """In enough stretches of time that know nothing of each other."""
     one = next(iter(case.intervals.values()))
-    told = f"independent stretches of time, {one.block} h each"
-    return _at_least("blocks", "amount", one.blocks, case.gate.minimum_blocks, told)
+    claim = f"independent stretches of time, {one.block} h each"
+    return _at_least("blocks", "amount", one.blocks, case.gate.minimum_blocks, claim)
 
 
 def improvement(case: Numbers) -> Rule:
     """The error falls by enough to be worth a change."""
     ((measure, one),) = case.intervals.items()
-    told = f"improvement of the {measure.upper()}"
-    return _at_least("improvement", "merit", one.value, case.gate.minimum_improvement, told)
+    claim = f"improvement of the {measure.upper()}"
+    return _at_least("improvement", "merit", one.value, case.gate.minimum_improvement, claim)
 
 
 def confidence(case: Numbers) -> Rule:
@@ -113,7 +114,7 @@ def confidence(case: Numbers) -> Rule:
 def floor(case: Numbers) -> Rule:
     """The error is below damped persistence's."""
     text = f"error as a share of damped persistence's: {_shown(case.floor)}, must be below 1"
-    return Rule(name="floor", stage="merit", holds=case.floor < 1, value=known(case.floor), limit=1.0, text=text)
+    return Rule(name="floor", stage="merit", holds=case.floor < 1, value=number(case.floor), limit=1.0, text=text)
 
 
 def too_good(case: Numbers) -> Rule:
@@ -121,7 +122,7 @@ def too_good(case: Numbers) -> Rule:
     limit = case.gate.suspicious_ratio
     text = f"error as a share of damped persistence's: {_shown(case.floor)}; below {limit:g} the truth must have leaked"
     return Rule(
-        name="too_good", stage="merit", holds=case.floor >= limit, value=known(case.floor), limit=limit, text=text
+        name="too_good", stage="merit", holds=case.floor >= limit, value=number(case.floor), limit=limit, text=text
     )
 
 
@@ -129,7 +130,7 @@ def correlation(case: Numbers) -> Rule:
     """Forecast and truth do not move together as only a copy does."""
     limit, found = case.gate.suspicious_correlation, case.correlation
     text = f"correlation of forecast and truth: {_shown(found)}; above {limit:g} the truth must have leaked"
-    return Rule(name="correlation", stage="merit", holds=found <= limit, value=known(found), limit=limit, text=text)
+    return Rule(name="correlation", stage="merit", holds=found <= limit, value=number(found), limit=limit, text=text)
 
 
 def devices(case: Case) -> Rule:
@@ -145,53 +146,52 @@ def bands(case: Numbers) -> Rule:
 def coverage(case: Numbers) -> Rule:
     """The intervals cover about as much as they promise."""
     apart, limit = abs(case.coverage - case.nominal), case.gate.coverage_tolerance
-    told = f"coverage of the intervals, in all or in the newest {case.gate.coverage_days} days: {_shown(case.coverage)}"
-    text = f"{told}, must be within {limit:g} of {case.nominal:g}"
+    claim = f"coverage of the intervals, in all or in the newest {case.gate.coverage_days} days"
+    text = f"{claim}: {_shown(case.coverage)}, must be within {limit:g} of {case.nominal:g}"
     return Rule(
-        name="coverage", stage="merit", holds=apart <= limit + 1e-9, value=known(case.coverage), limit=case.nominal,
+        name="coverage", stage="merit", holds=apart <= limit + 1e-9, value=number(case.coverage), limit=case.nominal,
         text=text,
     )  # fmt: skip
 
 
-def above_chance(name: str, lower: float, told: str, sure: float) -> Rule:
+def above_chance(name: str, lower: float, claim: str, sure: float) -> Rule:
     """A rule that holds when an improvement's lower end is above 0."""
-    text = f"{told}, at least with {100 * sure:g} % confidence: {_shown(lower)}, must be above 0"
-    return Rule(name=name, stage="merit", holds=lower > 0, value=known(lower), limit=0.0, text=text)
+    text = f"{claim}, at least with {100 * sure:g} % confidence: {_shown(lower)}, must be above 0"
+    return Rule(name=name, stage="merit", holds=lower > 0, value=number(lower), limit=0.0, text=text)
 
 
 def _groups(name: str, kind: str, table: Table, case: Case) -> Rule:
-    ratio = quotient(table.challenger, table.reference)
-    ratio = np.sqrt(ratio) if case.gate.loss == "squared" else ratio
+    ratio = root(quotient(table.challenger, table.reference), case.gate)
     bad, limit = harmed(table, case.gate), case.gate.worst_group_ratio
     chosen = bad if bad.any() else table.judged
     if not chosen.any():
         return Rule(name=name, stage="merit", holds=False, value=None, limit=limit, text=f"no {kind} could be judged")
     worst = int(np.flatnonzero(chosen)[np.argmax(np.nan_to_num(ratio[chosen], nan=math.inf))])
-    told = f"{int(bad.sum())} of {int(table.judged.sum())} harmed; " if bad.any() else ""
+    claim = f"{int(bad.sum())} of {int(table.judged.sum())} harmed; " if bad.any() else ""
     chance = ", which may be chance" if not bad.any() and ratio[worst] > limit else ""
     text = (
-        f"{told}worst {kind}: {table.names[worst]}, error {_shown(ratio[worst])} times the other's{chance}; "
+        f"{claim}worst {kind}: {table.names[worst]}, error {_shown(ratio[worst])} times the other's{chance}; "
         f"at most {limit:g} unless by chance"
     )
     holds = not bad.any()
-    return Rule(name=name, stage="merit", holds=holds, value=known(float(ratio[worst])), limit=limit, text=text)
+    return Rule(name=name, stage="merit", holds=holds, value=number(float(ratio[worst])), limit=limit, text=text)
 
 
-def _none(name: str, found: int, told: str, what: str = "") -> Rule:
+def _none(name: str, found: int, claim: str, what: str = "") -> Rule:
     """A rule on trust that holds when nothing was found."""
-    text = told if found == 0 else f"not so: {told}{f' ({found:,} {what})' if what else ''}"
+    text = claim if found == 0 else f"not so: {claim}{f' ({found:,} {what})' if what else ''}"
     return Rule(name=name, stage="trust", holds=found == 0, value=float(found), limit=0.0, text=text)
 
 
-def _within(name: str, found: float | None, limit: float, told: str) -> Rule:
+def _within(name: str, found: float | None, limit: float, claim: str) -> Rule:
     value = math.nan if found is None else found
-    text = f"{told}: {_shown(value)}, must be at most {limit:g}"
-    return Rule(name=name, stage="trust", holds=0 <= value <= limit, value=known(value), limit=limit, text=text)
+    text = f"{claim}: {_shown(value)}, must be at most {limit:g}"
+    return Rule(name=name, stage="trust", holds=0 <= value <= limit, value=number(value), limit=limit, text=text)
 
 
-def _at_least(name: str, stage: Stage, found: float, limit: float, told: str) -> Rule:
-    text = f"{told}: {_shown(found)}, must be at least {limit:g}"
-    return Rule(name=name, stage=stage, holds=found >= limit, value=known(found), limit=float(limit), text=text)
+def _at_least(name: str, stage: Stage, found: float, limit: float, claim: str) -> Rule:
+    text = f"{claim}: {_shown(found)}, must be at least {limit:g}"
+    return Rule(name=name, stage=stage, holds=found >= limit, value=number(found), limit=float(limit), text=text)
 
 
 def _shown(value: float) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import msgspec
 
 from shared.core.gate.evidence import Facts
-from shared.core.stored import decoded
 from shared.errors import ContractBroken
+from shared.validation import decoded
 
 FORMAT = 1
 Kind = Literal["promote", "refuse", "not enough data"]
@@ -156,8 +155,3 @@ def decode(raw: bytes) -> Verdict:
     if verdict.format != FORMAT:
         raise ContractBroken(f"verdict: format {verdict.format} is not {FORMAT}")
     return verdict
-
-
-def known(value: float) -> float | None:
-    """A number as JSON can hold it: None when it is not finite."""
-    return float(value) if math.isfinite(value) else None

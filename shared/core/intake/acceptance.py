@@ -10,7 +10,8 @@ import numpy as np
 from shared.core.intake.columns import DEVICE, FIRST_CHANNEL, TIME
 from shared.core.intake.quantities import MISSING, value_problem
 from shared.core.intake.readings import Codes, Floats, Ints, Longs, Parsed, Readings, Rejection, id_problem, shown
-from shared.core.intake.timestamps import FUTURE, REASON, Stamps, Zone, utc, zone
+from shared.core.intake.timestamps import FUTURE, REASON, Stamps, utc
+from shared.core.intake.zones import Zone, zone
 from shared.core.scenario import Scenario
 
 _NO_DEVICE = frozenset({"", "nan", "null", "none"})

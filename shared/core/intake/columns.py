@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from shared.core.intake.quantities import CANONICAL, unit_of
 from shared.core.intake.readings import shown
-from shared.core.intake.timestamps import zone
+from shared.core.intake.zones import zone
 from shared.core.scenario import Channel, Scenario, Unit
 from shared.errors import BadEvent
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import msgspec
 
 from shared.core.intake.readings import Rejection
-from shared.core.stored import decoded
+from shared.validation import decoded
 
 
 class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -8,20 +8,18 @@ faster (0.76 against 0.80 us, columns included) and would drop such keys unseen.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import itemgetter
-from typing import TypeAlias
 
 import numpy as np
 
 from shared.core.intake.acceptance import Acceptance, Sheet, Zoning
 from shared.core.intake.columns import DEVICE, FIRST_CHANNEL, TIME, Columns, Layout
 from shared.core.intake.json_bodies import Body, elements, value_of
-from shared.core.intake.quantities import BAD, missing, normalise, numbers
-from shared.core.intake.readings import Codes, Floats, Ints, Longs, Parsed, Rejection, shown
-from shared.core.intake.timestamps import BAD as BAD_TIME
-from shared.core.intake.timestamps import UNZONED, Stamps, from_epoch, from_texts, zone
-from shared.core.scenario import Scenario, Unit
+from shared.core.intake.quantities import BAD, normalise, numbers
+from shared.core.intake.readings import Codes, Floats, Longs, Parsed, shown
+from shared.core.intake.records import Kind, Records, Row, by_kind, check_identity, devices_of, stamps_of
+from shared.core.scenario import Scenario
 from shared.errors import BadEvent
 
 LARGEST = 256 * 1024
@@ -29,10 +27,6 @@ MOST = 65_535
 MOST_KEYS = 1000
 _COMBINATIONS = 1000
 _CHARACTERS = 4096
-_LONGEST_INTEGER = 400
-
-Row: TypeAlias = tuple[object, ...]
-Kind: TypeAlias = tuple[tuple[Unit | None, ...], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +35,6 @@ class _Keys:
 
     row: Callable[[list[object]], Row]
     kind: Kind
-
-
-@dataclass(slots=True)
-class _Records:
-    """What was decoded: rows of (device, time, channels ...), their kinds, and (position, identity, limit, body)."""
-
-    rows: list[Row] = field(default_factory=list)
-    kinds: list[Kind] = field(default_factory=list)
-    origins: list[tuple[int, str | None, int, Body]] = field(default_factory=list)
-    refused: list[Rejection] = field(default_factory=list)
-
-    def refuse(self, position: int, reason: str, detail: str, body: Body) -> None:
-        self.refused.append(Rejection(position, reason, detail, bytes(body)))
 
 
 class Decoder:
@@ -96,7 +77,7 @@ class Decoder:
             identities: Device that the hub authenticated, None where unknown; it stands in for a missing device id.
             not_after_minutes: Minute since 1970 in which each was enqueued.
         """
-        records = _Records()
+        records = Records()
         for body, position, identity, limit in zip(bodies, positions, identities, not_after_minutes, strict=True):
             if len(body) > LARGEST:
                 records.refuse(position << 16, "too_large", f"{len(body)} bytes are more than {LARGEST}", body)
@@ -121,12 +102,12 @@ class Decoder:
             BadEvent: `zone`, it is none.
         """
         zoning = Zoning(self._scenario, zone, self._scenario.zone)
-        records = _Records()
+        records = Records()
         for line, position in zip(lines, positions, strict=True):
             self._reading(line, position, None, not_after_minute, records)
         return self._judge(records, zoning)
 
-    def _array(self, body: bytes, position: int, identity: str | None, limit: int, records: _Records) -> None:
+    def _array(self, body: bytes, position: int, identity: str | None, limit: int, records: Records) -> None:
         try:
             found = _readings_of(body)
         except BadEvent as error:
@@ -135,13 +116,13 @@ class Decoder:
         for index, element in enumerate(found):
             self._reading(element, position + index, identity, limit, records)
 
-    def _reading(self, body: Body, position: int, identity: str | None, limit: int, records: _Records) -> None:
+    def _reading(self, body: Body, position: int, identity: str | None, limit: int, records: Records) -> None:
         try:
             value = _object(value_of(body))
             keys = self._keys(value)
             row = keys.row([*value.values(), None])
             if identity is not None and row[DEVICE] != identity:
-                _check_identity(row[DEVICE], identity)
+                check_identity(row[DEVICE], identity)
         except BadEvent as error:
             records.refuse(position, error.reason, error.detail, body)
             return
@@ -168,17 +149,17 @@ class Decoder:
         self.converted.update(layout.converted)
         return _Keys(itemgetter(*layout.picks), (layout.units, layout.zone))
 
-    def _judge(self, records: _Records, zoning: Zoning) -> Parsed:
+    def _judge(self, records: Records, zoning: Zoning) -> Parsed:
         rows, origins = records.rows, records.origins
-        kinds = _by_kind(records.kinds)
+        kinds = by_kind(records.kinds)
         columns = list(zip(*rows, strict=True)) or [()] * (FIRST_CHANNEL + len(self._scenario.channels))
         values, faults = self._values(columns, kinds)
-        names, device = _devices(columns[DEVICE], [identity for _, identity, _, _ in origins])
+        names, device = devices_of(columns[DEVICE], [identity for _, identity, _, _ in origins])
         sheet = Sheet(
             position=np.array([position for position, _, _, _ in origins], np.int64),
             names=names,
             device=device,
-            stamps=_stamps(columns[TIME], kinds),
+            stamps=stamps_of(columns[TIME], kinds),
             values=values,
             faults=faults,
             cell=lambda i, slot: rows[i][slot],
@@ -214,56 +195,3 @@ def _object(value: object) -> dict[str, object]:
     if type(value) is not dict:
         raise BadEvent("not_an_object", f"{shown(value)} is not a reading")
     return value
-
-
-def _by_kind(kinds: list[Kind]) -> dict[Kind, Longs]:
-    known = {id(kind): kind for kind in kinds}  # few objects stand for many records, and a kind is slow to hash
-    rows: dict[Kind, list[int]] = {kind: [] for kind in known.values()}
-    if len(rows) == 1:
-        return {kinds[0]: np.arange(len(kinds))}
-    places = {place: rows[kind] for place, kind in known.items()}
-    for i, kind in enumerate(kinds):
-        places[id(kind)].append(i)
-    return {kind: np.array(indices, np.int64) for kind, indices in rows.items()}
-
-
-def _check_identity(claimed: object, identity: str) -> None:
-    if claimed is None or (isinstance(claimed, str) and (missing(claimed) or claimed.strip() == identity)):
-        return
-    if not (type(claimed) is int and claimed.bit_length() < _LONGEST_INTEGER and str(claimed) == identity):
-        raise BadEvent("identity_mismatch", f"sent by {shown(identity)}, the body says {shown(claimed)}")
-
-
-def _devices(cells: Sequence[object], identities: Sequence[str | None]) -> tuple[list[str], Ints]:
-    """Distinct ids and the index of each record's own; -1 where the id is absent or no text."""
-    places: dict[str, int] = {}
-    device = np.full(len(cells), -1, np.int32)
-    for i, (cell, identity) in enumerate(zip(cells, identities, strict=True)):
-        name = cell if identity is None else identity
-        if type(name) is int and name.bit_length() < _LONGEST_INTEGER:
-            name = str(name)
-        if isinstance(name, str):
-            device[i] = places.setdefault(name, len(places))
-    return list(places), device
-
-
-def _stamps(cells: Sequence[object], kinds: dict[Kind, Longs]) -> Stamps:
-    stamps = _read_times(cells)
-    for (_, declared), rows in kinds.items():
-        if declared is not None:
-            bare = rows[stamps.offset[rows] == UNZONED]
-            stamps.offset[bare] = zone(declared).offsets(stamps.local[bare])
-    return stamps
-
-
-def _read_times(cells: Sequence[object]) -> Stamps:
-    if set(map(type, cells)) == {str}:
-        return from_texts(cells)  # type: ignore[arg-type]
-    stamps = Stamps.blank(len(cells))
-    texts = [i for i, cell in enumerate(cells) if isinstance(cell, str)]
-    stamps.put(np.array(texts, np.int64), from_texts([str(cells[i]) for i in texts]))
-    others = np.array([i for i, cell in enumerate(cells) if not isinstance(cell, str)], np.int64)
-    epochs, bad = numbers([cells[i] for i in others.tolist()])
-    stamps.put(others, from_epoch(epochs))
-    stamps.fault[others[bad]] = BAD_TIME
-    return stamps

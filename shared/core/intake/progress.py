@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from shared.core.stored import decoded
+from shared.validation import decoded
 
 CONTAINER = "progress"
 PREFIX = "partition="

@@ -18,43 +18,6 @@ Longs: TypeAlias = npt.NDArray[np.int64]
 Codes: TypeAlias = npt.NDArray[np.uint8]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
-REASONS: dict[str, str] = {
-    # a record: one message, one element of an array, one row
-    "encoding": "not valid UTF-8",
-    "not_json": "not JSON",
-    "not_an_object": "JSON, but neither a reading (an object) nor an array of readings",
-    "empty": "nothing in it: no bytes, or an array without elements",
-    "too_large": "message, array or line above the size limit",
-    "too_deep": "JSON nested deeper than the decoder follows",
-    "columns": "the row does not have as many cells as the header, or a quote in it never ends",
-    "missing_device": "no device id",
-    "device_id": "the device or row id is too long, holds control characters or is not a text",
-    "identity_mismatch": "the body names another device than the one that sent it",
-    "unknown_station": "the scenario accepts listed stations only, and this is none of them",
-    "missing_time": "no timestamp",
-    "bad_time": "the timestamp is neither ISO 8601 nor epoch seconds or milliseconds",
-    "no_zone": "the timestamp has no zone, and none is declared for the station",
-    "future": "the timestamp is later than the message or file that brought it",
-    "ancient": "the timestamp is before the year 2000",
-    "bad_value": "the value of a channel is not a number, or is infinite",
-    "out_of_range": "the value of a channel is outside of what the scenario calls possible",
-    "no_values": "no channel has a value",
-    "missing_id": "the row of a wide file has no id",
-    "duplicate_id": "the id of a wide file's row stood in the file before",
-    "window": "a cell of a wide file does not hold exactly one number per hour of the history",
-    "poison": "a batch with this message failed again and again for one same reason that is not transient",
-    "conflict": "another value was accepted for the same device and minute before",
-    # a record or a whole file
-    "truncated": "the compressed file ends early or is damaged; what stood before was read",
-    "duplicate_header": "two columns or keys stand for the same thing",
-    "unit": "a column or key names a unit that the scenario does not know for its channel",
-    # a whole file
-    "empty_file": "no rows in it",
-    "format": "neither CSV, Parquet nor JSON lines, or damaged beyond reading",
-    "header": "no column for the device, the time or any channel",
-    "zone": "the declared time zone is neither an IANA name nor an offset such as +08:00",
-    "no_model": "no model is deployed that could answer it",
-}
 LONGEST_ID = 128
 _SHOWN = 40
 

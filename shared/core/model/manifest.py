@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.core.intake.readings import Floats
-from shared.core.stored import decoded
 from shared.errors import ContractBroken
+from shared.validation import decoded
 
 FORMAT = 1
 FILES = ("model.onnx", "baseline.npz", "golden.npz", "card.md")

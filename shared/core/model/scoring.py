@@ -21,7 +21,7 @@ CHAMPION, CHALLENGER = 0, 1
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """What serving was told at the time of a batch; part of every commit.
+    """Who answers, and for whom, at the time of a batch; part of every commit.
 
     Args:
         champion: Version that serves, None before the first deployment.

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from shared.core.intake.readings import Longs
 from shared.core.profile.bins import Edges
 from shared.core.profile.device_table import DeviceTable
-from shared.core.task import State, Task
+from shared.core.task.state import State
+from shared.core.task.task import Task
 
 
 @dataclass(frozen=True, slots=True)

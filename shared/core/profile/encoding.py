@@ -15,7 +15,7 @@ from shared.core.intake.readings import Longs
 from shared.core.profile.bins import CELLS, COUNT, counts_of
 from shared.core.profile.capture import Profile
 from shared.core.profile.device_table import NAMES, DeviceTable
-from shared.core.task import Losses
+from shared.core.task.losses import Losses
 from shared.errors import ContractBroken
 
 FORMAT = 1

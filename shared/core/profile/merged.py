@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from shared.core.calendar import DAY_HOURS, NO_HOUR
 from shared.core.intake.readings import Longs
 from shared.core.model.scoring import ROLES
 from shared.core.profile.bins import Edges, add_sums
 from shared.core.profile.capture import Profile, ProfileSnapshot, of
 from shared.core.profile.device_table import DeviceTable, joined
 from shared.core.profile.encoding import decode, encode
-from shared.core.task import Task
+from shared.core.task.calendar import DAY_HOURS, NO_HOUR
+from shared.core.task.task import Task
 from shared.errors import ContractBroken
 
 __all__ = ["DeviceTable", "MergedProfile", "Profile", "ProfileSnapshot", "decode", "encode", "merge", "of"]

@@ -43,8 +43,8 @@ def jobs(entries: Sequence[Entry]) -> list[Job]:
     launched = {entry.key: entry for entry in entries if entry.kind == LAUNCHED}
     ended = {entry.key: entry for entry in entries if entry.kind == ENDED}
     decided = [entry for entry in entries if entry.kind == DECISION and entry.data["launch"]]
-    named = [(job_name(entry.scenario, entry.position), entry) for entry in decided]
-    return [Job(name, entry, launched.get(name), ended.get(name)) for name, entry in named]
+    decided_jobs = [(job_name(entry.scenario, entry.position), entry) for entry in decided]
+    return [Job(name, entry, launched.get(name), ended.get(name)) for name, entry in decided_jobs]
 
 
 def job_of(entries: Sequence[Entry], name: str) -> Job | None:

@@ -1,46 +1,16 @@
-"""Whether a challenger climbs, waits, becomes champion or is taken back: decided on matured paired labels.
-
-Both models answer every device all the way up, so every day gives pairs: the same forecast, the same truth, two errors.
-The days are joined into blocks, and what the blocks say is judged by a confidence sequence: a bound that holds at all
-looks together, so that looking every hour does not raise the error rate.
-"""
+"""Whether a challenger climbs, waits, becomes champion or is taken back."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Literal
 
 import msgspec
-import numpy as np
 
-from shared.core.intake.readings import Doubles, Longs
-from shared.core.model.scoring import ROLES
-from shared.core.profile.merged import MergedProfile
-from shared.core.scenario import RolloutRules, Scenario
+from shared.core.rollout.improvement import Days, Improvement, improvement
+from shared.core.scenario import RolloutRules
 
 Kind = Literal["hold", "advance", "promote", "roll_back"]
-TYPICAL_BLOCKS = 30  # where the bound is tightest
-
-
-class Improvement(msgspec.Struct, frozen=True, kw_only=True):
-    """How much less the challenger errs, as shares of the champion's mean absolute error.
-
-    Args:
-        rows: Paired forecasts whose truth is known.
-        blocks: Blocks of days they make.
-        estimate: Improvement, negative when the challenger is worse; NaN without rows.
-        lower: Lower end of the confidence sequence, -inf while there are too few blocks.
-        upper: Upper end, +inf likewise.
-    """
-
-    rows: int
-    blocks: int
-    estimate: float
-    lower: float
-    upper: float
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,39 +29,6 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     improvement: Improvement
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Days:
-    """Paired losses by as-of day, rising, shape (n,) each; of matured forecasts only.
-
-    Args:
-        day: Days since 1970.
-        rows: Pairs.
-        champion: Sum of the champion's absolute errors, any unit.
-        challenger: Sum of the challenger's, same unit.
-    """
-
-    day: Longs
-    rows: Longs
-    champion: Doubles
-    challenger: Doubles
-
-    @classmethod
-    def of(cls, sums: Mapping[int, tuple[int, float, float]]) -> Days:
-        """From rows and the two sums by day."""
-        days = sorted(sums)
-        table = np.array([sums[day] for day in days], np.float64).reshape(len(days), 3)
-        return cls(
-            day=np.array(days, np.int64),
-            rows=table[:, 0].astype(np.int64),
-            champion=table[:, 1],
-            challenger=table[:, 2],
-        )
-
-    def swapped(self) -> Days:
-        """The same with the two models' parts exchanged."""
-        return Days(day=self.day, rows=self.rows, champion=self.challenger, challenger=self.champion)
-
-
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a challenger beside its errors.
 
@@ -104,30 +41,6 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     unanswered: float = 0.0
     latency_ms: float = math.nan
     forecast_shift: float = 0.0
-
-
-def improvement(days: Days, rules: RolloutRules) -> Improvement:
-    """What the pairs say of the challenger, valid at every look together with confidence 1 - `error_rate` a side.
-
-    Args:
-        days: Paired losses.
-        rules: `block_days`, `minimum_blocks` and `error_rate`.
-
-    Source:
-        Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, "Time-uniform central limit theory and asymptotic confidence
-        sequences" (2021), one-sided boundary; the variance is Newey and West's (1987) over blocks, lag 1, because
-        the errors of neighbouring days are alike.
-    """
-    rows, total = int(days.rows.sum()), float(days.champion.sum())
-    if rows == 0 or not total > 0:
-        return Improvement(rows=rows, blocks=0, estimate=math.nan, lower=-math.inf, upper=math.inf)
-    each = _blocks(days, rules.block_days)
-    estimate = (total - float(days.challenger.sum())) / total
-    if len(each) < rules.minimum_blocks:
-        return Improvement(rows=rows, blocks=len(each), estimate=estimate, lower=-math.inf, upper=math.inf)
-    centre = float(each.mean())
-    width = math.sqrt(_long_run_variance(each)) * _boundary(len(each), rules.error_rate)
-    return Improvement(rows=rows, blocks=len(each), estimate=estimate, lower=centre - width, upper=centre + width)
 
 
 def decide(share: float, days: Days, health: Health, rules: RolloutRules, rung_day: int | None = None) -> Step:
@@ -185,35 +98,6 @@ def guard(days: Days, rules: RolloutRules, matured_days: int = 0) -> Step:
     return Step(kind="hold", share=0.0, reasons=(why,), improvement=found)
 
 
-def forecast_shift(scenario: Scenario, merged: MergedProfile, champion: str, challenger: str, since_day: int) -> float:
-    """How far the challenger's forecasts lie above the champion's, in standard deviations of the champion's.
-
-    The means are those of the whole days on which both forecast, from the bins of the profiles: on the first day the
-    challenger has other hours than the champion. The standard deviation is that of all days known of the champion, for
-    a few days alone vary too little. 0 while either has fewer than `minimum_labels` forecasts on these days.
-    """
-    first = {day: row for (day, role, model), row in merged.forecasts.items() if (role, model) == (ROLES[0], champion)}
-    second = {d: row for (d, role, model), row in merged.forecasts.items() if (role, model) == (ROLES[1], challenger)}
-    both = sorted(day for day in first.keys() & second.keys() if day > since_day)
-    common = [[rows[day] for day in both] for rows in (first, second)]
-    if not min(int(np.sum(rows)) for rows in common) >= scenario.rollout.minimum_labels:
-        return 0.0
-    edges = merged.task.answer_edges
-    one, other = (_moments(edges, rows)[0] for rows in common)
-    spread = _moments(edges, list(first.values()))[1]
-    return (other - one) / max(spread, float(edges[1] - edges[0]))
-
-
-def _moments(edges: Doubles, rows: Sequence[Longs]) -> tuple[float, float]:
-    """Mean and standard deviation of counted values, NaN when none was counted."""
-    counts = np.sum(rows, axis=0)[:-1]
-    if not counts.sum():
-        return math.nan, math.nan
-    centre = (edges[1:] + edges[:-1]) / 2
-    mean = float(counts @ centre) / float(counts.sum())
-    return mean, math.sqrt(float(counts @ (centre - mean) ** 2) / float(counts.sum()))
-
-
 def _against(found: Improvement, days: Days, health: Health, rules: RolloutRules) -> list[str]:
     """Reasons to take a challenger back at once; written so that NaN counts as one."""
     reasons = []
@@ -256,38 +140,3 @@ def _ratio(days: Days) -> float:
 
 def _days(days: Days) -> int:
     return int(days.day[-1] - days.day[0]) + 1 if len(days.day) else 0
-
-
-def _blocks(days: Days, size: int) -> Doubles:
-    """Differences of whole blocks of consecutive days, each as a share of the champion's mean loss in all of them."""
-    number = (days.day - days.day[0]) // size
-    whole = number < (int(days.day[-1] - days.day[0]) + 1) // size
-    count = int(number[whole].max(initial=-1)) + 1
-    rows = np.bincount(number[whole], days.rows[whole], count)
-    gained = np.bincount(number[whole], (days.champion - days.challenger)[whole], count)
-    level = float(days.champion.sum()) / float(days.rows.sum())
-    held = rows > 0
-    each: Doubles = gained[held] / rows[held] / level
-    return each
-
-
-def _long_run_variance(each: Doubles) -> float:
-    centred = each - each.mean()
-    plain = float(centred @ centred) / max(len(each) - 1, 1)
-    beside = float(centred[1:] @ centred[:-1]) / max(len(each) - 1, 1)
-    return max(plain, plain + beside)
-
-
-def _boundary(count: int, error_rate: float) -> float:
-    """Half width of the confidence sequence in standard deviations after `count` blocks.
-
-    The sequence is one of many blocks; few of them tell their variance badly, for which the width is raised as
-    Student's quantile is above the normal one (expansion of Cornish and Fisher).
-    """
-    spent = -2 * math.log(error_rate)
-    rho2 = (spent + math.log(spent) + 1) / TYPICAL_BLOCKS
-    grown = count * rho2 + 1
-    width = math.sqrt(2 * grown / (count**2 * rho2) * math.log(1 + math.sqrt(grown) / (2 * error_rate)))
-    z, free = NormalDist().inv_cdf(1 - error_rate), max(count - 1, 1)
-    student = z + (z**3 + z) / (4 * free) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * free**2)
-    return width * student / z

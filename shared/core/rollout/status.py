@@ -53,18 +53,18 @@ def newest_step(entries: Sequence[Entry]) -> Entry | None:
 def after(status: RolloutStatus, step: Step, day: int) -> RolloutStatus | None:
     """Where a step leads to, None when it makes no sense where things stand."""
     evidence = msgspec.to_builtins(step.improvement)
-    told: dict[str, Any] = {"reasons": step.reasons, "evidence": _finite(evidence)}
+    common: dict[str, Any] = {"reasons": step.reasons, "evidence": _finite(evidence)}
     if status.stage == "guard":
-        return _guarded(status, step, told)
+        return _guarded(status, step, common)
     if status.stage == "none" or status.challenger is None:
         return None
     about = status.challenger
     if step.kind == "roll_back":
-        return RolloutStatus(step="refused", stage="none", champion=status.champion, about=about, **told)
+        return RolloutStatus(step="refused", stage="none", champion=status.champion, about=about, **common)
     if step.kind == "promote":
-        return msgspec.structs.replace(promoted(status, about, day, "champion", step.reasons), **told)
+        return msgspec.structs.replace(promoted(status, about, day, "champion", step.reasons), **common)
     return msgspec.structs.replace(
-        status, step="canary", stage="canary", share=step.share, rung_day=day, about=about, **told
+        status, step="canary", stage="canary", share=step.share, rung_day=day, about=about, **common
     )
 
 
@@ -82,13 +82,13 @@ def promoted(now: RolloutStatus, version: str, day: int, step: str, reasons: tup
     )
 
 
-def _guarded(status: RolloutStatus, step: Step, told: dict[str, Any]) -> RolloutStatus | None:
+def _guarded(status: RolloutStatus, step: Step, common: dict[str, Any]) -> RolloutStatus | None:
     """The end of a guard: the champion stays alone, or the one before comes back."""
     if step.kind == "roll_back":
         return RolloutStatus(
-            step="rolled_back", stage="none", champion=status.challenger, about=status.champion or "", **told
+            step="rolled_back", stage="none", champion=status.challenger, about=status.champion or "", **common
         )
-    return RolloutStatus(step="guarded", stage="none", champion=status.champion, about=status.champion or "", **told)
+    return RolloutStatus(step="guarded", stage="none", champion=status.champion, about=status.champion or "", **common)
 
 
 def _finite(evidence: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,9 @@ from shared.adapters.lake.commit_files import ParquetFiles
 from shared.core.forecast.outcome import Outcome
 from shared.core.model.scoring import Control, Scored, ScoreRequest
 from shared.core.stream.commit import FORMAT, Commit
-from shared.core.stream.events import Batch, Event, gather, pack, pack_end
+from shared.core.stream.events import Batch, Event
+from shared.core.stream.gathering import gather
+from shared.core.stream.packing import pack, pack_end
 from shared.errors import ContractBroken
 from tests.kit import HOUR, SCENARIO, TASK, Row, hourly, readings
 

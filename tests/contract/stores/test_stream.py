@@ -14,7 +14,7 @@ from azure.eventhub import EventHubProducerClient
 
 from shared.adapters.stores import event_hub
 from shared.adapters.stores.event_hub import EventHubStream
-from shared.core.stream.events import EVENT_BYTES
+from shared.core.stream.packing import EVENT_BYTES
 from shared.errors import TransientFailure
 from shared.ports import Stream
 from tests.kit import MemoryStream

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from shared.core.intake import progress
-from shared.core.stream.events import Event, unpack
+from shared.core.stream.events import Event
+from shared.core.stream.packing import unpack
 from shared.errors import TransientFailure
 from shared.ports import BlobInfo, Blobs, Stream
 from tests.e2e.crash import crash_story as story

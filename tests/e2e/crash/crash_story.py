@@ -20,7 +20,8 @@ from shared.core.intake.readings import Readings
 from shared.core.model import manifest as package
 from shared.core.model.deployment import Deployment
 from shared.core.scenario import Scenario
-from shared.core.stream.events import Event, pack, pack_end
+from shared.core.stream.events import Event
+from shared.core.stream.packing import pack, pack_end
 
 SCENARIO: Scenario = scenario_files.load("air_quality")
 HOUR = 420_000  # an hour of 2017

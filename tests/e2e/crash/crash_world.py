@@ -24,7 +24,7 @@ from shared.core.model import deployment
 from shared.core.model.deployment import Deployment
 from shared.core.stream.commit import Commit, place_of
 from shared.core.stream.events import Batch, Event
-from shared.core.tasks import task_of
+from shared.core.task.tasks import task_of
 from shared.ports import BlobInfo, Blobs, Stream
 from shared.settings import Settings
 from shared.wiring import CONTAINERS, Application

@@ -26,9 +26,10 @@ from shared.adapters.stores.event_hub import EventHubStream
 from shared.app.route.file_books import key_of
 from shared.core.forecast.state import State
 from shared.core.intake import progress
-from shared.core.intake.readings import REASONS
+from shared.core.intake.reasons import REASONS
 from shared.core.model.deployment import Deployment
-from shared.core.stream.events import FILE_PREFIX, Event, unpack
+from shared.core.stream.events import FILE_PREFIX, Event
+from shared.core.stream.packing import unpack
 from shared.wiring import CONTAINERS
 from tests.e2e.crash import crash_story as story
 from tests.e2e.crash import crash_world as world

@@ -18,7 +18,7 @@ from shared.adapters.lake.delta_lake import DeltaLake
 from shared.adapters.lake.delta_tables import storage_options
 from shared.app.lake.compaction import Compaction
 from shared.app.lookback.forecast_id import hour_text
-from shared.core.tasks import task_of
+from shared.core.task.tasks import task_of
 from shared.wiring import CONTAINERS
 from tests.kit import HOUR, HandClock, MemoryBlobs
 from tests.kit.real_past import DEVICES, real_past

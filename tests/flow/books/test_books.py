@@ -12,7 +12,8 @@ import pytest
 
 from local.books.recount import as_json
 from shared.core.intake import progress
-from shared.core.stream.events import Event, pack
+from shared.core.stream.events import Event
+from shared.core.stream.packing import pack
 from tests.kit import CSV, SCENARIO, MemoryStream, fixed, message, readings, row
 from tests.kit.whole import DEVICES, READINGS, Whole, write_log
 

@@ -19,8 +19,8 @@ from shared.adapters.lake.delta_lake import DeltaLake
 from shared.adapters.lake.delta_tables import DeltaTables
 from shared.adapters.lake.schema import COMMITS, OUTCOMES, PREDICTIONS, READINGS, TABLES
 from shared.app.lake.compaction import Compaction, rebuild
-from shared.core.task import State
-from shared.core.tasks import task_of
+from shared.core.task.state import State
+from shared.core.task.tasks import task_of
 from shared.errors import ContractBroken, StateConflict, TransientFailure
 from shared.ports import Advance, LakeRows
 from tests.flow.score.test_partition import Play, histories

@@ -189,7 +189,7 @@ def test_another_interval_shows_too(story: Bench) -> None:
     assert {each.name: each.agrees for each in found.compared} == {"value": True, "lower": True, "upper": False}
 
 
-def test_of_a_batch_that_forecasts_in_many_stretches_the_window_is_the_one_that_was_used() -> None:
+def test_of_a_batch_that_forecasts_in_many_segments_the_window_is_the_one_that_was_used() -> None:
     bench = Bench()
     deploy(bench.blobs, "v1")
     listed(bench.blobs, "v1")

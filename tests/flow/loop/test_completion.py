@@ -26,7 +26,7 @@ from shared.core.gate.evidence import Evidence
 from shared.core.intake.readings import Floats
 from shared.core.model.feature import Feature
 from shared.core.model.manifest import FILES, Damped, Interval, Manifest, encode_manifest
-from shared.core.retrain.decide import Signals
+from shared.core.retrain.signals import Signals
 from shared.errors import ContractBroken, TransientFailure
 from tests.kit import Faulty, HandClock, MemoryJobs, gate_world
 from tests.kit.gate_world import CHAMPION, World, scenario

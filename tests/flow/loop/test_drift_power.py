@@ -12,7 +12,7 @@ from benchmarks.drift_power import power
 from benchmarks.drift_replay import Replay, calibrated, file_history, fleet_history, shifted, spread_of
 from local.fleet.__main__ import Fleet
 from shared.core.drift.baseline import Baseline
-from shared.core.forecast.history import Hourly
+from shared.core.forecast.window.history import Hourly
 from shared.core.scenario import Scenario
 from tests.kit.training_data import air_quality
 from tests.unit.adapters.tables.test_tables import BEIJING

@@ -15,8 +15,8 @@ from shared.app.ledger_store import Ledger
 from shared.app.loop.retrain_request import retrain_request
 from shared.app.loop.retraining import LOST_AFTER_MS, Retraining
 from shared.core.ledger import CLOSED, Entry
-from shared.core.retrain.decide import Signals
 from shared.core.retrain.job_spec import JobSpec, JobState
+from shared.core.retrain.signals import Signals
 from shared.core.scenario import RetrainRules, with_overrides
 from shared.errors import ConfigError, PipelineError, TransientFailure
 from tests.kit import HandClock, MemoryBlobs, MemoryJobs

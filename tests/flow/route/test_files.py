@@ -21,7 +21,7 @@ from local.fleet.__main__ import Fleet, airqo_like
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.stores import scenario_files
 from shared.core.intake import dead_letters
-from shared.core.tasks import task_of
+from shared.core.task.tasks import task_of
 from shared.errors import ContractBroken, TransientFailure
 from shared.settings import Settings
 from shared.wiring import Application

@@ -14,8 +14,9 @@ from shared.app.route.messages import POISON_TRIES, RoutePartition, Routing
 from shared.core.intake import dead_letters, progress
 from shared.core.intake.dead_letters import DeadLetter
 from shared.core.intake.progress import Progress
-from shared.core.intake.readings import REASONS
-from shared.core.stream.events import Event, partition_of, unpack
+from shared.core.intake.reasons import REASONS
+from shared.core.stream.events import Event, partition_of
+from shared.core.stream.packing import unpack
 from shared.errors import StateConflict, TransientFailure
 from tests.kit import HOUR, SCENARIO, Bench, Faulty, Forgetful, deploy, newest
 

@@ -10,7 +10,7 @@ import pytest
 from shared.core.forecast.losses import ERRORS, TOTALS
 from shared.core.forecast.state import own
 from shared.core.model.scoring import CHAMPION
-from shared.core.task import State
+from shared.core.task.state import State
 from tests.kit import CSV, HOUR, SCENARIO, message, row
 from tests.kit.whole import Whole
 

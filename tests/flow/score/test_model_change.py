@@ -18,7 +18,7 @@ from shared.core.intake.readings import Floats
 from shared.core.model.deployment import Deployment
 from shared.core.model.manifest import Manifest
 from shared.core.stream.commit import Commit
-from shared.core.stream.events import pack
+from shared.core.stream.packing import pack
 from shared.errors import ContractBroken
 from shared.settings import Settings
 from tests import kit

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 from shared.adapters.stores.scenario_files import load
-from shared.core.forecast.history import hourly
 from shared.core.forecast.task import HourlyForecast
+from shared.core.forecast.window.history import hourly
 from shared.core.intake.readings import Floats, Longs, Readings
 from shared.core.model.scoring import Control, Scored, ScoreRequest
 from shared.core.scenario import Scenario, with_overrides
-from shared.core.stream.events import Event, gather, pack, rows_of
-from shared.core.tasks import task_of
+from shared.core.stream.events import Event, rows_of
+from shared.core.stream.gathering import gather
+from shared.core.stream.packing import pack
+from shared.core.task.tasks import task_of
 from training.data.rows import TrainingSet, from_history
 
 AIR = load("air_quality")

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from shared.app.score import partition as partition_module
 from shared.app.score.partition import Partition
 from shared.core.forecast import snapshot
-from shared.core.forecast.ring import Ring
-from shared.core.forecast.state import Columns, State, Waiting, own
+from shared.core.forecast.state import State, own
+from shared.core.forecast.window.ring import Ring
+from shared.core.forecast.window.slots import Columns
+from shared.core.forecast.window.waiting import Waiting
 from shared.core.intake import dead_letters
 from shared.core.stream.commit import commit_name, place_of
 from shared.core.stream.events import Event
@@ -575,7 +577,7 @@ def test_partitions_do_not_see_each_other() -> None:
 def test_a_challenger_that_fails_is_left_out_of_the_whole_batch_not_of_a_part(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A large batch is folded in stretches; what was answered in one of them must be found again by recovery."""
+    """A large batch is folded in segments; what was answered in one of them must be found again by recovery."""
     for version, answers in (("v2", True), ("nan-at-77", False)):
         bench = Bench(every=1000, batch_rows=1_000_000)
         deploy(bench.blobs, "v1", challenger=version, share=0.5)

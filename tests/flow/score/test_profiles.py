@@ -15,7 +15,7 @@ from shared.core.forecast.state import own
 from shared.core.forecast.task import HourlyForecast
 from shared.core.profile import merged as profile
 from shared.core.scenario import with_overrides
-from shared.core.task import State
+from shared.core.task.state import State
 from shared.errors import ContractBroken, TransientFailure
 from tests.kit import SCENARIO, TASK, Bench, HandClock, MemoryBlobs, deploy, hourly
 

@@ -18,7 +18,7 @@ from shared.adapters.models import onnx_model
 from shared.app.score.serving import ChallengerFails, Serving, chance
 from shared.core.model.manifest import FILES, decode_arrays, encode_arrays
 from shared.core.model.scoring import Inputs, ScoreRequest
-from shared.core.tasks import task_of
+from shared.core.task.tasks import task_of
 from shared.errors import ContractBroken, TransientFailure
 from shared.settings import Settings
 from tests.kit import HandClock, MemoryBlobs, MemoryStream, assemble, tiny_model

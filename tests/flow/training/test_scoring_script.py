@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from shared.app.score.serving import ActiveModels
 from shared.core.intake.readings import Floats, Longs
 from shared.core.model.scoring import Control, categories
-from shared.core.tasks import task_of
+from shared.core.task.tasks import task_of
 from shared.errors import ContractBroken
 from tests.kit import tiny_model
 from tests.kit.tiny_model import FEATURIZER, SCENARIO

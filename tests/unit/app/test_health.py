@@ -10,7 +10,8 @@ from shared.app import health
 from shared.app.route.messages import RoutePartition, Routing
 from shared.app.score.latencies import KEPT, Latencies
 from shared.app.score.partition import Partition
-from shared.core.stream.events import Event, pack
+from shared.core.stream.events import Event
+from shared.core.stream.packing import pack
 from tests.kit import HOUR, SCENARIO, Bench, deploy, hourly, readings
 
 

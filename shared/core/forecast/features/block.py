@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from shared.core.forecast.features.plan import Scalar
-from shared.core.forecast.features.window import Summary
+from shared.core.forecast.features.summary import Summary
 from shared.core.intake.readings import Floats
 from shared.core.model.feature import Feature
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from shared.core.forecast.features import spans, values
 from shared.core.forecast.features.plan import plan
+from shared.core.forecast.features.summary import LANES, Summary
 from shared.core.forecast.features.vapour import vapour
-from shared.core.forecast.features.window import LANES, Summary
 from shared.core.intake.readings import Floats, Longs
 from shared.core.model.feature import Feature
 from shared.core.scenario import Scenario
@@ -88,3 +88,11 @@ class Featurizer:
         if window.ndim != 3 or window.shape[:2] != expected or as_of.shape != window.shape[2:]:
             raise ValueError(f"window {window.shape} and as_of {as_of.shape} are not {expected} + (n,) and (n,)")
         return len(as_of)
+
+
+FEATURIZERS = {"hourly": Featurizer}
+
+
+def featurizer_of(scenario: Scenario) -> Featurizer:
+    """The scenario's featurizer."""
+    return FEATURIZERS[scenario.featurizer](scenario)

@@ -6,7 +6,7 @@ import numpy as np
 
 from shared.core.forecast.features.block import Block, difference, feature, same
 from shared.core.forecast.features.plan import Plan
-from shared.core.forecast.features.window import ZERO, Summary
+from shared.core.forecast.features.summary import ZERO, Summary
 from shared.core.intake.readings import Floats
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from shared.core.forecast.features.block import Block, difference, feature, same
 from shared.core.forecast.features.plan import Plan, Scalar
-from shared.core.forecast.features.window import ZERO, Summary
+from shared.core.forecast.features.summary import ZERO, Summary
 from shared.core.intake.readings import Floats
 
 TARGET_LAGS = (0, 1, 2, 3, 6, 12, 18, 24, 48, 72, 96, 120)

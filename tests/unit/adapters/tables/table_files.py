@@ -15,7 +15,8 @@ from pyarrow import parquet
 
 from shared.adapters.stores.scenario_files import load
 from shared.adapters.tables.open import LongTable, open_table
-from shared.core.intake.readings import REASONS, Rejection
+from shared.core.intake.readings import Rejection
+from shared.core.intake.reasons import REASONS
 from shared.core.scenario import Scenario
 
 AIR = load("air_quality")

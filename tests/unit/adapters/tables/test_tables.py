@@ -23,7 +23,8 @@ from pyarrow import parquet
 
 from shared.adapters.tables import source
 from shared.adapters.tables.open import LongTable, open_table
-from shared.core.intake.readings import REASONS, id_problem
+from shared.core.intake.readings import id_problem
+from shared.core.intake.reasons import REASONS
 from shared.core.scenario import with_overrides
 from shared.errors import BadEvent
 from tests import ROOT

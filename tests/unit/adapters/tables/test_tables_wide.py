@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from shared.adapters.tables.open import WideChunk, WideTable, open_table
-from shared.core.intake.readings import REASONS
+from shared.core.intake.reasons import REASONS
 from shared.errors import BadEvent
 from tests.unit.adapters.tables.table_files import AIR, GOOD, NOW, as_csv, as_parquet, by_hand, lines, mutated, read
 

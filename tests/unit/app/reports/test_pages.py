@@ -17,7 +17,8 @@ from shared.app.reports.charts.parts import HEIGHT, ROWS, WIDTH, Band, Chart, Se
 from shared.app.reports.charts.rows import bar_chart, dot_chart, split_bar
 from shared.app.reports.file import file_report
 from shared.app.reports.page import _UNSAFE, TEMPLATES, environment
-from shared.core.intake.readings import REASONS, Doubles, Longs
+from shared.core.intake.readings import Doubles, Longs
+from shared.core.intake.reasons import REASONS
 
 HOSTILE = [
     "<script>alert(1)</script>",

@@ -22,7 +22,7 @@ from shared.core.profile.bins import BINS, CELLS
 from shared.core.profile.device_table import DeviceTable
 from shared.core.profile.merged import MergedProfile
 from shared.core.scenario import DriftRules
-from shared.core.tasks import task_of
+from shared.core.task.tasks import task_of
 from tests.unit.app.reports.test_pages import HOSTILE, Outline, draw, text
 
 TASK = task_of(scenario_files.load("air_quality"))

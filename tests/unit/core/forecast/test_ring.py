@@ -11,15 +11,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.core.calendar import NO_HOUR
-from shared.core.forecast.columns import Layout, fingerprint, hour_values, spread
-from shared.core.forecast.history import hourly
-from shared.core.forecast.ring import CELLS_AT_ONCE, Ring, new_hours, popcount, rank_within, windows
-from shared.core.forecast.state import Columns, State, Waiting
+from shared.core.forecast.state import State
 from shared.core.forecast.task import HourlyForecast
+from shared.core.forecast.window.columns import Layout, fingerprint, hour_values, spread
+from shared.core.forecast.window.counting import new_hours, popcount, rank_within
+from shared.core.forecast.window.history import hourly
+from shared.core.forecast.window.ring import Ring
+from shared.core.forecast.window.slots import Columns
+from shared.core.forecast.window.waiting import Waiting
+from shared.core.forecast.window.windows import CELLS_AT_ONCE, windows
 from shared.core.intake.readings import Array, Longs, Readings
 from shared.core.model.scoring import Control
-from shared.core.stream.events import Event, gather, pack, rows_of
+from shared.core.stream.events import Event, rows_of
+from shared.core.stream.gathering import gather
+from shared.core.stream.packing import pack
+from shared.core.task.calendar import NO_HOUR
 from tests.kit import small
 from tests.kit.plain_model import START
 

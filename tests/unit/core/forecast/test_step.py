@@ -28,8 +28,10 @@ from shared.core.model.feature import Feature
 from shared.core.model.scoring import CHAMPION, ROLES, Control, Scored, Scorer, ScoreRequest
 from shared.core.scenario import Scenario
 from shared.core.stream.commit import DISPOSITIONS, Commit
-from shared.core.stream.events import Batch, Event, gather, pack, pack_end
-from shared.core.tasks import task_of
+from shared.core.stream.events import Batch, Event
+from shared.core.stream.gathering import gather
+from shared.core.stream.packing import pack, pack_end
+from shared.core.task.tasks import task_of
 from tests.kit import small, window_features
 from tests.kit.plain_model import HALF_WIDTH, START, Ended, Guess, Models, Plain, Reading, Values
 
@@ -586,7 +588,7 @@ def test_a_batch_of_an_end_marker_alone_changes_no_device() -> None:
 
 @pytest.mark.parametrize("gap", range(1, 8))
 def test_a_crowd_in_the_same_batch_does_not_change_a_forecast(gap: int) -> None:
-    """With many devices a stretch has little room, but never less than an hour that a gap closes late needs."""
+    """With many devices a segment has little room, but never less than an hour that a gap closes late needs."""
     scenario = small(samples_per_hour=2, horizon=6, lateness=0)
     rows = [(START + i, float(i)) for i in range(8)] + [(START + 7 + gap, 50.0), (START + 8 + gap, 60.0)]
     readings = [Reading("hub/0", i, "a", hour * 60, (value, value, 0.0)) for i, (hour, value) in enumerate(rows)]

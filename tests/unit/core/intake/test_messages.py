@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from shared.adapters.stores.scenario_files import load
 from shared.core.intake.messages import LARGEST, Decoder
-from shared.core.intake.readings import REASONS, Parsed
+from shared.core.intake.readings import Parsed
+from shared.core.intake.reasons import REASONS
 from shared.core.scenario import with_overrides
 
 AIR = load("air_quality")

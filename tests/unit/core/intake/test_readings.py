@@ -15,23 +15,12 @@ from shared.adapters.stores.scenario_files import load
 from shared.core.intake.acceptance import Acceptance, Sheet, Zoning
 from shared.core.intake.columns import Columns, Layout, plain
 from shared.core.intake.quantities import BAD, OUTSIDE, missing, normalise, number, numbers, unit_of
-from shared.core.intake.readings import LONGEST_ID, REASONS, Parsed, id_problem, shown
-from shared.core.intake.timestamps import (
-    ABSENT,
-    ANCIENT,
-    FUTURE,
-    NO_ZONE,
-    OK,
-    UNZONED,
-    Stamps,
-    Zone,
-    from_bytes,
-    from_epoch,
-    from_texts,
-    utc,
-    zone,
-)
+from shared.core.intake.readings import LONGEST_ID, Parsed, id_problem, shown
+from shared.core.intake.reasons import REASONS
+from shared.core.intake.time_texts import from_bytes, from_texts
+from shared.core.intake.timestamps import ABSENT, ANCIENT, FUTURE, NO_ZONE, OK, UNZONED, Stamps, from_epoch, utc
 from shared.core.intake.timestamps import BAD as BAD_TIME
+from shared.core.intake.zones import Zone, zone
 from shared.core.scenario import Channel, Scenario, Unit, with_overrides
 from shared.errors import BadEvent
 

@@ -16,13 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.core.calendar import NO_HOUR
 from shared.core.forecast import snapshot
-from shared.core.forecast.history import hourly
 from shared.core.forecast.losses import ERRORS, PAIRS, quantum
 from shared.core.forecast.outcome import Outcome
-from shared.core.forecast.state import QUALITY_DAYS, State
+from shared.core.forecast.state import State
 from shared.core.forecast.task import HourlyForecast
+from shared.core.forecast.window.history import hourly
+from shared.core.forecast.window.slots import QUALITY_DAYS
 from shared.core.intake.readings import Floats, Readings
 from shared.core.model.answers import Labels
 from shared.core.model.scoring import Control, Scored, ScoreRequest
@@ -32,7 +32,10 @@ from shared.core.profile.bins import CELLS, add_sums
 from shared.core.profile.device_table import DeviceTable
 from shared.core.profile.merged import Profile
 from shared.core.scenario import with_overrides
-from shared.core.stream.events import Event, gather, pack, rows_of
+from shared.core.stream.events import Event, rows_of
+from shared.core.stream.gathering import gather
+from shared.core.stream.packing import pack
+from shared.core.task.calendar import NO_HOUR
 from shared.errors import ContractBroken
 from tests.flow.score.test_parity import AIR, START, Fleet, cuts
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from shared.core import ledger
 from shared.core.ledger import Entry, Tail
-from shared.core.retrain.decide import Decision, Signals, decide
+from shared.core.retrain.decide import Decision, decide
 from shared.core.retrain.history import History, job_name, job_of, jobs
+from shared.core.retrain.signals import Signals
 from shared.core.scenario import RetrainRules
 
 HOUR = 3_600_000

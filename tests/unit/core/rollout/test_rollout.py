@@ -20,7 +20,8 @@ from scipy.signal import lfilter
 
 from shared.core.intake.readings import Doubles
 from shared.core.rollout import decide
-from shared.core.rollout.decide import Days, Health, Step
+from shared.core.rollout.decide import Health, Step
+from shared.core.rollout.improvement import Days, improvement
 from shared.core.scenario import RolloutRules
 
 RULES = RolloutRules()
@@ -134,7 +135,7 @@ def test_losses_that_are_no_numbers_never_promote() -> None:
 
 def test_an_unfinished_block_does_not_count() -> None:
     whole, more = days(alternating(70.0, 20)), days([*alternating(70.0, 20), 500.0])
-    assert decide.improvement(more, RULES).blocks == decide.improvement(whole, RULES).blocks == 10
+    assert improvement(more, RULES).blocks == improvement(whole, RULES).blocks == 10
 
 
 def test_the_guard_keeps_watching_then_ends() -> None:
@@ -181,8 +182,8 @@ def test_a_step_is_never_more_than_one_rung(losses: list[float], share: float) -
 @given(st.lists(st.floats(1.0, 200.0), min_size=10, max_size=60))
 def test_the_bound_scales_with_nothing(losses: list[float]) -> None:
     """Another unit of the errors, or a later start, changes no conclusion."""
-    one = decide.improvement(days(losses), RULES)
-    other = decide.improvement(days([8 * loss for loss in losses], champion=800.0, first=20_100), RULES)
+    one = improvement(days(losses), RULES)
+    other = improvement(days([8 * loss for loss in losses], champion=800.0, first=20_100), RULES)
     assert other.lower == pytest.approx(one.lower, nan_ok=True)
     assert other.upper == pytest.approx(one.upper, nan_ok=True)
 
@@ -273,7 +274,7 @@ def test_more_looks_do_not_raise_the_error_rate() -> None:
         each = rng.normal(size=400)
         found = Days.of({day: (100, 100.0, 100.0 - 10 * gained) for day, gained in enumerate(each)})
         for count in range(10, 400, 2):
-            if decide.improvement(known(found, count), often).lower > 0:
+            if improvement(known(found, count), often).lower > 0:
                 wrong += 1
                 break
     assert wrong <= 5 + 3 * math.sqrt(5)  # of 100 runs of 195 looks each, at 5 % in all

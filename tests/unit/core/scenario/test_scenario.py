@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.adapters.stores.scenario_files import load
-from shared.core.forecast.features.featurizer import Featurizer
-from shared.core.forecast.featurizer import FEATURIZERS, featurizer_of
+from shared.core.forecast.features.featurizer import FEATURIZERS, Featurizer, featurizer_of
 from shared.core.scenario import (
     Category,
     Channel,

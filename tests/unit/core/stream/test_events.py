@@ -13,23 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.core.intake.readings import REASONS, Readings, id_problem
-from shared.core.stream.events import (
-    EVENT_BYTES,
-    MAX_POSITION,
-    VERSION,
-    Batch,
-    End,
-    Event,
-    Packed,
-    gather,
-    pack,
-    pack_end,
-    partition_of,
-    rows_of,
-    split,
-    unpack,
-)
+from shared.core.intake.readings import Readings, id_problem
+from shared.core.intake.reasons import REASONS
+from shared.core.stream.events import Batch, End, Event, partition_of, rows_of, split
+from shared.core.stream.gathering import gather
+from shared.core.stream.packing import EVENT_BYTES, MAX_POSITION, VERSION, Packed, pack, pack_end, unpack
 from shared.errors import BadEvent
 
 CHANNELS = ("temp", "pm25")

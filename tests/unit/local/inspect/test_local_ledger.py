@@ -19,7 +19,7 @@ from shared.app.ledger_store import Ledger
 from shared.app.loop.retraining import Retraining
 from shared.core import ledger
 from shared.core.ledger import Tail
-from shared.core.retrain.decide import Signals
+from shared.core.retrain.signals import Signals
 from shared.errors import ContractBroken
 from tests.kit import HandClock, MemoryBlobs, MemoryJobs
 

@@ -27,10 +27,10 @@ from shared.adapters.stores import scenario_files
 from shared.adapters.stores.clock import WallClock
 from shared.core.intake import dead_letters, progress
 from shared.core.intake.messages import Decoder
-from shared.core.intake.readings import REASONS
+from shared.core.intake.reasons import REASONS
 from shared.core.stream.commit import DISPOSITIONS
 from shared.core.stream.events import Event
-from shared.core.tasks import task_of
+from shared.core.task.tasks import task_of
 from shared.errors import BadEvent
 from shared.settings import Settings
 from tests.kit import MemoryBlobs, MemoryStream, assemble

@@ -9,10 +9,10 @@ import pytest
 
 from shared.adapters.lake.delta_lake import DeltaLake
 from shared.adapters.lake.schema import READINGS
-from shared.core.forecast.history import Hourly, hourly
+from shared.core.forecast.window.history import Hourly, hourly
 from shared.core.intake.readings import Readings
 from shared.core.scenario import Scenario, parse
-from shared.core.tasks import task_of
+from shared.core.task.tasks import task_of
 from shared.errors import ContractBroken
 from tests.flow.lake.test_lake import compaction
 from tests.kit import CHANNELS, HEAD, HOUR, SCENARIO, SIZES, Bench, Row, readings

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from shared.adapters.tables.open import WideChunk
-from shared.core.forecast.columns import Layout, fingerprint, spread
 from shared.core.forecast.features.featurizer import Featurizer
-from shared.core.forecast.history import Hourly, hourly
-from shared.core.forecast.ring import Ring, windows
+from shared.core.forecast.window.columns import Layout, fingerprint, spread
+from shared.core.forecast.window.history import Hourly, hourly
+from shared.core.forecast.window.ring import Ring
+from shared.core.forecast.window.windows import windows
 from shared.core.intake.readings import Floats
 from shared.core.scenario import Scenario
-from shared.core.tasks import task_of
+from shared.core.task.tasks import task_of
 from tests.kit.training_data import FIRST_HOUR, air_quality, history, readings
 from training.data import rows as data
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shared.core.forecast.history import hourly
+from shared.core.forecast.window.history import hourly
 from shared.core.intake.readings import Floats, Readings
 from shared.core.scenario import Scenario
 from tests.kit.training_data import FIRST_HOUR, air_quality, history, readings

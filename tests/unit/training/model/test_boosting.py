@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from shared.core.forecast.history import hourly
+from shared.core.forecast.window.history import hourly
 from shared.core.model.feature import Feature
 from shared.core.scenario import Search
-from shared.core.tasks import task_of
+from shared.core.task.tasks import task_of
 from tests.kit.training_data import air_quality, history, readings
 from training.calibrate import baseline
 from training.console import Screen

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from shared.core.model.manifest import Damped, Interval, Manifest, decode_manifest, encode_manifest
-from shared.core.tasks import task_of
+from shared.core.task.tasks import task_of
 from shared.errors import ConfigError, ContractBroken
 from tests.kit import MemoryBlobs
 from tests.kit.training_data import air_quality

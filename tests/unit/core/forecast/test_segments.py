@@ -1,4 +1,4 @@
-"""Cuts into stretches against a loop that reads one reading at a time, and against what a cut must never join."""
+"""Cuts into segments against a loop that reads one reading at a time, and against what a cut must never join."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.core.calendar import NO_HOUR
-from shared.core.forecast.stretches import Rules, cut, groups, running_heads
+from shared.core.forecast.window.segments import Rules, cut, groups, running_heads
 from shared.core.intake.readings import Longs
+from shared.core.task.calendar import NO_HOUR
 
 
 def longs(*values: int) -> Longs:
@@ -73,7 +73,7 @@ def touched(hour: int, before: int, after: int, horizon: int) -> list[int]:
 
 
 def naive_cut(case: Case) -> Iterator[int]:
-    """The number of each reading's stretch, joining as long as nothing forbids it."""
+    """The number of each reading's segment, joining as long as nothing forbids it."""
     number, oldest, previous = 0, 0, None
     horizon, reach = case.rules.horizon, case.rules.reach
     for (before, after), device, hour in zip(naive_heads(case), case.device.tolist(), case.hour.tolist(), strict=True):
@@ -87,7 +87,7 @@ def naive_cut(case: Case) -> Iterator[int]:
         yield number
 
 
-def stretches_of(case: Case) -> Longs:
+def segments_of(case: Case) -> Longs:
     before, after = running_heads(case.device, case.hour, case.head)
     grouped = groups(case.device, case.hour, before, after, case.rules.horizon)
     return cut(grouped, case.hour, before, after, case.rules)
@@ -95,17 +95,17 @@ def stretches_of(case: Case) -> Longs:
 
 @settings(max_examples=300)
 @given(cases())
-def test_stretches_are_as_long_as_they_may_be(case: Case) -> None:
-    assert stretches_of(case).tolist() == list(naive_cut(case))
+def test_segments_are_as_long_as_they_may_be(case: Case) -> None:
+    assert segments_of(case).tolist() == list(naive_cut(case))
 
 
 @settings(max_examples=300)
 @given(cases())
-def test_a_stretch_never_joins_what_must_be_folded_apart(case: Case) -> None:
-    heads, number = naive_heads(case), stretches_of(case).tolist()
+def test_a_segment_never_joins_what_must_be_folded_apart(case: Case) -> None:
+    heads, number = naive_heads(case), segments_of(case).tolist()
     rows = list(zip(case.device.tolist(), number, case.hour.tolist(), heads, strict=True))
-    for stretch in {row[:2] for row in rows}:
-        mine = [(hour, *ends) for device, number, hour, ends in rows if (device, number) == stretch]
+    for segment in {row[:2] for row in rows}:
+        mine = [(hour, *ends) for device, number, hour, ends in rows if (device, number) == segment]
         asked = [min(touched(*row, case.rules.horizon)) for row in mine]
         newest = mine[-1][2]
         # (1) the ring still holds the windows of all as-of hours; a jump of one reading alone cannot be cut
@@ -131,16 +131,16 @@ def test_groups_tell_each_devices_rows_and_the_hours_they_reach_over(case: Case)
     assert (found.span, found.hours) == (max(spans), max(changes))
 
 
-def test_nothing_read_gives_no_stretch() -> None:
+def test_nothing_read_gives_no_segment() -> None:
     none = longs()
     before, after = running_heads(none, none, none)
     found = groups(none, none, before, after, 3)
     assert (found.span, found.hours, cut(found, none, before, after, Rules(3, 3)).tolist()) == (0, 0, [])
 
 
-def test_a_device_in_order_is_one_stretch_as_long_as_there_is_room() -> None:
+def test_a_device_in_order_is_one_segment_as_long_as_there_is_room() -> None:
     hours = np.arange(100, 120)
     one = Case(np.zeros(20, np.int64), hours, longs(99), 2, Rules(3, 20))
-    assert stretches_of(one).tolist() == [0] * 20
+    assert segments_of(one).tolist() == [0] * 20
     short = Case(np.zeros(20, np.int64), hours, longs(99), 2, Rules(3, 9))
-    assert stretches_of(short).tolist() == [0] * 9 + [1] * 9 + [2] * 2
+    assert segments_of(short).tolist() == [0] * 9 + [1] * 9 + [2] * 2

@@ -1,4 +1,4 @@
-"""Which as-of hours the readings of a stretch make due."""
+"""Which as-of hours the readings of a segment make due."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shared.core.calendar import NO_HOUR
-from shared.core.forecast.ring import Ring, rank_within
+from shared.core.forecast.window.counting import rank_within
+from shared.core.forecast.window.ring import Ring
 from shared.core.intake.readings import Floats, Longs, Mask
 from shared.core.scenario import Scenario
+from shared.core.task.calendar import NO_HOUR
 
 
 @dataclass(slots=True)
@@ -44,7 +45,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """Hours that were a head in a stretch, the one before it included, and their samples while they were.
+    """Hours that were a head in a segment, the one before it included, and their samples while they were.
 
     Args:
         device: Local device numbers, rising, shape (heads,).
@@ -61,7 +62,7 @@ class Heads:
         """Find them, before the rows are folded.
 
         Args:
-            ring: The devices' hours before the stretch.
+            ring: The devices' hours before the segment.
             rows: Its readings.
             device: Its devices.
             old: Their heads before it.
@@ -82,7 +83,7 @@ def due(scenario: Scenario, ring: Ring, rows: Rows, heads: Heads) -> tuple[Longs
 
     Args:
         scenario: Its horizon, and the samples that make an hour complete.
-        ring: The devices' hours after the stretch.
+        ring: The devices' hours after the segment.
         rows: Its readings.
         heads: Its heads.
     """
@@ -92,7 +93,7 @@ def due(scenario: Scenario, ring: Ring, rows: Rows, heads: Heads) -> tuple[Longs
     gap = np.where(follows, np.r_[hour[1:], 0] - hour, 0)
     closed = follows & (gap < scenario.horizon)
     changed = np.isin(who << 32 | hour, rows.device << 32 | rows.hour)
-    was_full = ~changed & full  # the head before the stretch, complete and forecast then
+    was_full = ~changed & full  # the head before the segment, complete and forecast then
     wanted = (full | closed) & ~was_full
     late = rows.at(rows.hour < rows.after)
     keys = [who[wanted] << 32 | hour[wanted], _touched_by_late(scenario, ring, late, (who << 32 | hour)[full])]

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shared.core.calendar import HOUR_MINUTES, NO_HOUR
-from shared.core.forecast.columns import Layout, hour_values
+from shared.core.forecast.window.columns import Layout, hour_values
+from shared.core.forecast.window.counting import new_hours, popcount, rank_within
 from shared.core.intake.readings import Array, Floats, Longs, Mask
-
-CELLS_AT_ONCE = 16_384
+from shared.core.task.calendar import HOUR_MINUTES, NO_HOUR
 
 
 @dataclass(slots=True)
@@ -134,59 +133,3 @@ class Ring:
     def values(self) -> Floats:
         """Hourly values in slot order, NaN where missing, shape (slots, columns, devices)."""
         return hour_values(self.layout, self.sums, self.counts)
-
-
-def windows(values: Floats, device: Longs, as_of: Longs, history: int) -> Floats:
-    """Windows that end with the as-of hours, oldest hour first.
-
-    Args:
-        values: Hourly values in slot order, from `Ring.values`, shape (slots, columns, devices).
-        device: Device of each window, shape (n,).
-        as_of: Newest hour of each window, which the ring must hold with all its history, shape (n,).
-        history: Hours in a window.
-
-    Returns:
-        Contiguous float32, shape (history, columns, n).
-    """
-    slots, width, devices = values.shape
-    hour = width * devices  # cells from one hour to the next
-    hours = min(history, max(1, CELLS_AT_ONCE // (width * max(len(as_of), 1))))
-    cell = (as_of + 1 - history) % slots * hour + device
-    index = cell + (np.arange(hours) * hour)[:, None, None] + (np.arange(width) * devices)[:, None]
-    cut: Floats = np.empty((history, width, len(as_of)), np.float32)
-    for start in range(0, history, hours):  # an index of all hours at once would not fit into the processor's cache
-        part = cut[start : start + hours]
-        values.reshape(-1).take(index[: len(part)], out=part, mode="wrap")  # the slot after the last is the first
-        index += hours * hour
-    return cut
-
-
-def new_hours(old: Longs, new: Longs, limit: int) -> tuple[Longs, Longs]:
-    """Hours that become part of a device's ring when its head moves, at most the newest `limit`.
-
-    Returns:
-        Index of the device and hour, one row each, both of shape (rows,).
-    """
-    span = np.minimum(new - old, limit)
-    owner = np.repeat(np.arange(len(span)), span)
-    return owner, new[owner] - rank_within(owner)
-
-
-def rank_within(key: Longs) -> Longs:
-    """How many earlier rows have the same key, shape (n,)."""
-    order = np.argsort(key, kind="stable")
-    ordered = key[order]
-    starts = np.r_[True, ordered[1:] != ordered[:-1]] if len(key) else np.zeros(0, bool)
-    first = np.flatnonzero(starts)
-    ranks = np.empty(len(key), np.int64)
-    ranks[order] = np.arange(len(key)) - np.repeat(first, np.diff(np.r_[first, len(key)]))
-    return ranks
-
-
-def popcount(mask: npt.NDArray[np.uint64]) -> Longs:
-    """Number of set bits, shape of the input."""
-    x = mask - ((mask >> np.uint64(1)) & np.uint64(0x5555555555555555))
-    x = (x & np.uint64(0x3333333333333333)) + ((x >> np.uint64(2)) & np.uint64(0x3333333333333333))
-    x = (x + (x >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    ones: Longs = ((x * np.uint64(0x0101010101010101)) >> np.uint64(56)).astype(np.int64)
-    return ones

@@ -22,7 +22,6 @@ class Layout:
     sources: tuple[int, ...]
     summed: npt.NDArray[np.bool_]
     samples_per_hour: int
-    history: int
     slots: int
 
     @property
@@ -39,7 +38,6 @@ class Layout:
             sources=tuple(sources),
             summed=np.array([scenario.channels[i].aggregate == "sum" for i in sources]),
             samples_per_hour=scenario.samples_per_hour,
-            history=scenario.history,
             slots=scenario.slots,
         )
 

@@ -84,10 +84,10 @@ class Summary:
         self.latest[:] = newest
         self.age[:] = 0
         late = np.flatnonzero(np.isnan(newest))
-        past = self.table.reshape(len(self.table), -1).take(late, axis=1)[::-1]
-        valid = ~np.isnan(past)
+        series = self.table.reshape(len(self.table), -1).take(late, axis=1)[::-1]
+        valid = ~np.isnan(series)
         hours = valid.argmax(axis=0)  # 0, where the value is NaN, when there is none
-        self.latest.reshape(-1)[late] = past[hours, np.arange(len(late))]
+        self.latest.reshape(-1)[late] = series[hours, np.arange(len(late))]
         self.age.reshape(-1)[late] = np.where(valid.any(axis=0), hours, np.nan)
 
     def _reduce(self) -> None:

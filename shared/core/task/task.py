@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
-from shared.core.intake.readings import Array, Codes, Floats, Ints, Longs, Mask, Readings
-from shared.core.model.answers import Labels, Predictions
+from shared.core.intake.readings import Array, Floats, Ints, Longs, Mask, Readings
 from shared.core.model.feature import Feature
 from shared.core.model.manifest import Manifest
 from shared.core.model.scoring import Control, Scorer
@@ -20,6 +19,8 @@ from shared.core.profile.bins import Edges, Watched
 from shared.core.profile.device_table import DeviceTable
 from shared.core.scenario import Scenario
 from shared.core.stream.events import Batch
+from shared.core.task.losses import Losses
+from shared.core.task.state import Outcome, State
 
 
 class Column(NamedTuple):
@@ -27,106 +28,6 @@ class Column(NamedTuple):
 
     name: str
     kind: Literal["hour", "number", "text"]
-
-
-class Tally(Protocol):
-    """What one source brought; sums are named by `Losses.totals` and, by day, `Losses.daily`."""
-
-    totals: Longs
-    daily: dict[int, Longs]
-    first_hour: int
-    last_hour: int
-
-
-class State(Protocol):
-    """What a partition knows: rebuilt by folding its commits. Models are counted by their index in `models`.
-
-    Attributes:
-        partition: Number of the partition.
-        epoch: How often the hub was created anew.
-        next: Sequence number of the first event not yet folded.
-        enqueued_ms: Enqueued time of the newest folded event, milliseconds since 1970.
-        expired: Events that neither a commit nor the hub could give back.
-        devices: Ids in the order of their first reading.
-        models: Versions that gave answers here.
-        sources: What each source brought.
-        errors: Sums over labelled answers by (as-of day, role, model), named by `Losses.errors`.
-        pairs: Sums over answers of both roles by (as-of day, champion, challenger), named by `Losses.pairs`.
-        histograms: Bins of the watched features behind labelled answers by as-of day, shape (W, CELLS).
-        forecasts: Bins of labelled answers by (as-of day, role, model), shape (CELLS,).
-    """
-
-    partition: int
-    epoch: int
-    next: int
-    enqueued_ms: int
-    expired: int
-    devices: list[str]
-    models: list[str]
-    errors: dict[tuple[int, int, int], Longs]
-    pairs: dict[tuple[int, int, int], Longs]
-    histograms: dict[int, Longs]
-    forecasts: dict[tuple[int, int, int], Longs]
-
-    @property
-    def sources(self) -> Mapping[str, Tally]:
-        """What each source brought."""
-
-
-class Outcome(Protocol):
-    """What a batch changes, as a value; `disposition` is the index into `DISPOSITIONS` of each of its rows."""
-
-    @property
-    def batch(self) -> Batch: ...  # noqa: D102
-    @property
-    def disposition(self) -> Codes: ...  # noqa: D102
-    @property
-    def predictions(self) -> Predictions: ...  # noqa: D102
-    @property
-    def matured(self) -> Labels: ...  # noqa: D102
-
-    def counts(self) -> dict[str, int]:
-        """Rows by what became of them; `arrived` leaves redelivered ones out."""
-
-    def put(self, state: State) -> None:
-        """Write the change into the state it was made from; the batch has been committed."""
-
-
-class Losses(Protocol):
-    """Sums of losses as whole numbers, so that no order of adding changes them: their names, and what they say."""
-
-    @property
-    def unit(self) -> float:
-        """What 1 stands for in a sum of losses."""
-
-    @property
-    def totals(self) -> tuple[str, ...]:
-        """Names of a source's sums: the dispositions, `forecasts` and `matured` among them."""
-
-    @property
-    def daily(self) -> tuple[str, ...]:
-        """Names of a file's sums by day, `rows` and `forecasts` among them."""
-
-    @property
-    def errors(self) -> tuple[str, ...]:
-        """Names of the sums over labelled answers; the first counts them."""
-
-    @property
-    def pairs(self) -> tuple[str, ...]:
-        """Names of the sums over paired answers: their count, then the losses a rollout compares, champion's first."""
-
-    @property
-    def shown(self) -> tuple[str, ...]:
-        """Names of the scores that a person asks for first."""
-
-    def scores(self, sums: Longs, unit: float) -> dict[str, float]:
-        """What sums of `errors`, counted in a unit, say; NaN where nothing is known."""
-
-    def file_scores(self, totals: Mapping[str, int]) -> dict[str, float | None]:
-        """What a file's totals say, for its summary; None where nothing is known."""
-
-    def day_scores(self, daily: Mapping[str, int]) -> dict[str, float | None]:
-        """Likewise of a file's sums of one day."""
 
 
 @dataclass(frozen=True, slots=True)

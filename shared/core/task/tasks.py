@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared.core.forecast.task import HourlyForecast
 from shared.core.scenario import Scenario
-from shared.core.task import Task
+from shared.core.task.task import Task
 
 TASKS = {"regression": HourlyForecast}
 

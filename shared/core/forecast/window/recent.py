@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shared.core.forecast.columns import Layout, hour_values
 from shared.core.forecast.losses import QUALITY, quantum
-from shared.core.forecast.ring import windows
 from shared.core.forecast.state import State
+from shared.core.forecast.window.columns import Layout, hour_values
+from shared.core.forecast.window.windows import windows
 from shared.core.intake.readings import Floats, Longs, Mask
 from shared.core.profile.device_table import HOURS, NEWEST, DeviceTable, joined
 from shared.core.scenario import Scenario

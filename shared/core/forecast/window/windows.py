@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from shared.core.forecast.ring import Ring, windows
+from shared.core.forecast.window.ring import Ring
 from shared.core.intake.readings import Floats, Longs
 from shared.core.model.scoring import Inputs
 from shared.core.profile import bins
-from shared.core.task import Task
+from shared.core.task.task import Task
 
 WINDOWS_AT_ONCE = 1024
+CELLS_AT_ONCE = 16_384
 
 
 class Windows:
@@ -56,3 +57,28 @@ class Windows:
             window = windows(values, device[part], as_of[part], self._task.scenario.history)
             out[part] = self._task.matrix(window, as_of[part])
         return out
+
+
+def windows(values: Floats, device: Longs, as_of: Longs, history: int) -> Floats:
+    """Windows that end with the as-of hours, oldest hour first.
+
+    Args:
+        values: Hourly values in slot order, from `Ring.values`, shape (slots, columns, devices).
+        device: Device of each window, shape (n,).
+        as_of: Newest hour of each window, which the ring must hold with all its history, shape (n,).
+        history: Hours in a window.
+
+    Returns:
+        Contiguous float32, shape (history, columns, n).
+    """
+    slots, width, devices = values.shape
+    hour = width * devices  # cells from one hour to the next
+    hours = min(history, max(1, CELLS_AT_ONCE // (width * max(len(as_of), 1))))
+    cell = (as_of + 1 - history) % slots * hour + device
+    index = cell + (np.arange(hours) * hour)[:, None, None] + (np.arange(width) * devices)[:, None]
+    cut: Floats = np.empty((history, width, len(as_of)), np.float32)
+    for start in range(0, history, hours):  # an index of all hours at once would not fit into the processor's cache
+        part = cut[start : start + hours]
+        values.reshape(-1).take(index[: len(part)], out=part, mode="wrap")  # the slot after the last is the first
+        index += hours * hour
+    return cut

@@ -1,7 +1,7 @@
-"""Cutting a batch into stretches that can be folded as a whole and give what one reading at a time would give.
+"""Cutting a batch into segments that can be folded as a whole and give what one reading at a time would give.
 
-Forecasts of a stretch are made at its end, from everything it brought. That equals making them one reading at a time
-and keeping the last one, as long as (1) the ring still holds the windows of all as-of hours the stretch touched, and
+Forecasts of a segment are made at its end, from everything it brought. That equals making them one reading at a time
+and keeping the last one, as long as (1) the ring still holds the windows of all as-of hours the segment touched, and
 (2) no reading changes an hour after a forecast that looks back on it became final. A new one begins where one fails.
 """
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.core.calendar import NO_HOUR
 from shared.core.intake.readings import Longs, Mask
+from shared.core.task.calendar import NO_HOUR
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,8 @@ def running_heads(device: Longs, hour: Longs, head: Longs) -> tuple[Longs, Longs
         return hour.copy(), hour.copy()
     span = int(max(hour.max(), head.max())) + 2
     # One running maximum serves all devices: each starts above all hours of the one before it.
-    floor = np.cumsum(np.r_[0, device[1:] != device[:-1]]) * span
-    after = np.maximum.accumulate(np.maximum(hour, head[device]) + 1 + floor) - floor - 1
+    lift = np.cumsum(np.r_[0, device[1:] != device[:-1]]) * span
+    after = np.maximum.accumulate(np.maximum(hour, head[device]) + 1 + lift) - lift - 1
     starts = np.r_[True, device[1:] != device[:-1]]
     before = np.where(starts, head[device], np.r_[NO_HOUR, after[:-1]])
     return before, after
@@ -86,7 +86,7 @@ def groups(device: Longs, hour: Longs, before: Longs, after: Longs, horizon: int
 
 
 def cut(grouped: Groups, hour: Longs, before: Longs, after: Longs, rules: Rules) -> Longs:
-    """Number of the stretch each reading belongs to, from 0 for each device; they are folded in this order.
+    """Number of the segment each reading belongs to, from 0 for each device; they are folded in this order.
 
     Args:
         grouped: Devices' rows, from `groups`.
@@ -95,24 +95,24 @@ def cut(grouped: Groups, hour: Longs, before: Longs, after: Longs, rules: Rules)
         after: The device's head after the reading, shape (n,).
         rules: Horizon and reach.
     """
-    stretch = np.zeros(len(hour), np.int64)
+    segment = np.zeros(len(hour), np.int64)
     forced = (hour < before) & (hour <= before - rules.horizon)
     forced_until = np.r_[0, np.cumsum(forced)]
     plain = grouped.newest - grouped.oldest <= rules.reach
     plain &= forced_until[grouped.ends] == forced_until[grouped.starts]
     for start, end in zip(grouped.starts[~plain], grouped.ends[~plain], strict=True):
-        _cut_one(stretch[start:end], hour[start:end], before[start:end], after[start:end], forced[start:end], rules)
-    return stretch
+        _cut_one(segment[start:end], hour[start:end], before[start:end], after[start:end], forced[start:end], rules)
+    return segment
 
 
 def _oldest(hour: Longs, before: Longs, horizon: int) -> Longs:
-    """Oldest as-of hour that a stretch beginning with these readings may touch."""
+    """Oldest as-of hour that a segment beginning with these readings may touch."""
     late = hour < before
     open_head = (before != NO_HOUR) & (before > hour - horizon)
     return np.where(late | ~open_head, hour, before)
 
 
-def _cut_one(stretch: Longs, hour: Longs, before: Longs, after: Longs, forced: Mask, rules: Rules) -> None:
+def _cut_one(segment: Longs, hour: Longs, before: Longs, after: Longs, forced: Mask, rules: Rules) -> None:
     start, number = 0, 0
     breaks = np.flatnonzero(forced)
     while start < len(hour):
@@ -125,5 +125,5 @@ def _cut_one(stretch: Longs, hour: Longs, before: Longs, after: Longs, forced: M
         if place < len(breaks):
             end = min(end, int(breaks[place]))
         end = max(end, start + 1)
-        stretch[start:end] = number
+        segment[start:end] = number
         start, number = end, number + 1

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shared.core.calendar import HOUR_MINUTES
-from shared.core.forecast.columns import Layout, spread
-from shared.core.forecast.ring import Ring, popcount
+from shared.core.forecast.window.columns import Layout, spread
+from shared.core.forecast.window.counting import popcount
+from shared.core.forecast.window.ring import Ring
 from shared.core.intake.readings import Floats, Longs, Readings
 from shared.core.scenario import Scenario
+from shared.core.task.calendar import HOUR_MINUTES
 
 
 @dataclass(frozen=True, slots=True)
