@@ -15,8 +15,7 @@ from shared.core.stream.commit import Commit
 from shared.core.stream.events import Batch, Event, pack, pack_end
 from shared.core.task import State
 from shared.settings import Settings
-from tests.kit.application import assemble
-from tests.kit.committed import Forecasts, commits, forecasts
+from tests.kit.application import Forecasts, assemble, commits, forecasts
 from tests.kit.faults import Faulty, Forgetful, HandClock
 from tests.kit.model import load
 from tests.kit.scenario import SCENARIO, TASK, Row, readings

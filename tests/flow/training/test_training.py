@@ -26,7 +26,7 @@ from shared.core.intake.readings import Floats
 from shared.core.model.manifest import Manifest, decode_arrays
 from shared.errors import ConfigError
 from tests import ROOT
-from tests.kit.training_data import FIRST_HOUR, air_quality, history
+from tests.kit.data.sensor_history import FIRST_HOUR, air_quality, history
 from training import job
 from training.console import Screen
 from training.data.files import DataRefused

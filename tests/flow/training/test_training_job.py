@@ -27,8 +27,9 @@ from shared.core.model.manifest import Interval, Manifest, decode_arrays, decode
 from shared.core.model.scoring import bounds, clip
 from shared.errors import ContractBroken, PipelineError
 from tests.flow.training.test_training import write
-from tests.kit import MemoryBlobs, lake_folder
-from tests.kit.training_data import FIRST_HOUR, air_quality, history, readings
+from tests.kit import MemoryBlobs
+from tests.kit.data import lake_folder
+from tests.kit.data.sensor_history import FIRST_HOUR, air_quality, history, readings
 from tests.unit.training.model import test_out_of_fold
 from training import job
 from training.console import Screen

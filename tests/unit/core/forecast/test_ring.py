@@ -21,7 +21,7 @@ from shared.core.intake.readings import Array, Longs, Readings
 from shared.core.model.scoring import Control
 from shared.core.stream.events import Event, gather, pack, rows_of
 from tests.kit import small
-from tests.kit.plain_model import START
+from tests.unit.core.forecast.plain_model import START
 
 LEVELS = (0.1, 0.2, 12.3, 99.9)  # of which no sum is exact in float32
 NAN = float("nan")

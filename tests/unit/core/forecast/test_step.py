@@ -31,7 +31,7 @@ from shared.core.stream.commit import DISPOSITIONS, Commit
 from shared.core.stream.events import Batch, Event, gather, pack, pack_end
 from shared.core.tasks import task_of
 from tests.kit import small, window_features
-from tests.kit.plain_model import HALF_WIDTH, START, Ended, Guess, Models, Plain, Reading, Values
+from tests.unit.core.forecast.plain_model import HALF_WIDTH, START, Ended, Guess, Models, Plain, Reading, Values
 
 Item: TypeAlias = Reading | Ended | Models
 Batches: TypeAlias = list[tuple[Models, Batch]]

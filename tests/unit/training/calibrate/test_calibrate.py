@@ -10,7 +10,7 @@ from shared.core.drift.baseline import Baseline
 from shared.core.forecast.features.featurizer import Featurizer
 from shared.core.profile.bins import BINS
 from shared.core.tasks import task_of
-from tests.kit.training_data import air_quality
+from tests.kit.data.sensor_history import air_quality
 from training.calibrate.limits import calibrate, margin
 from training.data.rows import TrainingSet
 from training.model.evaluate import Judged

@@ -11,7 +11,7 @@ from shared.core.forecast.ring import Ring, windows
 from shared.core.intake.readings import Floats
 from shared.core.scenario import Scenario
 from shared.core.tasks import task_of
-from tests.kit.training_data import FIRST_HOUR, air_quality, history, readings
+from tests.kit.data.sensor_history import FIRST_HOUR, air_quality, history, readings
 from training.data import rows as data
 
 HOURS = 1300  # more than one chunk

@@ -11,7 +11,7 @@ from shared.core.forecast.history import hourly
 from shared.core.model.feature import Feature
 from shared.core.scenario import Search
 from shared.core.tasks import task_of
-from tests.kit.training_data import air_quality, history, readings
+from tests.kit.data.sensor_history import air_quality, history, readings
 from training.calibrate import baseline
 from training.console import Screen
 from training.data import rows as data

@@ -9,7 +9,7 @@ from shared.core.model.manifest import Damped, Interval, Manifest, decode_manife
 from shared.core.tasks import task_of
 from shared.errors import ConfigError, ContractBroken
 from tests.kit import MemoryBlobs
-from tests.kit.training_data import air_quality
+from tests.kit.data.sensor_history import air_quality
 from training.__main__ import _options, _parser
 from training.calibrate import history
 from training.model import champion

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.core.model.feature import Feature
-from tests.kit.training_data import air_quality
+from tests.kit.data.sensor_history import air_quality
 from training.data import folds
 from training.data.folds import Fold
 from training.data.rows import TrainingSet
