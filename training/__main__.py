@@ -27,8 +27,8 @@ from shared.core.retrain.job_spec import JOB_NAME
 from shared.core.scenario import Scenario, with_overrides
 from shared.errors import ConfigError, PipelineError
 from shared.ports import Blobs
+from training.azureml.versions import component_version
 from training.data.storage import storage_settings
-from training.versions import component_version
 
 if TYPE_CHECKING:
     from training.data.prepare import LakeVersion, Options
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _options(given, os.environ)
         from training import job  # late: a wrong command need not wait for CatBoost
-        from training.console import Screen
+        from training.report.console import Screen
 
         job.run(options, Screen(Console()))
     except ConfigError as error:

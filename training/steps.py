@@ -20,8 +20,8 @@ from rich.console import Console
 from shared.errors import ConfigError, ContractBroken, PipelineError
 from training.__main__ import REFUSED, USAGE, _options
 from training.__main__ import _parser as _job_parser
-from training.console import Screen
 from training.data.prepare import Options, Prepared, prepare
+from training.report.console import Screen
 
 PACKAGE, VALIDATION, EVALUATION = "package", "validation.json", "evaluation.json"
 FOLDERS = ("checked", "prepared", "trained", "evaluated")
@@ -111,7 +111,7 @@ def register(given: Given, screen: Screen) -> None:
 def trial(given: Given, screen: Screen) -> None:
     """Fit one candidate on the folds and log its error, which a sweep compares."""
     from training.model.boosting import KNOWN_GOOD, fit_folds
-    from training.tracking import track
+    from training.report.tracking import track
 
     options, prepared = given.options, _prepared(given)
     search = options.scenario.search

@@ -22,7 +22,7 @@ from shared.errors import ConfigError, ContractBroken, StateConflict, TransientF
 from tests import ROOT
 from tests.flow.lake.test_lake import busy, keys
 from tests.kit import SCENARIO, TASK, Bench, picture
-from training.data import lake as training_lake
+from training.model.hourly import lake as training_lake
 
 DAY_MS = 86_400_000
 # what a file's statistics must not hide: every kind of column

@@ -7,17 +7,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from shared.core.forecast.history import Hourly, hourly
 from shared.core.scenario import Scenario
 from shared.core.tasks import task_of
 from shared.ports import Blobs
-from training.console import Screen
 from training.data import files, folds, validate
-from training.data import rows as data
 from training.data.files import DataRefused, Inputs, Source
 from training.data.folds import Fold
-from training.data.rows import TrainingSet
 from training.data.validate import Finding
+from training.model.hourly import rows as data
+from training.model.hourly.rows import History, TrainingSet
+from training.report.console import Screen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +98,7 @@ class Prepared:
     sources: tuple[Source, ...]
     warnings: tuple[str, ...]
     file_warnings: tuple[str, ...]
-    history: dict[str, Hourly]
+    history: History
 
 
 def prepare(options: Options, screen: Screen) -> Prepared:
@@ -136,7 +135,7 @@ def _from_files(options: Options, screen: Screen) -> Prepared:
 
 
 def _from_lake(options: Options, lake: LakeVersion, screen: Screen) -> Prepared:
-    from training.data.lake import history as lake_history  # late: Delta tables are not needed for files
+    from training.model.hourly.lake import history as lake_history  # late: Delta tables are not needed for files
 
     with screen.step("read") as step:
         history, facts = lake_history(options.scenario, lake.uri, lake.options, lake.version)
@@ -147,13 +146,13 @@ def _from_lake(options: Options, lake: LakeVersion, screen: Screen) -> Prepared:
 
 def _from_readings(options: Options, inputs: Inputs, screen: Screen) -> Prepared:
     with screen.step("hours") as step:
-        history = hourly(options.scenario, inputs.readings)
+        history = data.hours(options.scenario, inputs.readings)
         step.note = f"{sum(len(h.values) for h in history.values()):,} hours of {len(history)} device(s)"
     warnings = _judge(validate.check_duplicates(inputs.readings, options.test_from, options.limits), screen)
     return _from_history(options, history, warnings, screen)
 
 
-def _from_history(options: Options, history: dict[str, Hourly], warnings: list[str], screen: Screen) -> Prepared:
+def _from_history(options: Options, history: History, warnings: list[str], screen: Screen) -> Prepared:
     scenario, limits = options.scenario, options.limits
     seen = history if options.test_from is None else data.before(history, options.test_from)
     warnings = warnings + _judge(validate.check_history(scenario, seen, limits), screen)
@@ -185,7 +184,7 @@ def _from_windows(options: Options, inputs: Inputs, screen: Screen) -> Prepared:
 
 
 def _prepared(
-    rows: TrainingSet, split: tuple[Fold, ...], content: str, warnings: Sequence[str], history: dict[str, Hourly]
+    rows: TrainingSet, split: tuple[Fold, ...], content: str, warnings: Sequence[str], history: History
 ) -> Prepared:
     return Prepared(
         rows=rows,

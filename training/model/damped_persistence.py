@@ -6,7 +6,7 @@ import numpy as np
 
 from shared.core.intake.readings import Floats, Longs
 from shared.core.model.manifest import Damped, damped
-from training.data.rows import TrainingSet
+from training.model.hourly.rows import TrainingSet
 
 
 def fit(rows: TrainingSet, index: Longs | None = None) -> Damped:

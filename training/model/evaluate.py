@@ -14,6 +14,7 @@ from shared.core.intake.readings import Floats, Ints, Longs
 Bools: TypeAlias = npt.NDArray[np.bool_]
 Forecasts: TypeAlias = Mapping[str, Floats]
 """Forecasts by name; "" is the model's own, others have a suffix such as "_damped"."""
+NAMES = {"": "model", "_damped": "damped persistence", "_persistence": "persistence"}
 Row: TypeAlias = dict[str, str | int | float]
 
 
@@ -82,7 +83,7 @@ def coverage(lower: Floats, upper: Floats, truth: Floats) -> float:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class Evaluation:
     """Forecasts beside what came, row by row.
 
     Args:

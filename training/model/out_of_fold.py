@@ -12,9 +12,9 @@ from shared.core.model.scoring import clip
 from shared.core.scenario import Scenario
 from training.data import folds
 from training.data.folds import Fold
-from training.data.rows import DAY, TrainingSet
 from training.model import boosting, damped_persistence, recalibration
 from training.model.boosting import Fitted
+from training.model.hourly.rows import DAY, TrainingSet
 from training.model.recalibration import Recalibration
 
 TRUST_DAYS = 28
@@ -32,7 +32,7 @@ class OutOfFold:
         forecast: Within the target's limits by row number, NaN elsewhere, shape (n,).
         damped: The damped floor, fitted on the fold's training rows, by row number, NaN elsewhere, shape (n,).
         trained_until: Hour of the last truth behind the forecast by row number, -1 where there is none, shape (n,).
-        level: Correction that the shipped model gets.
+        recalibration: Correction that the shipped model gets.
     """
 
     folds: tuple[Fold, ...]

@@ -47,13 +47,13 @@ def publish(blobs: Blobs, scenario: Scenario, out: Path, job: str) -> str:
         raise ConfigError(f"--job: {job[:80]!r} is not of the form {JOB_NAME.pattern}")
     files = package_folder.read(out)
     beside = {path: _read(path) for path in (evidence.path_of(out), history.path_of(out))}
-    judged, profile = beside.values()
-    gate_evidence.decode(judged)
+    proof, profile = beside.values()
+    gate_evidence.decode(proof)
     load = partial(onnx_model.load, featurizer_features=task_of(scenario).features)
     version = Release(blobs, load).publish(files)
     manifest = load(files).manifest
     blobs.write(deployment.CONTAINER, history.blob_of(manifest), profile)
-    blobs.write(deployment.CONTAINER, f"{JOBS}/{job}.npz", judged)
+    blobs.write(deployment.CONTAINER, f"{JOBS}/{job}.npz", proof)
     blobs.write(deployment.CONTAINER, f"{JOBS}/{job}.json", msgspec.json.encode(_result(job, manifest)))
     return version
 

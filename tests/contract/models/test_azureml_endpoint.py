@@ -102,7 +102,7 @@ def test_a_deployment_refers_to_registered_versions_and_uploads_nothing(arm: End
 
 
 def test_the_script_that_a_deployment_names_is_part_of_the_code() -> None:
-    from training.versions import INCLUDED
+    from training.azureml.versions import INCLUDED
 
     assert (CODE / SCRIPT).is_file()
     assert SCRIPT.split("/")[0] in INCLUDED

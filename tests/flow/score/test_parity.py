@@ -16,7 +16,7 @@ from shared.core.model.scoring import Control, Scored, ScoreRequest
 from shared.core.scenario import Scenario, with_overrides
 from shared.core.stream.events import Event, gather, pack, rows_of
 from shared.core.tasks import task_of
-from training.data.rows import TrainingSet, from_history
+from training.model.hourly.rows import TrainingSet, from_history
 
 AIR = load("air_quality")
 START = 420_000  # an hour of 2017

@@ -32,14 +32,14 @@ from tests.kit.data import lake_folder
 from tests.kit.data.sensor_history import FIRST_HOUR, air_quality, history, readings
 from tests.unit.training.model import test_out_of_fold
 from training import job
-from training.console import Screen
 from training.data.files import DataRefused
 from training.data.prepare import LakeVersion, Options, prepare
 from training.model import out_of_fold
 from training.model.champion import load
-from training.model.fit import judge
+from training.model.fit import evaluate
 from training.package import evidence
-from training.tracking import SQLITE
+from training.report.console import Screen
+from training.report.tracking import SQLITE
 
 SCENARIO = air_quality(trials=1, folds=2, max_trees=40)
 HOURS, SOME_HOURS = 60 * 24, 40 * 24
@@ -191,8 +191,8 @@ def test_a_large_fleets_evidence_takes_every_few_hours() -> None:
     found = out_of_fold.gather(SCENARIO, rows, split, fitted, None)
     zeros = np.zeros(len(found.rows), np.float32)
     interval = Interval(nominal=0.9, edges=[], lower=[-1.0], upper=[1.0])
-    judged = judge(SCENARIO, rows, found.rows, found.forecast[found.rows], zeros, interval)
-    trained: Any = SimpleNamespace(judged=judged, out_of_fold=found, lower=zeros, upper=zeros)
+    evaluation = evaluate(SCENARIO, rows, found.rows, found.forecast[found.rows], zeros, interval)
+    trained: Any = SimpleNamespace(evaluation=evaluation, out_of_fold=found, lower=zeros, upper=zeros)
     whole = evidence.gather(rows, trained, None)
     some = evidence.gather(rows, trained, None, limit=len(whole) // 4)
     kept = whole.as_of % 5 == 0

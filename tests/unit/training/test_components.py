@@ -21,7 +21,8 @@ from shared.core.retrain.job_spec import JobSpec
 from shared.errors import ConfigError
 from training import __main__ as command_line
 from training import __main__ as training_main
-from training import register, steps, versions
+from training import register, steps
+from training.azureml import versions
 from training.model import search
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # azure-ai-ml's, of its own dependencies

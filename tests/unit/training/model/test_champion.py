@@ -93,7 +93,7 @@ def test_the_lake_is_where_the_app_has_it_or_in_a_folder() -> None:
 def test_a_feature_that_is_always_missing_has_no_mean() -> None:
     scenario = air_quality()
     from shared.core.forecast.features.featurizer import Featurizer
-    from training.data import rows as data
+    from training.model.hourly import rows as data
 
     featurizer = Featurizer(scenario)
     rows = data.from_windows(task_of(scenario), [])

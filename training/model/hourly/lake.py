@@ -19,7 +19,7 @@ from shared.core.forecast.history import Hourly, hourly
 from shared.core.intake.readings import Floats
 from shared.core.scenario import Scenario
 from training.data.files import DataRefused
-from training.data.rows import dataset_hash
+from training.model.hourly.rows import dataset_hash
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from shared.adapters.tables.open import WideChunk
-from shared.core.forecast.history import Hourly
-from shared.core.intake.readings import Floats, Ints, Longs
+from shared.core.forecast.history import Hourly, hourly
+from shared.core.intake.readings import Floats, Ints, Longs, Readings
 from shared.core.model.feature import Feature
 from shared.core.scenario import Scenario
 from shared.core.task import Task
@@ -57,6 +57,11 @@ class TrainingSet:
     def dated(self) -> bool:
         """Whether rows have a time; without one there is no forecast score."""
         return bool(len(self)) and bool(self.as_of[0] != UNKNOWN_HOUR)
+
+
+def hours(scenario: Scenario, readings: Readings) -> dict[str, Hourly]:
+    """Every device's hours, as serving folds its readings."""
+    return hourly(scenario, readings)
 
 
 def before(history: History, hour: int) -> dict[str, Hourly]:

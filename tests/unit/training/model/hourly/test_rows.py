@@ -12,7 +12,7 @@ from shared.core.intake.readings import Floats
 from shared.core.scenario import Scenario
 from shared.core.tasks import task_of
 from tests.kit.data.sensor_history import FIRST_HOUR, air_quality, history, readings
-from training.data import rows as data
+from training.model.hourly import rows as data
 
 HOURS = 1300  # more than one chunk
 

@@ -16,9 +16,9 @@ from shared.core.tasks import task_of
 from shared.errors import ContractBroken
 from tests.flow.lake.test_lake import compaction
 from tests.kit import CHANNELS, HEAD, HOUR, SCENARIO, SIZES, Bench, Row, readings
-from training.data import lake as training_lake
 from training.data.files import DataRefused
-from training.data.rows import dataset_hash
+from training.model.hourly import lake as training_lake
+from training.model.hourly.rows import dataset_hash
 
 
 def rows(count: int = 400) -> list[Row]:
