@@ -18,8 +18,8 @@ import msgspec
 from rich.console import Console
 
 from shared.errors import ConfigError, ContractBroken, PipelineError
-from training.__main__ import REFUSED, USAGE, _options
-from training.__main__ import _parser as _job_parser
+from training.__main__ import REFUSED, USAGE, fail, options_of
+from training.__main__ import parser as job_parser
 from training.data.prepare import Options, Prepared, prepare
 from training.report.console import Screen
 
@@ -145,15 +145,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.out.mkdir(parents=True, exist_ok=True)
         STEPS[own.step](given, Screen(Console()))
     except ConfigError as error:
-        return _fail(own.step, error, USAGE)
+        return fail(f"training {own.step}", error, USAGE)
     except PipelineError as error:
-        return _fail(own.step, error, REFUSED)
+        return fail(f"training {own.step}", error, REFUSED)
     return 0
 
 
 def _given(own: argparse.Namespace, others: Sequence[str]) -> Given:
     return Given(
-        options=_options(_job_parser().parse_args([*others, "--out", str(own.to / PACKAGE)]), os.environ),
+        options=options_of(job_parser().parse_args([*others, "--out", str(own.to / PACKAGE)]), os.environ),
         job=own.job,
         out=own.to.absolute(),
         folders={name: getattr(own, name) for name in FOLDERS if getattr(own, name) is not None},
@@ -198,11 +198,6 @@ def _read(path: Path) -> dict[str, Any]:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
     except (OSError, msgspec.MsgspecError) as error:
         raise ContractBroken(f"{path.parent.name}/{path.name}: {error}") from error
-
-
-def _fail(step: str, error: PipelineError, code: int) -> int:
-    sys.stderr.write(f"training {step}: {error}\n")
-    return code
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shared.core.calendar import DAY_HOURS
 from shared.core.intake.readings import Floats, Longs
 from shared.core.model.scoring import clip
 from shared.core.scenario import Scenario
@@ -14,7 +15,7 @@ from training.data import folds
 from training.data.folds import Fold
 from training.model import boosting, damped_persistence, recalibration
 from training.model.boosting import Fitted
-from training.model.hourly.rows import DAY, TrainingSet
+from training.model.hourly.rows import TrainingSet
 from training.model.recalibration import Recalibration
 
 TRUST_DAYS = 28
@@ -96,9 +97,9 @@ def _corrected(rows: TrainingSet, horizon: int, since: int, raw: Floats, until: 
     tried = np.full(len(rows), np.nan, np.float32)
     plain = raw.copy()
     end = int(rows.as_of[-1]) + 1
-    for start in range(since, end, DAY):
+    for start in range(since, end, DAY_HOURS):
         line, seen = recalibration.newest(rows.as_of, horizon, start, plain, rows.target)
-        low, high = np.searchsorted(rows.as_of, [start, start + DAY])
+        low, high = np.searchsorted(rows.as_of, [start, start + DAY_HOURS])
         tried[low:high] = line(plain[low:high])
         if _helps(rows, horizon, start, plain, tried):
             raw[low:high] = tried[low:high]
@@ -109,7 +110,7 @@ def _corrected(rows: TrainingSet, horizon: int, since: int, raw: Floats, until: 
 
 def _helps(rows: TrainingSet, horizon: int, now: int, plain: Floats, tried: Floats) -> bool:
     """Whether the corrected forecasts of the last weeks were clearly better, by the truths known as `now` began."""
-    low, high = np.searchsorted(rows.as_of, [now - horizon - TRUST_DAYS * DAY + 1, now - horizon + 1])
+    low, high = np.searchsorted(rows.as_of, [now - horizon - TRUST_DAYS * DAY_HOURS + 1, now - horizon + 1])
     there = low + np.flatnonzero(np.isfinite(plain[low:high]) & np.isfinite(tried[low:high]))
     before, after = (np.square(f[there].astype(np.float64) - rows.target[there]).sum() for f in (plain, tried))
     return bool(after < (1 - LEAST_GAIN) * before)

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from training.data.prepare import Options, Prepared
-from training.model.evaluate import NAMES
 from training.model.fit import Trained
 from training.model.recalibration import Recalibration
-from training.report.summary import Report
+from training.report.summary import SCORES, Report, score_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +66,7 @@ def _scores(run: _Run) -> str:
     kind = "Rolling-origin folds: each fold is later than all it was trained on, with a gap of the horizon."
     if not run.dated:
         kind = "Contiguous blocks of rows without a time: **this is not a forecast score**, the future will be worse."
-    table = _table(
-        ("", "RMSE", "MAE", "bias"),
-        [
-            (name, *(_number(metrics.get(f"{measure}{suffix}")) for measure in ("rmse", "mae", "bias")))
-            for suffix, name in NAMES.items()
-            if f"rmse{suffix}" in metrics
-        ],
-    )
+    table = _table(SCORES, score_rows(metrics))
     left_out = metrics.get("rows_without_floor", 0)
     rows = f"{metrics.get('rows_scored', 0):,.0f} rows, {left_out:,.0f} without a floor left out."
     covered = f"Intervals calibrated on the other folds cover {metrics['coverage_oof']:.1%}"

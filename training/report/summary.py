@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from training.report.console import Screen
 from training.report.tracking import Tracker
 
 IMPORTANT = 15
+SCORES = ("", "RMSE", "MAE", "bias")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,13 +161,17 @@ def show(found: Report, manifest: Manifest, options: Options, screen: Screen) ->
     screen.line(f"package {manifest.version} in {options.out}", style="green")
 
 
-def _scores(title: str, metrics: dict[str, float], prefix: str, screen: Screen) -> None:
-    lines: list[Sequence[str]] = [
+def score_rows(metrics: Mapping[str, float], prefix: str = "") -> list[tuple[str, ...]]:
+    """A line of `SCORES` for each forecast that has them."""
+    return [
         (name, *(f"{metrics[f'{prefix}{measure}{suffix}']:.2f}" for measure in ("rmse", "mae", "bias")))
         for suffix, name in NAMES.items()
         if f"{prefix}rmse{suffix}" in metrics
     ]
+
+
+def _scores(title: str, metrics: dict[str, float], prefix: str, screen: Screen) -> None:
     same, left = metrics[f"{prefix}rows_scored"], metrics[f"{prefix}rows_without_floor"]
-    screen.table(f"{title}: {same:,.0f} rows ({left:,.0f} without a floor)", ("", "RMSE", "MAE", "bias"), lines)
+    screen.table(f"{title}: {same:,.0f} rows ({left:,.0f} without a floor)", SCORES, score_rows(metrics, prefix))
     covered = metrics.get("coverage_oof" if not prefix else "test_coverage", float("nan"))
     screen.line(f"intervals cover {covered:.1%}")
