@@ -21,14 +21,13 @@ from rich.console import Console
 from shared.adapters.lake.delta_lake import CONTAINER_URI
 from shared.adapters.lake.delta_tables import storage_options
 from shared.adapters.stores import scenario_files
-from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.core.model.manifest import VERSION
 from shared.core.retrain.job_spec import JOB_NAME
 from shared.core.scenario import Scenario, with_overrides
 from shared.errors import ConfigError, PipelineError
 from shared.ports import Blobs
 from training.azureml.versions import component_version
-from training.data.storage import storage_settings
+from training.data.storage import storage, storage_settings
 
 if TYPE_CHECKING:
     from training.data.prepare import LakeVersion, Options
@@ -147,7 +146,7 @@ def _blobs(given: argparse.Namespace, environment: Mapping[str, str]) -> Blobs |
         raise ConfigError("--publish: needs --job NAME")
     if not given.publish and given.champion is None:
         return None
-    return AzureBlobs.connect(*storage_settings(environment))
+    return storage(environment)
 
 
 def _scenario(given: argparse.Namespace) -> Scenario:

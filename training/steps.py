@@ -98,7 +98,8 @@ def evaluate(given: Given, screen: Screen) -> None:
 
 def register(given: Given, screen: Screen) -> None:
     """Publish the evaluated package."""
-    from training.package.publish import publish, storage
+    from training.data.storage import storage
+    from training.package.publish import publish
 
     evaluated = _read(given.folder("evaluated") / EVALUATION)
     version = publish(storage(os.environ), given.options.scenario, given.folder("trained") / PACKAGE, given.job)

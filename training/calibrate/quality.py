@@ -27,7 +27,7 @@ def of(scenario: Scenario, evaluation: Evaluation) -> Doubles:
     forecast, persistence = evaluation.forecasts[""], evaluation.forecasts["_persistence"]
     chosen = (evaluation.as_of >= 0) & np.isfinite(forecast) & np.isfinite(evaluation.truth)
     window = evaluation.as_of // (DAY_HOURS * scenario.drift.window_days)
-    error, floor = np.abs(forecast - evaluation.truth), np.abs(persistence - evaluation.truth)
+    error, naive = np.abs(forecast - evaluation.truth), np.abs(persistence - evaluation.truth)
     inside = (evaluation.lower <= evaluation.truth) & (evaluation.truth <= evaluation.upper)
     mae, coverage = [], []
     ratio = []
@@ -37,9 +37,9 @@ def of(scenario: Scenario, evaluation: Evaluation) -> Doubles:
             continue
         mae.append(float(error[rows].mean()))
         coverage.append(float(inside[rows].mean()))
-        paired = rows & np.isfinite(floor)
-        if paired.any() and floor[paired].sum() > 0:
-            ratio.append(float(error[paired].sum() / floor[paired].sum()))
+        paired = rows & np.isfinite(naive)
+        if paired.any() and naive[paired].sum() > 0:
+            ratio.append(float(error[paired].sum() / naive[paired].sum()))
     rate = scenario.drift.false_alarm_rate * PART
     for place, (values, sign) in enumerate(((ratio, 1), (mae, 1), (coverage, -1))):
         if len(values) >= MINIMUM_WINDOWS:

@@ -105,7 +105,7 @@ class Evaluation:
     upper: Floats
 
     def metrics(self) -> dict[str, float]:
-        """Scores of all forecasts on the same rows, and the skill over the damped floor."""
+        """Scores of all forecasts on the same rows, and the skill over damped persistence."""
         found = compare(self.truth, self.forecasts)
         if {"rmse", "rmse_damped"} <= found.keys() and found["rmse_damped"] > 0:
             found["improvement"] = 1 - found["rmse"] / found["rmse_damped"]

@@ -1,4 +1,4 @@
-"""From rows and folds to one model: the search, what it did on unseen rows, intervals, the refit and its graph."""
+"""From rows and folds to one model: the search, its out-of-fold forecasts, intervals, the refit and its graph."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Trained:
         upper: Upper ends.
         coverage: Share of truths that these cover.
         interval: Offsets calibrated on all folds.
-        damped: The floor, fitted on all rows.
+        damped: Damped persistence, fitted on all rows.
         booster: The model.
         onnx: Its graph.
         parity: Largest difference between the two.
@@ -118,14 +118,14 @@ def _out_of_fold(
 def evaluate(
     scenario: Scenario, rows: TrainingSet, index: Longs, forecast: Floats, damped: Floats, interval: Interval
 ) -> Evaluation:
-    """Forecasts of some rows beside their truth and the floors.
+    """Forecasts of some rows beside their truth and what they have to beat.
 
     Args:
         scenario: Limits of the target.
         rows: The set that `index` points into.
         index: Row numbers, shape (n,).
         forecast: The model's forecasts within the limits, shape (n,).
-        damped: The damped floor's forecasts, shape (n,).
+        damped: Forecasts of damped persistence, shape (n,).
         interval: Offsets of the interval's ends.
     """
     lower, upper = bounds(scenario, interval, forecast)
@@ -141,7 +141,7 @@ def evaluate(
 
 
 def evaluate_held_out(scenario: Scenario, trained: Trained, rows: TrainingSet) -> Evaluation:
-    """What the graph and the floor say of a set that no choice has looked at.
+    """Forecasts of the graph and of damped persistence on a set that no choice has looked at.
 
     Raises:
         ContractBroken: A forecast is not a finite number.

@@ -31,7 +31,7 @@ class OutOfFold:
         folds: The folds they come from, no row in two of them.
         rows: Row numbers that have one, rising, shape (m,).
         forecast: Within the target's limits by row number, NaN elsewhere, shape (n,).
-        damped: The damped floor, fitted on the fold's training rows, by row number, NaN elsewhere, shape (n,).
+        damped: Damped persistence, fitted on the fold's training rows, by row number, NaN elsewhere, shape (n,).
         trained_until: Hour of the last truth behind the forecast by row number, -1 where there is none, shape (n,).
         recalibration: Correction that the shipped model gets.
     """

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from shared.adapters.models import onnx_model, package_folder
-from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.app.loop.completion import Result
 from shared.app.release.publish import Release
 from shared.core.gate import evidence as gate_evidence
@@ -21,7 +19,6 @@ from shared.core.tasks import task_of
 from shared.errors import ConfigError, ContractBroken
 from shared.ports import Blobs
 from training.calibrate import history
-from training.data.storage import storage_settings
 from training.package import evidence
 
 JOBS = "jobs"
@@ -75,12 +72,3 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ContractBroken(f"{path.name}: {error.strerror}; it should lie beside the package") from error
-
-
-def storage(env: Mapping[str, str]) -> AzureBlobs:
-    """The application's blobs, from the settings of the application.
-
-    Raises:
-        ConfigError: There is no setting.
-    """
-    return AzureBlobs.connect(*storage_settings(env))

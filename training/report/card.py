@@ -91,13 +91,13 @@ def _devices(run: _Run) -> str:
 
 def _model(run: _Run) -> str:
     params = ", ".join(f"{name} {value:.4g}" for name, value in run.found.params.items())
-    floor = run.trained.damped
+    damped = run.trained.damped
     level = "" if run.found.level == str(Recalibration()) else f"Corrected by its newest errors: {run.found.level}.\n\n"
     important = _table(("feature", "importance"), [(name, f"{value:.1f} %") for name, value in run.found.importance])
     return (
         f"## Model\n\nCatBoost, {int(run.found.metrics['trees'])} symmetric trees refitted on all rows ({params}).\n\n"
         f"{level}{important}\n\n"
-        f"Floor: {floor.intercept:.3f} + {floor.latest:.3f} x now + {floor.mean_24:.3f} x mean of the last 24 h."
+        f"Floor: {damped.intercept:.3f} + {damped.latest:.3f} x now + {damped.mean_24:.3f} x mean of the last 24 h."
     )
 
 
