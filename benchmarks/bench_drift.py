@@ -31,7 +31,7 @@ from shared.core.profile import merged as profile
 from shared.core.profile.bins import count, place
 from shared.core.profile.merged import MergedProfile, Profile
 from shared.core.task.task import Task
-from training.data.rows import from_history
+from training.model.hourly.rows import from_history
 
 T = TypeVar("T")
 ROWS, FEATURES = 100_000, 20

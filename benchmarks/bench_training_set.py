@@ -31,7 +31,7 @@ from shared.core.forecast.window.history import Hourly
 from shared.core.intake.readings import Floats
 from shared.core.scenario import Scenario
 from shared.core.task.tasks import task_of
-from training.data.rows import from_history
+from training.model.hourly.rows import from_history
 
 STATIONS, HOURS = 12, 35_000
 GOAL, ROUNDS = 5, 2

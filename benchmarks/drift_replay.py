@@ -24,8 +24,8 @@ from shared.core.task.task import Task
 from shared.core.task.tasks import task_of
 from training.calibrate.limits import calibrate
 from training.data.files import read
-from training.data.rows import History, before, from_history
-from training.model.evaluate import Judged
+from training.model.evaluate import Evaluation
+from training.model.hourly.rows import History, before, from_history
 
 HOURS, WEEK, MODEL = 24, 7, "v1"
 BLOCK = 4096
@@ -69,7 +69,7 @@ def baseline_of(scenario: Scenario, history: History) -> Baseline:
     """What training would leave; persistence stands in for the model's out-of-fold forecasts."""
     rows = from_history(task_of(scenario), history)
     forecast = np.where(np.isfinite(rows.latest), rows.latest, np.nanmean(rows.latest)).astype(np.float32)
-    judged = Judged(
+    evaluation = Evaluation(
         as_of=rows.as_of,
         device=rows.device,
         devices=rows.devices,
@@ -78,7 +78,7 @@ def baseline_of(scenario: Scenario, history: History) -> Baseline:
         lower=forecast * np.float32(0.3),
         upper=forecast * np.float32(2.5),
     )
-    return Baseline.from_arrays(calibrate(task_of(scenario), rows, judged))
+    return Baseline.from_arrays(calibrate(task_of(scenario), rows, evaluation))
 
 
 @dataclass(frozen=True)

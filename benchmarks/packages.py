@@ -17,8 +17,8 @@ from shared.core.intake.readings import Floats, Readings
 from shared.core.model.feature import Feature
 from shared.core.model.manifest import Damped, Interval
 from shared.core.task.tasks import task_of
-from training.data import rows as data
 from training.model.export import to_onnx
+from training.model.hourly import rows as data
 from training.package import writer
 
 

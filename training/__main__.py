@@ -21,14 +21,13 @@ from rich.console import Console
 from shared.adapters.lake.delta_lake import CONTAINER_URI
 from shared.adapters.lake.delta_tables import storage_options
 from shared.adapters.stores import scenario_files
-from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.core.model.manifest import VERSION
 from shared.core.retrain.job_spec import JOB_NAME
 from shared.core.scenario import Scenario, with_overrides
 from shared.errors import ConfigError, PipelineError
 from shared.ports import Blobs
-from training.data.storage import storage_settings
-from training.versions import component_version
+from training.azureml.versions import component_version
+from training.data.storage import storage, storage_settings
 
 if TYPE_CHECKING:
     from training.data.prepare import LakeVersion, Options
@@ -40,58 +39,65 @@ REFUSED, USAGE, INTERRUPTED = 1, 2, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train; returns 0, or 1 when data or model were refused, 2 when the command is wrong, 130 when interrupted."""
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite stop closes the MLflow run, as Ctrl-C does
     try:
-        options = _options(given, os.environ)
+        options = options_of(given, os.environ)
         from training import job  # late: a wrong command need not wait for CatBoost
-        from training.console import Screen
+        from training.report.console import Screen
 
         job.run(options, Screen(Console()))
     except ConfigError as error:
-        return _fail(str(error), USAGE)
+        return fail("training", error, USAGE)
     except PipelineError as error:
-        return _fail(str(error), REFUSED)
+        return fail("training", error, REFUSED)
     except KeyboardInterrupt:
-        return _fail("interrupted", INTERRUPTED)
+        return fail("training", "interrupted", INTERRUPTED)
     return 0
 
 
-def _fail(message: str, code: int) -> int:
-    sys.stderr.write(f"training: {message}\n")
+def fail(name: str, problem: object, code: int) -> int:
+    """Say what went wrong; returns the exit code."""
+    sys.stderr.write(f"{name}: {problem}\n")
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m training", description="Train a model and write its package.")
-    parser.add_argument("--scenario", required=True, help="name of a scenario in scenarios/")
-    data = parser.add_mutually_exclusive_group(required=True)
+def parser() -> argparse.ArgumentParser:
+    """The flags of the job."""
+    found = argparse.ArgumentParser(prog="python -m training", description="Train a model and write its package.")
+    found.add_argument("--scenario", required=True, help="name of a scenario in scenarios/")
+    data = found.add_mutually_exclusive_group(required=True)
     data.add_argument("--readings", nargs="+", type=Path, default=[], metavar="PATH", help="files, or folders of files")
     data.add_argument("--lake", metavar="lake@VERSION", help="a version of the lake's readings; storage as for the app")
-    parser.add_argument(
+    found.add_argument(
         "--lake-uri", default=CONTAINER_URI, metavar="URI", help="where the lake is (default: %(default)s), or a folder"
     )
-    parser.add_argument(
+    found.add_argument(
         "--out", required=True, type=Path, metavar="DIR", help="folder of the package: new, or one to replace"
     )
-    parser.add_argument("--trials", type=int, metavar="N", help="trials of the search (default: the scenario's)")
-    parser.add_argument(
+    found.add_argument("--trials", type=int, metavar="N", help="trials of the search (default: the scenario's)")
+    found.add_argument(
         "--tracking-uri", metavar="URI", help="MLflow (default: MLFLOW_TRACKING_URI, or mlflow.db beside DIR)"
     )
-    parser.add_argument("--test-from", metavar="DATE", help="keep out all from this time on, and report on it once")
-    parser.add_argument("--zone", help="zone of timestamps without one, and of --test-from (default: the station's)")
-    parser.add_argument(
+    found.add_argument("--test-from", metavar="DATE", help="keep out all from this time on, and report on it once")
+    found.add_argument("--zone", help="zone of timestamps without one, and of --test-from (default: the station's)")
+    found.add_argument(
         "--champion", metavar="VERSION", help="deployed model, whose forecasts of the time after its training go along"
     )
-    parser.add_argument("--job", metavar="NAME", help="name of the job; needed for --publish")
-    parser.add_argument(
+    found.add_argument("--job", metavar="NAME", help="name of the job; needed for --publish")
+    found.add_argument(
         "--publish", action="store_true", help="upload package, evidence and the job's result; storage as for the app"
     )
-    parser.add_argument("--seed", type=int, metavar="N", help="seed of every random choice (default: the scenario's)")
-    return parser
+    found.add_argument("--seed", type=int, metavar="N", help="seed of every random choice (default: the scenario's)")
+    return found
 
 
-def _options(given: argparse.Namespace, environment: Mapping[str, str]) -> Options:
+def options_of(given: argparse.Namespace, environment: Mapping[str, str]) -> Options:
+    """What the flags and the settings ask for.
+
+    Raises:
+        ConfigError: A flag or a setting is wrong.
+    """
     scenario = _scenario(given)
     test_from = None if given.test_from is None else _hour(given.test_from, given.zone or scenario.zone)
     from training.data.prepare import Options
@@ -140,7 +146,7 @@ def _blobs(given: argparse.Namespace, environment: Mapping[str, str]) -> Blobs |
         raise ConfigError("--publish: needs --job NAME")
     if not given.publish and given.champion is None:
         return None
-    return AzureBlobs.connect(*storage_settings(environment))
+    return storage(environment)
 
 
 def _scenario(given: argparse.Namespace) -> Scenario:

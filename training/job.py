@@ -15,15 +15,16 @@ from shared.core.task.tasks import task_of
 from shared.errors import ConfigError, ContractBroken
 from training.calibrate import baseline, history
 from training.calibrate.limits import calibrate
-from training.console import Screen
 from training.data.prepare import Options, Prepared, held_out_rows, prepare
 from training.model.champion import Compared
 from training.model.champion import load as load_champion
-from training.model.fit import Trained, judge_out_of_fold, train
-from training.package import evidence, report, writer
+from training.model.fit import Trained, evaluate_held_out, train
+from training.package import evidence, writer
 from training.package.publish import publish
-from training.package.report import HeldOut, Report
-from training.tracking import Tracker, track
+from training.report import card, summary
+from training.report.console import Screen
+from training.report.summary import HeldOut, Report
+from training.report.tracking import Tracker, track
 
 
 def run(options: Options, screen: Screen, read: Callable[[Options, Screen], Prepared] = prepare) -> dict[str, Any]:
@@ -53,14 +54,14 @@ def run(options: Options, screen: Screen, read: Callable[[Options, Screen], Prep
         since = None if champion is None else champion.trained_until
         trained = train(options.scenario, prepared.rows, prepared.folds, tracker, screen, since)
         tested = _test(options, prepared, trained, screen) if options.test_from is not None else None
-        found = report.gather(options.scenario, prepared, trained, tested)
+        found = summary.gather(options.scenario, prepared, trained, tested)
         with screen.step("package") as step:
             manifest = _write(options, prepared, trained, found, tracker)
             step.note = f"{manifest.size_bytes:,} bytes, {manifest.latency_ms:.2f} ms a row"
         _beside(options, prepared, trained, champion, manifest, tracker)
-        content = report.publish(options, found, manifest, tracker, screen)
+        content = summary.publish(options, found, manifest, tracker, screen)
         _publish(options, screen)
-    report.show(found, manifest, options, screen)
+    summary.show(found, manifest, options, screen)
     return content
 
 
@@ -82,15 +83,15 @@ def _champion(options: Options, prepared: Prepared, tracker: Tracker, screen: Sc
     try:
         with screen.step("champion") as step:
             found = load_champion(options.blobs, options.champion, prepared.rows.features)
-            said = found.forecast(options.scenario, prepared.rows)
-            after = int(np.isfinite(said).sum())
+            forecast = found.forecast(options.scenario, prepared.rows)
+            after = int(np.isfinite(forecast).sum())
             step.note = f"{found.version} is judged on {after:,} rows after its training"
     except ContractBroken as error:
         problem = f"champion {options.champion}: {error}; nothing is compared with it"
         screen.line(f"warning: {problem}", style="yellow")
         tracker.tag("champion.problem", problem[:400])
         return None
-    return Compared(found.trained_until, said)
+    return Compared(found.trained_until, forecast)
 
 
 def _beside(
@@ -134,9 +135,9 @@ def _check_out(options: Options) -> None:
 def _test(options: Options, prepared: Prepared, trained: Trained, screen: Screen) -> HeldOut:
     with screen.step("test span") as step:
         rows = held_out_rows(options, prepared)
-        judged = judge_out_of_fold(options.scenario, trained, rows)
+        evaluation = evaluate_held_out(options.scenario, trained, rows)
         step.note = f"{len(rows):,} rows that nothing has looked at before"
-    return HeldOut(judged, rows.excluded)
+    return HeldOut(evaluation, rows.excluded)
 
 
 def _write(options: Options, prepared: Prepared, trained: Trained, found: Report, tracker: Tracker) -> Manifest:
@@ -164,15 +165,15 @@ def _write(options: Options, prepared: Prepared, trained: Trained, found: Report
             golden_inputs=golden,
             golden_outputs=trained.booster.predict(golden),
             baseline=_baseline(options, prepared, trained),
-            card=report.model_card(options, prepared, trained, found),
+            card=card.render(options, prepared, trained, found),
         ),
     )
 
 
 def _baseline(options: Options, prepared: Prepared, trained: Trained) -> Arrays:
     """What the data looked like, and the limits of the drift check."""
-    seen = baseline.arrays(prepared.rows, trained.judged)
-    return {**seen, **calibrate(task_of(options.scenario), prepared.rows, trained.judged)}
+    seen = baseline.arrays(prepared.rows, trained.evaluation)
+    return {**seen, **calibrate(task_of(options.scenario), prepared.rows, trained.evaluation)}
 
 
 def _trained_until(options: Options, prepared: Prepared) -> int:

@@ -58,7 +58,7 @@ def post(
         url: The webhook.
         events: Sent together.
         pause: Waits some seconds; False when it is time to give up.
-        say: Is told of failures; never the address, which may carry a key.
+        say: Takes failures in words; never the address, which may carry a key.
     """
     body = msgspec.json.encode(events)
     wait_s = FIRST_PAUSE_S

@@ -17,7 +17,7 @@ from typing import Any
 from shared.adapters.models.azureml_client import Workspace
 from shared.adapters.models.azureml_errors import is_place, translated
 from shared.errors import PipelineError
-from training.versions import AZUREML, IMAGE, component_version, environment_version
+from training.azureml.versions import AZUREML, IMAGE, component_version, environment_version
 
 FAILED = 1
 

@@ -18,10 +18,10 @@ import msgspec
 from rich.console import Console
 
 from shared.errors import ConfigError, ContractBroken, PipelineError
-from training.__main__ import REFUSED, USAGE, _options
-from training.__main__ import _parser as _job_parser
-from training.console import Screen
+from training.__main__ import REFUSED, USAGE, fail, options_of
+from training.__main__ import parser as job_parser
 from training.data.prepare import Options, Prepared, prepare
+from training.report.console import Screen
 
 PACKAGE, VALIDATION, EVALUATION = "package", "validation.json", "evaluation.json"
 FOLDERS = ("checked", "prepared", "trained", "evaluated")
@@ -98,7 +98,8 @@ def evaluate(given: Given, screen: Screen) -> None:
 
 def register(given: Given, screen: Screen) -> None:
     """Publish the evaluated package."""
-    from training.package.publish import publish, storage
+    from training.data.storage import storage
+    from training.package.publish import publish
 
     evaluated = _read(given.folder("evaluated") / EVALUATION)
     version = publish(storage(os.environ), given.options.scenario, given.folder("trained") / PACKAGE, given.job)
@@ -111,7 +112,7 @@ def register(given: Given, screen: Screen) -> None:
 def trial(given: Given, screen: Screen) -> None:
     """Fit one candidate on the folds and log its error, which a sweep compares."""
     from training.model.boosting import KNOWN_GOOD, fit_folds
-    from training.tracking import track
+    from training.report.tracking import track
 
     options, prepared = given.options, _prepared(given)
     search = options.scenario.search
@@ -145,15 +146,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.out.mkdir(parents=True, exist_ok=True)
         STEPS[own.step](given, Screen(Console()))
     except ConfigError as error:
-        return _fail(own.step, error, USAGE)
+        return fail(f"training {own.step}", error, USAGE)
     except PipelineError as error:
-        return _fail(own.step, error, REFUSED)
+        return fail(f"training {own.step}", error, REFUSED)
     return 0
 
 
 def _given(own: argparse.Namespace, others: Sequence[str]) -> Given:
     return Given(
-        options=_options(_job_parser().parse_args([*others, "--out", str(own.to / PACKAGE)]), os.environ),
+        options=options_of(job_parser().parse_args([*others, "--out", str(own.to / PACKAGE)]), os.environ),
         job=own.job,
         out=own.to.absolute(),
         folders={name: getattr(own, name) for name in FOLDERS if getattr(own, name) is not None},
@@ -198,11 +199,6 @@ def _read(path: Path) -> dict[str, Any]:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
     except (OSError, msgspec.MsgspecError) as error:
         raise ContractBroken(f"{path.parent.name}/{path.name}: {error}") from error
-
-
-def _fail(step: str, error: PipelineError, code: int) -> int:
-    sys.stderr.write(f"training {step}: {error}\n")
-    return code
 
 
 if __name__ == "__main__":

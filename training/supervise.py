@@ -39,7 +39,7 @@ class Supervisor:
     def __init__(self, folder: JobFolder, job: LocalJob) -> None:
         self._folder = folder
         self._job = job
-        self._told_to_stop = 0
+        self._stopped_by = 0
 
     def run(self) -> LocalStatus:
         """Run the job to its end and write that down."""
@@ -48,7 +48,7 @@ class Supervisor:
             signal.signal(number, self._stop)
         try:
             ended = self._run()
-        except Exception as error:  # noqa: BLE001 - whatever it was, the end is told
+        except Exception as error:  # noqa: BLE001 - whatever it was, the end is reported
             ended = LocalStatus(state="failed", reason=f"supervisor: {type(error).__name__}: {error}")
         self._folder.set_status(ended)
         say(f"{self._job.spec.name} {ended.state}: {ended.reason}")
@@ -107,8 +107,8 @@ class Supervisor:
     def _wait(self, child: subprocess.Popen[bytes]) -> tuple[JobState, str]:
         deadline = time.monotonic() + self._job.timeout_s
         while child.poll() is None:
-            if self._told_to_stop:
-                return "failed", f"the supervisor was ended by signal {self._told_to_stop}"
+            if self._stopped_by:
+                return "failed", f"the supervisor was ended by signal {self._stopped_by}"
             if self._folder.cancel_asked():
                 return "canceled", "canceled"
             if time.monotonic() > deadline:
@@ -125,10 +125,10 @@ class Supervisor:
         _signal(child.pid, signal.SIGKILL)
 
     def _in_patience(self, waited_s: float) -> bool:
-        return waited_s < (STOPPED_PATIENCE_S if self._told_to_stop else PATIENCE_S)
+        return waited_s < (STOPPED_PATIENCE_S if self._stopped_by else PATIENCE_S)
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
-        self._told_to_stop = number
+        self._stopped_by = number
 
 
 def main(arguments: list[str]) -> int:

@@ -16,12 +16,12 @@ from shared.core.model.manifest import decode_arrays, decode_manifest, encode_ar
 from shared.core.model.scoring import bounds, clip
 from shared.core.scenario import Scenario
 from shared.core.task.tasks import task_of
-from training.data import rows as data
-from training.data.lake import history
-from training.data.rows import TrainingSet
 from training.model import champion as packages
 from training.model import damped_persistence
 from training.model.champion import Champion
+from training.model.hourly import rows as data
+from training.model.hourly.lake import history
+from training.model.hourly.rows import TrainingSet
 
 
 def shifted(files: Mapping[str, bytes], version: str, by: float) -> dict[str, bytes]:

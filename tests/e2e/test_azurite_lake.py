@@ -22,7 +22,7 @@ from shared.errors import ConfigError, ContractBroken, StateConflict, TransientF
 from tests import ROOT
 from tests.flow.lake.test_lake import busy, keys
 from tests.kit import SCENARIO, TASK, Bench, picture
-from training.data import lake as training_lake
+from training.model.hourly import lake as training_lake
 
 DAY_MS = 86_400_000
 # what a file's statistics must not hide: every kind of column
@@ -94,8 +94,8 @@ def test_an_old_version_stays_readable_after_merging_until_it_is_vacuumed(
     options = lake.delta.options
     assert version is not None
     before, _ = training_lake.history(SCENARIO, lake.delta.uri, options, 2)
-    newest, facts = training_lake.history(SCENARIO, lake.delta.uri, options, version)
-    assert facts.rows == 60
+    newest, count = training_lake.history(SCENARIO, lake.delta.uri, options, version)
+    assert count == 60
     assert {name: len(hours.values) for name, hours in newest.items()} == {"a": 30, "b": 30}
     assert {name: len(hours.values) for name, hours in before.items()} == {"a": 10, "b": 10}
     bench.clock.ms += DAY_MS

@@ -35,12 +35,12 @@ from tests.kit import (
     MemoryStream,
     assemble,
     deploy,
-    gate_world,
     load,
     message,
     row,
 )
 from tests.kit.application import EAGER, START_MS
+from tests.kit.data import gate_world
 from tests.kit.tiny_model import FEATURIZER
 from tests.kit.tiny_model import SCENARIO as AIR_SCENARIO
 from tests.kit.whole import DEVICES, READINGS, Whole

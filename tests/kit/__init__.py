@@ -13,13 +13,10 @@ alone: `assemble` (the application on any stores), `Bench` (one partition of it)
 of which fail or forget when told, the small scenario (`scenario`) and its model (`model`).
 """
 
-from tests.kit.application import InMemory, assemble
+from tests.kit.application import InMemory, assemble, newest
 from tests.kit.bench import Bench, picture
-from tests.kit.committed import newest
 from tests.kit.faults import Faulty, Forgetful, HandClock
-from tests.kit.memory_blobs import MemoryBlobs
-from tests.kit.memory_jobs import MemoryJobs
-from tests.kit.memory_stream import MemoryStream
+from tests.kit.memory import MemoryBlobs, MemoryJobs, MemoryStream
 from tests.kit.model import Guess, deploy, load, publish
 from tests.kit.scenario import (
     CHANNELS,

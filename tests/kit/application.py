@@ -1,7 +1,8 @@
-"""The application as production wires it, on stores in memory."""
+"""The application as production wires it, on stores in memory, and what it committed, read as anybody would."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from shared.adapters.lake.commit_files import ParquetFiles
@@ -11,21 +12,23 @@ from shared.core.forecast.task import HourlyForecast
 from shared.core.intake import dead_letters
 from shared.core.intake.dead_letters import DeadLetter
 from shared.core.scenario import Scenario
-from shared.core.stream.events import Event
+from shared.core.stream.commit import Commit
+from shared.core.stream.events import Batch, Event
 from shared.core.stream.packing import unpack
 from shared.core.task.task import Task
 from shared.core.task.tasks import task_of
 from shared.ports import Blobs, Clock, LoadModel, Stream
 from shared.settings import Settings
 from shared.wiring import Application, Ports, loading
-from tests.kit.committed import Forecasts, forecasts
 from tests.kit.faults import Faulty, HandClock
-from tests.kit.memory_stream import MemoryStream
+from tests.kit.memory import MemoryStream
 from tests.kit.model import deploy, load
 from tests.kit.scenario import HOUR, SCENARIO, TASK
 
 START_MS = (HOUR + 100) * 3_600_000
 EAGER = Settings(model_refresh_s=0.0, snapshot_commits=3, batch_rows=1000)
+FILES = ParquetFiles(TASK)
+Forecasts = dict[tuple[str, int, int], tuple[float, str]]  # device, as-of hour, revision: value, model
 
 
 def assemble(
@@ -154,3 +157,30 @@ class InMemory:
     def forecasts(self) -> Forecasts:
         """Every forecast of the champion by device, as-of hour and revision."""
         return forecasts(self.blobs)
+
+
+def commits(blobs: Blobs) -> Iterator[tuple[str, Commit, Batch]]:
+    """Every commit with its name and batch, in order."""
+    for name in blobs.names("commits"):
+        yield name, *FILES.decode_commit(blobs.read("commits", name) or b"")
+
+
+def forecasts(blobs: Blobs, role: str = "champion") -> Forecasts:
+    """Every forecast of a role that a commit names; each exactly once."""
+    found: Forecasts = {}
+    for _, commit, _ in commits(blobs):
+        if commit.predictions is None:
+            continue
+        rows = FILES.read_predictions(blobs.read("predictions", commit.predictions) or b"")
+        for place, device in enumerate(rows["device_id"]):
+            if rows["role"][place] != role:
+                continue
+            key = device, int(rows["as_of"][place]), int(rows["revision"][place])
+            assert key not in found, f"{key} stands in two named blobs"
+            found[key] = float(rows["value"][place]), rows["model_version"][place]
+    return found
+
+
+def newest(found: Mapping[tuple[str, int, int], tuple[float, str]]) -> dict[tuple[str, int], tuple[float, str]]:
+    """The last revision of each forecast."""
+    return {(device, as_of): value for (device, as_of, _), value in sorted(found.items())}

@@ -16,8 +16,7 @@ from shared.core.stream.events import Batch, Event
 from shared.core.stream.packing import pack, pack_end
 from shared.core.task.state import State
 from shared.settings import Settings
-from tests.kit.application import assemble
-from tests.kit.committed import Forecasts, commits, forecasts
+from tests.kit.application import Forecasts, assemble, commits, forecasts
 from tests.kit.faults import Faulty, Forgetful, HandClock
 from tests.kit.model import load
 from tests.kit.scenario import SCENARIO, TASK, Row, readings

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from shared.core.stream.events import Event
 from shared.errors import TransientFailure
-from tests.kit.memory_blobs import MemoryBlobs
-from tests.kit.memory_stream import MemoryStream
+from tests.kit.memory import MemoryBlobs, MemoryStream
 
 
 @dataclass

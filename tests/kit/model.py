@@ -12,7 +12,7 @@ from shared.core.intake.readings import Floats
 from shared.core.model import deployment
 from shared.core.model.deployment import Deployment
 from shared.core.model.manifest import FILES, Damped, Interval, Manifest, encode_manifest
-from tests.kit.memory_blobs import MemoryBlobs
+from tests.kit.memory import MemoryBlobs
 from tests.kit.scenario import SCENARIO
 
 

@@ -21,11 +21,7 @@ from shared.core.task.tasks import task_of
 ROOT = Path(__file__).parents[2]
 CODE = ("shared", "training", "local")
 FORECAST = ("shared/core/forecast/*",)
-MODEL = (
-    "training/model/*",
-    *(f"training/{name}.py" for name in ("floor", "level", "intervals", "boosting", "fit", "search", "unseen")),
-    *(f"training/{name}.py" for name in ("evaluate", "export", "champion")),
-)
+MODEL = ("training/model/*",)
 SCENARIO = ("shared/core/scenario/*",)
 STORY = (  # the reference scenario's made-up air, and the demo that tells its story
     "local/fleet*",
@@ -35,13 +31,7 @@ STORY = (  # the reference scenario's made-up air, and the demo that tells its s
     "local/send/sources.py",
     "local/send/sources.py",
 )
-ROWS = (  # hours into the rows that the forecast learns from or is asked with: the forecast's, beside its model
-    *(f"training/{name}.py" for name in ("data", "prepare", "lake", "validate")),
-    "training/data/*",
-    "training/scoring/windows.py",
-    "local/demo/evaluate.py",
-    "local/demo/evaluate.py",
-)
+ROWS = ("local/demo/evaluate.py",)  # joins forecasts to what came, hour by hour
 PAGE = ("shared/app/reports/drift.py", "shared/app/reports/drift.py")  # a sentence of the drift report
 ONE_PLACE = ("shared/core/task/tasks.py",)
 

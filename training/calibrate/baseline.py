@@ -8,18 +8,18 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.core.intake.readings import Floats
-from training.data.rows import TrainingSet
-from training.model.evaluate import Judged
+from training.model.evaluate import Evaluation
+from training.model.hourly.rows import TrainingSet
 
 QUANTILES = 101
 
 
-def arrays(rows: TrainingSet, judged: Judged) -> dict[str, npt.NDArray[Any]]:
+def arrays(rows: TrainingSet, evaluation: Evaluation) -> dict[str, npt.NDArray[Any]]:
     """Arrays of `baseline.npz`.
 
     Args:
         rows: All training rows.
-        judged: Out-of-fold forecasts.
+        evaluation: Out-of-fold forecasts.
 
     Returns:
         feature_names (F,), feature_quantiles (F, 101; 0 to 100 %, NaN for a feature that is always missing),
@@ -32,14 +32,14 @@ def arrays(rows: TrainingSet, judged: Judged) -> dict[str, npt.NDArray[Any]]:
         "feature_quantiles": np.stack([quantiles(column) for column in columns]),
         "feature_missing": np.array([np.isnan(column).mean() for column in columns], dtype=np.float32),
         "target_quantiles": quantiles(rows.target),
-        "forecast_quantiles": quantiles(judged.forecasts[""]),
+        "forecast_quantiles": quantiles(evaluation.forecasts[""]),
         "devices": np.array(rows.devices),
-        "oof_device": judged.device,
-        "oof_as_of": judged.as_of,
-        "oof_truth": judged.truth,
-        "oof_forecast": judged.forecasts[""],
-        "oof_persistence": judged.forecasts["_persistence"],
-        "oof_damped": judged.forecasts["_damped"],
+        "oof_device": evaluation.device,
+        "oof_as_of": evaluation.as_of,
+        "oof_truth": evaluation.truth,
+        "oof_forecast": evaluation.forecasts[""],
+        "oof_persistence": evaluation.forecasts["_persistence"],
+        "oof_damped": evaluation.forecasts["_damped"],
     }
 
 

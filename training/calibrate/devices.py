@@ -10,7 +10,7 @@ import numpy.typing as npt
 from shared.core.intake.readings import Doubles, Floats, Longs
 from shared.core.profile.device_table import HOURS, NEWEST
 from shared.core.task.task import Task
-from training.data.rows import TrainingSet
+from training.model.hourly.rows import TrainingSet
 
 RUN_QUANTILE = 0.999  # of runs: beyond it stand the stuck sensors that any real history holds
 RUN_FACTOR = 2.0

@@ -10,7 +10,7 @@ import numpy as np
 from shared.core.intake.readings import Floats
 from shared.core.model.manifest import Manifest
 from shared.core.task.task import Task
-from training.data.rows import TrainingSet
+from training.model.hourly.rows import TrainingSet
 
 COLUMNS = ("mean", "std", "minimum", "maximum", "missing")
 

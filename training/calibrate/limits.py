@@ -20,8 +20,8 @@ from shared.core.task.task import Task
 from training.calibrate import devices as calibrate_devices
 from training.calibrate import quality
 from training.calibrate.tail import Tails, quantile
-from training.data.rows import TrainingSet
-from training.model.evaluate import Judged
+from training.model.evaluate import Evaluation
+from training.model.hourly.rows import TrainingSet
 
 MINIMUM_DAYS = 120  # less history says nothing of how weeks differ from each other
 WINDOWS = 750  # at most; they overlap, more add time and no knowledge
@@ -32,13 +32,13 @@ CLIP = 0.01
 RARE = 0.5  # a feature with more than this share in one bin, an amount that is mostly 0, is reported, not decided on
 
 
-def calibrate(task: Task, rows: TrainingSet, judged: Judged) -> dict[str, npt.NDArray[Any]]:
+def calibrate(task: Task, rows: TrainingSet, evaluation: Evaluation) -> dict[str, npt.NDArray[Any]]:
     """Arrays for `baseline.npz`, names beginning with `drift_`; read them with `Baseline.from_arrays`.
 
     Args:
         task: What is watched; its scenario's drift rules: window and accepted rate of false alarms.
         rows: All training rows. Without times nothing is calibrated and every check says "not enough data".
-        judged: Out-of-fold forecasts.
+        evaluation: Out-of-fold forecasts.
     """
     scenario, seen = task.scenario, task.watched
     days, counts = _by_day(rows, seen)
@@ -46,7 +46,7 @@ def calibrate(task: Task, rows: TrainingSet, judged: Judged) -> dict[str, npt.ND
     np.add.at(months, month_of(days), counts)
     window = scenario.drift.window_days
     forecast_edges = task.answer_edges
-    forecast_days, forecasts = _forecasts(judged, forecast_edges)
+    forecast_days, forecasts = _forecasts(evaluation, forecast_edges)
     forecast_months = np.zeros((MONTHS, 1, CELLS), np.int64)
     np.add.at(forecast_months, month_of(forecast_days), forecasts)
     others, limits, windows = _limits(scenario, seen, days, counts, months)
@@ -65,7 +65,7 @@ def calibrate(task: Task, rows: TrainingSet, judged: Judged) -> dict[str, npt.ND
         forecast_limit=np.array([_forecast_limit(scenario, forecast_days, forecasts, forecast_months)]),
         history=np.array([window, task.delay_h, years(days), windows], np.float64),
         devices=np.array(rows.devices),
-        quality=quality.of(scenario, judged),
+        quality=quality.of(scenario, evaluation),
         quantum=np.array([task.losses.unit]),
         **devices,
     ).arrays()
@@ -102,9 +102,9 @@ def _counted(as_of: Longs, values: Floats, edges: Doubles) -> tuple[Longs, Longs
     return known, counts
 
 
-def _forecasts(judged: Judged, edges: Doubles) -> tuple[Longs, Longs]:
-    chosen = (judged.as_of >= 0) & np.isfinite(judged.forecasts[""])
-    return _counted(judged.as_of[chosen], judged.forecasts[""][chosen, None].astype(np.float32), edges[None])
+def _forecasts(evaluation: Evaluation, edges: Doubles) -> tuple[Longs, Longs]:
+    chosen = (evaluation.as_of >= 0) & np.isfinite(evaluation.forecasts[""])
+    return _counted(evaluation.as_of[chosen], evaluation.forecasts[""][chosen, None].astype(np.float32), edges[None])
 
 
 def _limits(

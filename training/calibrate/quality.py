@@ -8,7 +8,7 @@ from shared.core.intake.readings import Doubles
 from shared.core.scenario import Scenario
 from shared.core.task.calendar import DAY_HOURS
 from training.calibrate.tail import quantile
-from training.model.evaluate import Judged
+from training.model.evaluate import Evaluation
 
 MINIMUM_WINDOWS = 12
 MINIMUM_ROWS = 48
@@ -16,19 +16,19 @@ MARGIN = 1.2
 PART = 0.1  # of the accepted rate of false alarms: here each one costs a training
 
 
-def of(scenario: Scenario, judged: Judged) -> Doubles:
+def of(scenario: Scenario, evaluation: Evaluation) -> Doubles:
     """Limits in the order of `drift_baseline.QUALITY`, NaN where there are too few weeks.
 
     Args:
         scenario: Window and accepted rate of false alarms.
-        judged: Out-of-fold forecasts.
+        evaluation: Out-of-fold forecasts.
     """
     limits = np.full(3, np.nan)
-    forecast, persistence = judged.forecasts[""], judged.forecasts["_persistence"]
-    chosen = (judged.as_of >= 0) & np.isfinite(forecast) & np.isfinite(judged.truth)
-    window = judged.as_of // (DAY_HOURS * scenario.drift.window_days)
-    error, floor = np.abs(forecast - judged.truth), np.abs(persistence - judged.truth)
-    inside = (judged.lower <= judged.truth) & (judged.truth <= judged.upper)
+    forecast, persistence = evaluation.forecasts[""], evaluation.forecasts["_persistence"]
+    chosen = (evaluation.as_of >= 0) & np.isfinite(forecast) & np.isfinite(evaluation.truth)
+    window = evaluation.as_of // (DAY_HOURS * scenario.drift.window_days)
+    error, naive = np.abs(forecast - evaluation.truth), np.abs(persistence - evaluation.truth)
+    inside = (evaluation.lower <= evaluation.truth) & (evaluation.truth <= evaluation.upper)
     mae, coverage = [], []
     ratio = []
     for one in np.unique(window[chosen]):
@@ -37,9 +37,9 @@ def of(scenario: Scenario, judged: Judged) -> Doubles:
             continue
         mae.append(float(error[rows].mean()))
         coverage.append(float(inside[rows].mean()))
-        paired = rows & np.isfinite(floor)
-        if paired.any() and floor[paired].sum() > 0:
-            ratio.append(float(error[paired].sum() / floor[paired].sum()))
+        paired = rows & np.isfinite(naive)
+        if paired.any() and naive[paired].sum() > 0:
+            ratio.append(float(error[paired].sum() / naive[paired].sum()))
     rate = scenario.drift.false_alarm_rate * PART
     for place, (values, sign) in enumerate(((ratio, 1), (mae, 1), (coverage, -1))):
         if len(values) >= MINIMUM_WINDOWS:

@@ -7,17 +7,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from shared.core.forecast.window.history import Hourly, hourly
 from shared.core.scenario import Scenario
 from shared.core.task.tasks import task_of
 from shared.ports import Blobs
-from training.console import Screen
 from training.data import files, folds, validate
-from training.data import rows as data
 from training.data.files import DataRefused, Inputs, Source
 from training.data.folds import Fold
-from training.data.rows import TrainingSet
 from training.data.validate import Finding
+from training.model.hourly import rows as data
+from training.model.hourly.rows import History, TrainingSet
+from training.report.console import Screen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,10 +95,10 @@ class Prepared:
     folds: tuple[Fold, ...]
     dataset: str
     content: str
-    sources: tuple[Source, ...]
+    sources: tuple[Source, ...] = ()
     warnings: tuple[str, ...]
-    file_warnings: tuple[str, ...]
-    history: dict[str, Hourly]
+    file_warnings: tuple[str, ...] = ()
+    history: History
 
 
 def prepare(options: Options, screen: Screen) -> Prepared:
@@ -128,7 +127,7 @@ def _from_files(options: Options, screen: Screen) -> Prepared:
         )
         windows = sum(len(chunk.ids) for chunk in inputs.windows)
         step.note = f"{len(inputs.readings):,} readings, {windows:,} windows from {len(inputs.sources)} file(s)"
-    file_warnings = _judge(validate.check_sources(inputs.sources, options.limits), screen)
+    file_warnings = _accepted(validate.check_sources(inputs.sources, options.limits), screen)
     if windows and len(inputs.readings):
         raise DataRefused("readings: long files and wide files cannot be trained on together")
     found = _from_windows(options, inputs, screen) if windows else _from_readings(options, inputs, screen)
@@ -136,33 +135,34 @@ def _from_files(options: Options, screen: Screen) -> Prepared:
 
 
 def _from_lake(options: Options, lake: LakeVersion, screen: Screen) -> Prepared:
-    from training.data.lake import history as lake_history  # late: Delta tables are not needed for files
+    from training.model.hourly.lake import history as lake_history  # late: Delta tables are not needed for files
 
     with screen.step("read") as step:
-        history, facts = lake_history(options.scenario, lake.uri, lake.options, lake.version)
-        step.note = f"{facts.rows:,} readings of {lake}"
+        history, count = lake_history(options.scenario, lake.uri, lake.options, lake.version)
+        step.note = f"{count:,} readings of {lake}"
     found = _from_history(options, history, [], screen)
-    return replace(found, dataset=str(lake), sources=(Source(name=str(lake), rows=facts.rows),))
+    return replace(found, dataset=str(lake), sources=(Source(name=str(lake), rows=count),))
 
 
 def _from_readings(options: Options, inputs: Inputs, screen: Screen) -> Prepared:
     with screen.step("hours") as step:
-        history = hourly(options.scenario, inputs.readings)
+        history = data.hours(options.scenario, inputs.readings)
         step.note = f"{sum(len(h.values) for h in history.values()):,} hours of {len(history)} device(s)"
-    warnings = _judge(validate.check_duplicates(inputs.readings, options.test_from, options.limits), screen)
+    warnings = _accepted(validate.check_duplicates(inputs.readings, options.test_from, options.limits), screen)
     return _from_history(options, history, warnings, screen)
 
 
-def _from_history(options: Options, history: dict[str, Hourly], warnings: list[str], screen: Screen) -> Prepared:
+def _from_history(options: Options, history: History, warnings: list[str], screen: Screen) -> Prepared:
     scenario, limits = options.scenario, options.limits
     seen = history if options.test_from is None else data.before(history, options.test_from)
-    warnings = warnings + _judge(validate.check_history(scenario, seen, limits), screen)
+    warnings = warnings + _accepted(validate.check_history(scenario, seen, limits), screen)
     with screen.step("features") as step:
         rows = data.from_history(task_of(scenario), seen, advance=step.advance)
         step.note = f"{len(rows):,} rows of {len(rows.features)} features"
     split = folds.rolling(rows.as_of, scenario.horizon, scenario.search.folds)
-    warnings += _judge(validate.check_rows(rows, split, limits), screen)
-    return _prepared(rows, split, data.dataset_hash(seen), warnings, history)
+    warnings += _accepted(validate.check_rows(rows, split, limits), screen)
+    content = data.dataset_hash(seen)
+    return Prepared(rows=rows, folds=split, dataset=content, content=content, warnings=tuple(warnings), history=history)
 
 
 def _from_windows(options: Options, inputs: Inputs, screen: Screen) -> Prepared:
@@ -179,27 +179,13 @@ def _from_windows(options: Options, inputs: Inputs, screen: Screen) -> Prepared:
         style="yellow",
     )
     split = folds.blocks(len(rows), options.scenario.search.folds)
-    warnings = _judge(validate.check_rows(rows, split, options.limits), screen)
+    warnings = _accepted(validate.check_rows(rows, split, options.limits), screen)
     warnings.insert(0, "time: rows have none, so the scores are not forecast scores")
-    return _prepared(rows, split, data.dataset_hash({}, inputs.windows), warnings, {})
+    content = data.dataset_hash({}, inputs.windows)
+    return Prepared(rows=rows, folds=split, dataset=content, content=content, warnings=tuple(warnings), history={})
 
 
-def _prepared(
-    rows: TrainingSet, split: tuple[Fold, ...], content: str, warnings: Sequence[str], history: dict[str, Hourly]
-) -> Prepared:
-    return Prepared(
-        rows=rows,
-        folds=split,
-        dataset=content,
-        content=content,
-        sources=(),
-        warnings=tuple(warnings),
-        file_warnings=(),
-        history=history,
-    )
-
-
-def _judge(findings: Iterable[Finding], screen: Screen) -> list[str]:
+def _accepted(findings: Iterable[Finding], screen: Screen) -> list[str]:
     """Show the warnings and return them; stop when there are errors."""
     found = list(findings)
     warnings = [str(finding) for finding in found if finding.level == "warning"]

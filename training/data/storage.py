@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.errors import ConfigError
 from shared.settings import VARIABLES
 
@@ -19,3 +20,12 @@ def storage_settings(env: Mapping[str, str]) -> tuple[str | None, str | None]:
     if connection is None and address is None:
         raise ConfigError(f"{names[1]} (in Azure) or {names[0]} (local) is missing")
     return connection, address
+
+
+def storage(env: Mapping[str, str]) -> AzureBlobs:
+    """The application's blobs.
+
+    Raises:
+        ConfigError: There is no setting.
+    """
+    return AzureBlobs.connect(*storage_settings(env))

@@ -14,7 +14,7 @@ from shared.core.scenario import Channel, Scenario
 from shared.core.task.calendar import HOUR_MINUTES
 from training.data.files import DataRefused, Source
 from training.data.folds import Fold
-from training.data.rows import History, TrainingSet
+from training.model.hourly.rows import History, TrainingSet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from catboost import CatBoostRegressor, Pool
 
 from shared.core.intake.readings import Floats, Longs
 from training.data.folds import Fold
-from training.data.rows import TrainingSet
+from training.model.hourly.rows import TrainingSet
 
 THREADS = 2
 PATIENCE = 60

@@ -1,4 +1,4 @@
-"""The deployed model on the rows of the challenger: what it says of the time after its own training."""
+"""The deployed model on the rows of the challenger: its forecasts of the time after its own training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shared.core.model.scoring import clip
 from shared.core.scenario import Scenario
 from shared.errors import ConfigError, ContractBroken
 from shared.ports import BlobReader, Model
-from training.data.rows import TrainingSet
+from training.model.hourly.rows import TrainingSet
 
 HOUR_S = 3600
 
@@ -45,16 +45,16 @@ class Champion:
         Raises:
             ContractBroken: A forecast is not a finite number.
         """
-        judged = np.flatnonzero(rows.as_of >= self.trained_until)
+        after = np.flatnonzero(rows.as_of >= self.trained_until)
         found = np.full(len(rows), np.nan, np.float32)
-        if len(judged):
-            found[judged] = clip(scenario, self.model.predict(rows.matrix[judged]))
+        if len(after):
+            found[after] = clip(scenario, self.model.predict(rows.matrix[after]))
         return found
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What the deployed model says of the training rows.
+    """The deployed model's forecasts of the training rows.
 
     Args:
         trained_until: Hour of the last truth that it has seen.

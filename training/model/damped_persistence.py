@@ -6,13 +6,13 @@ import numpy as np
 
 from shared.core.intake.readings import Floats, Longs
 from shared.core.model.manifest import Damped, damped
-from training.data.rows import TrainingSet
+from training.model.hourly.rows import TrainingSet
 
 
 def fit(rows: TrainingSet, index: Longs | None = None) -> Damped:
     """Fit damped persistence by least squares on rows whose value as of now is there.
 
-    Without any such row (wide files without the target's history) the floor is the mean of the target.
+    Without any such row (wide files without the target's history) it is the mean of the target.
 
     Args:
         rows: The rows.
@@ -29,9 +29,9 @@ def fit(rows: TrainingSet, index: Longs | None = None) -> Damped:
     return Damped(intercept=intercept, latest=latest, mean_24=mean_24)
 
 
-def forecast(floor: Damped, rows: TrainingSet, index: Longs | None = None) -> Floats:
-    """Forecasts of the floor, NaN where the value as of now is missing, shape (n,)."""
+def forecast(fitted: Damped, rows: TrainingSet, index: Longs | None = None) -> Floats:
+    """Forecasts of damped persistence, NaN where the value as of now is missing, shape (n,)."""
     chosen = np.arange(len(rows)) if index is None else index
-    if floor.latest == 0 and floor.mean_24 == 0:
-        return np.full(len(chosen), floor.intercept, dtype=np.float32)
-    return damped(floor, rows.latest[chosen], rows.mean_24[chosen])
+    if fitted.latest == 0 and fitted.mean_24 == 0:
+        return np.full(len(chosen), fitted.intercept, dtype=np.float32)
+    return damped(fitted, rows.latest[chosen], rows.mean_24[chosen])

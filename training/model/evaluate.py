@@ -14,6 +14,7 @@ from shared.core.intake.readings import Floats, Ints, Longs
 Bools: TypeAlias = npt.NDArray[np.bool_]
 Forecasts: TypeAlias = Mapping[str, Floats]
 """Forecasts by name; "" is the model's own, others have a suffix such as "_damped"."""
+NAMES = {"": "model", "_damped": "damped persistence", "_persistence": "persistence"}
 Row: TypeAlias = dict[str, str | int | float]
 
 
@@ -82,7 +83,7 @@ def coverage(lower: Floats, upper: Floats, truth: Floats) -> float:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class Evaluation:
     """Forecasts beside what came, row by row.
 
     Args:
@@ -104,7 +105,7 @@ class Judged:
     upper: Floats
 
     def metrics(self) -> dict[str, float]:
-        """Scores of all forecasts on the same rows, and the skill over the damped floor."""
+        """Scores of all forecasts on the same rows, and the skill over damped persistence."""
         found = compare(self.truth, self.forecasts)
         if {"rmse", "rmse_damped"} <= found.keys() and found["rmse_damped"] > 0:
             found["improvement"] = 1 - found["rmse"] / found["rmse_damped"]

@@ -1,4 +1,4 @@
-"""From rows and folds to one model: the search, what it did on unseen rows, intervals, the refit and its graph."""
+"""From rows and folds to one model: the search, its out-of-fold forecasts, intervals, the refit and its graph."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from shared.core.intake.readings import Floats, Longs
 from shared.core.model.manifest import Damped, Interval
 from shared.core.model.scoring import bounds, clip
 from shared.core.scenario import Scenario
-from training.console import Screen
 from training.data.folds import Fold
-from training.data.rows import TrainingSet
-from training.model import boosting, damped_persistence, export, intervals
-from training.model import out_of_fold as out_of_fold
+from training.model import boosting, damped_persistence, export, intervals, out_of_fold
 from training.model.boosting import Fitted
-from training.model.evaluate import Judged, coverage
+from training.model.evaluate import Evaluation, coverage
+from training.model.hourly.rows import TrainingSet
 from training.model.out_of_fold import OutOfFold
 from training.model.search import search
-from training.tracking import Tracker
+from training.report.console import Screen
+from training.report.tracking import Tracker
 
 PARITY_ROWS = 2000
 
@@ -33,13 +32,13 @@ class Trained:
 
     Args:
         fitted: The recipe on the folds of the search.
-        unseen: Out-of-fold forecasts.
-        judged: The same beside what came; intervals are those that the package has.
-        lower: Lower ends of intervals that were calibrated on the other folds, on the rows of `judged`.
+        out_of_fold: Out-of-fold forecasts.
+        evaluation: The same beside what came; intervals are those that the package has.
+        lower: Lower ends of intervals that were calibrated on the other folds, on the rows of `evaluation`.
         upper: Upper ends.
         coverage: Share of truths that these cover.
         interval: Offsets calibrated on all folds.
-        damped: The floor, fitted on all rows.
+        damped: Damped persistence, fitted on all rows.
         booster: The model.
         onnx: Its graph.
         parity: Largest difference between the two.
@@ -47,7 +46,7 @@ class Trained:
 
     fitted: Fitted
     out_of_fold: OutOfFold
-    judged: Judged
+    evaluation: Evaluation
     lower: Floats
     upper: Floats
     coverage: float
@@ -89,7 +88,7 @@ def train(
     lower, upper = (
         ends[found.rows] for ends in intervals.honest_bounds(scenario, found.folds, found.forecast, rows.target)
     )
-    judged = judge(scenario, rows, found.rows, forecast, found.damped[found.rows], interval)
+    evaluation = evaluate(scenario, rows, found.rows, forecast, found.damped[found.rows], interval)
     with screen.step("refit") as step:
         booster = boosting.refit(rows, folds, fitted, seed=scenario.search.seed)
         found.recalibration.into(booster)
@@ -99,7 +98,7 @@ def train(
         parity = export.check_parity(booster, onnx, rows.matrix[spread(len(rows), PARITY_ROWS)])
         step.note = f"{len(onnx):,} bytes of ONNX, at most {parity:.1e} from CatBoost"
     return Trained(
-        fitted=fitted, out_of_fold=found, judged=judged,
+        fitted=fitted, out_of_fold=found, evaluation=evaluation,
         lower=lower, upper=upper, coverage=coverage(lower, upper, truth),
         interval=interval, damped=damped_persistence.fit(rows), booster=booster, onnx=onnx, parity=parity,
     )  # fmt: skip
@@ -116,21 +115,21 @@ def _out_of_fold(
     return found
 
 
-def judge(
+def evaluate(
     scenario: Scenario, rows: TrainingSet, index: Longs, forecast: Floats, damped: Floats, interval: Interval
-) -> Judged:
-    """Forecasts of some rows beside their truth and the floors.
+) -> Evaluation:
+    """Forecasts of some rows beside their truth and what they have to beat.
 
     Args:
         scenario: Limits of the target.
         rows: The set that `index` points into.
         index: Row numbers, shape (n,).
         forecast: The model's forecasts within the limits, shape (n,).
-        damped: The damped floor's forecasts, shape (n,).
+        damped: Forecasts of damped persistence, shape (n,).
         interval: Offsets of the interval's ends.
     """
     lower, upper = bounds(scenario, interval, forecast)
-    return Judged(
+    return Evaluation(
         as_of=rows.as_of[index],
         device=rows.device[index],
         devices=rows.devices,
@@ -141,15 +140,17 @@ def judge(
     )
 
 
-def judge_out_of_fold(scenario: Scenario, trained: Trained, rows: TrainingSet) -> Judged:
-    """What the graph and the floor say of a set that no choice has looked at.
+def evaluate_held_out(scenario: Scenario, trained: Trained, rows: TrainingSet) -> Evaluation:
+    """Forecasts of the graph and of damped persistence on a set that no choice has looked at.
 
     Raises:
         ContractBroken: A forecast is not a finite number.
     """
     every = np.arange(len(rows))
     forecast = clip(scenario, Graph(trained.onnx, threads=boosting.THREADS).run(rows.matrix))
-    return judge(scenario, rows, every, forecast, damped_persistence.forecast(trained.damped, rows), trained.interval)
+    return evaluate(
+        scenario, rows, every, forecast, damped_persistence.forecast(trained.damped, rows), trained.interval
+    )
 
 
 def spread(rows: int, wanted: int) -> Longs:

@@ -10,11 +10,12 @@ import numpy as np
 from shared.core.intake.readings import Floats, Longs
 from shared.core.model.scoring import clip
 from shared.core.scenario import Scenario
+from shared.core.task.calendar import DAY_HOURS
 from training.data import folds
 from training.data.folds import Fold
-from training.data.rows import DAY, TrainingSet
 from training.model import boosting, damped_persistence, recalibration
 from training.model.boosting import Fitted
+from training.model.hourly.rows import TrainingSet
 from training.model.recalibration import Recalibration
 
 TRUST_DAYS = 28
@@ -30,9 +31,9 @@ class OutOfFold:
         folds: The folds they come from, no row in two of them.
         rows: Row numbers that have one, rising, shape (m,).
         forecast: Within the target's limits by row number, NaN elsewhere, shape (n,).
-        damped: The damped floor, fitted on the fold's training rows, by row number, NaN elsewhere, shape (n,).
+        damped: Damped persistence, fitted on the fold's training rows, by row number, NaN elsewhere, shape (n,).
         trained_until: Hour of the last truth behind the forecast by row number, -1 where there is none, shape (n,).
-        level: Correction that the shipped model gets.
+        recalibration: Correction that the shipped model gets.
     """
 
     folds: tuple[Fold, ...]
@@ -96,9 +97,9 @@ def _corrected(rows: TrainingSet, horizon: int, since: int, raw: Floats, until: 
     tried = np.full(len(rows), np.nan, np.float32)
     plain = raw.copy()
     end = int(rows.as_of[-1]) + 1
-    for start in range(since, end, DAY):
+    for start in range(since, end, DAY_HOURS):
         line, seen = recalibration.newest(rows.as_of, horizon, start, plain, rows.target)
-        low, high = np.searchsorted(rows.as_of, [start, start + DAY])
+        low, high = np.searchsorted(rows.as_of, [start, start + DAY_HOURS])
         tried[low:high] = line(plain[low:high])
         if _helps(rows, horizon, start, plain, tried):
             raw[low:high] = tried[low:high]
@@ -109,7 +110,7 @@ def _corrected(rows: TrainingSet, horizon: int, since: int, raw: Floats, until: 
 
 def _helps(rows: TrainingSet, horizon: int, now: int, plain: Floats, tried: Floats) -> bool:
     """Whether the corrected forecasts of the last weeks were clearly better, by the truths known as `now` began."""
-    low, high = np.searchsorted(rows.as_of, [now - horizon - TRUST_DAYS * DAY + 1, now - horizon + 1])
+    low, high = np.searchsorted(rows.as_of, [now - horizon - TRUST_DAYS * DAY_HOURS + 1, now - horizon + 1])
     there = low + np.flatnonzero(np.isfinite(plain[low:high]) & np.isfinite(tried[low:high]))
     before, after = (np.square(f[there].astype(np.float64) - rows.target[there]).sum() for f in (plain, tried))
     return bool(after < (1 - LEAST_GAIN) * before)

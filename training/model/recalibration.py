@@ -16,8 +16,8 @@ import numpy as np
 from catboost import CatBoostRegressor
 
 from shared.core.intake.readings import Floats, Longs
+from shared.core.task.calendar import DAY_HOURS
 
-DAY = 24
 WINDOW_DAYS = 14
 PRIOR_DAYS = 21
 """The line is drawn as if this many days without any error had come too."""
@@ -74,9 +74,9 @@ def newest(as_of: Longs, horizon: int, now: int, forecast: Floats, truth: Floats
         forecast: Out-of-fold forecasts, NaN where there is none, shape (n,).
         truth: What came, shape (n,).
     """
-    low, high = np.searchsorted(as_of, [now - horizon - WINDOW_DAYS * DAY + 1, now - horizon + 1])
+    low, high = np.searchsorted(as_of, [now - horizon - WINDOW_DAYS * DAY_HOURS + 1, now - horizon + 1])
     chosen = low + np.flatnonzero(np.isfinite(forecast[low:high]))
     if not len(chosen):
         return Recalibration(), -1
-    days = len(np.unique(as_of[chosen] // DAY))
+    days = len(np.unique(as_of[chosen] // DAY_HOURS))
     return fit(forecast[chosen], truth[chosen], days), int(as_of[chosen[-1]]) + horizon

@@ -10,11 +10,11 @@ import numpy as np
 import optuna
 
 from shared.core.scenario import Search
-from training.console import Step
 from training.data.folds import Fold
-from training.data.rows import TrainingSet
 from training.model.boosting import KNOWN_GOOD, Fitted, Params, fit_folds
-from training.tracking import Tracker
+from training.model.hourly.rows import TrainingSet
+from training.report.console import Step
+from training.report.tracking import Tracker
 
 ROWS = 150_000
 """Rows a search works on at most; beyond, it takes every k-th as-of hour."""

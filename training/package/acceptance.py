@@ -13,8 +13,8 @@ from shared.core.model.scoring import clip
 from shared.core.scenario import Scenario
 from shared.core.task.tasks import task_of
 from shared.errors import ContractBroken
-from training.data.rows import TrainingSet
 from training.model.fit import spread
+from training.model.hourly.rows import TrainingSet
 
 ROWS = 2000
 

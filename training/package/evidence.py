@@ -8,8 +8,8 @@ import numpy as np
 
 from shared.core.gate.evidence import Evidence
 from shared.core.intake.readings import Floats
-from training.data.rows import TrainingSet
 from training.model.fit import Trained
+from training.model.hourly.rows import TrainingSet
 from training.model.search import stride_for
 
 ROWS = 2_000_000
@@ -25,20 +25,20 @@ def gather(rows: TrainingSet, trained: Trained, champion: Floats | None, limit: 
         champion: The deployed model's forecasts by row, NaN where it is not judged, shape (n,); None without one.
         limit: Rows at most.
     """
-    judged, chosen = trained.judged, trained.out_of_fold.rows
-    said = np.full(len(rows), np.nan, np.float32) if champion is None else champion
-    kept = judged.as_of % stride_for(len(chosen), limit) == 0
+    evaluation, chosen = trained.evaluation, trained.out_of_fold.rows
+    compared = np.full(len(rows), np.nan, np.float32) if champion is None else champion
+    kept = evaluation.as_of % stride_for(len(chosen), limit) == 0
     return Evidence(
         devices=rows.devices,
-        device=judged.device[kept].astype(np.int32),
-        as_of=judged.as_of[kept],
+        device=evaluation.device[kept].astype(np.int32),
+        as_of=evaluation.as_of[kept],
         trained_until=trained.out_of_fold.trained_until[chosen[kept]],
-        truth=judged.truth[kept],
+        truth=evaluation.truth[kept],
         witness=np.full(int(kept.sum()), np.nan, np.float32),  # the gate reads the truth for itself
-        challenger=judged.forecasts[""][kept],
-        champion=said[chosen[kept]],
-        persistence=judged.forecasts["_persistence"][kept],
-        damped=judged.forecasts["_damped"][kept],
+        challenger=evaluation.forecasts[""][kept],
+        champion=compared[chosen[kept]],
+        persistence=evaluation.forecasts["_persistence"][kept],
+        damped=evaluation.forecasts["_damped"][kept],
         lower=trained.lower[kept],
         upper=trained.upper[kept],
     )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from shared.adapters.models import onnx_model, package_folder
-from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.app.loop.completion import Result
 from shared.app.release.publish import Release
 from shared.core.gate import evidence as gate_evidence
@@ -21,7 +19,6 @@ from shared.core.task.tasks import task_of
 from shared.errors import ConfigError, ContractBroken
 from shared.ports import Blobs
 from training.calibrate import history
-from training.data.storage import storage_settings
 from training.package import evidence
 
 JOBS = "jobs"
@@ -47,13 +44,13 @@ def publish(blobs: Blobs, scenario: Scenario, out: Path, job: str) -> str:
         raise ConfigError(f"--job: {job[:80]!r} is not of the form {JOB_NAME.pattern}")
     files = package_folder.read(out)
     beside = {path: _read(path) for path in (evidence.path_of(out), history.path_of(out))}
-    judged, profile = beside.values()
-    gate_evidence.decode(judged)
+    proof, profile = beside.values()
+    gate_evidence.decode(proof)
     load = partial(onnx_model.load, featurizer_features=task_of(scenario).features)
     version = Release(blobs, load).publish(files)
     manifest = load(files).manifest
     blobs.write(deployment.CONTAINER, history.blob_of(manifest), profile)
-    blobs.write(deployment.CONTAINER, f"{JOBS}/{job}.npz", judged)
+    blobs.write(deployment.CONTAINER, f"{JOBS}/{job}.npz", proof)
     blobs.write(deployment.CONTAINER, f"{JOBS}/{job}.json", msgspec.json.encode(_result(job, manifest)))
     return version
 
@@ -75,12 +72,3 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ContractBroken(f"{path.name}: {error.strerror}; it should lie beside the package") from error
-
-
-def storage(env: Mapping[str, str]) -> AzureBlobs:
-    """The application's blobs, from the settings of the application.
-
-    Raises:
-        ConfigError: There is no setting.
-    """
-    return AzureBlobs.connect(*storage_settings(env))

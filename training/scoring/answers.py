@@ -17,7 +17,7 @@ from shared.core.model.scoring import Control
 from shared.core.task.task import Task
 from shared.core.task.tasks import task_of
 from shared.errors import ContractBroken
-from training.scoring.windows import NO_TIME, Refused, asked
+from training.model.hourly.request import NO_TIME, Refused, asked
 
 SHOWN = 20
 

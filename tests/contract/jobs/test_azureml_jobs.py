@@ -17,7 +17,7 @@ from shared.adapters.models.azureml_client import Workspace
 from shared.core.retrain.job_spec import JobSpec
 from shared.errors import ConfigError, TransientFailure
 from tests import ROOT
-from tests.kit.arm_standin import BEARER, COMMAND, GROUP, PLACE, SUBSCRIPTION, WORKSPACE, Arm, error, serving
+from tests.kit.arm.standin import BEARER, COMMAND, GROUP, PLACE, SUBSCRIPTION, WORKSPACE, Arm, error, serving
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # azure-ai-ml's, of its own dependencies
 SPEC = JobSpec(

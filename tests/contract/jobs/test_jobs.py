@@ -16,7 +16,7 @@ from shared.core.retrain.job_spec import JobSpec
 from shared.ports import Jobs
 from tests.contract.jobs.test_azureml_jobs import adapter
 from tests.kit import MemoryJobs
-from tests.kit.arm_standin import serving
+from tests.kit.arm.standin import serving
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # azure-ai-ml's, of its own dependencies
 SPEC = JobSpec(name="air_quality-000001", scenario="air_quality", reason="manual", dataset="lake@1")

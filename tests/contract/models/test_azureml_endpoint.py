@@ -18,8 +18,8 @@ from shared.adapters.models.azureml_endpoint import SCRIPT, AzureMlEndpoint
 from shared.errors import ConfigError, ContractBroken, TransientFailure
 from shared.ports import Endpoint
 from tests.contract.jobs.test_azureml_jobs import CODE, Identity, NoIdentity, cloud
-from tests.kit.arm_endpoints import BASE, EndpointArm
-from tests.kit.arm_standin import BEARER, GROUP, PLACE, SUBSCRIPTION, WORKSPACE, error, serving
+from tests.kit.arm.endpoints import BASE, EndpointArm
+from tests.kit.arm.standin import BEARER, GROUP, PLACE, SUBSCRIPTION, WORKSPACE, error, serving
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # azure-ai-ml's, of its own dependencies
 NAME = "airloop-air"
@@ -102,7 +102,7 @@ def test_a_deployment_refers_to_registered_versions_and_uploads_nothing(arm: End
 
 
 def test_the_script_that_a_deployment_names_is_part_of_the_code() -> None:
-    from training.versions import INCLUDED
+    from training.azureml.versions import INCLUDED
 
     assert (CODE / SCRIPT).is_file()
     assert SCRIPT.split("/")[0] in INCLUDED

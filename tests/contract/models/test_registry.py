@@ -14,7 +14,7 @@ from shared.errors import ConfigError, PipelineError
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """URI of a store, and a run in it that logged a package."""
-    from training.tracking import track
+    from training.report.tracking import track
 
     folder: Path = tmp_path_factory.mktemp("registry")
     uri = f"sqlite:///{folder / 'mlflow.db'}"

@@ -18,8 +18,8 @@ from shared.app.loop.completion import Result
 from shared.core.gate import evidence as gate_evidence
 from shared.core.model.manifest import FILES
 from tests import ROOT
-from tests.kit import lake_folder
-from tests.kit.training_data import air_quality, history, readings
+from tests.kit.data import lake_folder
+from tests.kit.data.sensor_history import air_quality, history, readings
 
 LAKE = "az://lake/of-the-training-test"
 HOURS, FIRST = 36 * 24, 22 * 24

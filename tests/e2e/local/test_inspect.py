@@ -21,7 +21,7 @@ from shared.app.lookback.forecast_id import hour_text
 from shared.core.task.tasks import task_of
 from shared.wiring import CONTAINERS
 from tests.kit import HOUR, HandClock, MemoryBlobs
-from tests.kit.real_past import DEVICES, real_past
+from tests.kit.data.real_past import DEVICES, real_past
 
 pytestmark = pytest.mark.emulator
 HOURS = 125

@@ -21,7 +21,7 @@ from shared.app.lookback.lineage_names import Registered
 from shared.core.model.manifest import decode_manifest, encode_manifest
 from shared.errors import ConfigError
 from tests.kit import HOUR, HandClock
-from tests.kit.real_past import DEVICES, real_past
+from tests.kit.data.real_past import DEVICES, real_past
 
 AS_OF = HOUR + 130
 HOSTILE = DEVICES[2]

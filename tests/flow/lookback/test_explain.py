@@ -29,7 +29,7 @@ from shared.core.stream.commit import place_of
 from shared.errors import ConfigError, ContractBroken
 from tests import kit
 from tests.kit import HOUR, SCENARIO, TASK, Bench, Guess, MemoryBlobs, Row, deploy, hourly
-from tests.kit.real_past import real_past
+from tests.kit.data.real_past import real_past
 
 HOSTILE = "a@2026-01-01T00/#champion"
 

@@ -28,8 +28,9 @@ from shared.core.model.feature import Feature
 from shared.core.model.manifest import FILES, Damped, Interval, Manifest, encode_manifest
 from shared.core.retrain.signals import Signals
 from shared.errors import ContractBroken, TransientFailure
-from tests.kit import Faulty, HandClock, MemoryJobs, gate_world
-from tests.kit.gate_world import CHAMPION, World, scenario
+from tests.kit import Faulty, HandClock, MemoryJobs
+from tests.kit.data import gate_world
+from tests.kit.data.gate_world import CHAMPION, World, scenario
 
 SCENARIO = scenario(minimum_rows=500, maximum_latency_ms=1000.0)
 FEATURES = (Feature("a", 1), Feature("b", 1))

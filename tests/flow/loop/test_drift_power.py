@@ -14,7 +14,7 @@ from local.fleet.__main__ import Fleet
 from shared.core.drift.baseline import Baseline
 from shared.core.forecast.window.history import Hourly
 from shared.core.scenario import Scenario
-from tests.kit.training_data import air_quality
+from tests.kit.data.sensor_history import air_quality
 from tests.unit.adapters.tables.test_tables import BEIJING
 
 AIR = air_quality()

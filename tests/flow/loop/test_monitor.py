@@ -21,7 +21,7 @@ from shared.core.model.manifest import Damped, Interval, Manifest, encode_arrays
 from shared.core.profile.merged import MergedProfile
 from shared.errors import ContractBroken
 from tests.kit import HandClock, MemoryBlobs, MemoryJobs
-from tests.kit.drift_baseline import NOW, SCENARIO, baseline, spoilt, table
+from tests.kit.data.drift_baseline import NOW, SCENARIO, baseline, spoilt, table
 from tests.unit.core.drift.test_drift import merged
 
 FOUR = ("a", "b", "c", "d")

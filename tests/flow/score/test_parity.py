@@ -18,7 +18,7 @@ from shared.core.stream.events import Event, rows_of
 from shared.core.stream.gathering import gather
 from shared.core.stream.packing import pack
 from shared.core.task.tasks import task_of
-from training.data.rows import TrainingSet, from_history
+from training.model.hourly.rows import TrainingSet, from_history
 
 AIR = load("air_quality")
 START = 420_000  # an hour of 2017

@@ -26,13 +26,13 @@ from shared.core.intake.readings import Floats
 from shared.core.model.manifest import Manifest, decode_arrays
 from shared.errors import ConfigError
 from tests import ROOT
-from tests.kit.training_data import FIRST_HOUR, air_quality, history
+from tests.kit.data.sensor_history import FIRST_HOUR, air_quality, history
 from training import job
-from training.console import Screen
 from training.data.files import DataRefused
 from training.data.prepare import Options, prepare
-from training.package import report
-from training.tracking import SQLITE
+from training.report import summary
+from training.report.console import Screen
+from training.report.tracking import SQLITE
 
 HOURS = 60 * 24
 TEST_FROM = FIRST_HOUR + 48 * 24
@@ -155,7 +155,7 @@ def test_the_test_span_is_reported_on_the_same_rows_and_what_is_left_out_is_coun
 
 def test_no_training_row_has_its_truth_in_the_test_span(trained: tuple[Path, dict[str, Any], str]) -> None:
     out, content, _ = trained
-    assert manifest(out).training_end == report.hour_text(TEST_FROM - 1) == content["span"][1]
+    assert manifest(out).training_end == summary.hour_text(TEST_FROM - 1) == content["span"][1]
     baseline = decode_arrays("baseline.npz", (out / "baseline.npz").read_bytes())
     assert baseline["oof_as_of"].max() + SCENARIO.horizon < TEST_FROM
 
@@ -219,7 +219,7 @@ def test_everything_is_in_mlflow(trained: tuple[Path, dict[str, Any], str], plac
 
 def test_the_report_beside_the_package_says_what_was_done(trained: tuple[Path, dict[str, Any], str]) -> None:
     out, content, shown = trained
-    assert json.loads(report.path_of(out).read_text()) == json.loads(json.dumps(content))
+    assert json.loads(summary.path_of(out).read_text()) == json.loads(json.dumps(content))
     assert content["seconds"].keys() >= {"read", "features", "search", "refit", "export", "test span", "package"}
     assert content["sources"][0]["name"] == "fleet.csv"
     assert "warning: " not in shown

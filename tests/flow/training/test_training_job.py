@@ -27,18 +27,19 @@ from shared.core.model.manifest import Interval, Manifest, decode_arrays, decode
 from shared.core.model.scoring import bounds, clip
 from shared.errors import ContractBroken, PipelineError
 from tests.flow.training.test_training import write
-from tests.kit import MemoryBlobs, lake_folder
-from tests.kit.training_data import FIRST_HOUR, air_quality, history, readings
+from tests.kit import MemoryBlobs
+from tests.kit.data import lake_folder
+from tests.kit.data.sensor_history import FIRST_HOUR, air_quality, history, readings
 from tests.unit.training.model import test_out_of_fold
 from training import job
-from training.console import Screen
 from training.data.files import DataRefused
 from training.data.prepare import LakeVersion, Options, prepare
 from training.model import out_of_fold
 from training.model.champion import load
-from training.model.fit import judge
+from training.model.fit import evaluate
 from training.package import evidence
-from training.tracking import SQLITE
+from training.report.console import Screen
+from training.report.tracking import SQLITE
 
 SCENARIO = air_quality(trials=1, folds=2, max_trees=40)
 HOURS, SOME_HOURS = 60 * 24, 40 * 24
@@ -190,8 +191,8 @@ def test_a_large_fleets_evidence_takes_every_few_hours() -> None:
     found = out_of_fold.gather(SCENARIO, rows, split, fitted, None)
     zeros = np.zeros(len(found.rows), np.float32)
     interval = Interval(nominal=0.9, edges=[], lower=[-1.0], upper=[1.0])
-    judged = judge(SCENARIO, rows, found.rows, found.forecast[found.rows], zeros, interval)
-    trained: Any = SimpleNamespace(judged=judged, out_of_fold=found, lower=zeros, upper=zeros)
+    evaluation = evaluate(SCENARIO, rows, found.rows, found.forecast[found.rows], zeros, interval)
+    trained: Any = SimpleNamespace(evaluation=evaluation, out_of_fold=found, lower=zeros, upper=zeros)
     whole = evidence.gather(rows, trained, None)
     some = evidence.gather(rows, trained, None, limit=len(whole) // 4)
     kept = whole.as_of % 5 == 0

@@ -21,7 +21,8 @@ from shared.core.retrain.job_spec import JobSpec
 from shared.errors import ConfigError
 from training import __main__ as command_line
 from training import __main__ as training_main
-from training import register, steps, versions
+from training import register, steps
+from training.azureml import versions
 from training.model import search
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # azure-ai-ml's, of its own dependencies
@@ -94,7 +95,7 @@ def test_the_clusters_identity_is_named_to_the_storage_client(tmp_path: Path) ->
 def test_the_training_command_knows_the_flags_that_the_component_gives(tmp_path: Path) -> None:
     inputs = {"scenario": "air_quality", "dataset": "lake@12", "champion": "20261101-abc", "job": "air_quality-000007"}
     (_, _, *flags), _ = run_as_azure_does(load("component").command, inputs, tmp_path)
-    given = command_line._parser().parse_args(flags)
+    given = command_line.parser().parse_args(flags)
     assert (given.scenario, given.lake, given.champion) == ("air_quality", "lake@12", "20261101-abc")
     assert (given.job, given.publish) == ("air_quality-000007", True)
 

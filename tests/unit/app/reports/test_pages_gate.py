@@ -11,7 +11,7 @@ from shared.app.reports.gate import gate_report
 from shared.core.gate.classes import judge_classes
 from shared.core.gate.evidence import Model
 from shared.core.gate.judge import judge
-from tests.kit.gate_world import FACTS, SCENARIO, START, World, change, facts, pick
+from tests.kit.data.gate_world import FACTS, SCENARIO, START, World, change, facts, pick
 from tests.unit.app.reports.test_pages import HOSTILE, Outline, text
 from tests.unit.core.gate.test_gate import classes
 

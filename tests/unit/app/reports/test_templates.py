@@ -17,7 +17,7 @@ from shared.app.reports.gate import gate_report
 from shared.app.reports.page import TEMPLATES
 from shared.core.gate.evidence import Model
 from shared.core.gate.judge import judge
-from tests.kit.gate_world import SCENARIO, facts
+from tests.kit.data.gate_world import SCENARIO, facts
 from tests.unit.app.reports.test_pages import HOSTILE, every_text, outcomes, safe
 from tests.unit.app.reports.test_pages_drift import BASELINE, KINDS, replace_name
 from tests.unit.app.reports.test_pages_drift import judge as check

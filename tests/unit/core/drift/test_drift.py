@@ -16,7 +16,7 @@ from shared.core.profile.device_table import DeviceTable
 from shared.core.profile.merged import MergedProfile
 from shared.core.scenario import DriftRules
 from shared.errors import ContractBroken
-from tests.kit.drift_baseline import COLUMNS, NOW, TASK, WATCHED, baseline, spoilt, table
+from tests.kit.data.drift_baseline import COLUMNS, NOW, TASK, WATCHED, baseline, spoilt, table
 
 FOUR = ("a", "b", "c", "d")
 RULES = DriftRules(minimum_rows=100)

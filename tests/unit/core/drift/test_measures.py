@@ -16,7 +16,7 @@ from shared.core.drift.statistic import Others, Shift, statistics
 from shared.core.forecast.task import HourlyForecast
 from shared.core.intake.readings import Longs
 from shared.core.profile.bins import BINS, CELLS, count, place
-from tests.kit.training_data import air_quality
+from tests.kit.data.sensor_history import air_quality
 
 WATCHED = HourlyForecast(air_quality()).watched
 NAMES = [feature.name for feature in WATCHED.features]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from shared.core.drift.triage import triage
-from tests.kit.drift_baseline import COLUMNS, NOW, baseline, spoilt, table
+from tests.kit.data.drift_baseline import COLUMNS, NOW, baseline, spoilt, table
 
 FOUR = ("a", "b", "c", "d")
 

@@ -27,7 +27,7 @@ from shared.core.stream.gathering import gather
 from shared.core.stream.packing import pack
 from shared.core.task.calendar import NO_HOUR
 from tests.kit import small
-from tests.kit.plain_model import START
+from tests.unit.core.forecast.plain_model import START
 
 LEVELS = (0.1, 0.2, 12.3, 99.9)  # of which no sum is exact in float32
 NAN = float("nan")

@@ -22,7 +22,7 @@ from shared.core.scenario import Channel, Scenario, with_overrides
 from shared.core.stream.commit import commit_name, folder, partition_in, place_of
 from shared.errors import ContractBroken
 from tests.kit import small
-from tests.kit.plain_model import START
+from tests.unit.core.forecast.plain_model import START
 
 SCENARIO = small()
 TASK = HourlyForecast(SCENARIO)

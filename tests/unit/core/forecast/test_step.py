@@ -33,7 +33,7 @@ from shared.core.stream.gathering import gather
 from shared.core.stream.packing import pack, pack_end
 from shared.core.task.tasks import task_of
 from tests.kit import small, window_features
-from tests.kit.plain_model import HALF_WIDTH, START, Ended, Guess, Models, Plain, Reading, Values
+from tests.unit.core.forecast.plain_model import HALF_WIDTH, START, Ended, Guess, Models, Plain, Reading, Values
 
 Item: TypeAlias = Reading | Ended | Models
 Batches: TypeAlias = list[tuple[Models, Batch]]

@@ -24,7 +24,7 @@ from shared.core.profile.bins import add_sums
 from shared.core.scenario import Channel, with_overrides
 from shared.core.stream.events import Batch, End
 from tests.kit import small
-from tests.kit.plain_model import START
+from tests.unit.core.forecast.plain_model import START
 
 SCENARIO = small()
 UNIT = quantum(SCENARIO)

@@ -27,7 +27,7 @@ from shared.core.gate.verdict import encode as write_verdict
 from shared.core.model.manifest import decode_arrays, encode_arrays
 from shared.core.scenario import with_overrides
 from shared.errors import ConfigError, ContractBroken
-from tests.kit.gate_world import FACTS, SCENARIO, START, World, change, facts, pick, rules, scenario, wander
+from tests.kit.data.gate_world import FACTS, SCENARIO, START, World, change, facts, pick, rules, scenario, wander
 
 WORLD = World.draw(3, devices=4, days=40)
 GOOD = WORLD.evidence(WORLD.error(1, 0.8, 0.97), WORLD.error(0, 1.0, 0.97))

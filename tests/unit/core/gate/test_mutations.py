@@ -12,7 +12,7 @@ from shared.core.gate.evidence import Evidence, Facts, Model
 from shared.core.gate.judge import judge
 from shared.core.gate.rules import RULES
 from shared.core.scenario import Scenario
-from tests.kit.gate_world import CHAMPION, FACTS, SCENARIO, START, World, change, facts, pick, scenario
+from tests.kit.data.gate_world import CHAMPION, FACTS, SCENARIO, START, World, change, facts, pick, scenario
 
 Trial: TypeAlias = tuple[Scenario, Evidence, Facts]
 SEED = 11

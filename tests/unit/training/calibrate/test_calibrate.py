@@ -10,10 +10,10 @@ from shared.core.drift.baseline import Baseline
 from shared.core.forecast.features.featurizer import Featurizer
 from shared.core.profile.bins import BINS
 from shared.core.task.tasks import task_of
-from tests.kit.training_data import air_quality
+from tests.kit.data.sensor_history import air_quality
 from training.calibrate.limits import calibrate, margin
-from training.data.rows import TrainingSet
-from training.model.evaluate import Judged
+from training.model.evaluate import Evaluation
+from training.model.hourly.rows import TrainingSet
 
 AIR = air_quality()
 
@@ -35,11 +35,11 @@ def test_rows_without_times_calibrate_nothing_and_can_still_be_read() -> None:
         features=features, matrix=np.zeros((3, len(features)), np.float32), target=none, as_of=hours, device=device,
         devices=("A",), latest=none, mean_24=none,
     )  # fmt: skip
-    judged = Judged(
+    evaluation = Evaluation(
         as_of=hours, device=device, devices=("A",), truth=none, lower=none, upper=none,
         forecasts={"": none, "_persistence": none, "_damped": none},
     )  # fmt: skip
-    found = Baseline.from_arrays(calibrate(task_of(AIR), rows, judged))
+    found = Baseline.from_arrays(calibrate(task_of(AIR), rows, evaluation))
     assert not found.calibrated
     assert np.isnan(found.quality).all()
     assert (found.counts.sum(), found.absent.min()) == (0, 1)

@@ -6,7 +6,7 @@ import pytest
 from shared.core.forecast.window.history import hourly
 from shared.core.intake.readings import Floats, Readings
 from shared.core.scenario import Scenario
-from tests.kit.training_data import FIRST_HOUR, air_quality, history, readings
+from tests.kit.data.sensor_history import FIRST_HOUR, air_quality, history, readings
 from tests.unit.training.model.test_damped_persistence import rows
 from training.data import validate
 from training.data.files import DataRefused, Source

@@ -11,14 +11,14 @@ from shared.core.forecast.window.history import hourly
 from shared.core.model.feature import Feature
 from shared.core.scenario import Search
 from shared.core.task.tasks import task_of
-from tests.kit.training_data import air_quality, history, readings
+from tests.kit.data.sensor_history import air_quality, history, readings
 from training.calibrate import baseline
-from training.console import Screen
-from training.data import rows as data
 from training.data.folds import rolling
-from training.data.rows import TrainingSet
 from training.model import boosting, search
-from training.model.evaluate import Judged
+from training.model.evaluate import Evaluation
+from training.model.hourly import rows as data
+from training.model.hourly.rows import TrainingSet
+from training.report.console import Screen
 
 QUICK = Search(trials=3, folds=2, max_trees=25, seed=5)
 
@@ -127,7 +127,7 @@ def test_a_thinned_fold_keeps_whole_hours_and_every_hour_of_the_day(rows: Traini
 
 def test_the_baseline_holds_quantiles_and_out_of_fold_rows(rows: TrainingSet) -> None:
     count = len(rows)
-    judged = Judged(
+    evaluation = Evaluation(
         as_of=rows.as_of,
         device=rows.device,
         devices=rows.devices,
@@ -136,7 +136,7 @@ def test_the_baseline_holds_quantiles_and_out_of_fold_rows(rows: TrainingSet) ->
         lower=rows.target,
         upper=rows.target,
     )
-    arrays = baseline.arrays(rows, judged)
+    arrays = baseline.arrays(rows, evaluation)
     for index in (0, 40, 100):
         column = rows.matrix[:, index].astype(np.float64)
         expected = np.nanpercentile(column, np.arange(101))

@@ -9,8 +9,8 @@ from shared.core.model.manifest import Damped, Interval, Manifest, decode_manife
 from shared.core.task.tasks import task_of
 from shared.errors import ConfigError, ContractBroken
 from tests.kit import MemoryBlobs
-from tests.kit.training_data import air_quality
-from training.__main__ import _options, _parser
+from tests.kit.data.sensor_history import air_quality
+from training.__main__ import options_of, parser
 from training.calibrate import history
 from training.model import champion
 
@@ -69,23 +69,23 @@ def test_the_name_of_a_historic_profile_sorts_by_time() -> None:
 )
 def test_a_wrong_command_says_what_is_wrong(words: list[str], environment: dict[str, str], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
-        _options(_parser().parse_args([*GOOD, *words]), environment)
+        options_of(parser().parse_args([*GOOD, *words]), environment)
 
 
 def test_a_command_takes_files_or_the_lake_not_both(capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["--readings", "x", "--lake", "lake@1"], []):
         with pytest.raises(SystemExit):
-            _parser().parse_args([*GOOD, *words])
+            parser().parse_args([*GOOD, *words])
     assert "not allowed with argument" in capsys.readouterr().err
 
 
 def test_the_lake_is_where_the_app_has_it_or_in_a_folder() -> None:
     words = [*GOOD, "--lake", "lake@12"]
-    found = _options(_parser().parse_args(words), AZURITE).lake
+    found = options_of(parser().parse_args(words), AZURITE).lake
     assert found is not None
     assert (found.version, found.uri, str(found)) == (12, "az://lake", "lake@12")
     assert found.options()["azure_storage_account_name"] == "devstoreaccount1"
-    local = _options(_parser().parse_args([*words, "--lake-uri", "/data/lake"]), {}).lake
+    local = options_of(parser().parse_args([*words, "--lake-uri", "/data/lake"]), {}).lake
     assert local is not None
     assert (local.uri, dict(local.options())) == ("/data/lake", {})
 
@@ -93,7 +93,7 @@ def test_the_lake_is_where_the_app_has_it_or_in_a_folder() -> None:
 def test_a_feature_that_is_always_missing_has_no_mean() -> None:
     scenario = air_quality()
     from shared.core.forecast.features.featurizer import Featurizer
-    from training.data import rows as data
+    from training.model.hourly import rows as data
 
     featurizer = Featurizer(scenario)
     rows = data.from_windows(task_of(scenario), [])

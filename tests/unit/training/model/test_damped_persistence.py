@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from shared.core.model.manifest import Damped
-from training.data.rows import TrainingSet
 from training.model import damped_persistence
+from training.model.hourly.rows import TrainingSet
 
 
 def rows(latest: np.ndarray, mean_24: np.ndarray, target: np.ndarray) -> TrainingSet:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from training.model import evaluate
-from training.model.evaluate import Judged
+from training.model.evaluate import Evaluation
 
 NAN = np.nan
 
@@ -13,9 +13,9 @@ def floats(*values: float) -> np.ndarray:
     return np.array(values, np.float32)
 
 
-def judged() -> Judged:
+def evaluation() -> Evaluation:
     january, february = 24 * 10, 24 * 40
-    return Judged(
+    return Evaluation(
         as_of=np.array([january, january, february, february]),
         device=np.array([0, 1, 0, 1], np.int32),
         devices=("a", "b", "silent"),
@@ -31,7 +31,7 @@ def judged() -> Judged:
 
 
 def test_model_and_floors_are_scored_on_the_same_rows_and_the_others_are_counted() -> None:
-    found = judged().metrics()
+    found = evaluation().metrics()
     assert found["rows_scored"] == 3
     assert found["rows_without_floor"] == 1
     assert found["rmse"] == pytest.approx(np.sqrt((4 + 0 + 16) / 3))
@@ -43,22 +43,24 @@ def test_model_and_floors_are_scored_on_the_same_rows_and_the_others_are_counted
 
 
 def test_coverage_counts_truths_on_the_ends_as_covered() -> None:
-    assert judged().metrics()["coverage"] == pytest.approx(3 / 4)
+    assert evaluation().metrics()["coverage"] == pytest.approx(3 / 4)
     assert np.isnan(evaluate.coverage(floats(), floats(), floats()))
 
 
 def test_devices_without_rows_have_no_line() -> None:
-    table = judged().by_device()
+    table = evaluation().by_device()
     assert [(row["group"], row["rows"]) for row in table] == [("a", 2), ("b", 1)]
     assert table[0]["rmse"] == pytest.approx(np.sqrt(10))
 
 
 def test_months_are_those_of_the_as_of_hour_in_utc() -> None:
-    assert [(row["group"], row["rows"]) for row in judged().by_month()] == [("1970-01", 2), ("1970-02", 1)]
+    assert [(row["group"], row["rows"]) for row in evaluation().by_month()] == [("1970-01", 2), ("1970-02", 1)]
 
 
 def test_rows_without_a_time_have_no_months() -> None:
-    undated = Judged(**{**{name: getattr(judged(), name) for name in Judged.__slots__}, "as_of": np.full(4, -1)})
+    undated = Evaluation(
+        **{**{name: getattr(evaluation(), name) for name in Evaluation.__slots__}, "as_of": np.full(4, -1)}
+    )
     assert undated.by_month() == []
 
 

@@ -13,7 +13,7 @@ from shared.core.model.manifest import Interval
 from shared.core.model.scoring import bounds
 from shared.core.scenario import Scenario
 from shared.errors import ContractBroken
-from tests.kit.training_data import air_quality
+from tests.kit.data.sensor_history import air_quality
 from training.data.folds import Fold, blocks
 from training.model import intervals
 from training.model.evaluate import coverage

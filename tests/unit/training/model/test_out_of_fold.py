@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.core.model.feature import Feature
-from tests.kit.training_data import air_quality
+from tests.kit.data.sensor_history import air_quality
 from training.data import folds
 from training.data.folds import Fold
-from training.data.rows import TrainingSet
 from training.model import boosting, out_of_fold, recalibration
 from training.model.boosting import Fitted, fit_folds
+from training.model.hourly.rows import TrainingSet
 from training.model.recalibration import Recalibration
 
 SCENARIO = air_quality()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared.errors import ConfigError
-from training.tracking import SQLITE, track
+from training.report.tracking import SQLITE, track
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from shared.core.drift.measures import MONTHS
 from shared.core.forecast.task import HourlyForecast
 from shared.core.profile.bins import count, place
 from shared.core.profile.device_table import DeviceTable
-from tests.kit.training_data import air_quality
+from tests.kit.data.sensor_history import air_quality
 
 SCENARIO = air_quality()
 TASK = HourlyForecast(SCENARIO)

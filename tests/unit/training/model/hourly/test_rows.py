@@ -12,8 +12,8 @@ from shared.core.forecast.window.windows import windows
 from shared.core.intake.readings import Floats
 from shared.core.scenario import Scenario
 from shared.core.task.tasks import task_of
-from tests.kit.training_data import FIRST_HOUR, air_quality, history, readings
-from training.data import rows as data
+from tests.kit.data.sensor_history import FIRST_HOUR, air_quality, history, readings
+from training.model.hourly import rows as data
 
 HOURS = 1300  # more than one chunk
 

@@ -43,12 +43,28 @@ class Tracker:
         """Log one trial as a child run; a series has one value a fold."""
         tags = {"mlflow.parentRunId": self.run_id}
         run = self.client.create_run(self.experiment, tags=tags, run_name=name)
-        self._log(run.info.run_id, params, metrics, series)
+        self.log(params, metrics, series, run.info.run_id)
         self.client.set_terminated(run.info.run_id)
 
-    def log(self, params: Mapping[str, object], metrics: Mapping[str, float]) -> None:
-        """Log parameters and metrics of the parent run."""
-        self._log(self.run_id, params, metrics, {})
+    def log(
+        self,
+        params: Mapping[str, object],
+        metrics: Mapping[str, float],
+        series: Mapping[str, Sequence[float]] | None = None,
+        run_id: str | None = None,
+    ) -> None:
+        """Log parameters, metrics and series, whose values are steps, of the parent run, or of another one."""
+        from mlflow.entities import Metric, Param
+
+        now = int(time.time() * 1000)
+        points = [Metric(name, float(value), now, 0) for name, value in metrics.items()]
+        points += [
+            Metric(name, float(v), now, step)
+            for name, values in (series or {}).items()
+            for step, v in enumerate(values)
+        ]
+        settings = [Param(name, str(value)) for name, value in params.items()]  # type: ignore[no-untyped-call]
+        self.client.log_batch(run_id or self.run_id, metrics=points, params=settings)
 
     def tag(self, name: str, value: str) -> None:
         """Tag the parent run."""
@@ -69,23 +85,6 @@ class Tracker:
     def files(self, folder: Path) -> None:
         """Keep the files of the package as artifacts of the parent run."""
         self.client.log_artifacts(self.run_id, str(folder), "package")
-
-    def _log(
-        self,
-        run_id: str,
-        params: Mapping[str, object],
-        metrics: Mapping[str, float],
-        series: Mapping[str, Sequence[float]],
-    ) -> None:
-        from mlflow.entities import Metric, Param
-
-        now = int(time.time() * 1000)
-        points = [Metric(name, float(value), now, 0) for name, value in metrics.items()]
-        points += [
-            Metric(name, float(v), now, step) for name, values in series.items() for step, v in enumerate(values)
-        ]
-        settings = [Param(name, str(value)) for name, value in params.items()]  # type: ignore[no-untyped-call]
-        self.client.log_batch(run_id, metrics=points, params=settings)
 
 
 @contextmanager

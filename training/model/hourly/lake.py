@@ -19,34 +19,11 @@ from shared.core.intake.readings import Floats
 from shared.core.scenario import Scenario
 from shared.core.task.calendar import DAY_HOURS, HOUR_US
 from training.data.files import DataRefused
-from training.data.rows import dataset_hash
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS_AT_ONCE = 1_000_000
-DAY_US = 86_400_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LakeFacts:
-    """What a history was read from.
-
-    Args:
-        version: Version of the readings.
-        rows: Readings that were applied.
-        first_minute: Oldest of them, minutes since 1970.
-        last_minute: Newest of them.
-        dataset: Name of the data by content, see `data.dataset_hash`.
-        sources: Where they came from, sorted.
-    """
-
-    version: int
-    rows: int
-    first_minute: int
-    last_minute: int
-    dataset: str
-    sources: tuple[str, ...]
 
 
 def history(
@@ -56,8 +33,8 @@ def history(
     version: int,
     *,
     rows_at_once: int = ROWS_AT_ONCE,
-) -> tuple[dict[str, Hourly], LakeFacts]:
-    """Every device's hours from the applied readings of one version, as serving folded them.
+) -> tuple[dict[str, Hourly], int]:
+    """Every device's hours from the applied readings of one version, as serving folded them, and how many these are.
 
     Args:
         scenario: Channels and rules of aggregation.
@@ -79,8 +56,7 @@ def history(
             gathered.add([lake_rows.applied(rows, low, high) for rows in view.read(days=(first, stop))])
     if not gathered.rows:
         raise DataRefused(f"lake@{version}: holds no applied reading")
-    hours = gathered.hours()
-    return hours, gathered.facts(version, dataset_hash(hours))
+    return gathered.hours(), gathered.rows
 
 
 def _spans(days: Mapping[int, int], limit: int) -> Iterator[tuple[int, int, int]]:
@@ -99,7 +75,7 @@ def _parts(first: int, stop: int, rows: int, limit: int) -> list[tuple[int, int]
     """A run as it is, a day with too many rows by hours: an hour must not be cut, for its samples are one sum."""
     count = min(DAY_HOURS, -(-rows // limit)) if stop == first + 1 else 1
     hours = [(stop - first) * DAY_HOURS * part // count for part in range(count + 1)]
-    edges = [first * DAY_US + hour * HOUR_US for hour in hours]
+    edges = [(first * DAY_HOURS + hour) * HOUR_US for hour in hours]
     return list(pairwise(edges))
 
 
@@ -114,10 +90,7 @@ def _rows_by_day(view: View) -> dict[int, int]:
 class _Gathered:
     scenario: Scenario
     rows: int = 0
-    first_minute: int = 2**31
-    last_minute: int = -1
     devices: dict[str, _Growing] = field(default_factory=dict)
-    sources: set[str] = field(default_factory=set)
 
     def add(self, pieces: list[pa.Table]) -> None:
         """Fold applied readings, of hours that no other call has."""
@@ -130,24 +103,11 @@ class _Gathered:
     def _fold(self, rows: pa.Table) -> None:
         readings = lake_rows.readings_of(tuple(self.scenario.channel_names), rows)
         self.rows += len(rows)
-        self.first_minute = min(self.first_minute, int(readings.minute.min()))
-        self.last_minute = max(self.last_minute, int(readings.minute.max()))
-        self.sources.update(rows["source"].unique().to_pylist())
         for name, hours in hourly(self.scenario, readings).items():
             self.devices.setdefault(name, _Growing(hours.first_hour)).put(hours)
 
     def hours(self) -> dict[str, Hourly]:
         return {name: self.devices.pop(name).hourly() for name in sorted(self.devices)}  # never all of them twice
-
-    def facts(self, version: int, dataset: str) -> LakeFacts:
-        return LakeFacts(
-            version=version,
-            rows=self.rows,
-            first_minute=self.first_minute,
-            last_minute=self.last_minute,
-            dataset=dataset,
-            sources=tuple(sorted(self.sources)),
-        )
 
 
 @dataclass(slots=True)

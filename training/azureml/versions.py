@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-CODE = Path(__file__).resolve().parents[1]
+CODE = Path(__file__).resolve().parents[2]
 AZUREML = CODE / "training" / "azureml"  # components, environment and image as Azure Machine Learning takes them
 INCLUDED = ("shared", "scenarios", "training")
 SUFFIXES = (".py", ".toml", ".yml", ".txt")

@@ -1,4 +1,4 @@
-"""Blobs in memory, for tests and benchmarks."""
+"""Blobs, jobs and the hub "readings" in memory, for tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import hashlib
 import io
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO
 
-from shared.errors import StateConflict
+from shared.core.retrain.job_spec import JobSpec, JobState
+from shared.core.stream.events import Event
+from shared.errors import PipelineError, StateConflict
 from shared.ports import BlobInfo
 
 
@@ -89,3 +91,74 @@ class MemoryBlobs:
         etag = f"{self._version:08x}-{hashlib.sha256(data).hexdigest()[:8]}"
         self._blobs[container, name] = (bytes(data), BlobInfo(etag, len(data), time.time_ns() // 1_000_000, metadata))
         return etag
+
+
+class MemoryJobs:
+    """A dictionary of jobs, which end when they are told to.
+
+    `specs` holds what was submitted by name, `submissions` counts every call, `failing` is raised by the next calls as
+    long as it is set.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.specs: dict[str, JobSpec] = {}
+        self.states: dict[str, JobState] = {}
+        self.submissions: list[str] = []
+        self.cancelled: list[str] = []
+        self.failing: PipelineError | None = None
+
+    def submit(self, spec: JobSpec) -> None:
+        """Start a job; nothing happens when there is already one of that name."""
+        with self._lock:
+            self._answer()
+            self.submissions.append(spec.name)
+            self.specs.setdefault(spec.name, spec)
+            self.states.setdefault(spec.name, "running")
+
+    def status(self, name: str) -> JobState | None:
+        """How a job stands, None when there is none of that name."""
+        with self._lock:
+            self._answer()
+            return self.states.get(name)
+
+    def cancel(self, name: str) -> None:
+        """Ask a job to stop; nothing happens when it is unknown or has ended."""
+        with self._lock:
+            self._answer()
+            self.cancelled.append(name)
+            if self.states.get(name) in {"queued", "running"}:
+                self.states[name] = "canceled"
+
+    def _answer(self) -> None:
+        if self.failing is not None:
+            raise self.failing
+
+
+class MemoryStream:
+    """The hub's partitions as lists; enqueued times rise by a millisecond an event.
+
+    Args:
+        partitions: Number of partitions.
+        start_ms: Enqueued time of the first event.
+    """
+
+    def __init__(self, partitions: int = 4, start_ms: int = 1_800_000_000_000) -> None:
+        self.logs: list[list[Event]] = [[] for _ in range(partitions)]
+        self._now_ms = start_ms
+        self._lock = threading.Lock()
+
+    def partitions(self) -> int:
+        """Number of partitions."""
+        return len(self.logs)
+
+    def send(self, partition: int, bodies: Sequence[bytes]) -> None:
+        """Append events to a partition, in order."""
+        with self._lock:
+            for body in bodies:
+                self._now_ms += 1
+                self.logs[partition].append(Event(len(self.logs[partition]), self._now_ms, body))
+
+    def read(self, partition: int, first: int, end: int) -> Iterator[Event]:
+        """Events `first` to `end - 1`."""
+        yield from self.logs[partition][first:end]

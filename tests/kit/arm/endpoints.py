@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.kit.arm_standin import PLACE, VERSION, Arm, error
+from tests.kit.arm.standin import PLACE, VERSION, Arm, error
 
 LOCATION = "westeurope"
 BASE = "/onlineEndpoints/"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,15 @@ import numpy as np
 
 from shared.core.model.manifest import Manifest
 from shared.core.scenario import Scenario
-from training.console import Screen
 from training.data.folds import Fold
 from training.data.prepare import Options, Prepared
-from training.model.evaluate import Judged, Row
+from training.model.evaluate import NAMES, Evaluation, Row
 from training.model.fit import Trained
-from training.package import card
-from training.tracking import Tracker
+from training.report.console import Screen
+from training.report.tracking import Tracker
 
 IMPORTANT = 15
-NAMES = {"": "model", "_damped": "damped persistence", "_persistence": "persistence"}
+SCORES = ("", "RMSE", "MAE", "bias")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +58,7 @@ class Report:
 class HeldOut:
     """The test span, looked at once."""
 
-    judged: Judged
+    evaluation: Evaluation
     excluded: dict[str, int] = field(default_factory=dict)
 
 
@@ -67,18 +66,18 @@ def gather(scenario: Scenario, prepared: Prepared, trained: Trained, tested: Hel
     """Collect all numbers of a run."""
     rows = prepared.rows
     metrics = {
-        **{name: value for name, value in trained.judged.metrics().items() if name != "coverage"},
+        **{name: value for name, value in trained.evaluation.metrics().items() if name != "coverage"},
         "coverage_oof": trained.coverage,  # not the one above, whose intervals were made for these very rows
         "rows": float(len(rows)),
         "devices": float(len(rows.devices)),
         "trees": float(trained.booster.tree_count_),
         "parity": trained.parity,
     }
-    tables = {"by_device": trained.judged.by_device(), "by_month": trained.judged.by_month()}
+    tables = {"by_device": trained.evaluation.by_device(), "by_month": trained.evaluation.by_month()}
     if tested is not None:
-        metrics |= {f"test_{name}": value for name, value in tested.judged.metrics().items()}
+        metrics |= {f"test_{name}": value for name, value in tested.evaluation.metrics().items()}
         metrics |= {f"test_excluded_{reason}": float(count) for reason, count in tested.excluded.items()}
-        tables |= {"test_by_device": tested.judged.by_device(), "test_by_month": tested.judged.by_month()}
+        tables |= {"test_by_device": tested.evaluation.by_device(), "test_by_month": tested.evaluation.by_month()}
     shares = trained.booster.get_feature_importance()
     top = np.argsort(-shares, kind="stable")[:IMPORTANT]
     return Report(
@@ -119,34 +118,6 @@ def _fold_line(prepared: Prepared, fold: Fold, rmse: float) -> str:
         return f"rows {fold.valid[0] + 1} to {fold.valid[-1] + 1}: {sizes}"
     as_of = prepared.rows.as_of[fold.valid]
     return f"{hour_text(as_of[0])} to {hour_text(as_of[-1])}: {sizes}"
-
-
-def model_card(options: Options, prepared: Prepared, trained: Trained, found: Report) -> str:
-    """The card of the package; of the test span it tells nothing, since nothing in a package depends on it."""
-    return card.render(
-        card.Story(
-            scenario=options.scenario,
-            dataset=prepared.dataset,
-            content=prepared.content,
-            level=found.level,
-            code_version=options.code_version,
-            start=found.span[0],
-            end=found.span[1],
-            rows=len(prepared.rows),
-            devices=len(prepared.rows.devices),
-            excluded=found.excluded,
-            warnings=prepared.warnings,
-            params=found.params,
-            trees=int(found.metrics["trees"]),
-            folds=found.folds,
-            importance=found.importance,
-            metrics=found.metrics,
-            by_device=found.tables["by_device"],
-            interval=trained.interval,
-            damped=trained.damped,
-            dated=prepared.rows.dated,
-        )
-    )
 
 
 def path_of(out: Path) -> Path:
@@ -190,13 +161,17 @@ def show(found: Report, manifest: Manifest, options: Options, screen: Screen) ->
     screen.line(f"package {manifest.version} in {options.out}", style="green")
 
 
-def _scores(title: str, metrics: dict[str, float], prefix: str, screen: Screen) -> None:
-    lines: list[Sequence[str]] = [
+def score_rows(metrics: Mapping[str, float], prefix: str = "") -> list[tuple[str, ...]]:
+    """A line of `SCORES` for each forecast that has them."""
+    return [
         (name, *(f"{metrics[f'{prefix}{measure}{suffix}']:.2f}" for measure in ("rmse", "mae", "bias")))
         for suffix, name in NAMES.items()
         if f"{prefix}rmse{suffix}" in metrics
     ]
+
+
+def _scores(title: str, metrics: dict[str, float], prefix: str, screen: Screen) -> None:
     same, left = metrics[f"{prefix}rows_scored"], metrics[f"{prefix}rows_without_floor"]
-    screen.table(f"{title}: {same:,.0f} rows ({left:,.0f} without a floor)", ("", "RMSE", "MAE", "bias"), lines)
+    screen.table(f"{title}: {same:,.0f} rows ({left:,.0f} without a floor)", SCORES, score_rows(metrics, prefix))
     covered = metrics.get("coverage_oof" if not prefix else "test_coverage", float("nan"))
     screen.line(f"intervals cover {covered:.1%}")

@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from shared.adapters.tables.open import WideChunk
-from shared.core.forecast.window.history import Hourly
-from shared.core.intake.readings import Floats, Ints, Longs
+from shared.core.forecast.window.history import Hourly, hourly
+from shared.core.intake.readings import Floats, Ints, Longs, Readings
 from shared.core.model.feature import Feature
 from shared.core.scenario import Scenario
+from shared.core.task.calendar import DAY_HOURS
 from shared.core.task.task import Task
 
 CHUNK = 1024  # windows cut at once: 4 MB, which the processor's caches still help with
 UNKNOWN_HOUR = -1
-DAY = 24
 
 History = Mapping[str, Hourly]
 Advance = Callable[[float, float], None]
@@ -57,6 +57,11 @@ class TrainingSet:
     def dated(self) -> bool:
         """Whether rows have a time; without one there is no forecast score."""
         return bool(len(self)) and bool(self.as_of[0] != UNKNOWN_HOUR)
+
+
+def hours(scenario: Scenario, readings: Readings) -> dict[str, Hourly]:
+    """Every device's hours, as serving folds its readings."""
+    return hourly(scenario, readings)
 
 
 def before(history: History, hour: int) -> dict[str, Hourly]:
@@ -127,7 +132,7 @@ def from_windows(task: Task, chunks: Iterable[WideChunk]) -> TrainingSet:
         targets.append(chunk.target[known])
         groups += [group for group, keep in zip(chunk.group, known, strict=True) if keep]
         latest.append(window[-1, task.scenario.target_column])
-        mean_24.append(_mean(window[-DAY:, task.scenario.target_column]))
+        mean_24.append(_mean(window[-DAY_HOURS:, task.scenario.target_column]))
     devices = tuple(sorted(set(groups)))
     place = {name: index for index, name in enumerate(devices)}
     width = len(task.features)
@@ -213,7 +218,7 @@ class _Rows:
         as_of = np.arange(window.shape[2]) + hours.first_hour + index[0]
         self.matrix[place] = task.matrix(window, as_of)[rows]
         self.latest[place] = window[-1, task.scenario.target_column, rows]
-        self.mean_24[place] = _mean(window[-DAY:, task.scenario.target_column])[rows]
+        self.mean_24[place] = _mean(window[-DAY_HOURS:, task.scenario.target_column])[rows]
 
     def finish(self, task: Task, devices: tuple[str, ...], excluded: Mapping[str, int]) -> TrainingSet:
         return TrainingSet(
