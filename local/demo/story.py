@@ -20,12 +20,12 @@ from rich.console import Console
 
 from local.books import recount as bookkeeping
 from local.demo import splitting, steps
-from local.demo import summary as demo_summary
 from local.demo.days import Days
-from local.demo.evaluate import Evaluation, evaluate
 from local.demo.injection import Tail
-from local.demo.read_once import ReadOnce
-from local.demo.report import Phase
+from local.demo.report import summary as demo_summary
+from local.demo.report.evaluate import Evaluation, evaluate
+from local.demo.report.page import Phase
+from local.demo.report.read_once import ReadOnce
 from local.demo.watch import Watch
 from local.fleet.__main__ import Fleet
 from local.inspect.show import new_console, show_summary

@@ -17,12 +17,12 @@ from typing import Any
 
 from azure.core.exceptions import AzureError
 
-from local.host.blobs import BlobListener, BlobOptions
-from local.host.eventhub import EventHubListener
+from local.host.blobs.listener import BlobListener, BlobOptions
+from local.host.eventhub.listener import EventHubListener
+from local.host.eventhub.partitions import EventHubOptions
 from local.host.functions import Declared, HostError, load_app
-from local.host.http_server import Server
+from local.host.http.server import Server
 from local.host.invoke import Invoker
-from local.host.partitions import EventHubOptions
 from local.host.timers import TimerListener
 
 GRACE_S = 20.0

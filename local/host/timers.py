@@ -13,9 +13,9 @@ from azure.functions.timer import TimerRequest
 from azure.storage.blob.aio import BlobClient
 from croniter import croniter
 
+from local.host.blobs.receipts import HOSTS_CONTAINER
 from local.host.functions import Declared, HostError, connection, resolve
 from local.host.invoke import InvocationFailed, Invoker
-from local.host.receipts import HOSTS_CONTAINER
 from local.host.retry import NO_RETRY, STORAGE
 
 log = logging.getLogger("host.timers")

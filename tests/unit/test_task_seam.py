@@ -34,17 +34,13 @@ SCENARIO = ("shared/core/scenario.py", "shared/core/scenario/*")
 STORY = (  # the reference scenario's made-up air, and the demo that tells its story
     "local/fleet*",
     "local/demo*",
-    "local/demo/injection.py",
-    "local/demo/sabotage.py",
-    "local/send/sources.py",
     "local/send/sources.py",
 )
 ROWS = (  # hours into the rows that the forecast learns from or is asked with: the forecast's, beside its model
     *(f"training/{name}.py" for name in ("data", "prepare", "lake", "validate")),
     "training/data/*",
     "training/scoring/windows.py",
-    "local/demo/evaluate.py",
-    "local/demo/evaluate.py",
+    "local/demo/report/evaluate.py",
 )
 PAGE = ("shared/app/reports/drift.py", "shared/app/reports/drift.py")  # a sentence of the drift report
 ONE_PLACE = ("shared/core/tasks.py",)

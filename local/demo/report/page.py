@@ -18,7 +18,7 @@ from shared.app.reports.charts.rows import bar_chart, dot_chart
 from shared.app.reports.page import number, pretty_unit, render
 from shared.core.intake.readings import Doubles, Floats, Ints, Longs, Mask
 
-TEMPLATES = Path(str(files("local"))) / "demo" / "templates"
+TEMPLATES = Path(str(files("local.demo.report"))) / "templates"
 WEEKS = 3
 BANDS = 8
 _MADE: tuple[tuple[str, str, Role], ...] = (

@@ -14,11 +14,11 @@ from azure.eventhub.aio import EventHubConsumerClient, PartitionContext
 from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 from azure.storage.blob.aio import ContainerClient
 
-from local.host.checkpoints import Checkpoints
-from local.host.events import to_functions
+from local.host.eventhub.checkpoints import Checkpoints
+from local.host.eventhub.events import to_functions
+from local.host.eventhub.partitions import EventHubOptions, Ownership, PartitionState
 from local.host.functions import Declared, connection, resolve
 from local.host.invoke import InvocationFailed, Invoker
-from local.host.partitions import EventHubOptions, Ownership, PartitionState
 from local.host.retry import NO_RETRY, STORAGE
 
 CHECKPOINT_CONTAINER = "azure-webjobs-eventhub"

@@ -22,9 +22,9 @@ from local.eventhub.amqp.performatives import (
     rejected,
     symbols,
 )
-from local.eventhub.attach import RUNTIME_METRIC, open_link, tracks_last_event
 from local.eventhub.broker import MAX_MESSAGE_SIZE, Broker
-from local.eventhub.links import Link, OutgoingLink, ReplyLink
+from local.eventhub.protocol.attach import RUNTIME_METRIC, open_link, tracks_last_event
+from local.eventhub.protocol.links import Link, OutgoingLink, ReplyLink
 
 WINDOW = 0x7FFFFFFF  # frames; the connection's own limits keep memory flat
 MAX_HANDLE = 1023

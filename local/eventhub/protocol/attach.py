@@ -6,9 +6,9 @@ from typing import Any
 from local.eventhub.amqp.encode import Described
 from local.eventhub.amqp.performatives import Attach, LinkRefused
 from local.eventhub.broker import Broker, Hub, Partition
-from local.eventhub.links import ConsumerLink, Link, Producer, ReplyLink, RequestLink, Wire
 from local.eventhub.position import start_sequence
-from local.eventhub.requests import NODES
+from local.eventhub.protocol.links import ConsumerLink, Link, Producer, ReplyLink, RequestLink, Wire
+from local.eventhub.protocol.requests import NODES
 
 RUNTIME_METRIC = "com.microsoft:enable-receiver-runtime-metric"
 

@@ -13,7 +13,7 @@ from local.eventhub.amqp.encode import Malformed
 from local.eventhub.amqp.performatives import AmqpError, Flow, ProtocolViolation, Transfer
 from local.eventhub.broker import MAX_MESSAGE_SIZE, Broker, Done, Hub, Partition
 from local.eventhub.messages import runtime_metric, unpack
-from local.eventhub.requests import answer, read_request
+from local.eventhub.protocol.requests import answer, read_request
 
 CREDIT = 1000  # messages a producer may have on the way
 RUN_EVENTS, RUN_BYTES = 256, 256 << 10  # a consumer's share before the others have their turn

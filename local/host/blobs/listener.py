@@ -15,11 +15,11 @@ from typing import Any
 from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob.aio import BlobServiceClient
 
+from local.host.blobs.receipts import DONE, FAILED, HOSTS_CONTAINER, OVER, POISON, Receipt, Receipts
+from local.host.blobs.stream import LazyInputStream
 from local.host.functions import Declared, connection, resolve
 from local.host.invoke import InvocationFailed, Invoker
-from local.host.receipts import DONE, FAILED, HOSTS_CONTAINER, OVER, POISON, Receipt, Receipts
 from local.host.retry import STORAGE
-from local.host.stream import LazyInputStream
 
 POISON_CONTAINER = "webjobs-blobtrigger-poison"
 log = logging.getLogger("host.blobs")

@@ -30,8 +30,8 @@ from local.eventhub.amqp.performatives import (
     symbols,
 )
 from local.eventhub.broker import Broker
-from local.eventhub.links import OutgoingLink
-from local.eventhub.session import MAX_HANDLE, WINDOW, Session
+from local.eventhub.protocol.links import OutgoingLink
+from local.eventhub.protocol.session import MAX_HANDLE, WINDOW, Session
 
 logger = logging.getLogger(__name__)
 
