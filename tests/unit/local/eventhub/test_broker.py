@@ -8,7 +8,7 @@ import pytest
 
 from local.eventhub.amqp import message as amqp
 from local.eventhub.amqp.encode import Described, Raw, Symbol, ULong, encode
-from local.eventhub.amqp.performatives import AmqpError, LinkRefused
+from local.eventhub.amqp.errors import AmqpError, LinkRefused
 from local.eventhub.broker import RECEIVERS_PER_GROUP, Broker, Hub, Partition
 from local.eventhub.event_log import log_path, read
 from local.eventhub.messages import Delivery, unpack

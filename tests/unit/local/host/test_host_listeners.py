@@ -10,7 +10,7 @@ import pytest
 from azure.core.exceptions import AzureError
 from azure.eventhub import EventData
 
-from local.host.blobs.listener import BlobOptions, path_pattern
+from local.host.blobs.options import BlobOptions, path_pattern
 from local.host.blobs.stream import blob_of_url
 from local.host.eventhub.checkpoints import Checkpoints
 from local.host.eventhub.partitions import EventHubOptions, Ownership
