@@ -17,7 +17,7 @@ from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError, create_
 
 from benchmarks.timing import milliseconds
 from local.send import sources
-from local.send.sources import Bodies
+from local.send.bodies import Bodies
 from shared.adapters.stores import scenario_files
 from shared.core.intake.messages import Decoder
 from shared.core.intake.readings import Floats, Longs
@@ -139,7 +139,7 @@ def minute_of(text: str) -> int:
 def messages(scenario: Scenario, garbage: int | None) -> tuple[list[bytes], list[str], int]:
     """Bodies, the devices that send them, and the newest minute; every `garbage`th has a value out of range."""
     rows = list(sources.fleet(COUNT, 2, seed=7).rows())[:COUNT]
-    write = Bodies(scenario.channel_names).of
+    write = Bodies(scenario).of
     bad = [garbage is not None and place % garbage == 0 for place in range(COUNT)]
     rows = [row._replace(values=(HUGE, *row.values[1:])) if out else row for row, out in zip(rows, bad, strict=True)]
     return [write(row) for row in rows], [row.device for row in rows], max(row.minute for row in rows)

@@ -29,7 +29,7 @@ from benchmarks.bench_files import deploy
 from benchmarks.timing import TREES, Usage
 from local.fleet.__main__ import Fleet
 from local.send import sources
-from local.send.sources import Bodies
+from local.send.bodies import Bodies
 from local.send.wire import Message, Sender
 from local.stack.addresses import ANY_PORTS
 from local.stack.programs import PROJECT
@@ -70,7 +70,7 @@ class Pace(NamedTuple):
 def messages() -> list[Message]:
     """What the fleet says, ready to be sent."""
     source = sources.fleet(FLEET, HOURS, seed=7)
-    bodies = Bodies(scenario_files.load("air_quality").channel_names)
+    bodies = Bodies(scenario_files.load("air_quality"))
     return [Message(row.device, bodies.of(row), row.minute) for row in source.rows()]
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from local.inspect import arguments as look_arguments
+from local.inspect import arguments as inspect_arguments
 from local.send import arguments as send_arguments
 from local.stack.process import StackError
 from local.stack.programs import PROJECT
@@ -25,13 +25,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return int(getattr(commands, given.command)(given))
     except (StackError, PipelineError) as error:
-        said = str(error)
+        message = str(error)
     except OSError as error:  # a folder that cannot be written, a full disk
-        said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return INTERRUPTED
-    sys.stderr.write(f"{said}\n")
+    sys.stderr.write(f"{message}\n")
     return FAILED
 
 
@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     rollout.add_argument("action", choices=("approve", "promote", "roll_back", "pause", "resume"))
     retrain = commands.add_parser("retrain", help="ask for a training job")
     retrain.add_argument("reason", help="why, in words; it stands in the ledger")
-    retrain.add_argument("--dry-run", action="store_true", help="only tell what would be decided")
+    retrain.add_argument("--dry-run", action="store_true", help="only show what would be decided")
     commands.add_parser("status", help="what runs, who serves, how far it is, what became of dropped files")
     send_arguments.add(commands)
     replay = commands.add_parser("replay", help="feed dead letters through route again, after a fix")
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     books = commands.add_parser("books", help="recount everything and name what does not balance")
     books.add_argument("--json", action="store_true", help="for a machine")
-    look_arguments.add(commands)
+    inspect_arguments.add(commands)
     demo = commands.add_parser(
         "demo", help="the whole loop on a stack of its own: forecasts, drift, training, release, roll-back"
     )

@@ -17,12 +17,14 @@ from local.books import recount as bookkeeping
 from local.inspect import explain as explanation
 from local.inspect import ledger as decisions
 from local.inspect import lineage as origins
-from local.inspect.show import new_console, show_books, show_status, show_summary
+from local.inspect.console import new_console
+from local.inspect.show import show_books, show_status, show_summary
 from local.stack import scenario
 from local.stack.addresses import Ports
+from local.stack.jobs import stop_jobs
 from local.stack.process import StackError, on_end
 from local.stack.programs import PROJECT
-from local.stack.running import await_summary, get, new_stack, post, stop_jobs
+from local.stack.running import await_summary, get, new_stack, post
 from local.stack.stack import Stack
 from local.stack.workspace import DEVICES, READINGS, Workspace
 from shared.adapters.models import package_folder

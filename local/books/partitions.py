@@ -131,8 +131,8 @@ class Partitions:
 
     def _count(self, commit: Commit, batch: Batch, became: npt.NDArray[np.uint8], account: Account) -> None:
         for place, source in enumerate(batch.sources):
-            self.by_source.setdefault(source, Counter()).update(_named(became[batch.source == place]))
-        recounted = _named(became)
+            self.by_source.setdefault(source, Counter()).update(_by_disposition(became[batch.source == place]))
+        recounted = _by_disposition(became)
         claimed = {name: commit.counts[name] for name in DISPOSITIONS}
         if recounted != claimed:
             account.problems.append(f"commit {commit.first} says {claimed}, holds {recounted}")
@@ -178,5 +178,5 @@ def _close(account: Account) -> None:
     )
 
 
-def _named(became: npt.NDArray[np.uint8]) -> dict[str, int]:
+def _by_disposition(became: npt.NDArray[np.uint8]) -> dict[str, int]:
     return dict(zip(DISPOSITIONS, np.bincount(became, minlength=len(DISPOSITIONS)).tolist(), strict=True))

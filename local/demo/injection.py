@@ -16,14 +16,7 @@ Change = Callable[[Row], Row]
 
 
 def stuck(device: str, channel: int, hours: range, value: float) -> Change:
-    """A device whose sensor shows one value for some time.
-
-    Args:
-        device: The device.
-        channel: Index of the channel among a row's values.
-        hours: When, hours since 1970.
-        value: What it shows.
-    """
+    """A device whose sensor shows one value for some time, hours since 1970."""
     return lambda row: _with(row, channel, value) if row.device == device and row.minute // HOUR in hours else row
 
 
@@ -46,14 +39,7 @@ def pollution(target: int, wind: int, first_hour: int, calm: float, maximum: flo
 
 
 def recalibrated(channel: int, first_hour: int, offset: float, maximum: float) -> Change:
-    """All sensors of one type show more than before.
-
-    Args:
-        channel: Index of the channel.
-        first_hour: From this hour on.
-        offset: By how much.
-        maximum: What the sensor shows at most.
-    """
+    """All sensors of one type show more than before."""
     return _raised(channel, first_hour, lambda _: offset, maximum)
 
 
@@ -68,7 +54,7 @@ def _raised(channel: int, first_hour: int, added: Callable[[Row], float], maximu
 
 
 @dataclass(slots=True)
-class Tail:
+class Remaining:
     """Readings that are still to come, handed out day by day, changed by what was injected.
 
     Args:
@@ -86,7 +72,7 @@ class Tail:
     changes: list[Change]
 
     @classmethod
-    def of(cls, source: Source) -> Tail:
+    def of(cls, source: Source) -> Remaining:
         """All readings of a source."""
         rows = list(source.rows())
         return cls(rows, source.channels, 0, rows[0].minute // HOUR, [])

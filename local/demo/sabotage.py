@@ -25,13 +25,7 @@ from training.model.hourly.rows import TrainingSet
 
 
 def shifted(files: Mapping[str, bytes], version: str, by: float) -> dict[str, bytes]:
-    """A package whose model says `by` more than the one it is made from; its golden rows and checksums say so too.
-
-    Args:
-        files: The package.
-        version: Name of the new one.
-        by: In the target's unit.
-    """
+    """A package whose model says `by` more than the one it is made from; its golden rows and checksums say so too."""
     import onnx
     from onnx import helper, numpy_helper
 
@@ -52,14 +46,7 @@ def shifted(files: Mapping[str, bytes], version: str, by: float) -> dict[str, by
 
 
 def leave_bad_jobs(space: Workspace, jobs: Sequence[str], champion: str, bad: str) -> None:
-    """What jobs would leave that trained a bad model: the result, and honest evidence of how bad it is.
-
-    Args:
-        space: The stack's stores, with a lake.
-        jobs: Names of the jobs.
-        champion: Version that serves.
-        bad: The bad package, published before.
-    """
+    """What jobs would leave that trained a bad model: the result, and honest evidence of how bad it is."""
     task, lake = task_of(space.scenario), space.lake()
     version = lake.version() or 0
     good, other = (packages.load(space.blobs, each, task.features) for each in (champion, bad))

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from local.demo import injection, sabotage
-from local.demo.days import Days
+from local.demo.playback import Playback
 from local.stack.process import StackError, wait_until
 from local.stack.running import post
 from shared.adapters.jobs.local import LocalJobs
@@ -37,52 +37,54 @@ def check(scenario: Scenario) -> None:
         raise ConfigError(f"the demo needs the channels {', '.join(missing)}, which {scenario.name} lacks")
 
 
-def bootstrap(days: Days) -> dict[str, Any]:
+def bootstrap(playback: Playback) -> dict[str, Any]:
     """The first model: a check finds history and no model, decides, and what the job made passes the gate."""
-    days.fire(*CHECK)
-    decision = days.newest("decision")
+    playback.fire(*CHECK)
+    decision = playback.newest("decision")
     if not decision["launch"]:
         raise StackError(f"no first training was decided: {'; '.join(decision['reasons'])}")
-    days.tell(f"decided: {decision['reason']}, {decision['inputs']['signals']['dataset']}; job {decision['job']}")
-    verdict = days.verdict(decision["job"])
+    playback.note(f"decided: {decision['reason']}, {decision['inputs']['signals']['dataset']}; job {decision['job']}")
+    verdict = playback.verdict(decision["job"])
     if verdict["kind"] != "promote":
         raise StackError(f"the first model was refused: {verdict['text']}")
-    days.tell(f"gate: {verdict['text']}")
-    days.begun(verdict["version"])
+    playback.note(f"gate: {verdict['text']}")
+    playback.begun(verdict["version"])
     return {"job": decision["job"], "version": verdict["version"]}
 
 
-def ordinary(days: Days, weeks: int) -> list[str]:
+def ordinary(playback: Playback, weeks: int) -> list[str]:
     """Weeks in which nothing was done to the data: what each check says."""
     kinds = []
     for _ in range(weeks):
-        days.go(7)
-        days.fire(*CHECK, *LADDER)
-        kinds.append(days.newest("check")["kind"])
-        days.tell(f"{_day(days)}: {kinds[-1]}, {'; '.join(days.newest('check')['reasons'])}")
-        decision = days.newest("decision")
+        playback.go(7)
+        playback.fire(*CHECK, *LADDER)
+        kinds.append(playback.newest("check")["kind"])
+        playback.note(f"{_day(playback)}: {kinds[-1]}, {'; '.join(playback.newest('check')['reasons'])}")
+        decision = playback.newest("decision")
         if decision["launch"]:  # a false alarm costs a job; the gate has to see that nothing became better
-            days.tell(f"  decided: {decision['reason']}; job {decision['job']}")
-            days.tell(f"  gate: {days.verdict(decision['job'])['text']}")
+            playback.note(f"  decided: {decision['reason']}; job {decision['job']}")
+            playback.note(f"  gate: {playback.verdict(decision['job'])['text']}")
     return kinds
 
 
-def stuck(days: Days) -> list[str]:
+def stuck(playback: Playback) -> list[str]:
     """One sensor sticks: its device is isolated, and nothing is trained."""
-    channels, before = days.tail.channels, len(days.entries())
-    device = min({row.device for row in days.tail.rows[:500]})
-    hour = days.tail.hour
-    days.tail.changes.append(injection.stuck(device, channels.index(STUCK), range(hour, hour + 4 * 24 + 1), STUCK_AT))
-    days.go(4)
-    days.fire(*CHECK)
-    isolated = {entry.data["device"]: entry.data for entry in days.since(before, "quarantine")}
+    channels, before = playback.remaining.channels, len(playback.entries())
+    device = min({row.device for row in playback.remaining.rows[:500]})
+    hour = playback.remaining.hour
+    playback.remaining.changes.append(
+        injection.stuck(device, channels.index(STUCK), range(hour, hour + 4 * 24 + 1), STUCK_AT)
+    )
+    playback.go(4)
+    playback.fire(*CHECK)
+    isolated = {entry.data["device"]: entry.data for entry in playback.since(before, "quarantine")}
     for name, why in isolated.items():
-        days.tell(f"{_day(days)}: {name} isolated: {why['channel']}, {why['detail']}")
-    days.go(7)
-    days.fire(*CHECK)
-    released = [entry.data["device"] for entry in days.since(before, "release")]
-    days.tell(f"{_day(days)}: released {', '.join(released) or 'nobody'}")
-    if any(entry.data["launch"] for entry in days.since(before, "decision")):
+        playback.note(f"{_day(playback)}: {name} isolated: {why['channel']}, {why['detail']}")
+    playback.go(7)
+    playback.fire(*CHECK)
+    released = [entry.data["device"] for entry in playback.since(before, "release")]
+    playback.note(f"{_day(playback)}: released {', '.join(released) or 'nobody'}")
+    if any(entry.data["launch"] for entry in playback.since(before, "decision")):
         raise StackError("a stuck device led to a training")
     if isolated.get(device, {}).get("channel") != STUCK:
         raise StackError(f"{STUCK} of {device} sticks, but what was isolated is {sorted(isolated) or 'nobody'}")
@@ -91,112 +93,114 @@ def stuck(days: Days) -> list[str]:
     return sorted(isolated)
 
 
-def drift(days: Days) -> dict[str, Any]:
+def drift(playback: Playback) -> dict[str, Any]:
     """A new source of pollution, and all humidity sensors recalibrated: found, and answered with training jobs.
 
     A first job may know too little of the new world to pass the gate; the functions then wait and try again.
     """
-    scenario, hour = days.space.scenario, days.tail.hour
-    target, wind, humidity = (days.tail.channels.index(name) for name in (scenario.target, WIND, HUMIDITY))
-    added, most = days.pollution or POLLUTION * days.tail.mean(target), scenario.target_channel.maximum
-    days.tail.changes.append(injection.pollution(target, wind, hour, added, most))
+    scenario, hour = playback.space.scenario, playback.remaining.hour
+    target, wind, humidity = (playback.remaining.channels.index(name) for name in (scenario.target, WIND, HUMIDITY))
+    added, most = playback.pollution or POLLUTION * playback.remaining.mean(target), scenario.target_channel.maximum
+    playback.remaining.changes.append(injection.pollution(target, wind, hour, added, most))
     most = next(channel.maximum for channel in scenario.channels if channel.name == HUMIDITY)
-    days.tail.changes.append(injection.recalibrated(humidity, hour, RECALIBRATION, most))
+    playback.remaining.changes.append(injection.recalibrated(humidity, hour, RECALIBRATION, most))
     jobs: list[str] = []
     found = False
     for _ in range(MOST_WEEKS):
-        days.go(7)
-        days.fire(*CHECK)
-        check, decision = days.newest("check"), days.newest("decision")
+        playback.go(7)
+        playback.fire(*CHECK)
+        check, decision = playback.newest("check"), playback.newest("decision")
         found = found or check["kind"] == "population"
-        days.tell(f"{_day(days)}: {check['kind']}, {'; '.join(check['reasons'][:2])}")
+        playback.note(f"{_day(playback)}: {check['kind']}, {'; '.join(check['reasons'][:2])}")
         if not decision["launch"]:
-            days.tell(f"  no training: {', '.join(decision['refusals']) or 'nothing speaks for one'}")
+            playback.note(f"  no training: {', '.join(decision['refusals']) or 'nothing speaks for one'}")
             continue
         jobs.append(decision["job"])
-        days.tell(f"  decided: {decision['reason']}; job {decision['job']}")
-        verdict = days.verdict(decision["job"])
-        days.tell(f"  gate: {verdict['kind']}: {verdict['text']}")
+        playback.note(f"  decided: {decision['reason']}; job {decision['job']}")
+        verdict = playback.verdict(decision["job"])
+        playback.note(f"  gate: {verdict['kind']}: {verdict['text']}")
         if verdict["kind"] == "promote":
-            days.begun(verdict["version"])
+            playback.begun(verdict["version"])
             return {"found": found, "jobs": jobs, "version": verdict["version"]}
     raise StackError(f"no model learned the new world within {MOST_WEEKS} weeks; jobs: {', '.join(jobs) or 'none'}")
 
 
-def climb(days: Days, version: str) -> str:
+def climb(playback: Playback, version: str) -> str:
     """Shadow, canary and champion."""
-    seen = len(days.entries("rollout"))
-    days.tell(f"{_day(days)}: {days.newest('rollout')['step']}: {days.newest('rollout')['about']}")
+    seen = len(playback.entries("rollout"))
+    playback.note(f"{_day(playback)}: {playback.newest('rollout')['step']}: {playback.newest('rollout')['about']}")
     for _ in range(MOST_STEPS):
-        days.go(3)
-        days.fire(*LADDER)
-        steps = days.entries("rollout")
+        playback.go(3)
+        playback.fire(*LADDER)
+        steps = playback.entries("rollout")
         if len(steps) > seen:
             seen = len(steps)
             now = steps[-1].data
-            days.tell(f"{_day(days)}: {now['step']}, share {now['share']:g}: {'; '.join(now['reasons'])}")
-        if days.champion() == version:
-            return _climbed(days, version)
+            playback.note(f"{_day(playback)}: {now['step']}, share {now['share']:g}: {'; '.join(now['reasons'])}")
+        if playback.champion() == version:
+            return _climbed(playback, version)
         if steps[-1].data["step"] == "refused":
             raise StackError(f"{version} was taken back on its way")
-    raise StackError(f"{version} is not champion after {3 * MOST_STEPS} days: {days.newest('rollout')}")
+    raise StackError(f"{version} is not champion after {3 * MOST_STEPS} days: {playback.newest('rollout')}")
 
 
-def _climbed(days: Days, version: str) -> str:
+def _climbed(playback: Playback, version: str) -> str:
     """The version, if it took every rung."""
-    steps = [entry.data["step"] for entry in days.entries("rollout") if entry.data["about"] == version]
+    steps = [entry.data["step"] for entry in playback.entries("rollout") if entry.data["about"] == version]
     if list(dict.fromkeys(steps)) != ["shadow", "canary", "champion"]:
         raise StackError(f"{version} became champion by the steps {', '.join(steps)}")
     return version
 
 
-def refused(days: Days) -> bool:
+def refused(playback: Playback) -> bool:
     """A job whose model is much worse than the champion, and whose evidence says so: the gate refuses it."""
-    champion = str(days.champion())
-    days.fire("compact_lake")
-    bad = _publish(days, champion, "bad")
-    webhook = f"{days.space.host_url}/runtime/webhooks/eventgrid?functionName=job_events"
-    position = len(days.entries())
+    champion = str(playback.champion())
+    playback.fire("compact_lake")
+    bad = _publish(playback, champion, "bad")
+    webhook = f"{playback.space.host_url}/runtime/webhooks/eventgrid?functionName=job_events"
+    position = len(playback.entries())
     jobs = LocalJobs(
-        days.space.root / "jobs", webhook, WallClock(), command=lambda python, _out, _spec: [python, "-c", "pass"]
+        playback.space.root / "jobs", webhook, WallClock(), command=lambda python, _out, _spec: [python, "-c", "pass"]
     )
-    names = [job_name(days.space.scenario.name, at) for at in (position, position + 1)]  # a month may close before it
-    sabotage.leave_bad_jobs(days.space, names, champion, bad)
+    names = [
+        job_name(playback.space.scenario.name, at) for at in (position, position + 1)
+    ]  # a month may close before it
+    sabotage.leave_bad_jobs(playback.space, names, champion, bad)
     for name in names:
-        jobs.submit(JobSpec(name=name, scenario=days.space.scenario.name, reason="manual", dataset="lake@0"))
+        jobs.submit(JobSpec(name=name, scenario=playback.space.scenario.name, reason="manual", dataset="lake@0"))
     _await_end(jobs, names)
-    post(f"{days.space.host_url}/api/retrain", reason="a bad model on purpose")
-    days.fire("watch_jobs")
-    verdicts = [entry.data for entry in days.entries("gate") if entry.data["version"] == bad]
+    post(f"{playback.space.host_url}/api/retrain", reason="a bad model on purpose")
+    playback.fire("watch_jobs")
+    verdicts = [entry.data for entry in playback.entries("gate") if entry.data["version"] == bad]
     if verdicts:
-        days.tell(f"gate: {verdicts[-1]['kind']}: {', '.join(verdicts[-1]['reasons'])}")
+        playback.note(f"gate: {verdicts[-1]['kind']}: {', '.join(verdicts[-1]['reasons'])}")
     worse = bool(verdicts) and verdicts[-1]["kind"] == "refuse" and "improvement" in verdicts[-1]["reasons"]
-    return worse and days.champion() == champion
+    return worse and playback.champion() == champion
 
 
-def rolled_back(days: Days) -> str | None:
+def rolled_back(playback: Playback) -> str | None:
     """A sabotaged model that somebody put in place by hand: taken back by its realised errors."""
-    before = str(days.champion())
-    bad = _publish(days, before, "sabotaged")
-    now = post(f"{days.space.host_url}/api/rollout/install", version=bad, id="demo")
+    before = str(playback.champion())
+    bad = _publish(playback, before, "sabotaged")
+    now = post(f"{playback.space.host_url}/api/rollout/install", version=bad, id="demo")
     if now.get("champion") != bad:
         raise StackError(f"{bad} could not be installed: {now}")
-    days.follow()
-    days.tell(f"{bad} serves, {now['challenger']} beside it")
+    playback.follow()
+    playback.note(f"{bad} serves, {now['challenger']} beside it")
     for _ in range(MOST_STEPS):
-        days.go(2)
-        days.fire(*LADDER)
-        now = days.newest("rollout")
-        if now["step"] == "rolled_back" and now["about"] == bad and days.champion() == before:
-            days.tell(f"{_day(days)}: {now['step']}: {'; '.join(now['reasons'])}")
+        playback.go(2)
+        playback.fire(*LADDER)
+        now = playback.newest("rollout")
+        if now["step"] == "rolled_back" and now["about"] == bad and playback.champion() == before:
+            playback.note(f"{_day(playback)}: {now['step']}: {'; '.join(now['reasons'])}")
             return bad
     return None
 
 
-def _publish(days: Days, pattern: str, name: str) -> str:
-    files = {each: days.space.blobs.read("models", f"{pattern}/{each}") or b"" for each in package_folder.NAMES}
+def _publish(playback: Playback, pattern: str, name: str) -> str:
+    files = {each: playback.space.blobs.read("models", f"{pattern}/{each}") or b"" for each in package_folder.NAMES}
     version = f"{pattern[:40]}-{name}"
-    return days.space.release().publish(sabotage.shifted(files, version, SHIFT))
+    return playback.space.release().publish(sabotage.shifted(files, version, SHIFT))
 
 
 def _await_end(jobs: LocalJobs, names: Sequence[str]) -> None:
@@ -206,5 +210,5 @@ def _await_end(jobs: LocalJobs, names: Sequence[str]) -> None:
     wait_until(ended, 60.0, lambda: f"jobs {', '.join(names)} do not end")
 
 
-def _day(days: Days) -> str:
-    return f"{datetime.fromtimestamp(days.tail.hour * 3600, timezone.utc):%Y-%m-%d}"
+def _day(playback: Playback) -> str:
+    return f"{datetime.fromtimestamp(playback.remaining.hour * 3600, timezone.utc):%Y-%m-%d}"

@@ -9,80 +9,35 @@ import argparse
 import shutil
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from local.books import recount as bookkeeping
-from local.demo import splitting, steps
-from local.demo import summary as demo_summary
-from local.demo.days import Days
-from local.demo.evaluate import Evaluation, evaluate
-from local.demo.injection import Tail
-from local.demo.read_once import ReadOnce
-from local.demo.report import Phase
-from local.demo.watch import Watch
+from local.demo import loop, splitting, steps
+from local.demo.injection import Remaining
+from local.demo.phases import Story
+from local.demo.playback import Playback
+from local.demo.progress import Progress
+from local.demo.report import summary as demo_summary
+from local.demo.report.evaluate import Evaluation
 from local.fleet.__main__ import Fleet
-from local.inspect.show import new_console, show_summary
+from local.inspect.console import new_console
 from local.send import sources
-from local.send.faults import Faults
-from local.send.stream import Pace
 from local.send.wire import Sender
 from local.stack import scenario as stack_scenario
-from local.stack import stack as stacks
+from local.stack import state
+from local.stack.jobs import stop_jobs
 from local.stack.process import ENDS, StackError, on_end
 from local.stack.programs import PROJECT
-from local.stack.running import SETTINGS, await_summary, get, new_stack, stop_jobs
-from local.stack.workspace import DEVICES, READINGS, Workspace
-from shared.adapters.stores.clock import WallClock
-from shared.app.ledger_store import Ledger
-from shared.core.model.manifest import decode_manifest
+from local.stack.running import SETTINGS, new_stack
+from local.stack.workspace import DEVICES, Workspace
 from shared.core.scenario import Scenario
 
 PARTS = ("history", "next", "tail")
 DROPPED_DAYS, TAIL_DAYS = 14, 200
-STREAM_DAYS, ORDINARY_WEEKS, LIVE_DAYS = 7, 2, 3
 GENERATED_DAYS, GENERATED_POLLUTION = 560, 60.0
-FAULTS = Faults(resend=0.005, garbage=0.002, late=0.01)
 DEMO_SETTINGS = {**SETTINGS, "CLOCK": "watermark", "PROFILE_S": "0.2"}
-LIVE_PER_S = 200.0
 SEED = 7
-
-
-@dataclass
-class Story:
-    """What happened so far.
-
-    Args:
-        console: Where it is told.
-        phases: Steps done, with how long each took.
-        said: What was told of the step under way.
-    """
-
-    console: Console
-    phases: list[Phase] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
-    began: float = field(default_factory=time.monotonic)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """One step; what is told meanwhile belongs to it."""
-        self.console.rule(f"[bold]{len(self.phases) + 1}. {name}", align="left")
-        self.said, start = [], time.monotonic()
-        yield
-        seconds = time.monotonic() - start
-        self.phases.append(Phase(name, self.said, seconds))
-        self.console.print(f"  {seconds:.1f} s", style="dim")
-
-    def tell(self, text: str) -> None:
-        """Say what happens."""
-        self.said.append(text)
-        self.console.print(f"  {text}", markup=False, soft_wrap=True)
 
 
 def run(given: argparse.Namespace) -> int:
@@ -107,15 +62,15 @@ def _run(given: argparse.Namespace) -> int:
         for number in ENDS:
             signal.signal(number, stack.interrupt)
         stack.start()
-        story.tell("Azurite, the Event Hubs endpoint and the trigger host; nothing leaves this machine")
+        story.note("Azurite, the Event Hubs endpoint and the trigger host; nothing leaves this machine")
     try:
         with Sender(stack.eventhub, DEVICES) as sender:
             space = Workspace.connect(stack.root, stack.storage, stack.host_url(), scenario)
-            tail = Tail.of(sources.file(parts["tail"], scenario, given.zone))
-            watch = Watch(story.console, space, stack)
+            remaining = Remaining.of(sources.file(parts["tail"], scenario, given.zone))
+            progress = Progress(story.console, space, stack)
             pollution = GENERATED_POLLUTION if given.data is None else None
-            days = Days(story.tell, space, stack, watch, sender, tail, SEED, pollution)
-            summary, evaluation = _loop(story, days, parts, given.zone, since)
+            playback = Playback(story.note, space, stack, progress, sender, remaining, SEED, pollution)
+            summary, evaluation = loop.whole(story, playback, parts, given.zone, since)
     finally:
         stop_jobs(stack.root)
         stack.stop()
@@ -133,10 +88,10 @@ def _check(data: Path | None, scenario: Scenario) -> None:
 
 def _clear(root: Path) -> None:
     """Remove what the last demo left; one that was killed may still be ending."""
-    found = stacks.read(root)
+    found = state.read(root)
     if found is not None and (Path("/proc") / str(found["pid"])).exists():
         raise StackError(f"a demo is running on {root} (process {found['pid']})")
-    stacks.await_end(root)
+    state.await_end(root)
     if root.exists():
         shutil.rmtree(root)
 
@@ -149,126 +104,12 @@ def _data(story: Story, given: argparse.Namespace, parts: dict[str, Path], scena
         path.parent.mkdir(parents=True)
         fleet = Fleet(hours=GENERATED_DAYS * 24)
         rows = fleet.write_csv(path)
-        story.tell(f"{rows:,} rows of {len(fleet.names)} made-up stations")
+        story.note(f"{rows:,} rows of {len(fleet.names)} made-up stations")
     back = (TAIL_DAYS + DROPPED_DAYS, TAIL_DAYS)
     at = splitting.cut(path, scenario, given.zone, back, list(parts.values()))
     days = [f"{datetime.fromtimestamp(hour * 3600, timezone.utc):%Y-%m-%d}" for hour in at]
-    story.tell(f"history until {days[0]}, dropped until {days[1]}, the rest streamed as the story needs it")
+    story.note(f"history until {days[0]}, dropped until {days[1]}, the rest streamed as the story needs it")
     return at[0]
-
-
-def _loop(
-    story: Story, days: Days, parts: dict[str, Path], zone: str | None, since: int
-) -> tuple[dict[str, Any], Evaluation]:
-    space = days.space
-
-    def dropped(path: Path) -> dict[str, Any]:
-        summary = await_summary(space, space.drop(path, path.name, zone), days.stack)
-        show_summary(story.console, summary)
-        return summary
-
-    with story.phase("drop the history"):
-        first = dropped(parts["history"])
-        story.tell(f"{first['rows_accepted']:,} readings folded into hourly state")
-    with story.phase("the first model: decided, trained, judged and deployed by the functions"):
-        started = time.monotonic()
-        made = steps.bootstrap(days)
-        train_seconds = time.monotonic() - started
-        manifest = decode_manifest(space.blobs.read("models", f"{made['version']}/manifest.json") or b"")
-        story.tell(f"{manifest.version} serves: {len(manifest.features)} features, {manifest.size_bytes / 1e3:,.0f} kB")
-    with story.phase("drop what came next"):
-        started = time.monotonic()
-        second = dropped(parts["next"])
-        score_seconds = time.monotonic() - started
-        story.tell(f"{second['rows_in'] / score_seconds:,.0f} rows/s from the drop to the summary")
-    streamed = _stream(story, days)
-    closed = _closed(story, days, made)
-    drifted = dict(days.spans)["drift, old model"]
-    with story.phase("recount"):
-        blobs = ReadOnce(space.blobs)
-        evaluation = evaluate(blobs, space.files, manifest.damped, since, drifted)
-        everything = evaluate(blobs, space.files, manifest.damped, since)
-        books = bookkeeping.recount(blobs, space.files, space.logs, READINGS, DEVICES)
-        entries = Ledger(space.scenario.name, space.blobs, WallClock()).verify()
-        for problem in books.problems:
-            story.tell(f"does not balance: {problem}")
-        story.tell("forecasts against what came; every reading against log, commits and dead letters")
-        story.tell(f"the ledger's {entries} entries follow on each other")
-    rows = {name: first[name] + second[name] for name in ("rows_in", "rows_accepted", "rows_rejected")}
-    summary = {
-        **rows,
-        "predictions": evaluation.predictions,
-        **evaluation.scores(),
-        "nominal_coverage": space.scenario.interval,
-        "model_version": manifest.version,
-        "features": len(manifest.features),
-        "train_seconds": round(train_seconds, 2),
-        "score_rows_per_second": round(second["forecasts"] / score_seconds, 1),
-        **streamed,
-        **closed,
-        "mae_by_phase": demo_summary.by_phase(days.spans, everything.outcomes, space.scenario.horizon),
-        "until": datetime.fromtimestamp(drifted * 3600, timezone.utc).isoformat(),
-        "events_sent": days.sent,
-        **bookkeeping.as_json(books),
-        "faults_found": demo_summary.faults_found(days.expected, books),
-        "since": datetime.fromtimestamp(since * 3600, timezone.utc).isoformat(),
-    }
-    return summary, evaluation
-
-
-def _stream(story: Story, days: Days) -> dict[str, Any]:
-    """Stream some days as fast as the hub takes them, with faults, then some at a steady rate."""
-    days.begin("as it was")
-    with story.phase("stream to the devices' hub, with faults"):
-        started = time.monotonic()
-        fast = days.go(STREAM_DAYS, FAULTS)
-        rate = fast.sent / (time.monotonic() - started)
-        injected = ", ".join(f"{count:,} {kind}" for kind, count in sorted(fast.injected.items()))
-        story.tell(f"{fast.sent:,} messages, {injected} injected; {rate:,.0f} a second to the last forecast")
-    with story.phase(f"live: {LIVE_PER_S:.0f} messages a second"):
-        started = time.monotonic()
-        days.go(LIVE_DAYS, pace=Pace(rate=LIVE_PER_S))
-        window = time.monotonic() - started
-        latency = get(f"{days.space.host_url}/api/health?window={window:.1f}")["latency"]
-        story.tell(f"from message to committed forecast: median {latency['p50_ms']} ms, 95 % in {latency['p95_ms']} ms")
-    return {
-        "events_per_second": round(rate, 1),
-        "forecast_latency_p50_ms": latency["p50_ms"],
-        "forecast_latency_p95_ms": latency["p95_ms"],
-    }
-
-
-def _closed(story: Story, days: Days, made: dict[str, Any]) -> dict[str, Any]:
-    """The loop closes: what the functions find, decide, train, release and take back while the days pass."""
-    days.watch.quiet = True
-    with story.phase("ordinary weeks"):
-        checks = steps.ordinary(days, ORDINARY_WEEKS)
-    with story.phase("one sensor sticks"):
-        isolated = steps.stuck(days)
-    days.begin("drift, old model")
-    with story.phase("a new source of pollution, and all humidity sensors recalibrated: check, job, gate"):
-        found = steps.drift(days)
-    with story.phase("the new model climbs: shadow, canary, champion"):
-        promoted = steps.climb(days, found["version"])
-    days.begin("drift, new model")
-    with story.phase("a job with a bad model"):
-        days.go(6)
-        refused = steps.refused(days)
-    days.begin("sabotaged model")
-    with story.phase("a sabotaged model, put in place by hand"):
-        sabotaged = steps.rolled_back(days)
-    days.begin("taken back")
-    with story.phase("and on it goes"):
-        days.go(5)
-    return {
-        "checks": checks,
-        "quarantined": isolated,
-        "drift_found": found["found"],
-        "jobs": [made["job"], *found["jobs"]],
-        "promoted_version": promoted,
-        "refused": refused,
-        "rolled_back": sabotaged,
-    }
 
 
 def _conclude(story: Story, out: Path, summary: dict[str, Any], evaluation: Evaluation, scenario: Scenario) -> int:

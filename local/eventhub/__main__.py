@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from local.eventhub.broker import Broker
-from local.eventhub.connection import Connection
+from local.eventhub.protocol.connection import Connection
 from shared.errors import PipelineError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,255}")

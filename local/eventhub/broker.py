@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from local.eventhub.amqp.performatives import AmqpError
-from local.eventhub.event_log import EventLog, create_hub, log_path
+from local.eventhub.amqp.errors import AmqpError
+from local.eventhub.event_log import create_hub, log_path
 from local.eventhub.messages import Delivery, stamp
+from local.eventhub.partition_log import PartitionLog
 from shared.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class Partition:
 
     hub: str
     number: int
-    log: EventLog
+    log: PartitionLog
     retain: int | None
     consumers: list[Consumer] = field(default_factory=list, init=False)
     waiting: list[Done] = field(default_factory=list, init=False)
@@ -201,7 +202,7 @@ def _open_hub(data: Path, name: str, count: int, *, retain_events: int | None, f
     info = create_hub(data, name, count)
     partitions = []
     for number in range(count):
-        log = EventLog(log_path(data, name, number), fsync=fsync)
+        log = PartitionLog(log_path(data, name, number), fsync=fsync)
         if log.torn_bytes:
             logger.warning("hub %s partition %d: cut %d bytes of a torn record", name, number, log.torn_bytes)
         partitions.append(Partition(name, number, log, retain_events))

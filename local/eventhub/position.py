@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from local.eventhub.amqp.encode import Described
-from local.eventhub.amqp.performatives import LinkRefused
+from local.eventhub.amqp.errors import LinkRefused
 from local.eventhub.broker import Partition
 
 _SELECTOR = re.compile(r"amqp\.annotation\.x-opt-(offset|sequence-number|enqueued-time)\s*(>=?)\s*'([^']*)'")

@@ -26,12 +26,6 @@ def particles(seed: int, when: Calendar, air: Weather, sources: Sources) -> Doub
 
     Two boxes: the region's air, which gathers over days and is exchanged by fronts, and the street's, which lives for
     hours. Both gain emission / mixing height and lose by wind, deposition and rain; each hour is solved exactly.
-
-    Args:
-        seed: Seed of the fleet.
-        when: Local time of each hour.
-        air: True weather.
-        sources: What emits near each station.
     """
     hours, stations = air.temp.shape
     mood = 0.30 * persistent(Noise(seed, "emission").normal(hours)[:, None], 40.0)

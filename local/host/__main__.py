@@ -6,157 +6,17 @@ against Azurite and our Event Hubs endpoint. Use `func start` where Core Tools a
 
 import argparse
 import asyncio
-import json
 import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from azure.core.exceptions import AzureError
+from local.host.functions import HostError, load_app
+from local.host.host import GRACE_S, Host
+from local.host.settings import apply_settings, read_host_json
 
-from local.host.blobs import BlobListener, BlobOptions
-from local.host.eventhub import EventHubListener
-from local.host.functions import Declared, HostError, load_app
-from local.host.http_server import Server
-from local.host.invoke import Invoker
-from local.host.partitions import EventHubOptions
-from local.host.timers import TimerListener
-
-GRACE_S = 20.0
 log = logging.getLogger("host")
-
-
-class Host:
-    """The listeners of an app and the HTTP server, on one event loop.
-
-    Args:
-        functions: The app's functions.
-        settings: App settings (the environment).
-        host_json: The app's host.json.
-        balance_s: Seconds between two looks at who owns which partition.
-        expiry_s: Seconds after which what a crashed host held is free.
-        poll_s: Seconds between two listings of a watched container.
-    """
-
-    def __init__(
-        self,
-        functions: list[Declared],
-        settings: Mapping[str, str],
-        host_json: Mapping[str, Any],
-        *,
-        balance_s: float = 1.0,
-        expiry_s: float = 6.0,
-        poll_s: float = 0.5,
-    ) -> None:
-        self._invoker = Invoker(functions)
-        self._events = EventHubOptions.from_host_json(host_json, balance_s=balance_s, expiry_s=expiry_s)
-        self._blobs = BlobOptions.from_host_json(host_json, poll_s=poll_s, expiry_s=expiry_s)
-        self._settings = settings
-        self._listeners: dict[str, EventHubListener | BlobListener | TimerListener] = {}
-        self._functions = functions
-        prefix = host_json.get("extensions", {}).get("http", {}).get("routePrefix", "api")
-        self._server = Server(functions, self._listeners, self._invoker, prefix=prefix)
-        self._tasks: list[asyncio.Task[None]] = []
-        self._stopping = False
-        self.broken = asyncio.Event()
-
-    async def start(self, port: int) -> int:
-        """Start the server, then the listeners; the port.
-
-        Raises:
-            OSError: The port cannot be had.
-        """
-        port = await self._server.start(port)
-        for function in self._functions:
-            self._start_listener(function)
-        return port
-
-    async def stop(self, grace_s: float = GRACE_S) -> bool:
-        """Take nothing new, let executions end, write checkpoints; whether all executions ended in time."""
-        self._stopping = True
-        ended = await asyncio.gather(*(each.stop(grace_s) for each in self._listeners.values()))
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.stop(grace_s)
-        self._invoker.close()
-        return all(ended) and not self._invoker.running()
-
-    def _start_listener(self, function: Declared) -> None:
-        """A listener that cannot start is told and shown; the other functions run, as in Azure."""
-        tally = self._invoker.tallies[function.name]
-        if self._settings.get(f"AzureWebJobs.{function.name}.Disabled", "").lower() in ("1", "true"):
-            tally.listener = "disabled"
-            return
-        try:
-            listener = self._listener(function)
-        except (HostError, ValueError) as error:
-            log.warning("%s: its listener cannot start: %s", function.name, error)
-            tally.listener = f"cannot start: {error}"
-            return
-        if listener is not None:
-            self._listeners[function.name] = listener
-            self._tasks.append(asyncio.create_task(self._supervise(function.name, listener)))
-
-    def _listener(self, function: Declared) -> EventHubListener | BlobListener | TimerListener | None:
-        if function.kind == "eventHubTrigger":
-            return EventHubListener(function, self._invoker, self._events, self._settings)
-        if function.kind == "blobTrigger":
-            return BlobListener(function, self._invoker, self._blobs, self._settings)
-        if function.kind == "timerTrigger":
-            return TimerListener(function, self._invoker, self._settings)
-        return None
-
-    async def _supervise(self, name: str, listener: EventHubListener | BlobListener | TimerListener) -> None:
-        """Start a listener again when storage was not there yet; any other error is a bug and ends the host."""
-        while True:
-            try:
-                return await listener.run()
-            except (AzureError, OSError) as error:
-                log.warning("%s: listener will start again: %s", name, type(error).__name__)
-            except Exception:
-                if self._stopping:  # it was still starting, and its clients are closed now
-                    return None
-                log.exception("%s: listener ended by a bug of the local host", name)
-                self.broken.set()
-                raise
-            await asyncio.sleep(1.0)
-
-
-def apply_settings(path: Path, environment: dict[str, str]) -> None:
-    """Put the Values of a local.settings.json into the environment; what is set there already stays, as in Core Tools.
-
-    Raises:
-        HostError: The file cannot be read or is not of that form.
-    """
-    try:
-        values = json.loads(path.read_text("utf-8")).get("Values", {})
-    except (OSError, ValueError, AttributeError) as error:
-        raise HostError(f"{path} is not a settings file: {error}") from error
-    for name, value in values.items():
-        if not isinstance(value, str):
-            raise HostError(f"{path}: the value of {name} is not a string")
-        if environment.setdefault(name, value) != value:
-            log.info("%s is set in the environment, which wins over %s", name, path.name)
-
-
-def read_host_json(app_dir: Path) -> dict[str, Any]:
-    """The app's host.json, empty when there is none.
-
-    Raises:
-        HostError: It is not JSON.
-    """
-    path = app_dir / "host.json"
-    if not path.is_file():
-        return {}
-    try:
-        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise HostError(f"{path} is not JSON: {error}") from error
-    return found
 
 
 async def serve(host: Host, port: int) -> int:

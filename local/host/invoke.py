@@ -53,12 +53,7 @@ class _Context:
 
 
 class Invoker:
-    """Runs functions as the Python worker does: plain ones in a thread pool, coroutines on one loop of their own.
-
-    Args:
-        functions: All functions of the app.
-        threads: Plain functions that run at once.
-    """
+    """Runs functions as the Python worker does: plain ones in a thread pool, coroutines on one loop of their own."""
 
     def __init__(self, functions: list[Declared], *, threads: int = 32) -> None:
         self.tallies = {function.name: Tally() for function in functions}

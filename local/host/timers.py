@@ -1,7 +1,6 @@
 """Timer triggers: six-field NCRONTAB, with a note of the next run so that a missed one is made up as past due."""
 
 import asyncio
-import contextlib
 import datetime as dt
 import json
 import logging
@@ -13,10 +12,11 @@ from azure.functions.timer import TimerRequest
 from azure.storage.blob.aio import BlobClient
 from croniter import croniter
 
+from local.host.blobs.receipts import HOSTS_CONTAINER
 from local.host.functions import Declared, HostError, connection, resolve
 from local.host.invoke import InvocationFailed, Invoker
-from local.host.receipts import HOSTS_CONTAINER
 from local.host.retry import NO_RETRY, STORAGE
+from local.host.waiting import ended, happened
 
 log = logging.getLogger("host.timers")
 
@@ -53,9 +53,9 @@ class TimerListener:
         """Wait for each run and make it, until `stop`."""
         self._status = await self._read()
         now = dt.datetime.now(dt.timezone.utc)
-        missed = dt.datetime.fromisoformat(self._status["Next"]) < now if "Next" in self._status else False
-        if missed or self._function.binding.get("runOnStartup"):
-            await self._fire(past_due=missed)
+        past_due = dt.datetime.fromisoformat(self._status["Next"]) < now if "Next" in self._status else False
+        if past_due or self._function.binding.get("runOnStartup"):
+            await self._fire(past_due=past_due)
         while not self._stopping.is_set():
             due = next_run(self._schedule, dt.datetime.now(dt.timezone.utc))
             await self._write(due)
@@ -65,18 +65,15 @@ class TimerListener:
     async def stop(self, grace_s: float) -> bool:
         """Make no further run and let the running one end; whether it did in time."""
         self._stopping.set()
-        late: set[asyncio.Task[None]] = set()
-        if self._running is not None:
-            _, late = await asyncio.wait([self._running], timeout=grace_s)
+        in_time = await ended([self._running] if self._running is not None else [], grace_s)
         await self._note.close()
-        return not late
+        return in_time
 
     async def _sleep_until(self, due: dt.datetime) -> bool:
         """Whether the time came (and not the stop)."""
         while (left_s := (due - dt.datetime.now(dt.timezone.utc)).total_seconds()) > 0:
             # at most a minute at a time: a laptop that slept has a clock that jumped
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), min(left_s, 60.0))
+            if await happened(self._stopping, min(left_s, 60.0)):
                 return False
         return not self._stopping.is_set()
 
@@ -96,8 +93,7 @@ class TimerListener:
                 log.warning("%s: attempt %d failed: %s", self._function.name, failures, failed)
                 if not self._retry.allows(failures):
                     return
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), self._retry.delay_s(failures))
+            await happened(self._stopping, self._retry.delay_s(failures))
 
     def request(self, past_due: bool) -> TimerRequest:
         """The value that the function receives."""

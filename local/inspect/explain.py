@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from local.eventhub import event_log
-from local.inspect.show import cell, new_console, say, table
+from local.inspect.console import cell, new_console, table, write_line
 from local.stack.workspace import READINGS, Workspace
 from shared.adapters.lake.archive import LakeArchive
 from shared.adapters.lake.delta_tables import storage_options
@@ -79,8 +79,8 @@ def show(console: Console, found: Explanation, *, everything: bool = False) -> N
     """An explanation as a page of a terminal."""
     made, commit, model = found.forecast, found.commit, found.model
     seen = "users saw it" if made.served else "users did not see it"
-    say(console, f"device {made.device}, as of {made.as_of}, for {made.target_time} UTC")
-    say(
+    write_line(console, f"device {made.device}, as of {made.as_of}, for {made.target_time} UTC")
+    write_line(
         console,
         f"  {made.value:.6g} ({made.lower:.6g} to {made.upper:.6g}) {made.category}, {made.role}, "
         f"revision {made.revision}, {seen}",
@@ -119,7 +119,7 @@ def _verdict(console: Console, found: Explanation) -> None:
     if found.agrees:
         console.print("agrees bit for bit", style="green")
     else:
-        say(console, f"does NOT agree: {found.why}", "red")
+        write_line(console, f"does NOT agree: {found.why}", "red")
 
 
 def _readings(console: Console, readings: Sequence[ReadingFacts], *, everything: bool) -> None:
@@ -131,7 +131,7 @@ def _readings(console: Console, readings: Sequence[ReadingFacts], *, everything:
             lines.add_row(each.time[:16], each.disposition, str(each.sequence), *map(_number, each.values.values()))
         console.print(lines)
         sources = sorted({each.source for each in shown})
-        say(console, f"from {', '.join(sources)}")
+        write_line(console, f"from {', '.join(sources)}")
 
 
 def _window(console: Console, window: Window, *, everything: bool) -> None:

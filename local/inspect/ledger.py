@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Column, Table
 
-from local.inspect.show import cell, new_console
+from local.inspect.console import cell, new_console
 from local.stack.workspace import Workspace
 from shared.adapters.stores.clock import WallClock
 from shared.app.ledger_store import Ledger

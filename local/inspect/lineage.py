@@ -12,8 +12,8 @@ import msgspec
 from rich.console import Console
 
 from local.inspect import ledger as log
+from local.inspect.console import cell, facts, new_console, write_line
 from local.inspect.explain import history_of
-from local.inspect.show import cell, facts, new_console, say
 from local.stack.workspace import Workspace
 from shared.adapters.stores.clock import WallClock
 from shared.app.ledger_store import Ledger
@@ -83,21 +83,21 @@ def show(console: Console, found: Lineage) -> None:
     if found.forecast is not None:
         made = found.forecast
         seen = "users saw it" if made.served else "users did not see it"
-        say(
+        write_line(
             console,
             f"{made.device} as of {made.as_of}: {made.value:.6g}, {made.role}, revision {made.revision}, {seen}",
         )
-        say(console, f"  made by {made.model} in commits/{found.commit}")
+        write_line(console, f"  made by {made.model} in commits/{found.commit}")
     else:
         count = len(found.versions)
-        say(console, f"{found.kind} {found.what}: {count} model version{'' if count == 1 else 's'}")
+        write_line(console, f"{found.kind} {found.what}: {count} model version{'' if count == 1 else 's'}")
     for each in found.versions:
         console.print()
         _version(console, each)
     if found.notes:
         console.print()
     for note in found.notes:
-        say(console, f"note: {note}", "yellow")
+        write_line(console, f"note: {note}", "yellow")
 
 
 def _version(console: Console, each: VersionLineage) -> None:
@@ -113,7 +113,7 @@ def _version(console: Console, each: VersionLineage) -> None:
             what = cell(log.summary(entry), LONGEST).plain
             cells = (f"  {entry.position}", time_text(entry.at_ms), entry.kind, f"{entry.actor}: {what}")
             lines.add_row(*(cell(text) for text in cells))
-        say(console, "  ledger")
+        write_line(console, "  ledger")
         console.print(lines)
 
 

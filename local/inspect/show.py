@@ -6,50 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
 from local.books.recount import Books
+from local.inspect.console import cell, table, write_line
 
-OFF_TERMINAL = 120  # columns, where nobody's window says how wide lines may be
 LONGEST_NAME = 36
 COUNTED = ("applied", "duplicates", "stored_late", "conflicts", "redelivered", "forecasts")
 BOOKED = ("applied", "stored_late", "duplicates", "conflicts", "redelivered", "predictions", "expired")
-
-
-def new_console() -> Console:
-    """Where the commands write: as wide as the terminal, and without colours of its own for numbers."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=OFF_TERMINAL)
-
-
-def table(names: Sequence[str], numbers: Sequence[str]) -> Table:
-    """A table with columns of names, then of numbers."""
-    left = [Column(name, no_wrap=True) for name in names]
-    return Table(*left, *(Column(name, justify="right") for name in numbers), box=None, pad_edge=False)
-
-
-def facts() -> Table:
-    """A table of names with what there is to say of each, without a head."""
-    return Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-
-
-def printable(text: str) -> str:
-    """A hostile text as one line."""
-    return "".join(c if c.isprintable() else "?" for c in text)
-
-
-def cell(text: str, longest: int | None = None) -> Text:
-    """A hostile text for a table: cut to a length, or folded where none is given."""
-    kept = printable(text)
-    if longest is None:
-        return Text(kept, overflow="fold")
-    return Text(kept if len(kept) <= longest else f"{kept[: longest - 3]}...")
-
-
-def say(console: Console, line: str, style: str | None = None) -> None:
-    """A line as it is, however long."""
-    console.print(printable(line), markup=False, soft_wrap=True, style=style)
 
 
 def verdict(summary: dict[str, Any]) -> str:
@@ -62,18 +27,18 @@ def verdict(summary: dict[str, Any]) -> str:
 
 def show_summary(console: Console, summary: dict[str, Any]) -> None:
     """A file's summary as a few lines."""
-    say(console, f"{summary['file']}: {verdict(summary)}")
+    write_line(console, f"{summary['file']}: {verdict(summary)}")
     if summary["status"] == "refused":
         return
     rejected = ", ".join(f"{count:,} {reason}" for reason, count in summary.get("rejected", {}).items())
     rows = ", ".join(f"{summary[f'rows_{what}']:,} {what}" for what in ("in", "accepted", "rejected"))
-    say(console, f"  rows: {rows}" + (f" ({rejected})" if rejected else ""))
+    write_line(console, f"  rows: {rows}" + (f" ({rejected})" if rejected else ""))
     if parts := [f"{summary[name]:,} {name.replace('_', ' ')}" for name in COUNTED if summary.get(name)]:
-        say(console, f"  {', '.join(parts)}")
+        write_line(console, f"  {', '.join(parts)}")
     if summary.get("rmse") is not None:
         naive = summary.get("rmse_persistence")
         beside = f", persistence {naive:.2f}" if naive is not None else ""
-        say(console, f"  RMSE {summary['rmse']:.2f}{beside} where the file itself holds the later truth")
+        write_line(console, f"  RMSE {summary['rmse']:.2f}{beside} where the file itself holds the later truth")
 
 
 def show_status(
@@ -82,7 +47,7 @@ def show_status(
     """Who serves, what runs, how far it is, what became of files."""
     console.print(f"scenario {health['scenario']}, champion {health['champion'] or 'none yet'}", markup=False)
     for version, why in health["refused"].items():
-        say(console, f"refused {version}: {why}", "red")
+        write_line(console, f"refused {version}: {why}", "red")
     console.print()
     ran = table(("function", "kind"), ("invocations", "failures"))
     ran.add_column("last error")
@@ -124,9 +89,9 @@ def show_books(console: Console, found: Books) -> None:
     console.print(lines)
     console.print()
     for note in found.notes:
-        say(console, f"note: {note}", "yellow")
+        write_line(console, f"note: {note}", "yellow")
     for problem in found.problems:
-        say(console, f"does not balance: {problem}", "red")
+        write_line(console, f"does not balance: {problem}", "red")
     if found.balance:
         sums = found.totals()
         shares = ("applied", "stored_late", "duplicates", "dead_lettered")

@@ -16,13 +16,14 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from local.fleet.__main__ import START
 from local.send import sources
 from local.send.arguments import SHARES
-from local.send.faults import Faults, Plan
+from local.send.faults import Faults
+from local.send.plan import Plan
 from local.send.record import ACCEPTED, Record
 from local.send.sources import Source
 from local.send.stream import HUB, OnProgress, Pace, stream
 from local.send.wire import Sender
 from local.stack import scenario as stack_scenario
-from local.stack import stack
+from local.stack import state
 from local.stack.process import StackError, on_end
 from shared.core.scenario import Scenario
 
@@ -54,7 +55,7 @@ def _where(given: argparse.Namespace) -> tuple[str, str | None, Scenario]:
     """The namespace and hub to send to, and what is sent."""
     if given.connection is not None:
         return given.connection, given.hub, stack_scenario.chosen()
-    running = stack.read(given.root)
+    running = state.read(given.root)
     if running is None or not running.get("eventhub"):
         raise StackError("no stack is running: start one with `make up` in another terminal, or give --connection")
     return str(running["eventhub"]), given.hub or HUB, stack_scenario.of_stack(running)
@@ -133,7 +134,7 @@ def _live(console: Console, source: Source) -> Iterator[OnProgress]:
 def _conclude(console: Console, record: Record, path: Path | None) -> None:
     """What was sent, and what must become of it."""
 
-    def say(what: str, counts: Mapping[str, int]) -> None:
+    def line(what: str, counts: Mapping[str, int]) -> None:
         found = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count)
         console.print(f"{what:9} {found or 'nothing'}", markup=False, soft_wrap=True)
 
@@ -143,9 +144,9 @@ def _conclude(console: Console, record: Record, path: Path | None) -> None:
     if record.unsent:
         console.print(f"{'':9} stopped: {record.unsent:,} readings were still held back", markup=False)
     if record.left_out:
-        say("left out", record.left_out)
-    say("faults", dict(sorted(record.injected.items())))
-    say("expected", {outcome: record.outcomes[outcome] for outcome in ACCEPTED})
-    say("rejected", record.rejected)
+        line("left out", record.left_out)
+    line("faults", dict(sorted(record.injected.items())))
+    line("expected", {outcome: record.outcomes[outcome] for outcome in ACCEPTED})
+    line("rejected", record.rejected)
     if path is not None:
         console.print(f"{'record':9} {path}", markup=False, soft_wrap=True)

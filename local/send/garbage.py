@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from local.send.sources import iso
-from shared.core.scenario import Channel
+from local.fleet.files import iso
+from shared.core.scenario import Scenario
+
+Body = Callable[[str, int], bytes]  # of a device and a minute
 
 DEEP = 50_000
 MANY = 1_001
@@ -26,32 +28,33 @@ class Garbage(NamedTuple):
 
     name: str
     reason: str
-    body: Callable[[str, int], bytes]
+    body: Body
     identified: bool = True
 
 
-def kinds(channel: Channel) -> tuple[Garbage, ...]:
-    """All kinds, made of a reading of one channel (with an alias and a finite maximum)."""
-    name = channel.name
-    return (*_texts(name), *_values(channel), *_times(name), *_names(name))
+def kinds(scenario: Scenario) -> tuple[Garbage, ...]:
+    """All kinds, made of a reading of the target (with an alias and a finite maximum)."""
+    return (*_texts(scenario), *_values(scenario), *_times(scenario), *_names(scenario))
 
 
-def _say(name: str, **changes: object) -> Callable[[str, int], bytes]:
+def _reading(scenario: Scenario, changes: Mapping[str, object] | None = None) -> Body:
     """A reading with one value, some keys changed."""
 
     def body(device: str, minute: int) -> bytes:
-        return json.dumps({"device_id": device, "timestamp": iso(minute), name: 1.0, **changes}).encode()
+        whole = {scenario.key: device, scenario.names.time[0]: iso(minute), scenario.target: 1.0}
+        return json.dumps({**whole, **(changes or {})}).encode()
 
     return body
 
 
-def _put(text: str) -> Callable[[str, int], bytes]:
+def _put(scenario: Scenario, text: str) -> Body:
     """A reading whose value or further keys are a text that json.dumps would not write."""
-    return lambda device, minute: f'{{"device_id":{json.dumps(device)},"timestamp":"{iso(minute)}",{text}}}'.encode()
+    key, when = json.dumps(scenario.key), json.dumps(scenario.names.time[0])
+    return lambda device, minute: f'{{{key}:{json.dumps(device)},{when}:"{iso(minute)}",{text}}}'.encode()
 
 
-def _texts(name: str) -> tuple[Garbage, ...]:
-    whole = _say(name)
+def _texts(scenario: Scenario) -> tuple[Garbage, ...]:
+    whole = _reading(scenario)
     return (
         Garbage("not UTF-8", "encoding", lambda device, minute: whole(device, minute)[:-1] + b',"note":"\xff\xfe"}'),
         Garbage("cut short", "not_json", lambda device, minute: whole(device, minute)[:-9]),
@@ -60,52 +63,56 @@ def _texts(name: str) -> tuple[Garbage, ...]:
         Garbage("blanks", "empty", lambda *_: b" \r\n"),
         Garbage("an empty array", "empty", lambda *_: b"[]"),
         Garbage("a number", "not_an_object", lambda *_: b"42"),
-        Garbage("nested deeply", "too_deep", _put('"note":' + "[" * DEEP)),
-        Garbage("many keys", "too_large", _say(name, **{f"k{number}": number for number in range(MANY)})),
+        Garbage("nested deeply", "too_deep", _put(scenario, '"note":' + "[" * DEEP)),
+        Garbage("many keys", "too_large", _reading(scenario, {f"k{number}": number for number in range(MANY)})),
     )
 
 
-def _values(channel: Channel) -> tuple[Garbage, ...]:
-    name = channel.name
+def _values(scenario: Scenario) -> tuple[Garbage, ...]:
+    channel, name = scenario.target_channel, scenario.target
     two = "".join(f'"{alias}":1.0,' for alias in (name, *channel.aliases[:1]))
     found = [
-        Garbage("a word for a value", "bad_value", _say(name, **{name: "warm"})),
-        Garbage("an object for a value", "bad_value", _say(name, **{name: {"value": 1.0}})),
-        Garbage("infinity", "bad_value", _put(f'"{name}":Infinity')),
-        Garbage("NaN only", "no_values", _put(f'"{name}":NaN')),
-        Garbage("no values", "no_values", _say(name, **{name: None})),
-        Garbage("out of range", "out_of_range", _say(name, **{name: channel.maximum * 100 + 1e6})),
-        Garbage("an unknown unit", "unit", _put(f'"{name} (furlongs)":1.0')),
+        Garbage("a word for a value", "bad_value", _reading(scenario, {name: "warm"})),
+        Garbage("an object for a value", "bad_value", _reading(scenario, {name: {"value": 1.0}})),
+        Garbage("infinity", "bad_value", _put(scenario, f'"{name}":Infinity')),
+        Garbage("NaN only", "no_values", _put(scenario, f'"{name}":NaN')),
+        Garbage("no values", "no_values", _reading(scenario, {name: None})),
+        Garbage("out of range", "out_of_range", _reading(scenario, {name: channel.maximum * 100 + 1e6})),
+        Garbage("an unknown unit", "unit", _put(scenario, f'"{name} (furlongs)":1.0')),
     ]
     if channel.aliases:
-        found.append(Garbage("a channel twice", "duplicate_header", _put(two.rstrip(","))))
+        found.append(Garbage("a channel twice", "duplicate_header", _put(scenario, two.rstrip(","))))
     return tuple(found)
 
 
-def _times(name: str) -> tuple[Garbage, ...]:
+def _times(scenario: Scenario) -> tuple[Garbage, ...]:
+    when = scenario.names.time[0]
     return (
-        Garbage("no time", "missing_time", _say(name, timestamp=None)),
-        Garbage("a word for a time", "bad_time", _say(name, timestamp="yesterday")),
-        Garbage("a list for a time", "bad_time", _say(name, timestamp=[2026, 11])),
-        Garbage("the year 2099", "future", _say(name, timestamp="2099-01-01T00:00:00Z")),
-        Garbage("the year 1999", "ancient", _say(name, timestamp="1999-12-31T23:59:00Z")),
-        Garbage("no zone", "no_zone", _unlisted(name), identified=False),
+        Garbage("no time", "missing_time", _reading(scenario, {when: None})),
+        Garbage("a word for a time", "bad_time", _reading(scenario, {when: "yesterday"})),
+        Garbage("a list for a time", "bad_time", _reading(scenario, {when: [2026, 11]})),
+        Garbage("the year 2099", "future", _reading(scenario, {when: "2099-01-01T00:00:00Z"})),
+        Garbage("the year 1999", "ancient", _reading(scenario, {when: "1999-12-31T23:59:00Z"})),
+        Garbage("no zone", "no_zone", _unlisted(scenario), identified=False),
     )
 
 
-def _unlisted(name: str) -> Callable[[str, int], bytes]:
+def _unlisted(scenario: Scenario) -> Body:
     """From a device that no scenario lists: for a listed one the station's zone would be taken."""
-    return lambda device, minute: json.dumps(
-        {"device_id": f"not {device}"[:100], "timestamp": iso(minute)[:-1], name: 1.0}
-    ).encode()
+    when = scenario.names.time[0]
+    return lambda device, minute: _reading(scenario, {when: iso(minute)[:-1]})(f"not {device}"[:100], minute)
 
 
-def _names(name: str) -> tuple[Garbage, ...]:
+def _names(scenario: Scenario) -> tuple[Garbage, ...]:
+    def called(device: object) -> Body:
+        return _reading(scenario, {scenario.key: device})
+
+    another = _reading(scenario)
     return (
-        Garbage("another device", "identity_mismatch", lambda device, minute: _say(name)(f"{device}2", minute)),
-        Garbage("a list for a device", "identity_mismatch", _say(name, device_id=["a"])),
-        *(Garbage("a hostile id", "identity_mismatch", _say(name, device_id=hostile)) for hostile in HOSTILE),
-        Garbage("no device", "missing_device", _say(name, device_id=None), identified=False),
-        Garbage("a device of control characters", "device_id", _say(name, device_id="a\x00\x1b[2J"), identified=False),
-        Garbage("a device of 5,000 characters", "device_id", _say(name, device_id="y" * 5_000), identified=False),
+        Garbage("another device", "identity_mismatch", lambda device, minute: another(f"{device}2", minute)),
+        Garbage("a list for a device", "identity_mismatch", called(["a"])),
+        *(Garbage("a hostile id", "identity_mismatch", called(hostile)) for hostile in HOSTILE),
+        Garbage("no device", "missing_device", called(None), identified=False),
+        Garbage("a device of control characters", "device_id", called("a\x00\x1b[2J"), identified=False),
+        Garbage("a device of 5,000 characters", "device_id", called("y" * 5_000), identified=False),
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from local.send.sources import iso
+from local.fleet.files import iso
 from shared.core.scenario import Scenario
 
 APPLIED, STORED_LATE, DUPLICATES, CONFLICTS = "applied", "stored_late", "duplicates", "conflicts"
@@ -34,8 +34,8 @@ class Fault(NamedTuple):
 
     def as_json(self) -> str:
         """One line."""
-        said = self._asdict() | {"minute": iso(self.minute)}
-        return json.dumps({"time" if key == "minute" else key: value for key, value in said.items() if value != ""})
+        fields = self._asdict() | {"minute": iso(self.minute)}
+        return json.dumps({"time" if key == "minute" else key: value for key, value in fields.items() if value != ""})
 
 
 class ReferenceFold:
@@ -66,12 +66,12 @@ class ReferenceFold:
             self._head[device] = hour
             if len(hours) > 2 * self._lateness + 8:
                 self._hours[device] = hours = {h: kept for h, kept in hours.items() if h >= hour - self._lateness}
-        minutes, said = hours.setdefault(hour, {}), hash(body)
+        minutes, content = hours.setdefault(hour, {}), hash(body)
         known = minutes.get(minute)
         if known is None:
-            minutes[minute] = said
+            minutes[minute] = content
             return APPLIED
-        return DUPLICATES if known == said else CONFLICTS
+        return DUPLICATES if known == content else CONFLICTS
 
     def too_late(self, device: str, minute: int) -> bool:
         """Whether a reading would be stored without being applied."""

@@ -1,14 +1,12 @@
-"""What a fleet says, in the order of event time: the built-in generator's, or a file's of real readings."""
+"""What a fleet sends, in the order of event time: the built-in generator's, or a file's of real readings."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -191,44 +189,3 @@ def decimal(values: Floats) -> Doubles:
     other = np.isfinite(values) & (written.astype(np.float32) != values)
     written[other] = [float(str(value)) for value in values[other]]
     return written
-
-
-class Bodies:
-    """Writes readings as a device does: JSON, missing values absent or null in turn.
-
-    Args:
-        channels: Names of a row's values.
-    """
-
-    def __init__(self, channels: Sequence[str]) -> None:
-        self._keys = [f",{json.dumps(name)}:" for name in channels]
-        self._whole = "".join(f"{key}%r" for key in self._keys).replace("%r", "\0").replace("%", "%%")
-        self._whole = self._whole.replace("\0", "%r") + "}"
-        self._begin: dict[str, str] = {}
-
-    def of(self, row: Row) -> bytes:
-        """A reading's JSON."""
-        begin = self._begin.get(row.device)
-        if begin is None:
-            begin = self._begin[row.device] = f'{{"device_id":{json.dumps(row.device)},"timestamp":"'
-        start, values = begin + iso(row.minute) + '"', row.values
-        total = sum(values)  # NaN if one is
-        if total == total:
-            return (start + self._whole % values).encode()
-        parts = [start]
-        for place, (key, value) in enumerate(zip(self._keys, values, strict=True)):
-            if value == value:
-                parts.append(f"{key}{value!r}")
-            elif (row.minute // 60 + place) % 2:
-                parts.append(f"{key}null")
-        return "".join((*parts, "}")).encode()
-
-
-@lru_cache(maxsize=4096)
-def iso(minute: int) -> str:
-    """Timestamp of a minute since 1970 UTC, with Z.
-
-    >>> iso(28401120)
-    '2024-01-01T00:00:00Z'
-    """
-    return f"{np.datetime64(minute, 'm')}:00Z"

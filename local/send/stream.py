@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from local.send.faults import Plan
+from local.send.plan import Plan
 from local.send.record import Record
 from local.send.wire import Message
 from shared.errors import PipelineError

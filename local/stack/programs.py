@@ -55,15 +55,7 @@ def endpoint(root: Path, port: int, hubs: Sequence[str]) -> Process:
 
 
 def host(root: Path, name: str, port: int, values: Mapping[str, str], options: Sequence[str]) -> Process:
-    """A trigger host.
-
-    Args:
-        root: The stack's folder.
-        name: Its name in the stack.
-        port: Its port.
-        values: What its settings file holds.
-        options: Arguments of `python -m local.host`.
-    """
+    """A trigger host."""
     return Process(
         name,
         [sys.executable, "-m", "local.host", "--port", "{port}", *options],

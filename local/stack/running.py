@@ -1,11 +1,8 @@
-"""The stack as several commands use it: made for a folder, asked and waited for, and its jobs ended."""
+"""The stack as several commands use it: made for a folder, asked, and waited for."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import signal
 import time
 import urllib.error
 import urllib.parse
@@ -18,12 +15,9 @@ from local.stack import scenario
 from local.stack.process import StackError
 from local.stack.stack import Stack
 from local.stack.workspace import Workspace
-from shared.adapters.jobs.folder import SUPERVISOR, JobFolder
-from shared.adapters.jobs.local import LocalJobs
-from shared.adapters.stores.clock import WallClock
 from shared.wiring import CONTAINERS
 
-POLL_S, LOOK_S = 0.2, 2.0
+POLL_S, CHECK_S = 0.2, 2.0
 PATIENCE_S, ANSWER_S = 300.0, 60.0
 UPLOADED = "the file stays in incoming/ and is read when the stack goes on"
 SETTINGS = {"MODEL_REFRESH_S": "1"}
@@ -37,22 +31,6 @@ def new_stack(root: Path, settings: Mapping[str, str] = SETTINGS) -> Stack:
     """
     values = {**settings, scenario.NAME: scenario.chosen().name}
     return Stack(root, template=scenario.TEMPLATE, settings=values, containers=CONTAINERS)
-
-
-def stop_jobs(root: Path, patience_s: float = 25.0) -> None:
-    """End the training jobs of a stack and wait until they have: without its stores they could only fail later."""
-    folder = root / "jobs"
-    found = [JobFolder(path) for path in sorted(folder.iterdir())] if folder.is_dir() else []
-    running = [job for job in found if job.is_held(SUPERVISOR)]
-    for job in running:
-        LocalJobs(folder, "", WallClock()).cancel(job.path.name)
-    deadline = time.monotonic() + patience_s
-    while any(job.is_held(SUPERVISOR) for job in running) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    for job in running:
-        if job.is_held(SUPERVISOR):
-            with contextlib.suppress(OSError, ValueError):
-                os.kill(int((job.path / SUPERVISOR).read_text("utf-8")), signal.SIGTERM)
 
 
 def await_summary(
@@ -69,18 +47,18 @@ def await_summary(
     Raises:
         StackError: The stack ended meanwhile, or stands still.
     """
-    before, moved, looked = "", time.monotonic(), 0.0
+    before, moved, checked = "", time.monotonic(), 0.0
     while (folder := space.folder_of_report(source)) is None:
         if stack is not None:
             stack.check()
         time.sleep(POLL_S)
-        if time.monotonic() < looked + LOOK_S:
+        if time.monotonic() < checked + CHECK_S:
             continue
-        looked = time.monotonic()
+        checked = time.monotonic()
         space.check(UPLOADED)
         now = str(get(f"{space.host_url}/api/health").get("partitions"))
-        before, moved = (before, moved) if now == before else (now, looked)
-        if looked - moved > patience_s:
+        before, moved = (before, moved) if now == before else (now, checked)
+        if checked - moved > patience_s:
             raise StackError(
                 f"nothing moved for {patience_s:.0f} s: `python -m local status` names the last error of each "
                 f"function, {space.root / 'logs' / 'host.log'} tells more; {UPLOADED}"

@@ -9,17 +9,15 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any
+from typing import IO
 
-from local.stack import programs
+from local.stack import programs, state
 from local.stack.addresses import Ports, eventhub_connection, storage_connection, with_ports
-from local.stack.guard import Guard, identity
-from local.stack.process import Process, StackError, chosen_port, wait_until
+from local.stack.guard import Guard
+from local.stack.process import Process, StackError, chosen_port
 from local.stack.programs import PROJECT
 
 HUBS = ("telemetry:4", "readings:4")
-LEFTOVERS_S = 30.0  # how long an earlier stack may take to go away
 
 
 @dataclass
@@ -63,9 +61,7 @@ class Stack:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @property
@@ -170,7 +166,7 @@ class Stack:
                 process.stop(self._guard)
             self._guard.close()
             self._guard = None
-            (self.root / "stack.json").unlink(missing_ok=True)
+            state.remove(self.root)
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -212,9 +208,9 @@ class Stack:
         except OSError:
             self._lock.close()
             self._lock = None
-            running = read(self.root) or {}
+            running = state.read(self.root) or {}
             raise StackError(f"a stack is running on {self.root} (process {running.get('pid', '?')})") from None
-        await_end(self.root)
+        state.await_end(self.root)
 
     def _hold_scenario(self) -> None:
         """Refuse to run a scenario on the data of another one: its commits and its state are no use here."""
@@ -235,18 +231,7 @@ class Stack:
             "scenario": self._values().get("SCENARIO"),
             "processes": {name: process.described() for name, process in self.processes.items()},
         }
-        fresh = self.root / "stack.json.new"
-        fresh.write_text(json.dumps(described, indent=2), "utf-8")
-        fresh.replace(self.root / "stack.json")
-
-
-def read(root: Path) -> dict[str, Any] | None:
-    """What runs on a root according to its stack.json: pid, storage, eventhub, scenario, processes and more."""
-    try:
-        found: dict[str, Any] = json.loads((root / "stack.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found
+        state.write(self.root, described)
 
 
 def create_containers(storage: str, names: Sequence[str]) -> None:
@@ -261,23 +246,3 @@ def create_containers(storage: str, names: Sequence[str]) -> None:
         for name in names:
             with contextlib.suppress(ResourceExistsError):
                 service.create_container(name)
-
-
-def await_end(root: Path) -> None:
-    """Wait until the processes of an earlier stack on a root are gone.
-
-    Raises:
-        StackError: They do not go.
-    """
-    problem = f"processes of an earlier stack on {root} still run: "
-    wait_until(lambda: not _living(root), LEFTOVERS_S, lambda: problem + ", ".join(_living(root)))
-
-
-def _living(root: Path) -> list[str]:
-    """Processes in the stack.json of a root that still run."""
-    processes = (read(root) or {}).get("processes", {})
-    return [
-        f"{name} (process {each['pid']})"
-        for name, each in processes.items()
-        if each["pid"] and each["identity"] and identity(each["pid"]) == each["identity"]
-    ]

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from local.stack import scenario as stack_scenario
-from local.stack import stack
+from local.stack import state
 from local.stack.guard import identity
 from local.stack.process import StackError
 from shared.adapters.lake.commit_files import ParquetFiles
@@ -35,15 +35,7 @@ PIECES: dict[str, Any] = {"max_single_put_size": PIECE_BYTES, "max_block_size": 
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """A running stack's stores, for the commands.
-
-    Args:
-        root: The stack's folder.
-        storage: Connection string of its blob account.
-        host_url: Address of its host.
-        scenario: What it forecasts.
-        blobs: Its blobs.
-    """
+    """A running stack's stores, for the commands."""
 
     root: Path
     storage: str
@@ -59,7 +51,7 @@ class Workspace:
             StackError: None runs there.
             ConfigError: SCENARIO names another scenario than its own.
         """
-        running = stack.read(root)
+        running = state.read(root)
         if running is None or not _runs(running):
             raise StackError(f"no stack is running on {root}: start one with `make up` in another terminal")
         host = f"http://127.0.0.1:{running['processes']['host']['port']}"
@@ -84,7 +76,7 @@ class Workspace:
         Raises:
             StackError: It ended.
         """
-        running = stack.read(self.root)
+        running = state.read(self.root)
         if running is None or not _runs(running) or running["storage"] != self.storage:
             raise StackError(f"the stack on {self.root} has ended: start it again with `make up`; {then}")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from local.stack import stack
+from local.stack import state
 from local.stack.programs import PROJECT
 from tests.kit.tiny_model import package_of
 
@@ -84,7 +84,7 @@ def checkout(tmp_path: Path) -> Iterator[Checkout]:
             for line in up.stdout:
                 if line.startswith("drop a file"):
                     break
-            assert stack.read(made.root) is not None
+            assert state.read(made.root) is not None
             yield made
         finally:
             up.send_signal(signal.SIGTERM)

@@ -17,7 +17,8 @@ import pytest
 from local.books import recount as books
 from local.demo import sabotage
 from local.send import sources
-from local.send.faults import Faults, Plan
+from local.send.faults import Faults
+from local.send.plan import Plan
 from local.send.record import Record
 from local.send.stream import Pace, stream
 from local.send.wire import Sender

@@ -11,6 +11,7 @@ from local.books import recount as books
 from local.books.recount import Books
 from local.eventhub import event_log
 from local.eventhub.amqp.encode import Symbol, encode
+from local.eventhub.partition_log import PartitionLog
 from shared.core.stream.events import Event
 from tests.kit import Faulty, InMemory
 
@@ -54,7 +55,7 @@ def write_log(folder: Path, hub: str, logs: Sequence[Sequence[Event]], created_m
     info = event_log.create_hub(folder, hub, len(logs))
     (folder / hub / "hub.json").write_text(json.dumps(info._replace(created_at_ms=created_ms)._asdict()))
     for number, events in enumerate(logs):
-        out = event_log.EventLog(event_log.log_path(folder, hub, number))
+        out = PartitionLog(event_log.log_path(folder, hub, number))
         for event in events:
             out.append(event.enqueued_ms, amqp(event.body, event.identity))
         out.commit()

@@ -21,7 +21,7 @@ import pytest
 from azure.functions import meta
 from azure.functions.eventhub import EventHubTriggerConverter
 
-from local.host.events import single
+from local.host.eventhub.events import single
 from shared.adapters.jobs.none import NoEndpoint
 from shared.adapters.models.azureml_endpoint import AzureMlEndpoint
 from shared.app.reports.page import TEMPLATES

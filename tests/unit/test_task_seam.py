@@ -26,13 +26,10 @@ SCENARIO = ("shared/core/scenario/*",)
 STORY = (  # the reference scenario's made-up air, and the demo that tells its story
     "local/fleet*",
     "local/demo*",
-    "local/demo/injection.py",
-    "local/demo/sabotage.py",
-    "local/send/sources.py",
     "local/send/sources.py",
 )
-ROWS = ("local/demo/evaluate.py",)  # joins forecasts to what came, hour by hour
-PAGE = ("shared/app/reports/drift.py", "shared/app/reports/drift.py")  # a sentence of the drift report
+ROWS = ("local/demo/report/evaluate.py",)  # joins forecasts to what came, hour by hour
+PAGE = ("shared/app/reports/drift.py",)  # a sentence of the drift report
 ONE_PLACE = ("shared/core/task/tasks.py",)
 
 WEATHER = re.compile(

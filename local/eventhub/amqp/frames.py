@@ -4,7 +4,9 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from local.eventhub.amqp.performatives import AMQP_FRAME, MAX_UINT, SASL_FRAME, ProtocolViolation
+from local.eventhub.amqp.errors import ProtocolViolation
+from local.eventhub.amqp.performatives import MAX_UINT
+from local.eventhub.amqp.transport import AMQP_FRAME, SASL_FRAME
 
 AMQP_HEADER = b"AMQP\x00\x01\x00\x00"
 SASL_HEADER = b"AMQP\x03\x01\x00\x00"

@@ -13,7 +13,7 @@ import numpy as np
 from azure.storage.blob import BlobServiceClient
 
 from local.eventhub import event_log
-from local.eventhub.event_log import EventLog
+from local.eventhub.partition_log import PartitionLog
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.app.route.file_books import FileBooks, Routed
@@ -95,7 +95,7 @@ class FileHub:
         return self.count
 
     def send(self, partition: int, bodies: Sequence[bytes]) -> None:
-        log = EventLog(self._path(partition))
+        log = PartitionLog(self._path(partition))
         for body in bodies:
             log.append(START_MS + log.next_sequence, body)
         log.commit()

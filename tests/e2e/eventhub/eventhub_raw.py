@@ -8,8 +8,6 @@ from typing import Any, TypeVar
 from local.eventhub.amqp.encode import Described, Long, Symbol, ULong, encode
 from local.eventhub.amqp.frames import AMQP_HEADER, SASL_HEADER, Frame, FrameReader
 from local.eventhub.amqp.performatives import (
-    AMQP_FRAME,
-    SASL_FRAME,
     Attach,
     Begin,
     Close,
@@ -20,9 +18,8 @@ from local.eventhub.amqp.performatives import (
     Performative,
     SaslInit,
     Transfer,
-    build,
-    parse,
 )
+from local.eventhub.amqp.transport import AMQP_FRAME, SASL_FRAME, build, parse
 
 P = TypeVar("P", bound=Performative)
 SELECTOR = Symbol("apache.org:selector-filter:string")

@@ -14,7 +14,6 @@ from local.eventhub.amqp import message as amqp
 from local.eventhub.amqp.encode import Described, Symbol, ULong, encode
 from local.eventhub.amqp.frames import AMQP_HEADER, PROTOCOL_HEADER, SASL_HEADER
 from local.eventhub.amqp.performatives import (
-    SASL_FRAME,
     Attach,
     Begin,
     Close,
@@ -26,9 +25,8 @@ from local.eventhub.amqp.performatives import (
     SaslInit,
     SaslOutcome,
     Transfer,
-    build,
-    parse,
 )
+from local.eventhub.amqp.transport import SASL_FRAME, build, parse
 from local.eventhub.event_log import log_path, read
 from local.eventhub.messages import BATCH_FORMAT
 from tests.e2e.eventhub.eventhub_process import Endpoint, until

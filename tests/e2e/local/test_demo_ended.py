@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from local.fleet.__main__ import Fleet
-from local.stack import stack
+from local.stack import state
 from local.stack.guard import identity
 from local.stack.programs import PROJECT
 
@@ -86,5 +86,5 @@ def test_a_demo_that_is_ended_while_it_trains_leaves_nothing_behind(tmp_path: Pa
     assert demo.said().endswith("interrupted\n")
     assert "Traceback (most recent call last)" not in demo.said()
     assert demo.left() == []
-    assert stack.read(demo.root / "demo") is None
+    assert state.read(demo.root / "demo") is None
     assert demo.jobs() == ["canceled"]

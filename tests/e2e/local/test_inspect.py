@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from local.inspect import arguments as look_arguments
+from local.inspect import arguments as inspect_arguments
 from local.inspect import explain, lineage
 from local.stack import scenario
 from local.stack.addresses import ANY_PORTS
@@ -29,7 +29,7 @@ HOURS = 125
 
 def parsed(*arguments: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    look_arguments.add(parser.add_subparsers(dest="command"))
+    inspect_arguments.add(parser.add_subparsers(dest="command"))
     return parser.parse_args(arguments)
 
 

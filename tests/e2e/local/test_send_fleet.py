@@ -16,8 +16,10 @@ from azure.eventhub.aio import EventHubConsumerClient
 
 from local.eventhub.amqp import message as amqp
 from local.eventhub.event_log import log_path, read
+from local.fleet.files import iso
 from local.send import sources
-from local.send.faults import Faults, Plan
+from local.send.faults import Faults
+from local.send.plan import Plan
 from local.send.stream import stream
 from local.send.wire import Message, Sender, place
 from shared.adapters.stores import scenario_files
@@ -100,7 +102,7 @@ def test_bodies_of_every_size_arrive_whole(endpoint: Endpoint) -> None:
 
 def test_a_file_is_streamed_with_a_record_of_what_was_injected(endpoint: Endpoint, tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
-    rows = (f"s{d},{sources.iso(28_401_120 + 60 * hour)},{hour % 30},{d}" for d in range(5) for hour in range(200))
+    rows = (f"s{d},{iso(28_401_120 + 60 * hour)},{hour % 30},{d}" for d in range(5) for hour in range(200))
     path.write_text("\n".join(("device_id,timestamp,temp,pm25", *rows)) + "\n", encoding="utf-8")
     shown: list[int] = []
     scenario = scenario_files.load("air_quality")

@@ -20,7 +20,8 @@ from local.stack.addresses import ANY_PORTS, with_ports
 from local.stack.guard import Guard, end, identity
 from local.stack.process import Process, StackError, free_port
 from local.stack.programs import PROJECT
-from local.stack.stack import Stack, read
+from local.stack.stack import Stack
+from local.stack.state import read
 
 pytestmark = pytest.mark.emulator
 TRIVIAL = "import azure.functions as func\napp = func.FunctionApp()\n"

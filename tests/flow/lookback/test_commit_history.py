@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from local.inspect import arguments as look_arguments
+from local.inspect import arguments as inspect_arguments
 from local.inspect import explain, lineage
 from local.inspect.explain import name_of
 from shared.app.ledger_store import Ledger
@@ -30,7 +30,7 @@ whole = lru_cache(real_past)
 
 def parsed(*arguments: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    look_arguments.add(parser.add_subparsers(dest="command"))
+    inspect_arguments.add(parser.add_subparsers(dest="command"))
     return parser.parse_args(arguments)
 
 

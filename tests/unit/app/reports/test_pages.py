@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from jinja2 import UndefinedError
 from markupsafe import escape
 
-from local.demo.report import Outcomes, Phase, demo_report, rmse_by
+from local.demo.report.outcomes import Outcomes, rmse_by
+from local.demo.report.page import Phase, demo_report
 from shared.app.reports.charts.axis import Scale, plain, scale, thin, time_ticks
 from shared.app.reports.charts.lines import density_chart, line_chart
 from shared.app.reports.charts.parts import HEIGHT, ROWS, WIDTH, Band, Chart, Series

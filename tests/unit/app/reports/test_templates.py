@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from local.demo import report as demo
+from local.demo.report import page as demo
 from shared.app.reports.drift import drift_report
 from shared.app.reports.file import file_report
 from shared.app.reports.gate import gate_report

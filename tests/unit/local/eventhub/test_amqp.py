@@ -30,6 +30,7 @@ from local.eventhub.amqp.encode import (
     UShort,
     encode,
 )
+from local.eventhub.amqp.errors import AmqpError, ProtocolViolation
 from local.eventhub.amqp.frames import (
     AMQP_HEADER,
     PROTOCOL_HEADER,
@@ -38,21 +39,8 @@ from local.eventhub.amqp.frames import (
     FrameReader,
     transfer_frame,
 )
-from local.eventhub.amqp.performatives import (
-    AMQP_FRAME,
-    AmqpError,
-    Attach,
-    Begin,
-    Close,
-    Flow,
-    Open,
-    ProtocolViolation,
-    Transfer,
-    build,
-    error_value,
-    parse,
-    symbols,
-)
+from local.eventhub.amqp.performatives import Attach, Begin, Close, Flow, Open, Transfer
+from local.eventhub.amqp.transport import AMQP_FRAME, build, error_value, parse, symbols
 from local.eventhub.messages import BATCH_FORMAT, stamp, unpack
 
 U32, I64 = 1 << 32, 1 << 63

@@ -8,12 +8,12 @@ import pytest
 
 from local.eventhub.amqp import message as amqp
 from local.eventhub.amqp.encode import Described, Raw, Symbol, ULong, encode
-from local.eventhub.amqp.performatives import AmqpError, LinkRefused
+from local.eventhub.amqp.errors import AmqpError, LinkRefused
 from local.eventhub.broker import RECEIVERS_PER_GROUP, Broker, Hub, Partition
 from local.eventhub.event_log import log_path, read
 from local.eventhub.messages import Delivery, unpack
 from local.eventhub.position import start_sequence
-from local.eventhub.requests import Request, answer
+from local.eventhub.protocol.requests import Request, answer
 from shared.errors import ConfigError
 
 Scheduled = list[Callable[[], None]]

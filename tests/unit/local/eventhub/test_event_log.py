@@ -9,15 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local.eventhub.event_log import MAGIC, EventLog, HubInfo, Record, create_hub, hub_info, log_path, read
+from local.eventhub.event_log import MAGIC, HubInfo, Record, create_hub, hub_info, log_path, read
+from local.eventhub.partition_log import PartitionLog
 from shared.errors import ConfigError, ContractBroken
 
 HEAD = 16  # bytes before the message of a record
 
 
 @contextmanager
-def opened(path: Path, *, fsync: bool = False) -> Iterator[EventLog]:
-    log = EventLog(path, fsync=fsync)
+def opened(path: Path, *, fsync: bool = False) -> Iterator[PartitionLog]:
+    log = PartitionLog(path, fsync=fsync)
     try:
         yield log
     finally:
@@ -72,7 +73,7 @@ def test_any_run_of_commits_reopenings_and_torn_tails_keeps_exactly_what_was_com
 ) -> None:
     path = tmp_path_factory.mktemp("log") / "0000.log"
     expected: list[Record] = []
-    log = EventLog(path)
+    log = PartitionLog(path)
     for step, group in steps:
         if step == "commit":
             for message in group:
@@ -85,7 +86,7 @@ def test_any_run_of_commits_reopenings_and_torn_tails_keeps_exactly_what_was_com
         if step == "tear":
             with path.open("ab") as file:
                 file.write((b"\x00\x00\x01\x00" + b"\xff" * 60)[: len(group[0])])
-        log = EventLog(path)
+        log = PartitionLog(path)
         assert log.torn_bytes == sum(map(len, group))
     log.close()
     assert list(read(path)) == expected
@@ -140,7 +141,7 @@ def test_damage_before_the_last_record_is_refused_loudly_and_nothing_is_cut(path
     with pytest.raises(ContractBroken, match="record 0 at byte 16 is damaged"):
         list(read(path))
     with pytest.raises(ContractBroken):
-        EventLog(path)
+        PartitionLog(path)
     assert path.read_bytes() == damaged
 
 
@@ -155,7 +156,7 @@ def test_a_record_that_was_taken_out_of_the_middle_is_noticed(path: Path) -> Non
 def test_a_file_of_another_kind_is_refused(path: Path) -> None:
     path.write_bytes(b"something else, and longer than the header")
     with pytest.raises(ContractBroken, match="is not an event log"):
-        EventLog(path)
+        PartitionLog(path)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from azure.eventhub import EventData
 from azure.functions import meta
 from azure.functions.eventhub import EventHubTriggerConverter
 
-from local.host.events import body_of, single, to_functions, trigger_metadata
+from local.host.eventhub.events import body_of, single, to_functions, trigger_metadata
 
 PLACE = {
     "FullyQualifiedNamespace": "localhost",

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.host.__main__ import apply_settings, read_host_json
 from local.host.functions import Declared, HostError, connection, declare, resolve, where
+from local.host.http.routes import route_pattern, routes
 from local.host.retry import Retry, span_s
-from local.host.routes import route_pattern, routes
+from local.host.settings import apply_settings, read_host_json
 
 
 def hub_app(call: Any, **changes: Any) -> list[Any]:

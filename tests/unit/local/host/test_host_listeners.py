@@ -10,12 +10,12 @@ import pytest
 from azure.core.exceptions import AzureError
 from azure.eventhub import EventData
 
-from local.host.blobs import BlobOptions, path_pattern
-from local.host.checkpoints import Checkpoints
+from local.host.blobs.options import BlobOptions, path_pattern
+from local.host.blobs.stream import blob_of_url
+from local.host.eventhub.checkpoints import Checkpoints
+from local.host.eventhub.partitions import EventHubOptions, Ownership
 from local.host.functions import Declared, HostError, declare
 from local.host.invoke import InvocationFailed, Invoker
-from local.host.partitions import EventHubOptions, Ownership
-from local.host.stream import blob_of_url
 from local.host.timers import next_run
 
 

@@ -14,12 +14,15 @@ import pytest
 from azure.eventhub import EventData
 
 from local.fleet.__main__ import Fleet, Row
-from local.send import faults as send_faults
+from local.fleet.files import iso
+from local.send import plan as send_plan
 from local.send import sources
-from local.send.faults import Faults, Plan
+from local.send.bodies import Bodies
+from local.send.faults import Faults
 from local.send.garbage import Garbage, kinds
+from local.send.plan import Plan
 from local.send.record import ACCEPTED, Fault, Record, ReferenceFold
-from local.send.sources import Bodies, Source
+from local.send.sources import Source
 from local.send.stream import Pace, stream
 from local.send.wire import PARTITION_KEY, Message, encoded, place
 from shared.adapters.lake.commit_files import ParquetFiles
@@ -28,6 +31,7 @@ from shared.adapters.stores.clock import WallClock
 from shared.core.intake import dead_letters, progress
 from shared.core.intake.messages import Decoder
 from shared.core.intake.reasons import REASONS
+from shared.core.scenario import Names, with_overrides
 from shared.core.stream.commit import DISPOSITIONS
 from shared.core.stream.events import Event
 from shared.core.task.tasks import task_of
@@ -142,11 +146,34 @@ def test_each_kind_of_fault_has_its_own_outcome() -> None:
         "stuck": {"applied"},
         "backlog": {"applied"},
     }
-    assert garbage == {kind.reason for kind in kinds(AIR.target_channel)}
+    assert garbage == {kind.reason for kind in kinds(AIR)}
+
+
+OTHER = with_overrides(AIR, key="pump", names=Names(device=("pump_no",), time=("clock", "timestamp")))
+
+
+def test_readings_carry_device_and_time_under_the_scenarios_own_names() -> None:
+    messages = list(Plan(small_fleet(2, 5), Faults(), 1, OTHER))
+    assert {tuple(json.loads(message.body))[:2] for message in messages} == {("pump", "clock")}
+    parsed = Decoder(OTHER).decode_many(
+        [message.body for message in messages],
+        positions=list(range(len(messages))),
+        identities=[message.device for message in messages],
+        not_after_minutes=[int(time.time() // 60)] * len(messages),
+    )
+    assert len(parsed.readings) == len(messages)
+
+
+@pytest.mark.parametrize("garbage", kinds(OTHER), ids=lambda garbage: garbage.name)
+def test_garbage_of_another_scenario_is_refused_for_its_reason_too(garbage: Garbage) -> None:
+    now, identity = int(time.time() // 60), "town-001" if garbage.identified else None
+    body = garbage.body("town-001", MONDAY)
+    parsed = Decoder(OTHER).decode(body, position=0, identity=identity, not_after_minute=now)
+    assert [rejection.reason for rejection in parsed.rejected] == [garbage.reason]
 
 
 @pytest.mark.parametrize("device", ["town-001", "Dongsi", "a 'b' <c> \N{THERMOMETER}"])
-@pytest.mark.parametrize("garbage", kinds(AIR.target_channel), ids=lambda garbage: garbage.name)
+@pytest.mark.parametrize("garbage", kinds(AIR), ids=lambda garbage: garbage.name)
 def test_garbage_is_refused_for_the_reason_it_was_made_for(garbage: Garbage, device: str) -> None:
     now = int(time.time() // 60)
     identity = device if garbage.identified else None
@@ -158,7 +185,7 @@ def test_garbage_is_refused_for_the_reason_it_was_made_for(garbage: Garbage, dev
 def test_garbage_knows_every_reason_that_a_message_can_have() -> None:
     of_files = {"columns", "missing_id", "duplicate_id", "window", "truncated", "empty_file", "format", "header"}
     elsewhere = {"zone", "no_model", "poison", "conflict", "unknown_station"}  # the latter: all stations are welcome
-    assert {kind.reason for kind in kinds(AIR.target_channel)} == REASONS.keys() - of_files - elsewhere
+    assert {kind.reason for kind in kinds(AIR)} == REASONS.keys() - of_files - elsewhere
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not() -> None:
@@ -189,11 +216,11 @@ def test_a_backlog_comes_in_one_go_in_order_after_its_silence() -> None:
     messages, record = planned(source_of(*rows), Faults(backlog_h=72))
     mine = [(m.minute, m.body) for m in messages if m.device == "a"]
     arrays = [(minute, [r["timestamp"] for r in json.loads(body)]) for minute, body in mine if body[:1] == b"["]
-    start = MONDAY + send_faults.SILENT_FROM * 60
+    start = MONDAY + send_plan.SILENT_FROM * 60
     assert {minute for minute, _ in arrays} == {start + 72 * 60}
     assert [len(stamps) for _, stamps in arrays] == [24, 24, 24]
     held = [stamp for _, stamps in arrays for stamp in stamps]
-    assert held == [sources.iso(start + hour * 60) for hour in range(72)]
+    assert held == [iso(start + hour * 60) for hour in range(72)]
     assert not [minute for minute, body in mine if body[:1] != b"[" and start <= minute < start + 72 * 60]
     assert record.injected == {"backlog": 72}
     assert len([m for m in messages if m.device == "b"]) == 120
@@ -204,7 +231,7 @@ def test_what_is_late_waits_until_its_device_is_ahead_even_when_that_is_silent()
     plans = (planned(source_of(*rows), Faults(late=0.02), seed) for seed in range(1000))
     messages = next(sent for sent, record in plans if [f.minute for f in record.faults if f.device == "a"] == [MONDAY])
     said = [json.loads(m.body)["timestamp"] for m in messages if m.device == "a"]
-    assert said == [sources.iso(MONDAY + hour * 60) for hour in (60, 0, 61, 62)]
+    assert said == [iso(MONDAY + hour * 60) for hour in (60, 0, 61, 62)]
 
 
 def test_readings_still_held_back_at_the_end_are_sent_and_named_for_what_they_became() -> None:
@@ -310,7 +337,7 @@ def test_a_file_is_sent_in_the_order_of_time_without_what_is_no_reading(tmp_path
     again = ("y,2024-01-01 08:10,0.333333343,2", "x,2024-01-01 09:00,9,9", "y,2099-01-01 00:00,1,1")
     path.write_text("\n".join(("site,time,temp,pm25", *lines, *again)) + "\n", encoding="utf-8")
     source = sources.file(path, AIR, "+08:00")
-    said = [json.loads(Bodies(source.channels).of(r)) for r in source.rows()]
+    said = [json.loads(Bodies(AIR).of(r)) for r in source.rows()]
     assert [(s["device_id"], s["timestamp"], s.get("temp"), s["pm25"]) for s in said] == [
         ("y", "2024-01-01T00:10:00Z", 0.33333334, 2.0),
         ("x", "2024-01-01T00:30:00Z", None, 7.0),
@@ -336,7 +363,7 @@ def test_a_file_that_cannot_be_streamed_is_refused(tmp_path: Path, text: str, me
 
 def test_a_body_reads_back_as_the_reading_it_was_made_of() -> None:
     source = small_fleet(30, 60)
-    bodies, rows = Bodies(source.channels), list(source.rows())
+    bodies, rows = Bodies(AIR), list(source.rows())
     raw = [bodies.of(r) for r in rows]
     n = len(rows)
     parsed = Decoder(AIR).decode_many(
@@ -415,7 +442,7 @@ def test_a_record_is_lines_of_json_that_end_with_the_summary() -> None:
         for key, value in {
             "kind": first.kind,
             "device": first.device,
-            "time": sources.iso(first.minute),
+            "time": iso(first.minute),
             "expected": first.expected,
             "detail": first.detail,
         }.items()

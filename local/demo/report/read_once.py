@@ -11,11 +11,7 @@ CONTAINERS = ("commits", "predictions")
 
 
 class ReadOnce:
-    """Another store's blobs, of which commits and predictions are fetched when this is made, several at a time.
-
-    Args:
-        blobs: The store, which nobody changes meanwhile.
-    """
+    """Another store's blobs, of which commits and predictions are fetched when this is made, several at a time."""
 
     def __init__(self, blobs: BlobReader) -> None:
         self._blobs = blobs

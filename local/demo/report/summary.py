@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from local.books.recount import Books
-from local.demo.report import Outcomes, Phase, demo_report
+from local.demo.report.outcomes import Outcomes
+from local.demo.report.page import Phase, demo_report
 from shared.core.scenario import Scenario
 
 WRITTEN = ("summary.json", "report.html")

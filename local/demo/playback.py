@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from local.demo.injection import Tail
-from local.demo.watch import Watch
-from local.send.faults import Faults, Plan
+from local.demo.injection import Remaining
+from local.demo.progress import Progress
+from local.send.faults import Faults
+from local.send.plan import Plan
 from local.send.record import Record
 from local.send.sources import Source
 from local.send.stream import Pace, stream
@@ -32,27 +33,27 @@ JOB_S, FIRE_S, FOLLOW_S, PROFILES_S, SETTLE_S = 300.0, 300.0, 60.0, 3.0, 0.5
 
 
 @dataclass
-class Days:
+class Playback:
     """Event time that passes in steps, and what the functions did in it.
 
     Args:
-        tell: Says what happened.
+        note: Takes a line of what happened.
         space: The stack's stores.
         stack: Its processes.
-        watch: Waits until what was sent is committed.
+        progress: Waits until what was sent is committed.
         sender: To the devices' hub; opening one takes two seconds, so that it stays open.
-        tail: Readings still to come.
+        remaining: Readings still to come.
         seed: Seed of the sending.
         pollution: What the new source adds in calm air, None for some times the usual level.
         spans: Names of the parts of the story, with the first hour of each.
     """
 
-    tell: Callable[[str], None]
+    note: Callable[[str], None]
     space: Workspace
     stack: Stack
-    watch: Watch
+    progress: Progress
     sender: Sender
-    tail: Tail
+    remaining: Remaining
     seed: int
     pollution: float | None = None
     spans: list[tuple[str, int]] = field(default_factory=list)
@@ -61,7 +62,7 @@ class Days:
 
     def begin(self, name: str) -> None:
         """A new part of the story begins with the next reading."""
-        self.spans.append((name, self.tail.hour))
+        self.spans.append((name, self.remaining.hour))
 
     def go(self, days: int, faults: Faults | None = None, pace: Pace | None = None) -> Record:
         """Stream some days and wait until they are committed.
@@ -69,16 +70,18 @@ class Days:
         Raises:
             StackError: The data end before the story does.
         """
-        if days > self.tail.days_left:
+        if days > self.remaining.days_left:
             raise StackError(
-                f"the data end {days - self.tail.days_left} days before the story does: give it more history"
+                f"the data end {days - self.remaining.days_left} days before the story does: give it more history"
             )
-        if not self.watch.quiet:
-            return self._send(self.tail.take(24 * days), faults, pace)
-        record = self._send(self.tail.take(24 * days - 1), faults, pace)
+        if not self.progress.quiet:
+            return self._send(self.remaining.take(24 * days), faults, pace)
+        record = self._send(self.remaining.take(24 * days - 1), faults, pace)
         before = self._next()
         time.sleep(SETTLE_S)
-        self._send(self.tail.take(1), None, None)  # days pass in moments here: with the last hour profiles are fresh
+        self._send(
+            self.remaining.take(1), None, None
+        )  # days pass in moments here: with the last hour profiles are fresh
         self._await_profiles(before)
         return record
 
@@ -102,7 +105,7 @@ class Days:
             plan = Plan(source, faults or Faults(), self.seed + len(self.expected), self.space.scenario)
             return stream(plan, self.sender, pace=pace or Pace(), on_progress=note)
 
-        record = self.watch.during(work)
+        record = self.progress.during(work)
         self.sent += record.sent
         self.expected.append(record.expected())
         return record

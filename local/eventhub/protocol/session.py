@@ -4,31 +4,17 @@ from collections import deque
 from typing import Protocol
 
 from local.eventhub.amqp.encode import Raw
+from local.eventhub.amqp.errors import AmqpError, LinkRefused, ProtocolViolation
 from local.eventhub.amqp.frames import TRANSFER_OVERHEAD, transfer_frame
-from local.eventhub.amqp.performatives import (
-    ACCEPTED,
-    MAX_UINT,
-    AmqpError,
-    Attach,
-    Begin,
-    Detach,
-    Disposition,
-    Flow,
-    LinkRefused,
-    Performative,
-    ProtocolViolation,
-    Transfer,
-    error_value,
-    rejected,
-    symbols,
-)
-from local.eventhub.attach import RUNTIME_METRIC, open_link, tracks_last_event
-from local.eventhub.broker import MAX_MESSAGE_SIZE, Broker
-from local.eventhub.links import Link, OutgoingLink, ReplyLink
+from local.eventhub.amqp.performatives import MAX_UINT, Attach, Begin, Detach, Disposition, Flow, Performative, Transfer
+from local.eventhub.amqp.transport import ACCEPTED, error_value, rejected
+from local.eventhub.broker import Broker
+from local.eventhub.protocol.attach import Link, attach_reply, open_link
+from local.eventhub.protocol.outgoing import OutgoingLink, ReplyLink
+from local.eventhub.protocol.wire import Pumped
 
 WINDOW = 0x7FFFFFFF  # frames; the connection's own limits keep memory flat
 MAX_HANDLE = 1023
-_SETTLED = 1
 
 
 class Channel(Protocol):
@@ -46,7 +32,7 @@ class Channel(Protocol):
     def emit(self, channel: int, performative: Performative) -> None:
         """A frame for the peer, soon."""
 
-    def schedule(self, link: OutgoingLink) -> None:
+    def schedule(self, link: Pumped) -> None:
         """Pump a link when more can be written."""
 
     def end(self, channel: int, error: AmqpError) -> None:
@@ -95,7 +81,7 @@ class Session:
             return
         self._detaching.discard(attach.handle)
         link, refusal = self._open(attach)
-        self._connection.emit(self._channel, _attach_reply(attach, source, target))
+        self._connection.emit(self._channel, attach_reply(attach, source, target))
         if refusal is not None:
             self.detach(attach.handle, refusal)
         elif link is not None:
@@ -220,29 +206,13 @@ class Session:
         self._detaching.add(handle)
         self._connection.emit(self._channel, Detach(handle, closed=True, error=error_value(error)))
 
-    def schedule(self, link: OutgoingLink) -> None:
+    def schedule(self, link: Pumped) -> None:
         """Pump a link when the connection can take more."""
         self._connection.schedule(link)
 
     def reply(self, node: str, reply_to: str | None, message: bytes) -> None:
         """Put a message on the reply link of a node: the one it names, else the newest; without any it is dropped."""
         links = [link for link in self._links.values() if isinstance(link, ReplyLink) and link.node == node]
-        named = [link for link in links if reply_to is not None and link.target == reply_to]
-        for link in (named or links)[-1:]:
+        addressed = [link for link in links if reply_to is not None and link.target == reply_to]
+        for link in (addressed or links)[-1:]:
             link.push(message)
-
-
-def _attach_reply(attach: Attach, source: Raw, target: Raw) -> Attach:
-    receives = attach.role
-    return Attach(
-        name=attach.name,
-        handle=attach.handle,
-        role=not receives,
-        snd_settle_mode=_SETTLED if receives else attach.snd_settle_mode,
-        rcv_settle_mode=attach.rcv_settle_mode,
-        source=source,
-        target=target,
-        initial_delivery_count=0 if receives else None,
-        max_message_size=MAX_MESSAGE_SIZE,
-        offered_capabilities=symbols(RUNTIME_METRIC) if receives and tracks_last_event(attach) else None,
-    )

@@ -6,62 +6,23 @@ import datetime as dt
 import hashlib
 import json
 import logging
-import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob.aio import BlobServiceClient
 
+from local.host.blobs.options import BlobOptions, path_pattern
+from local.host.blobs.receipts import DONE, FAILED, HOSTS_CONTAINER, OVER, POISON, Receipt, Receipts
+from local.host.blobs.renewal import Renewal
+from local.host.blobs.stream import LazyInputStream
 from local.host.functions import Declared, connection, resolve
 from local.host.invoke import InvocationFailed, Invoker
-from local.host.receipts import DONE, FAILED, HOSTS_CONTAINER, OVER, POISON, Receipt, Receipts
 from local.host.retry import STORAGE
-from local.host.stream import LazyInputStream
+from local.host.waiting import ended, happened
 
 POISON_CONTAINER = "webjobs-blobtrigger-poison"
 log = logging.getLogger("host.blobs")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlobOptions:
-    """host.json `extensions.blobs`, and how the local host looks for blobs.
-
-    Args:
-        parallel: Blobs handled at once per function.
-        tries: Executions of one version of a blob before it is poison.
-        poll_s: Seconds between two listings, and before the next try.
-        expiry_s: Seconds after which a crashed host's claim is free.
-    """
-
-    parallel: int = 2
-    tries: int = 5
-    poll_s: float = 0.5
-    expiry_s: float = 6.0
-
-    @classmethod
-    def from_host_json(cls, host_json: Mapping[str, Any], **local: float) -> "BlobOptions":
-        """Read host.json; what it does not say keeps our defaults."""
-        found = host_json.get("extensions", {}).get("blobs", {})
-        names = {"parallel": "maxDegreeOfParallelism", "tries": "poisonBlobThreshold"}
-        given: dict[str, Any] = {field: int(found[name]) for field, name in names.items() if name in found}
-        return cls(**given | local)
-
-
-def path_pattern(path: str) -> tuple[str, str, re.Pattern[str]]:
-    """Container, literal prefix and pattern of the blob names that a trigger's path means.
-
-    >>> path_pattern("incoming/raw/{name}.csv")[:2]
-    ('incoming', 'raw/')
-    >>> bool(path_pattern("incoming/{name}")[2].fullmatch("a/b 'c'.csv"))
-    True
-    """
-    container, _, rest = path.partition("/")
-    pieces = re.split(r"\{[^{}]+\}", rest)
-    pattern = "(.+)".join(re.escape(piece) for piece in pieces) if rest else ".+"
-    return container, pieces[0], re.compile(pattern, re.DOTALL)
 
 
 class BlobListener:
@@ -86,7 +47,7 @@ class BlobListener:
         self._receipts = Receipts(
             self._hosts.get_container_client(HOSTS_CONTAINER), function.name, expiry_s=options.expiry_s
         )
-        self._over: dict[str, str] = {}  # receipt key -> version that needs no further look
+        self._over: dict[str, str] = {}  # receipt key -> version that needs no further try
         self._running: dict[str, asyncio.Task[None]] = {}
         self._announced: dict[str, None] = {}  # blobs that the webhook named and that are not over
         self._slots = asyncio.Semaphore(options.parallel)
@@ -99,13 +60,12 @@ class BlobListener:
         while not self._stopping.is_set():
             begun = time.monotonic()
             try:
-                await self._look()
+                await self._scan()
             except (AzureError, OSError) as error:
                 log.warning("%s: %s cannot be listed: %s", self.function.name, self._container, type(error).__name__)
             # listing ten thousand blobs must not keep the store busy
             pause_s = max(self._options.poll_s, 3 * (time.monotonic() - begun))
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause_s)
+            await happened(self._stopping, pause_s)
 
     def announce(self, blob: str) -> bool:
         """An event names a blob ("container/name"); whether this function's path means it."""
@@ -129,14 +89,12 @@ class BlobListener:
     async def stop(self, grace_s: float) -> bool:
         """Take nothing new and let executions end; whether all did in time."""
         self._stopping.set()
-        late: set[asyncio.Task[None]] = set()
-        if self._running:
-            _, late = await asyncio.wait(set(self._running.values()), timeout=grace_s)
+        in_time = await ended(set(self._running.values()), grace_s)
         await self._service.close()
         await self._hosts.close()
-        return not late
+        return in_time
 
-    async def _look(self) -> None:
+    async def _scan(self) -> None:
         for name, etag in await self._candidates():
             blob = f"{self._container}/{name}"
             if self._over.get(Receipts.key(blob)) == etag:
@@ -161,7 +119,7 @@ class BlobListener:
         return found
 
     async def _handle(self, blob: str, etag: str) -> None:
-        """One try of one version; whatever does not end it is tried again at a later look."""
+        """One try of one version; whatever does not end it is tried again at a later scan."""
         try:
             async with self._slots:
                 if not self._stopping.is_set():
@@ -169,7 +127,7 @@ class BlobListener:
         except ResourceNotFoundError:
             log.info("%s: %s was deleted before it was handled", self.function.name, blob)
         except (AzureError, OSError) as error:
-            log.warning("%s: %s: %s, will look again", self.function.name, blob, type(error).__name__)
+            log.warning("%s: %s: %s, will be tried again", self.function.name, blob, type(error).__name__)
         finally:
             del self._running[blob]
 
@@ -182,14 +140,14 @@ class BlobListener:
 
     async def _try(self, claim: Receipt) -> Receipt:
         """Run the function; the receipt with which the try ended."""
-        keeper = _Keeper(self._receipts, claim)
+        renewal = Renewal(self._receipts, claim)
         try:
             await self._execute(claim.blob)
             state = DONE
         except InvocationFailed as failed:
             state = await self._failed(claim, failed)
         finally:
-            claim = await keeper.release()
+            claim = await renewal.release()
         return await self._receipts.finish(claim, state)
 
     async def _execute(self, blob: str) -> None:
@@ -224,32 +182,6 @@ class BlobListener:
         target = self._hosts.get_blob_client(POISON_CONTAINER, f"{self.function.name}/{key}.json")
         await target.upload_blob(json.dumps(note, ensure_ascii=False).encode(), overwrite=True)
         log.error("%s: %s is poison after %d tries", self.function.name, claim.blob, claim.tries)
-
-
-class _Keeper:
-    """Renews a claim while its function runs."""
-
-    def __init__(self, receipts: Receipts, claim: Receipt) -> None:
-        self._receipts = receipts
-        self._claim = claim
-        self._ended = asyncio.Event()
-        self._task = asyncio.create_task(self._renew())
-
-    async def release(self) -> Receipt:
-        """End the renewing; the claim as last written."""
-        self._ended.set()
-        await self._task
-        return self._claim
-
-    async def _renew(self) -> None:
-        while True:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._ended.wait(), self._receipts.expiry_s / 3)
-                return
-            try:
-                self._claim = await self._receipts.renew(self._claim)
-            except (AzureError, OSError) as error:
-                log.warning("%s: claim not renewed: %s", self._claim.blob, type(error).__name__)
 
 
 def _bare(etag: str) -> str:

@@ -12,13 +12,13 @@ from azure.functions.eventgrid import EventGridEventInConverter
 from azure.functions.meta import Datum
 from azure.functions.timer import TimerRequest
 
-from local.host.blobs import BlobListener
-from local.host.eventhub import EventHubListener
-from local.host.events import single
+from local.host.blobs.listener import BlobListener
+from local.host.blobs.stream import blob_of_url
+from local.host.eventhub.events import single
+from local.host.eventhub.listener import EventHubListener
 from local.host.functions import Declared
+from local.host.http.routes import answer, routes
 from local.host.invoke import InvocationFailed, Invoker
-from local.host.routes import answer, routes
-from local.host.stream import blob_of_url
 
 LARGEST_BODY = 100 << 20  # bytes, as in Azure
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")

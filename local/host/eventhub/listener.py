@@ -14,12 +14,13 @@ from azure.eventhub.aio import EventHubConsumerClient, PartitionContext
 from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 from azure.storage.blob.aio import ContainerClient
 
-from local.host.checkpoints import Checkpoints
-from local.host.events import to_functions
+from local.host.eventhub.checkpoints import Checkpoints
+from local.host.eventhub.events import to_functions
+from local.host.eventhub.partitions import EventHubOptions, Ownership, PartitionState
 from local.host.functions import Declared, connection, resolve
 from local.host.invoke import InvocationFailed, Invoker
-from local.host.partitions import EventHubOptions, Ownership, PartitionState
 from local.host.retry import NO_RETRY, STORAGE
+from local.host.waiting import ended
 
 CHECKPOINT_CONTAINER = "azure-webjobs-eventhub"
 POLL_S = 0.1  # how often an unfinished small batch is looked at again
@@ -57,7 +58,7 @@ class EventHubListener:
         self._checkpoints = Checkpoints(
             self._write_checkpoint, every=options.checkpoint_every, interval_s=options.checkpoint_interval_s
         )
-        self._said: str | None = None
+        self._last_problem: str | None = None
         self._store = BlobCheckpointStore.from_connection_string(self._storage, CHECKPOINT_CONTAINER, **STORAGE)
         self._client: EventHubConsumerClient | None = None
 
@@ -91,15 +92,13 @@ class EventHubListener:
             Whether all executions ended in time.
         """
         self._stopping.set()
-        late: set[asyncio.Task[None]] = set()
-        if self._running:
-            _, late = await asyncio.wait(self._running, timeout=grace_s)
+        in_time = await ended(set(self._running), grace_s)
         await self._checkpoints.flush()
         if self._client is not None:
             with contextlib.suppress(asyncio.TimeoutError):  # nobody may be there to say goodbye to
                 await asyncio.wait_for(self._client.close(), CLOSE_S)
         await self._store.close()
-        return not late
+        return in_time
 
     async def lags(self) -> dict[str, int]:
         """Events not yet done per owned partition; asks the hub, so not for every look."""
@@ -139,11 +138,11 @@ class EventHubListener:
         log.info("%s: %s partition %s left: %s", self._function.name, self._hub, context.partition_id, reason.name)
 
     async def _on_error(self, context: PartitionContext | None, error: Exception) -> None:
-        """The client goes on by itself; the same trouble is told once."""
+        """The client goes on by itself; the same problem is logged once."""
         place = f"partition {context.partition_id}" if context else "balancing"
-        said = f"{self._function.name}: {self._hub} {place}: {type(error).__name__}: {str(error)[:200]}"
-        log.log(logging.DEBUG if said == self._said else logging.WARNING, said)
-        self._said = said
+        problem = f"{self._function.name}: {self._hub} {place}: {type(error).__name__}: {str(error)[:200]}"
+        log.log(logging.DEBUG if problem == self._last_problem else logging.WARNING, problem)
+        self._last_problem = problem
 
     async def _on_batch(self, context: PartitionContext, events: list[EventData]) -> None:
         owned = self._owned.get(context.partition_id)

@@ -9,29 +9,23 @@ from collections.abc import Callable
 
 from local.eventhub.amqp.decode import items, skip
 from local.eventhub.amqp.encode import Malformed, Raw
+from local.eventhub.amqp.errors import AmqpError, ProtocolViolation
 from local.eventhub.amqp.frames import AMQP_HEADER, EMPTY_FRAME, PROTOCOL_HEADER, SASL_HEADER, Frame, FrameReader
 from local.eventhub.amqp.performatives import (
-    AMQP_FRAME,
-    SASL_FRAME,
-    AmqpError,
     Attach,
     Begin,
     Close,
     End,
     Open,
     Performative,
-    ProtocolViolation,
     SaslInit,
     SaslMechanisms,
     SaslOutcome,
-    build,
-    error_value,
-    parse,
-    symbols,
 )
+from local.eventhub.amqp.transport import AMQP_FRAME, SASL_FRAME, build, error_value, parse, symbols
 from local.eventhub.broker import Broker
-from local.eventhub.links import OutgoingLink
-from local.eventhub.session import MAX_HANDLE, WINDOW, Session
+from local.eventhub.protocol.session import MAX_HANDLE, WINDOW, Session
+from local.eventhub.protocol.wire import Pumped
 
 logger = logging.getLogger(__name__)
 
@@ -45,12 +39,7 @@ _REFUSED_BY_SASL = 1
 
 
 class Connection(asyncio.Protocol):
-    """One client's connection.
-
-    Args:
-        broker: What it talks to.
-        on_closed: Called once when the connection is gone.
-    """
+    """One client's connection."""
 
     def __init__(self, broker: Broker, on_closed: "Callable[[Connection], None]") -> None:
         self._broker = broker
@@ -61,7 +50,7 @@ class Connection(asyncio.Protocol):
         self._on_frame: Callable[[Frame], None] = self._header
         self._sessions: dict[int, Session] = {}
         self._ended: set[int] = set()  # channels to ignore: the Python client goes on detaching links after its end
-        self._ready: dict[OutgoingLink, None] = {}
+        self._ready: dict[Pumped, None] = {}
         self._timers: list[asyncio.TimerHandle] = []
         self._flush_due = self._paused = self._opened = self._closing = False
         self.peer_max_frame = MIN_MAX_FRAME
@@ -217,7 +206,7 @@ class Connection(asyncio.Protocol):
         """A frame for the peer, soon."""
         self.write(build(channel, performative))
 
-    def schedule(self, link: OutgoingLink) -> None:
+    def schedule(self, link: Pumped) -> None:
         """Pump a link when more can be written."""
         self._ready[link] = None
         self.write()

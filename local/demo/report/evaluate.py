@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from local.demo.report import Outcomes
+from local.demo.report.outcomes import Outcomes
 from local.send.sources import joined
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.core.forecast.window.history import Hourly, hourly

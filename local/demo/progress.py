@@ -25,7 +25,7 @@ PATIENCE_S = 120.0
 
 
 @dataclass
-class Watch:
+class Progress:
     """Shows a running stream and waits until all of it has been committed.
 
     Args:

@@ -3,19 +3,27 @@
 import re
 from typing import Any
 
-from local.eventhub.amqp.encode import Described
-from local.eventhub.amqp.performatives import Attach, LinkRefused
-from local.eventhub.broker import Broker, Hub, Partition
-from local.eventhub.links import ConsumerLink, Link, Producer, ReplyLink, RequestLink, Wire
+from local.eventhub.amqp.encode import Described, Raw
+from local.eventhub.amqp.errors import LinkRefused
+from local.eventhub.amqp.performatives import Attach
+from local.eventhub.amqp.transport import symbols
+from local.eventhub.broker import MAX_MESSAGE_SIZE, Broker, Hub, Partition
 from local.eventhub.position import start_sequence
-from local.eventhub.requests import NODES
+from local.eventhub.protocol.incoming import IncomingLink, Producer, RequestLink
+from local.eventhub.protocol.outgoing import ConsumerLink, OutgoingLink, ReplyLink
+from local.eventhub.protocol.requests import NODES
+from local.eventhub.protocol.wire import Wire
 
 RUNTIME_METRIC = "com.microsoft:enable-receiver-runtime-metric"
 
 _SCHEME = re.compile(r"^[a-z]+://[^/]*/", re.IGNORECASE)
 _CONSUMER = re.compile(r"^([^/]+)/ConsumerGroups/([^/]+)/Partitions/([^/]+)$", re.IGNORECASE)
 _PRODUCER = re.compile(r"^([^/]+)(?:/Partitions/([^/]+))?$", re.IGNORECASE)
+_SETTLED = 1  # a sender's mode: everything is sent settled
 _SHOWN = 256  # characters of a peer's text that are given back to it
+
+
+Link = IncomingLink | OutgoingLink
 
 
 def open_link(broker: Broker, wire: Wire, attach: Attach) -> Link:
@@ -31,7 +39,24 @@ def open_link(broker: Broker, wire: Wire, attach: Attach) -> Link:
     return _consumer(broker, wire, attach, address) if attach.role else _producer(broker, wire, attach, address)
 
 
-def tracks_last_event(attach: Attach) -> bool:
+def attach_reply(attach: Attach, source: Raw, target: Raw) -> Attach:
+    """Our end of a link; source and target are echoed as they came."""
+    receives = attach.role
+    return Attach(
+        name=attach.name,
+        handle=attach.handle,
+        role=not receives,
+        snd_settle_mode=_SETTLED if receives else attach.snd_settle_mode,
+        rcv_settle_mode=attach.rcv_settle_mode,
+        source=source,
+        target=target,
+        initial_delivery_count=0 if receives else None,
+        max_message_size=MAX_MESSAGE_SIZE,
+        offered_capabilities=symbols(RUNTIME_METRIC) if receives and _tracks_last_event(attach) else None,
+    )
+
+
+def _tracks_last_event(attach: Attach) -> bool:
     """Whether a consumer asks for the newest event's place with each event."""
     wanted = attach.desired_capabilities
     return RUNTIME_METRIC in (wanted if isinstance(wanted, list) else [wanted])
@@ -77,7 +102,7 @@ def _consumer(broker: Broker, wire: Wire, attach: Attach, address: str) -> Link:
         position=start_sequence(partition, filters),
         group=match[2].lower(),
         epoch=_epoch(attach),
-        tracks=tracks_last_event(attach),
+        tracks=_tracks_last_event(attach),
     )
     refusal = partition.join(link)
     if refusal is not None:
