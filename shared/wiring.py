@@ -209,7 +209,7 @@ class Application:
 
     def _lake(self) -> DeltaLake:
         from shared.adapters.lake.delta_lake import DeltaLake
-        from shared.adapters.lake.delta_tables import storage_options
+        from shared.adapters.lake.storage_options import storage_options
 
         settings = self.ports.settings
         options = storage_options(settings.storage, settings.storage_url)

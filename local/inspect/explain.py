@@ -16,7 +16,7 @@ from local.eventhub import event_log
 from local.inspect.show import cell, new_console, say, table
 from local.stack.workspace import READINGS, Workspace
 from shared.adapters.lake.archive import LakeArchive
-from shared.adapters.lake.delta_tables import storage_options
+from shared.adapters.lake.storage_options import storage_options
 from shared.adapters.models import onnx_model
 from shared.app.lookback import forecast_id
 from shared.app.lookback.commit_history import CommitHistory

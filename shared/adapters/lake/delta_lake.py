@@ -13,9 +13,11 @@ import numpy.typing as npt
 from shared.adapters.lake import rows as lake_rows
 from shared.adapters.lake import schema
 from shared.adapters.lake.commit_files import ParquetFiles
+from shared.adapters.lake.commit_rows import rows_of
 from shared.adapters.lake.delta_files import View
-from shared.adapters.lake.delta_tables import DeltaTables, Options
+from shared.adapters.lake.delta_tables import DeltaTables
 from shared.adapters.lake.schema import COMMITS, PREDICTIONS, READINGS, TABLES
+from shared.adapters.lake.storage_options import Options
 from shared.core.stream.commit import Commit
 from shared.core.stream.events import Batch
 from shared.core.task import Task
@@ -54,7 +56,7 @@ class DeltaLake:
 
     def rows(self, name: str, raw: bytes, predictions: Callable[[str], bytes]) -> LakeRows:
         """A commit's rows."""
-        return lake_rows.rows_of(self.files, name, raw, predictions)
+        return rows_of(self.files, name, raw, predictions)
 
     def reached(self, table: str, apps: Sequence[str]) -> dict[str, int]:
         """Where application transactions stand, looked at anew; those that do not exist are left out."""

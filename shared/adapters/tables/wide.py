@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shared.adapters.tables.cells import doubles
-from shared.adapters.tables.csv_files import Header, Reader
+from shared.adapters.tables.csv_files import Reader
+from shared.adapters.tables.csv_header import Header
 from shared.adapters.tables.parquet import ParquetSource, as_json, value_of
 from shared.adapters.tables.source import Source
 from shared.core.intake.columns import DEVICE, FIRST_CHANNEL, Layout, plain
