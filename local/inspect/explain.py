@@ -64,7 +64,7 @@ def name_of(given: argparse.Namespace) -> ForecastId:
         return forecast_id.required(given.prediction)
     if given.device is None or given.as_of is None:
         raise ConfigError("name a forecast: PREDICTION, or --device and --as-of")
-    return forecast_id.named(*options)
+    return forecast_id.forecast_id_of(*options)
 
 
 def history_of(space: Workspace) -> CommitHistory:

@@ -1,9 +1,9 @@
-"""Commits as rows of the lake's tables."""
+"""A commit as rows of the lake's tables."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -18,9 +18,6 @@ from shared.core.stream.events import Batch
 from shared.core.task import names_of
 from shared.errors import ContractBroken
 from shared.ports import LakeRows
-
-if TYPE_CHECKING:
-    pass
 
 DAY_MINUTES, DAY_MS = 1440, 86_400_000
 

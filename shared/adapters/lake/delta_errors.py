@@ -5,12 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from shared.errors import ContractBroken, StateConflict, TransientFailure
-
-if TYPE_CHECKING:
-    pass
 
 QUERY = re.compile(r"\?\S*")  # an address may carry a signature
 

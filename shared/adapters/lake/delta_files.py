@@ -1,4 +1,4 @@
-"""The files of a Delta table: Parquet named by its checksum, so that damage is seen before anything parses it.
+"""Reading a Delta table: its files are Parquet named by checksum, so damage is seen before anything parses it.
 
 deltalake's own writer and `optimize.compact` do not suffice, see docs/decisions/0012-lake-files.md.
 """
@@ -107,8 +107,8 @@ class View:
         import pyarrow.parquet as pq
 
         where = f"lake {self.table}@{self.version}: {file.path}"
-        named = DIGEST.search(f"/{file.path}")
-        if len(raw) != file.size or (named and digest(raw) != named[1]):
+        match = DIGEST.search(f"/{file.path}")
+        if len(raw) != file.size or (match and digest(raw) != match[1]):
             raise ContractBroken(f"{where} is damaged: its {len(raw)} bytes are not what was written")
         with translated(self.table, self.version):
             found = _plain(pq.read_table(io.BytesIO(raw)))

@@ -1,4 +1,4 @@
-"""Commits as rows of the lake's tables, and such rows as the batches and predictions they were."""
+"""Rows of the lake as the commits, batches, predictions and readings they were."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _values(channels: tuple[str, ...], rows: pa.Table) -> Any:
 
 
 def predictions_of(files: ParquetFiles, commit: Commit, rows: pa.Table) -> dict[str, Any] | None:
-    """A commit's predictions as `Files.read_predictions` gives them, None when it made none.
+    """A commit's predictions as `ParquetFiles.read_predictions` gives them, None when it made none.
 
     Raises:
         ContractBroken: There are not as many as the commit says.

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from shared.adapters.stores.azure_account import expanded
 from shared.errors import ConfigError, TransientFailure
-
-if TYPE_CHECKING:
-    pass
 
 Options = Callable[[], Mapping[str, str]]
 SCOPE = "https://storage.azure.com/.default"

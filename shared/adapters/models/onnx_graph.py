@@ -109,5 +109,5 @@ def translated() -> Iterator[None]:
     try:
         yield
     except _RUNTIME_ERRORS as error:
-        said = " ".join(str(error).split())[:300] or type(error).__name__
-        raise ContractBroken(f"model.onnx: {said}") from error
+        message = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ContractBroken(f"model.onnx: {message}") from error

@@ -1,4 +1,4 @@
-"""A model package in memory: checked once on load, then the same bits for a row whatever batch it stands in."""
+"""A model package in memory, checked once when it is loaded."""
 
 from __future__ import annotations
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.core.stream.events import Event
 from shared.errors import TransientFailure
-
-if TYPE_CHECKING:
-    pass
 
 IDENTITY = b"iothub-connection-device-id"
 IDLE_S = 5.0

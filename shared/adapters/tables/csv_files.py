@@ -147,7 +147,7 @@ def long_parts(
     chunk_rows: int,
     progress: Progress,
 ) -> Iterator[Parsed]:
-    """Checked stretches of a long CSV file, from behind its header; see `tables.open_table`."""
+    """Checked stretches of a long CSV file, from behind its header; see `open.open_table`."""
     layout = header.layout
     reader = Reader(header, layout.picks, range(FIRST_CHANNEL, len(layout.picks)))
     acceptance = Acceptance(scenario)

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from shared.adapters.tables.lines import split
 from shared.core.intake.columns import Columns, Layout
 from shared.errors import BadEvent
-
-if TYPE_CHECKING:
-    pass
 
 DELIMITERS = ",;\t"
 MOST_COLUMNS = 2000

@@ -56,7 +56,7 @@ def parse(text: str) -> ForecastId | None:
     if found is None:
         return None
     revision = None if found["revision"] is None else int(found["revision"])
-    return named(found["device"], found["as_of"], revision, found["role"])
+    return forecast_id_of(found["device"], found["as_of"], revision, found["role"])
 
 
 def required(text: str) -> ForecastId:
@@ -71,7 +71,7 @@ def required(text: str) -> ForecastId:
     return found
 
 
-def named(device: str, as_of: str, revision: int | None = None, role: str | None = None) -> ForecastId:
+def forecast_id_of(device: str, as_of: str, revision: int | None = None, role: str | None = None) -> ForecastId:
     """A forecast from its parts.
 
     Args:
