@@ -50,7 +50,7 @@ def parse(text: str) -> ForecastId | None:
         ConfigError: It has the form, but there is no such hour or revision.
 
     >>> parse("a@b/c#d@2026-11-20T10#1/challenger")
-    ForecastName(device='a@b/c#d', as_of=498658, revision=1, role='challenger')
+    ForecastId(device='a@b/c#d', as_of=498658, revision=1, role='challenger')
     """
     found = _NAME.fullmatch(text)
     if found is None:
