@@ -93,7 +93,7 @@ def snapshots(bench: Bench) -> bytes:
     task, state = bench.pipeline.ports.task, held(bench)
     rounds = [timed(lambda: task.snapshot(state)) for _ in range(ROUNDS)]
     raw, packing = timed(rounds[-1][0])
-    _, storing = timed(lambda: bench.pipeline.tools.snapshots.upload("partition=00/bench.state", raw))
+    _, storing = timed(lambda: bench.pipeline.context.snapshots.upload("partition=00/bench.state", raw))
     upload = packing + storing
     pause = median(seconds for _, seconds in rounds) * 1e3
     print(f"snapshot of {len(raw) / MEGABYTE:.0f} MB: the batch waits {pause:.0f} ms for the copy; beside it", end=" ")
@@ -108,11 +108,11 @@ def recovery(bench: Bench, feed: Feed, commits: int) -> None:
         feed.hours(hour, hour + 1)
     live = held(bench)
     count, rows = len(bench.blobs.names("commits")) - before, commits * DEVICES
-    fresh = Partition(0, bench.pipeline.tools)
+    fresh = Partition(0, bench.pipeline.context)
     state, seconds = timed(fresh.recovered)
     task = bench.pipeline.ports.task
     assert task.snapshot(state)() == task.snapshot(live)(), "the recovered state differs"
-    _, newest = timed(partial(bench.pipeline.tools.snapshots.newest, 0))
+    _, newest = timed(partial(bench.pipeline.context.snapshots.newest, 0))
     print(f"recovery: {seconds:.2f} s, of which {newest:.2f} for the snapshot, then {count} commits", end=" ")
     print(f"with {rows:,} readings and their forecasts; the state is the same, bit for bit")
 
@@ -123,7 +123,7 @@ def run() -> None:
         package = Path(name)
         packages.train_on(package, HISTORY)
         bench = Bench()
-        bench.pipeline.tools.snapshots.every = NEVER  # only where it is measured
+        bench.pipeline.context.snapshots.every = NEVER  # only where it is measured
         feed = Feed(bench)
         feed.hours(0, HOURS)
         bench.deploy(package)

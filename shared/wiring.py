@@ -22,11 +22,11 @@ from shared.app import health as views
 from shared.app.partitions import Partitions
 from shared.app.route.file_books import FileBooks
 from shared.app.route.files import RouteFile
-from shared.app.route.messages import RoutePartition, Routing
+from shared.app.route.messages import RoutePartition, RoutingContext
 from shared.app.route.resubmit import Resubmit
 from shared.app.route.sweep import Sweep
 from shared.app.score.latencies import Latencies
-from shared.app.score.partition import Partition, Tools
+from shared.app.score.partition import Partition, ScoringContext
 from shared.app.score.profiles import Profiles
 from shared.app.score.serving import Serving
 from shared.app.score.snapshots import Snapshots
@@ -61,7 +61,7 @@ class Ports:
         blobs: All containers.
         stream: The hub "readings".
         clock: Says how long things took.
-        beside: Runs a job off the critical path.
+        in_background: Runs a job off the critical path.
         devices: The devices' hub, None where messages are not routed.
     """
 
@@ -71,7 +71,7 @@ class Ports:
     blobs: Blobs
     stream: Stream
     clock: Clock
-    beside: Callable[[Callable[[], None]], object]
+    in_background: Callable[[Callable[[], None]], object]
     devices: Stream | None = None
 
 
@@ -108,18 +108,18 @@ class Application:
         return FileBooks(self.ports.task, self.ports.blobs, self.ports.clock)
 
     @wired
-    def tools(self) -> Tools:
+    def context(self) -> ScoringContext:
         """What the partitions share."""
         ports, settings = self.ports, self.ports.settings
         task, blobs = ports.task, ports.blobs
-        return Tools(
+        return ScoringContext(
             task=task,
             blobs=blobs,
             files=ParquetFiles(task),
             stream=ports.stream,
             serving=Serving(task, blobs, ports.load, ports.clock, settings.model_refresh_s),
-            snapshots=Snapshots(task, blobs, settings.snapshot_commits, ports.beside),
-            profiles=Profiles(task, blobs, ports.clock, ports.beside, settings.profile_s),
+            snapshots=Snapshots(task, blobs, settings.snapshot_commits, ports.in_background),
+            profiles=Profiles(task, blobs, ports.clock, ports.in_background, settings.profile_s),
             ended=self.file_books.ended,
             batch_rows=settings.batch_rows,
             clock=ports.clock,
@@ -130,7 +130,7 @@ class Application:
     @wired
     def score(self) -> Partitions[Partition]:
         """Folds a batch of readings into its partition and forecasts what becomes due."""
-        return Partitions(partial(Partition, tools=self.tools))
+        return Partitions(partial(Partition, context=self.context))
 
     @wired
     def route_events(self) -> Partitions[RoutePartition]:
@@ -144,7 +144,7 @@ class Application:
             task=self.ports.task,
             blobs=self.ports.blobs,
             stream=self.ports.stream,
-            serving=self.tools.serving,
+            serving=self.context.serving,
             file_books=self.file_books,
             open_table=open_table,
             clock=self.ports.clock,
@@ -173,13 +173,13 @@ class Application:
         settings, name, lake = self.ports.settings, self.ports.task.scenario.name, self._lake()
         clock = WatermarkClock() if settings.clock == "watermark" else WallClock()
         return loop_of(
-            self.tools,
+            self.context,
             self.ports.load,
             settings,
             clock=clock,
             reach=clock.reach if isinstance(clock, WatermarkClock) else None,
             lake=lake,
-            witness=LakeTruth(self.ports.task, lake.delta),
+            truth_source=LakeTruth(self.ports.task, lake.delta),
             registry=_registry(settings, name),
             jobs=_jobs(settings),
             endpoint=_endpoint(settings, name),
@@ -190,7 +190,7 @@ class Application:
         """Whether the app can work, and what a person asks first; `window` is in seconds."""
         try:
             window_s = views.seconds(window)
-            return True, views.health(self.tools, self.score.held, self.route_events.held, window_s)
+            return True, views.health(self.context, self.score.held, self.route_events.held, window_s)
         except PipelineError as error:
             return False, {"error": str(error)}
 
@@ -198,8 +198,10 @@ class Application:
         ports = self.ports
         if ports.devices is None:
             raise ConfigError("settings: TELEMETRY__fullyQualifiedNamespace (in Azure) or TELEMETRY (local) is missing")
-        routing = Routing(scenario=ports.task.scenario, blobs=ports.blobs, devices=ports.devices, readings=ports.stream)
-        return RoutePartition(partition, routing)
+        context = RoutingContext(
+            scenario=ports.task.scenario, blobs=ports.blobs, devices=ports.devices, readings=ports.stream
+        )
+        return RoutePartition(partition, context)
 
     def _rebuilt(self, partition: int) -> State | None:
         """A partition's state from the lake alone, None when that holds none of its commits."""
@@ -210,7 +212,7 @@ class Application:
 
     def _lake(self) -> DeltaLake:
         from shared.adapters.lake.delta_lake import DeltaLake
-        from shared.adapters.lake.delta_tables import storage_options
+        from shared.adapters.lake.storage_options import storage_options
 
         settings = self.ports.settings
         options = storage_options(settings.storage, settings.storage_url)
@@ -282,7 +284,7 @@ def _connect(env: Mapping[str, str]) -> Ports:
         blobs=AzureBlobs.connect(settings.storage, settings.storage_url),
         stream=EventHubStream(settings.readings_hub, settings.readings, settings.readings_namespace),
         clock=WallClock(),
-        beside=ThreadPoolExecutor(1, "snapshots").submit,
+        in_background=ThreadPoolExecutor(1, "snapshots").submit,
         devices=devices,
     )
 

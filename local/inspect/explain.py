@@ -16,7 +16,7 @@ from local.eventhub import event_log
 from local.inspect.console import cell, new_console, table, write_line
 from local.stack.workspace import READINGS, Workspace
 from shared.adapters.lake.archive import LakeArchive
-from shared.adapters.lake.delta_tables import storage_options
+from shared.adapters.lake.storage_options import storage_options
 from shared.adapters.models import onnx_model
 from shared.app.lookback import forecast_id
 from shared.app.lookback.commit_history import CommitHistory
@@ -64,7 +64,7 @@ def name_of(given: argparse.Namespace) -> ForecastId:
         return forecast_id.required(given.prediction)
     if given.device is None or given.as_of is None:
         raise ConfigError("name a forecast: PREDICTION, or --device and --as-of")
-    return forecast_id.named(*options)
+    return forecast_id.forecast_id_of(*options)
 
 
 def history_of(space: Workspace) -> CommitHistory:

@@ -15,7 +15,7 @@ from local.stack.guard import identity
 from local.stack.process import StackError
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.lake.delta_lake import DeltaLake
-from shared.adapters.lake.delta_tables import storage_options
+from shared.adapters.lake.storage_options import storage_options
 from shared.adapters.models import onnx_model
 from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.app.release.publish import Release

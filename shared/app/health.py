@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from shared.app.route.messages import RoutePartition
-from shared.app.score.partition import Partition, Tools
+from shared.app.score.partition import Partition, ScoringContext
 from shared.core.model.scoring import CHAMPION
 from shared.core.task.losses import Losses
 from shared.core.task.state import State
@@ -17,7 +17,7 @@ WINDOW_S = 60.0
 
 
 def health(
-    tools: Tools,
+    context: ScoringContext,
     partitions: Mapping[int, Partition],
     routes: Mapping[int, RoutePartition],
     window_s: float = WINDOW_S,
@@ -25,24 +25,24 @@ def health(
     """What a person asks first: who serves, what was refused, how far each partition is, how good it was so far.
 
     Args:
-        tools: Scenario, serving and latencies.
+        context: Scenario, serving and latencies.
         partitions: Partitions that this worker holds.
         routes: Partitions of the devices' hub that this worker routes.
-        window_s: Seconds over which latencies are told.
+        window_s: Seconds over which latencies are summed up.
     """
-    answering = tools.serving.current()
+    answering = context.serving.current()
     states = {number: found.state for number, found in sorted(partitions.items())}
     held = {number: state for number, state in states.items() if state is not None}
     return {
-        "scenario": tools.task.scenario.name,
+        "scenario": context.task.scenario.name,
         "champion": answering.control.champion,
         "challenger": answering.control.challenger,
         "share": answering.share,
-        "refused": dict(tools.serving.problems),
-        "partitions": {number: _partition(state, tools.task.losses) for number, state in held.items()},
-        "routes": {number: found.told() for number, found in sorted(routes.items())},
-        "quality": _quality(tools.task.losses, list(held.values())),
-        "latency": tools.latencies.summary(tools.clock.now_ms() - int(window_s * 1000)),
+        "refused": dict(context.serving.problems),
+        "partitions": {number: _partition(state, context.task.losses) for number, state in held.items()},
+        "routes": {number: found.status() for number, found in sorted(routes.items())},
+        "quality": _quality(context.task.losses, list(held.values())),
+        "latency": context.latencies.summary(context.clock.now_ms() - int(window_s * 1000)),
     }
 
 

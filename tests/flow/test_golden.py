@@ -22,7 +22,7 @@ from shared.adapters.lake.schema import READINGS
 from shared.app.lake.compaction import rebuild
 from shared.app.ledger_store import Ledger
 from shared.app.route.file_books import Receipt, Routed
-from shared.app.route.messages import RoutePartition, Routing
+from shared.app.route.messages import RoutePartition, RoutingContext
 from shared.app.route.resubmit import Replayed
 from shared.app.score.serving import load_package
 from shared.core.forecast import snapshot
@@ -240,7 +240,7 @@ def test_a_router_goes_on_where_the_golden_progress_ends() -> None:
     devices = MemoryStream(2)
     devices.logs[:] = [list(hubs[f"{DEVICES}-{number}.1"]) for number in range(2)]
     before = blobs.read("progress", "partition=00.json")
-    router = RoutePartition(0, Routing(scenario=SMALL.scenario, blobs=blobs, devices=devices, readings=readings))
+    router = RoutePartition(0, RoutingContext(scenario=SMALL.scenario, blobs=blobs, devices=devices, readings=readings))
     router.take(devices.logs[0])
     assert readings.logs == [[], []]
     assert blobs.read("progress", "partition=00.json") == before
@@ -290,11 +290,11 @@ def test_the_golden_lake_is_appended_to_where_it_ends(lake: Path) -> None:
     then = kept.lake_digests(lake_of(SMALL, lake))
     compact(SMALL, blobs, lake)
     assert kept.lake_digests(lake_of(SMALL, lake)) == then  # all of it was there
-    routing = Routing(scenario=SMALL.scenario, blobs=blobs, devices=MemoryStream(2), readings=stream)
+    context = RoutingContext(scenario=SMALL.scenario, blobs=blobs, devices=MemoryStream(2), readings=stream)
     newest = progress.decode(blobs.read("progress", "partition=00.json") or b"")
     messages = [message(device, hour, 20.0 + hour) for hour in (26, 30, 31) for device in "agh"]
     late = [Event(newest.next + i, newest.enqueued_ms + 1 + i, body) for i, body in enumerate(messages)]
-    RoutePartition(0, routing).take(late)
+    RoutePartition(0, context).take(late)
     for number, log in enumerate(stream.logs):
         scorer = worker(SMALL, blobs, number, stream)
         first, enqueued = scorer.recovered().next, scorer.recovered().enqueued_ms

@@ -106,7 +106,7 @@ def worker(kind: Kind, blobs: MemoryBlobs, number: int = 0, stream: MemoryStream
     """A worker that remembers nothing."""
     hub = stream or MemoryStream(kind.partitions)
     application = assemble(EAGER, blobs, hub, HandClock(), task=kind.task, load=load)
-    return Partition(number, application.tools)
+    return Partition(number, application.context)
 
 
 def lake_of(kind: Kind, folder: Path) -> DeltaLake:

@@ -62,7 +62,7 @@ def assemble(
             blobs=blobs,
             stream=stream,
             clock=clock,
-            beside=lambda job: job(),
+            in_background=lambda job: job(),
             devices=devices,
         )
 

@@ -41,7 +41,7 @@ class Bench:
         """A worker that remembers nothing."""
         settings = Settings(model_refresh_s=0.0, snapshot_commits=self.every, profile_s=1.0, batch_rows=self.batch_rows)
         application = assemble(settings, self.blobs, self.stream, self.clock, task=TASK, load=load)
-        return Partition(number, application.tools)
+        return Partition(number, application.context)
 
     def send(self, source: str, rows: Sequence[Row], end: int | None = None) -> list[Event]:
         """Readings of one source into the hub; the events that hold them."""

@@ -17,7 +17,8 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from shared.adapters.models.onnx_model import ORDER_FREE, TOLERANCE, Graph
+from shared.adapters.models.onnx_graph import ORDER_FREE, Graph
+from shared.adapters.models.onnx_model import TOLERANCE
 from shared.core.intake.readings import Floats
 from shared.errors import ContractBroken
 

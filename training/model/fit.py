@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from catboost import CatBoostRegressor
 
-from shared.adapters.models.onnx_model import Graph
+from shared.adapters.models.onnx_graph import Graph
 from shared.core.intake.readings import Floats, Longs
 from shared.core.model.manifest import Damped, Interval
 from shared.core.model.scoring import bounds, clip

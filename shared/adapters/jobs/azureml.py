@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from shared.adapters.models.azureml_client import Workspace, named
+from shared.adapters.models.azureml_client import Workspace, name_and_version
 from shared.adapters.models.azureml_errors import is_place, translated
 from shared.core.retrain.job_spec import JOB_NAME, JobSpec, JobState
 
@@ -61,7 +61,7 @@ class AzureMlJobs:
     ) -> None:
         self._workspace = workspace
         self._compute = compute
-        self._named = named("AZUREML_COMPONENT", component)
+        self._registered_as = name_and_version("AZUREML_COMPONENT", component)
         passed = {name: os.environ[name] for name in PASSED if name in os.environ}
         self._environment = passed if environment is None else dict(environment)
         self._timeout_s = timeout_s
@@ -136,13 +136,18 @@ class AzureMlJobs:
         job.compute = self._compute
         job.identity = ManagedIdentityConfiguration()
         job.environment_variables = dict(self._environment)
-        job.tags = {**spec.tags, "reason": spec.reason, "dataset": spec.dataset, "component": ":".join(self._named)}
+        job.tags = {
+            **spec.tags,
+            "reason": spec.reason,
+            "dataset": spec.dataset,
+            "component": ":".join(self._registered_as),
+        }
         job.set_limits(timeout=self._timeout_s)
         return job
 
     def _registered(self) -> Any:
         """The component, read once: a registered version never changes."""
         if self._component is None:
-            with translated(f"component {':'.join(self._named)}", "AZUREML_COMPONENT"):
-                self._component = self._workspace.client.components.get(*self._named)
+            with translated(f"component {':'.join(self._registered_as)}", "AZUREML_COMPONENT"):
+                self._component = self._workspace.client.components.get(*self._registered_as)
         return self._component

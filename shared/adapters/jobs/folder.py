@@ -1,6 +1,6 @@
 """The folder of a local job: what was asked, how it stands, and who lives.
 
-Whether the supervisor and the job live is told by file locks, not by process ids: the kernel drops a lock when its
+Whether the supervisor and the job live is known by file locks, not by process ids: the kernel drops a lock when its
 holder is gone, however it went, also with the whole machine, and no later process can take it over by chance.
 """
 

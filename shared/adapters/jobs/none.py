@@ -38,7 +38,7 @@ class NoRegistry:
         return ""
 
     def tag(self, version: str, status: str) -> None:
-        """Only told."""
+        """Only logged."""
         log.info("%s: %s", version, status)
 
     def keep(self, _run_id: str, _folder: str, _files: Mapping[str, bytes]) -> None:

@@ -13,9 +13,11 @@ import numpy.typing as npt
 from shared.adapters.lake import rows as lake_rows
 from shared.adapters.lake import schema
 from shared.adapters.lake.commit_files import ParquetFiles
+from shared.adapters.lake.commit_rows import rows_of
 from shared.adapters.lake.delta_files import View
-from shared.adapters.lake.delta_tables import DeltaTables, Options
+from shared.adapters.lake.delta_tables import DeltaTables
 from shared.adapters.lake.schema import COMMITS, PREDICTIONS, READINGS, TABLES
+from shared.adapters.lake.storage_options import Options
 from shared.core.stream.commit import Commit
 from shared.core.stream.events import Batch
 from shared.core.task.task import Task
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 CONTAINER_URI = "az://lake"
 MANY = 2**62
-Named = tuple[str, Commit]
+NamedCommit = tuple[str, Commit]
 Dispositions = npt.NDArray[np.uint8]
 
 
@@ -54,7 +56,7 @@ class DeltaLake:
 
     def rows(self, name: str, raw: bytes, predictions: Callable[[str], bytes]) -> LakeRows:
         """A commit's rows."""
-        return lake_rows.rows_of(self.files, name, raw, predictions)
+        return rows_of(self.files, name, raw, predictions)
 
     def reached(self, table: str, apps: Sequence[str]) -> dict[str, int]:
         """Where application transactions stand, looked at anew; those that do not exist are left out."""
@@ -80,27 +82,27 @@ class DeltaLake:
         found = self.delta.opened(READINGS)
         return None if found is None else (found.version, sum(file.rows for file in found.files))
 
-    def commits(self, partition: int, start: tuple[int, int] = (0, 0)) -> list[Named]:
+    def commits(self, partition: int, start: tuple[int, int] = (0, 0)) -> list[NamedCommit]:
         """A partition's commits that are in the lake, from an epoch and sequence number on, with names, in order."""
         view = self.delta.opened(COMMITS)
         if view is None:
             return []
         bounds = {"partition": (partition, partition), "epoch": (start[0], MANY)}
-        found = [named for rows in view.read(bounds) for named in _decoded(rows)]
-        found = [named for named in found if (named[1].epoch, named[1].first) >= start]
-        return sorted(found, key=lambda named: (named[1].epoch, named[1].first))
+        found = [pair for rows in view.read(bounds) for pair in _decoded(rows)]
+        found = [pair for pair in found if (pair[1].epoch, pair[1].first) >= start]
+        return sorted(found, key=lambda pair: (pair[1].epoch, pair[1].first))
 
-    def stored(self, commits: Sequence[Named]) -> Iterator[tuple[Commit, Batch, dict[str, Any] | None]]:
+    def stored(self, commits: Sequence[NamedCommit]) -> Iterator[tuple[Commit, Batch, dict[str, Any] | None]]:
         """Commits with batch and predictions, a bounded number of rows at a time."""
         for commit, batch, _, predictions in self._rows(commits):
             yield commit, batch, predictions
 
-    def recounted(self, commits: Sequence[Named]) -> Iterator[tuple[Commit, Batch, Dispositions]]:
+    def recounted(self, commits: Sequence[NamedCommit]) -> Iterator[tuple[Commit, Batch, Dispositions]]:
         """Commits with batch and what became of each reading; their predictions are counted too."""
         for commit, batch, readings, _ in self._rows(commits):
             yield commit, batch, lake_rows.dispositions_of(readings)
 
-    def _rows(self, commits: Sequence[Named]) -> Iterator[tuple[Commit, Batch, pa.Table, dict[str, Any] | None]]:
+    def _rows(self, commits: Sequence[NamedCommit]) -> Iterator[tuple[Commit, Batch, pa.Table, dict[str, Any] | None]]:
         channels = self.files.channels
         views = {table: self.delta.opened(table) for table in (READINGS, PREDICTIONS)}
         for group in _groups([commit for _, commit in commits], self.group_rows):
@@ -134,7 +136,7 @@ class DeltaLake:
         return found.sort_by([key for key in order if key[0] in found.column_names])
 
 
-def _decoded(rows: pa.Table) -> list[Named]:
+def _decoded(rows: pa.Table) -> list[NamedCommit]:
     try:
         return lake_rows.commits_of(rows)
     except msgspec.DecodeError as error:

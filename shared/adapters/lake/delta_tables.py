@@ -3,79 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from shared.adapters.lake import delta_files
-from shared.adapters.lake.delta_files import View, translated
-from shared.adapters.stores.azure_blobs import DEVELOPMENT, SHORTHAND
-from shared.errors import ConfigError, StateConflict, TransientFailure
+from shared.adapters.lake import delta_writes
+from shared.adapters.lake.delta_errors import translated
+from shared.adapters.lake.delta_files import View
+from shared.adapters.lake.storage_options import Options
+from shared.errors import StateConflict
 from shared.ports import Advance
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import DeltaTable
 
-Options = Callable[[], Mapping[str, str]]
-SCOPE = "https://storage.azure.com/.default"
 # old versions stay readable as long as their files do: the log itself is hardly ever cut
 CONFIGURATION = {"delta.logRetentionDuration": "interval 3650 days"}
 MERGE = "merge"
 DAY_H = 24
-
-
-def storage_options(connection: str | None, account_url: str | None) -> Options:
-    """What deltalake needs to reach a storage account; asked again whenever a table is opened, for tokens end.
-
-    Args:
-        connection: Connection string (local).
-        account_url: Otherwise the address of the blob service, reached with the app's own identity.
-
-    Raises:
-        ConfigError: The connection string lacks the account's name, or a key or signature.
-    """
-    if not connection:
-        return _Token(str(account_url))
-    full = DEVELOPMENT if connection.strip("; ") == SHORTHAND else connection
-    parts = {name.strip().lower(): value for name, _, value in (part.partition("=") for part in full.split(";"))}
-    account = parts.get("accountname", "")
-    suffix = parts.get("endpointsuffix", "core.windows.net")
-    protocol = parts.get("defaultendpointsprotocol", "https")
-    endpoint = parts.get("blobendpoint", f"{protocol}://{account}.blob.{suffix}").rstrip("/")
-    account = account or urlsplit(endpoint).netloc.partition(".")[0]
-    secrets = {"azure_storage_account_key": "accountkey", "azure_storage_sas_key": "sharedaccesssignature"}
-    secret = {option: parts[part] for option, part in secrets.items() if parts.get(part)}
-    if not account or not secret:
-        raise ConfigError("STORAGE: needs AccountName and AccountKey, or BlobEndpoint and SharedAccessSignature")
-    found = {"azure_storage_account_name": account, **secret, **_endpoint(endpoint)}
-    return lambda: found
-
-
-def _endpoint(address: str) -> dict[str, str]:
-    plain = {"allow_http": "true"} if address.startswith("http://") else {}
-    return {"azure_storage_endpoint": address.rstrip("/"), **plain}
-
-
-@dataclass
-class _Token:
-    """A token of the app's own identity, whichever azure-identity finds: managed identity, environment, Azure CLI."""
-
-    account_url: str
-    _credential: Any = None
-
-    def __call__(self) -> Mapping[str, str]:
-        from azure.core.exceptions import AzureError
-        from azure.identity import DefaultAzureCredential
-
-        self._credential = self._credential or DefaultAzureCredential()
-        try:
-            token = self._credential.get_token(SCOPE).token
-        except AzureError as error:
-            raise TransientFailure(f"lake: no token for {self.account_url}: {type(error).__name__}") from error
-        account = urlsplit(self.account_url).netloc.partition(".")[0]
-        return {"azure_storage_account_name": account, "azure_storage_token": token, **_endpoint(self.account_url)}
 
 
 @dataclass
@@ -134,7 +80,7 @@ class DeltaTables:
         """
         with self._lock, translated(table, None):
             held = self._held[table]
-            actions = delta_files.write(held, rows)
+            actions = delta_writes.write(held, rows)
             self._commit(table, held, actions, rows.schema, advances)
             held.update_incremental()
 
@@ -151,11 +97,11 @@ class DeltaTables:
             if found is None:
                 return 0
             view, gone = View.of(table, found), 0
-            for small in delta_files.small(view.files, before_day):
+            for small in delta_writes.small(view.files, before_day):
                 rows = pa.concat_tables(list(view.contents(small)), promote_options="default")  # a channel may be new
                 before = found.transaction_version(MERGE)
                 advance = Advance(MERGE, before, (before or 0) + 1)  # two that merge the same files at once: one wins
-                actions = [*delta_files.removed(small), *delta_files.write(found, rows, data_change=False)]
+                actions = [*delta_writes.removed(small), *delta_writes.write(found, rows, data_change=False)]
                 self._commit(table, found, actions, rows.schema, [advance])
                 found.update_incremental()
                 gone += len(small)

@@ -37,12 +37,12 @@ class LakeTruth:
         """
         import pyarrow as pa
 
-        named = DATASET.fullmatch(dataset)
-        if named is None:
+        match = DATASET.fullmatch(dataset)
+        if match is None:
             raise ContractBroken(f"dataset {dataset[:80]!r} is not a version of the lake, such as lake@12")
         if not len(evidence):
             return np.empty(0, np.float32)
-        view = self.tables.opened(READINGS, int(named[1]))
+        view = self.tables.opened(READINGS, int(match[1]))
         if view is None:
             raise ContractBroken(f"{dataset}: there is no lake")
         target = self.task.target_hour(evidence.as_of)

@@ -67,7 +67,7 @@ class Workspace:
         return MLClient(credential, self.subscription, self.group, self.name, **settings)
 
 
-def named(key: str, text: str) -> tuple[str, str]:
+def name_and_version(key: str, text: str) -> tuple[str, str]:
     """Name and version of something registered.
 
     Args:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from shared.adapters.models.azureml_client import Workspace, named
+from shared.adapters.models.azureml_client import Workspace, name_and_version
 from shared.adapters.models.azureml_errors import is_place, translated
 from shared.core.model import manifest
 from shared.core.model.endpoint_plan import FAILED, Plan, Running, Seen, Wanted, name_of, percent_of, plan
@@ -52,8 +52,8 @@ class AzureMlEndpoint:
         self._scope = (workspace.group, workspace.name)
         self._name = endpoint
         self._model = model
-        self._component = named("AZUREML_COMPONENT", component)
-        self._environment = named("AZUREML_ENDPOINT_ENVIRONMENT", environment)
+        self._component = name_and_version("AZUREML_COMPONENT", component)
+        self._environment = name_and_version("AZUREML_ENDPOINT_ENVIRONMENT", environment)
         self._machine = (instance_type, instance_count)
         self._lock = threading.Lock()
 

@@ -16,7 +16,7 @@ PASSING = {408, 429}
 # codes by which the resource manager says that the place is missing, not the thing in it
 PLACES = {"ResourceGroupNotFound", "SubscriptionNotFound", "InvalidSubscriptionId", "ParentResourceNotFound"}
 SECRET = re.compile(r"eyJ[\w.-]+|(?i:bearer\s+\S+)|(?i:\b(sig|key|secret|token)\b\s*[=:]\s*\S+)")
-SHOWN = 300
+MESSAGE_LENGTH = 300
 
 
 @contextmanager
@@ -37,10 +37,10 @@ def translated(doing: str, key: str) -> Iterator[None]:
     try:
         yield
     except MlException as error:
-        raise ConfigError(f"Azure ML: {doing}: {_shown(error)}") from error
+        raise ConfigError(f"Azure ML: {doing}: {_redacted(error)}") from error
     except HttpResponseError as error:
         if isinstance(error, ClientAuthenticationError) and error.status_code is None:
-            raise ConfigError(f"Azure ML: {doing}: no usable identity: {_shown(error)}") from error
+            raise ConfigError(f"Azure ML: {doing}: no usable identity: {_redacted(error)}") from error
         _raise(error, doing, key)
     except AzureError as error:
         raise TransientFailure(f"Azure ML: {doing}: {type(error).__name__}") from error
@@ -50,8 +50,8 @@ def is_place(error: HttpResponseError) -> bool:
     """Whether a 404 speaks of subscription, resource group or workspace, and not of something in the workspace."""
     if _code(error) in PLACES:
         return True
-    named = re.search(r"'Microsoft\.MachineLearningServices/workspaces/[^'/]*'", error.message or "")
-    return _code(error) == "ResourceNotFound" and named is not None
+    match = re.search(r"'Microsoft\.MachineLearningServices/workspaces/[^'/]*'", error.message or "")
+    return _code(error) == "ResourceNotFound" and match is not None
 
 
 def _raise(error: HttpResponseError, doing: str, key: str) -> None:
@@ -60,20 +60,20 @@ def _raise(error: HttpResponseError, doing: str, key: str) -> None:
         raise TransientFailure(f"Azure ML: {doing}: HTTP {status}") from error
     where = f"Azure ML: {doing}: HTTP {status} {_code(error)}".rstrip()
     if status in {401, 403}:
-        raise ConfigError(f"{where}: the app's identity is not allowed to: {_shown(error)}") from error
+        raise ConfigError(f"{where}: the app's identity is not allowed to: {_redacted(error)}") from error
     setting = key
     if is_place(error):
         setting = "AZUREML_SUBSCRIPTION, AZUREML_RESOURCE_GROUP, AZUREML_WORKSPACE"
     elif "compute" in (error.message or "").lower():
         setting = "AZUREML_COMPUTE"
-    raise ConfigError(f"{setting}: {where}: {_shown(error)}") from error
+    raise ConfigError(f"{setting}: {where}: {_redacted(error)}") from error
 
 
 def _code(error: HttpResponseError) -> str:
     return str(getattr(error.error, "code", None) or "")
 
 
-def _shown(error: AzureError) -> str:
+def _redacted(error: AzureError) -> str:
     """The first line of the message; the service may repeat what was sent to it, so what looks secret is left out."""
     lines = str(error.message or type(error).__name__).splitlines() or [""]
-    return SECRET.sub("...", lines[0])[:SHOWN]
+    return SECRET.sub("...", lines[0])[:MESSAGE_LENGTH]

@@ -164,13 +164,13 @@ def _translated(uri: str) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        told = f"registry at {_shown(uri)}: {error.error_code}"  # its text may hold the address with a secret
-        raise (ConfigError if error.error_code in PERMANENT else TransientFailure)(told) from error
+        message = f"registry at {_redacted(uri)}: {error.error_code}"  # its text may hold the address with a secret
+        raise (ConfigError if error.error_code in PERMANENT else TransientFailure)(message) from error
     except OSError as error:
-        raise TransientFailure(f"registry at {_shown(uri)}: {type(error).__name__}") from error
+        raise TransientFailure(f"registry at {_redacted(uri)}: {type(error).__name__}") from error
 
 
-def _shown(uri: str) -> str:
+def _redacted(uri: str) -> str:
     """A URI without what may be a secret in it."""
     scheme, tag, rest = uri.partition("://")
     return scheme + tag + rest.rpartition("@")[2].partition("?")[0]

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from shared.adapters.stores.event_hub_read import received
 from shared.core.stream.events import Event
 from shared.errors import TransientFailure
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 SEND_BYTES = 800_000
 BATCH_BYTES = 1 << 20  # what a hub takes at once
-IDENTITY = b"iothub-connection-device-id"
-IDLE_S = 5.0
 
 
 class EventHubStream:
@@ -97,44 +96,7 @@ class EventHubStream:
                 return []
             first = max(first, known["beginning_sequence_number"])
             end = min(end, known["last_enqueued_sequence_number"] + 1)
-            return await _received(consumer, partition, first, end) if first < end else []
-
-
-async def _received(consumer: Any, partition: int, first: int, end: int) -> list[Event]:
-    """Events `first` to `end - 1`, all of which the hub says it has.
-
-    Raises:
-        TransientFailure: It did not give them; they must not be taken for expired.
-    """
-    found: list[Event] = []
-    problems: list[Exception] = []
-    done = asyncio.Event()
-
-    async def take(_context: object, events: list[Any]) -> None:
-        for event in events:
-            if first <= event.sequence_number < end:
-                enqueued = int(event.enqueued_time.timestamp() * 1000)
-                identity = event.system_properties.get(IDENTITY)
-                sender = identity.decode() if isinstance(identity, bytes) else identity
-                found.append(Event(event.sequence_number, enqueued, b"".join(event.body), sender))
-        if not events or events[-1].sequence_number >= end - 1:
-            done.set()
-
-    async def fail(_context: object, error: Exception) -> None:
-        problems.append(error)
-        done.set()
-
-    position = {"starting_position": first, "starting_position_inclusive": True}
-    options = {"partition_id": str(partition), "max_wait_time": IDLE_S, "on_error": fail, **position}
-    receiving = asyncio.ensure_future(consumer.receive_batch(take, **options))
-    receiving.add_done_callback(lambda _: done.set())
-    await done.wait()
-    receiving.cancel()
-    problems += [p for p in await asyncio.gather(receiving, return_exceptions=True) if isinstance(p, Exception)]
-    if [event.sequence for event in found] != list(range(first, end)):
-        why = type(problems[0]).__name__ if problems else f"nothing came for {IDLE_S:g} s"
-        raise TransientFailure(f"hub: events {first} to {end - 1} of partition {partition} were not read: {why}")
-    return found
+            return await received(consumer, partition, first, end) if first < end else []
 
 
 def _batch(bodies: Sequence[bytes], partition: int) -> EventDataBatch:

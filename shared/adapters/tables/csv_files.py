@@ -11,65 +11,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shared.adapters.tables.cells import sheet
+from shared.adapters.tables.csv_header import Header
 from shared.adapters.tables.lines import Lines, Rows, original, rows_of, split
 from shared.adapters.tables.source import Source, blocks
 from shared.core.intake.acceptance import Acceptance, Zoning
-from shared.core.intake.columns import FIRST_CHANNEL, Columns, Layout
+from shared.core.intake.columns import FIRST_CHANNEL
 from shared.core.intake.quantities import MISSING
 from shared.core.intake.readings import Longs, Parsed, Rejection
 from shared.core.intake.tables import Progress
 from shared.core.scenario import Scenario
-from shared.errors import BadEvent
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-DELIMITERS = ",;\t"
-MOST_COLUMNS = 2000
-_BOM = b"\xef\xbb\xbf"
 _MISSING = sorted({form for word in MISSING for form in (word, word.upper(), word.title(), "NaN", "NaT", " ")})
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """First line of a CSV file: as it stands, its delimiter, its names and where they keep what."""
-
-    line: bytes
-    delimiter: str
-    names: tuple[str, ...]
-    layout: Layout
-
-
-def read_header(line: bytes, columns: Columns) -> Header:
-    """Recognise a header: the delimiter is the one that gives the most known columns, then the most columns.
-
-    Raises:
-        BadEvent: `encoding`, `duplicate_header`, `unit`, or `header` when it cannot be split.
-    """
-    try:
-        text = line.removeprefix(_BOM).decode()
-    except UnicodeDecodeError as error:
-        raise BadEvent("encoding", f"byte {error.start} of the header is not UTF-8") from error
-    best: tuple[tuple[int, int], Header] | None = None
-    problem: BadEvent | None = None
-    for delimiter in DELIMITERS:
-        try:
-            names = tuple(split(text, delimiter))
-            layout = columns.layout(names[:MOST_COLUMNS])
-        except csv.Error as error:
-            problem = problem or BadEvent("header", f"cannot be split into columns: {error}")
-            continue
-        except BadEvent as error:
-            problem = error
-            continue
-        known = sum(pick >= 0 for pick in (*layout.picks, layout.row))
-        if best is None or (known, len(names)) > best[0]:
-            best = (known, len(names)), Header(line.removeprefix(_BOM), delimiter, names, layout)
-    if best is None or (problem is not None and best[0][0] <= 1):
-        raise problem or BadEvent("header", "cannot be split into columns")
-    if len(best[1].names) > MOST_COLUMNS:
-        raise BadEvent("header", f"{len(best[1].names)} columns are more than {MOST_COLUMNS}")
-    return best[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +147,7 @@ def long_parts(
     chunk_rows: int,
     progress: Progress,
 ) -> Iterator[Parsed]:
-    """Checked stretches of a long CSV file, from behind its header; see `tables.open_table`."""
+    """Checked stretches of a long CSV file, from behind its header; see `open.open_table`."""
     layout = header.layout
     reader = Reader(header, layout.picks, range(FIRST_CHANNEL, len(layout.picks)))
     acceptance = Acceptance(scenario)

@@ -17,7 +17,7 @@ _BOM = b"\xef\xbb\xbf"
 def long_parts(
     scenario: Scenario, source: Source, zone: str | None, not_after: int, chunk_rows: int, progress: Progress
 ) -> Iterator[Parsed]:
-    """Checked stretches of a file of JSON lines; see `tables.open_table`."""
+    """Checked stretches of a file of JSON lines; see `open.open_table`."""
     decoder = Decoder(scenario)
     seen = 0
     for block in blocks(source):

@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 from shared.adapters.tables import csv_files, json_lines, parquet
 from shared.adapters.tables import wide as tables_wide
+from shared.adapters.tables.csv_header import Header, read_header
 from shared.adapters.tables.lines import split
 from shared.adapters.tables.source import LONGEST_LINE, Source
 from shared.core.intake.acceptance import Zoning
@@ -87,7 +88,7 @@ def _csv(
     source: Source, head: bytes, scenario: Scenario, zoning: Zoning, not_after: int, chunk_rows: int
 ) -> LongTable | WideTable:
     line, rest = _first_line(source, head)
-    header = csv_files.read_header(line, Columns(scenario))
+    header = read_header(line, Columns(scenario))
     wide = header.layout.picks[TIME] < 0 and header.layout.row >= 0 and _has_windows(header, rest)
     if not wide:
         _require(scenario, header.layout)
@@ -133,7 +134,7 @@ def _first_line(source: Source, head: bytes) -> tuple[bytes, bytes]:
     return line, head[len(taken) :]
 
 
-def _has_windows(header: csv_files.Header, rest: bytes) -> bool:
+def _has_windows(header: Header, rest: bytes) -> bool:
     try:
         cells = split(rest.lstrip().partition(b"\n")[0].decode(errors="replace"), header.delimiter)
     except csv.Error:

@@ -70,7 +70,7 @@ def long_parts(
     chunk_rows: int,
     progress: Progress,
 ) -> Iterator[Parsed]:
-    """Checked stretches of a long Parquet file; see `tables.open_table`."""
+    """Checked stretches of a long Parquet file; see `open.open_table`."""
     acceptance = Acceptance(scenario)
     progress.ignored = layout.ignored
     progress.converted.update(layout.converted)

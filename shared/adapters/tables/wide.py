@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shared.adapters.tables.cells import doubles
-from shared.adapters.tables.csv_files import Header, Reader
+from shared.adapters.tables.csv_files import Reader
+from shared.adapters.tables.csv_header import Header
 from shared.adapters.tables.parquet import ParquetSource, as_json, value_of
 from shared.adapters.tables.source import Source
 from shared.core.intake.columns import DEVICE, FIRST_CHANNEL, Layout, plain
@@ -133,7 +134,7 @@ class Windows:
 
 
 def wide_csv(scenario: Scenario, header: Header, source: Source, chunk_rows: int) -> WideTable:
-    """A wide CSV file, from behind its header; see `tables.open_table`."""
+    """A wide CSV file, from behind its header; see `open.open_table`."""
     progress = Progress()
     windows = Windows(scenario, header.layout, header.names, progress)
     reader = Reader(header, windows.picks, range(0))
@@ -151,7 +152,7 @@ def wide_csv(scenario: Scenario, header: Header, source: Source, chunk_rows: int
 
 
 def wide_parquet(scenario: Scenario, layout: Layout, file: ParquetSource, source: Source, chunk_rows: int) -> WideTable:
-    """A wide Parquet file, its cells texts or lists; see `tables.open_table`."""
+    """A wide Parquet file, its cells texts or lists; see `open.open_table`."""
     progress = Progress(bytes_read=source.bytes_read)
     windows = Windows(scenario, layout, file.names, progress)
 

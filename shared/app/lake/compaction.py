@@ -13,7 +13,7 @@ from functools import partial
 
 from shared.app.lake.retention import Retention
 from shared.app.score.referenced import read_referenced
-from shared.app.score.stored_answers import Stored, control_of
+from shared.app.score.stored_answers import replay
 from shared.core.stream.commit import Commit, folder, partition_in, place_of
 from shared.core.task.state import State
 from shared.core.task.task import Task
@@ -189,6 +189,5 @@ def rebuild(lake: Lake, task: Task, partition: int) -> State:
             raise ContractBroken(f"lake: {where}: events {state.next} to {commit.follows - 1} are in no commit")
         state.expired += commit.first - commit.follows  # neither a commit nor the hub could give these back
         state.next = commit.first
-        answers = Stored(predictions, partial=state.expired > 0)
-        task.step(state, batch, control_of(commit), answers).put(state)
+        replay(task, state, commit, batch, predictions)
     return state

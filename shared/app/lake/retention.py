@@ -13,7 +13,7 @@ from shared.errors import ContractBroken
 from shared.ports import Blobs, Lake
 
 log = logging.getLogger(__name__)
-Named = tuple[str, Commit]
+NamedCommit = tuple[str, Commit]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Retention:
                 log.warning("lake: partition %d keeps its landed commits: %s", partition, error)
         return gone
 
-    def _unneeded(self, partition: int, landed: dict[str, set[str]], before_ms: int) -> Iterator[Named]:
+    def _unneeded(self, partition: int, landed: dict[str, set[str]], before_ms: int) -> Iterator[NamedCommit]:
         """Commits that may go, each after its rows have been read from the lake and counted."""
         behind = self._oldest_snapshot(partition)
         mine = [place_of(name) for name in landed["commits"] if partition_in(name) == partition]
@@ -64,19 +64,12 @@ class Retention:
 
     def _oldest_snapshot(self, partition: int) -> tuple[int, int] | None:
         """Epoch and next sequence number of the oldest snapshot that is whole, None when there is none."""
-        places = []
-        for name in self.blobs.names(snapshots.CONTAINER, f"partition={partition:02d}/"):
-            try:
-                state = self.task.restore(self.blobs.read(snapshots.CONTAINER, name) or b"")
-            except ContractBroken as error:
-                log.warning("%s/%s is damaged: %s", snapshots.CONTAINER, name, error)
-                continue
-            places.append((state.epoch, state.next))
-        return min(places, default=None)
+        found = snapshots.whole(self.task, self.blobs, partition)
+        return min(((state.epoch, state.next) for _, state in found), default=None)
 
-    def _delete(self, named: Named, landed: dict[str, set[str]]) -> int:
+    def _delete(self, pair: NamedCommit, landed: dict[str, set[str]]) -> int:
         """The commit first: a death in between leaves predictions, which the next run finds by the lake's commit."""
-        name, commit = named
+        name, commit = pair
         blobs: Sequence[tuple[str, str | None]] = (("commits", name), ("predictions", commit.predictions))
         there = [(container, blob) for container, blob in blobs if blob is not None and blob in landed[container]]
         for container, blob in there:

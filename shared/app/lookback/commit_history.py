@@ -105,8 +105,8 @@ class CommitHistory:
         """Names of a partition's landed commits, oldest first."""
         return sorted(self.blobs.names("commits", f"partition={partition:02d}/"), key=place_of)
 
-    def archived(self, named: Sequence[tuple[str, Commit]]) -> Iterator[Step]:
+    def archived(self, pairs: Sequence[tuple[str, Commit]]) -> Iterator[Step]:
         """Commits as the lake holds them."""
         assert self.lake is not None  # noqa: S101 - it gave the names
-        for (name, _), (commit, batch, predictions) in zip(named, self.lake.stored(named), strict=True):
+        for (name, _), (commit, batch, predictions) in zip(pairs, self.lake.stored(pairs), strict=True):
             yield Step(name, commit, batch, predictions)

@@ -50,13 +50,13 @@ def parse(text: str) -> ForecastId | None:
         ConfigError: It has the form, but there is no such hour or revision.
 
     >>> parse("a@b/c#d@2026-11-20T10#1/challenger")
-    ForecastName(device='a@b/c#d', as_of=498658, revision=1, role='challenger')
+    ForecastId(device='a@b/c#d', as_of=498658, revision=1, role='challenger')
     """
     found = _NAME.fullmatch(text)
     if found is None:
         return None
     revision = None if found["revision"] is None else int(found["revision"])
-    return named(found["device"], found["as_of"], revision, found["role"])
+    return forecast_id_of(found["device"], found["as_of"], revision, found["role"])
 
 
 def required(text: str) -> ForecastId:
@@ -71,7 +71,7 @@ def required(text: str) -> ForecastId:
     return found
 
 
-def named(device: str, as_of: str, revision: int | None = None, role: str | None = None) -> ForecastId:
+def forecast_id_of(device: str, as_of: str, revision: int | None = None, role: str | None = None) -> ForecastId:
     """A forecast from its parts.
 
     Args:

@@ -56,9 +56,9 @@ class Known:
         packages, problems = _packages(history)
         names: list[tuple[str, Kind, str]] = []
         jobs: dict[str, set[str]] = {}
-        for version, told in packages.items():
-            names += [(version, "run", told.run_id), (version, "dataset", told.dataset)]
-            names += [(version, "code", told.code_version)]
+        for version, facts in packages.items():
+            names += [(version, "run", facts.run_id), (version, "dataset", facts.dataset)]
+            names += [(version, "code", facts.code_version)]
         for version, each in registered.items():
             names += [(version, "run", each.run_id), (version, "dataset", each.tags.get("dataset", ""))]
         for entry in entries:
@@ -89,8 +89,8 @@ class Known:
         )
 
     def _age(self, version: str) -> tuple[str, str]:
-        told = self.packages.get(version)
-        return (told.created if told else "", version)
+        facts = self.packages.get(version)
+        return (facts.created if facts else "", version)
 
 
 def _packages(history: CommitHistory) -> tuple[dict[str, ModelFacts], dict[str, str]]:

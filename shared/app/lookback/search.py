@@ -79,9 +79,9 @@ def _in_lake(history: CommitHistory, wanted: ForecastId) -> Found | None:
     for partition, epoch, sequence in sorted(places, key=lambda place: place[1:], reverse=True):
         assert history.lake is not None  # noqa: S101 - it gave the places
         held = [
-            named
-            for named in history.lake.commits(partition, (epoch, 0))
-            if named[1].epoch == epoch and named[1].first <= sequence < named[1].next
+            pair
+            for pair in history.lake.commits(partition, (epoch, 0))
+            if pair[1].epoch == epoch and pair[1].first <= sequence < pair[1].next
         ]
         for item in _kept(history, held):
             if found := _row(item, wanted):
@@ -89,9 +89,9 @@ def _in_lake(history: CommitHistory, wanted: ForecastId) -> Found | None:
     return None
 
 
-def _kept(history: CommitHistory, named: Sequence[tuple[str, Commit]]) -> Iterator[Step]:
+def _kept(history: CommitHistory, pairs: Sequence[tuple[str, Commit]]) -> Iterator[Step]:
     """Commits of the lake, from their blobs where these are still there."""
-    for name, commit in named:
+    for name, commit in pairs:
         if history.blobs.read("commits", name) is not None:
             yield history.read(name)
         else:

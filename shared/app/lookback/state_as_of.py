@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 
 from shared.app.lookback.commit_history import CommitHistory, Step
 from shared.app.score import snapshots
-from shared.app.score.stored_answers import Stored, control_of
+from shared.app.score.stored_answers import replay
 from shared.core.stream.commit import Commit, commit_name, place_of
 from shared.core.task.state import State
 from shared.errors import ContractBroken
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +47,14 @@ def state_before(history: CommitHistory, target: Step) -> Before:
             if not _enter(state, item.commit):
                 raise ContractBroken(_broken(history, state, target, begin))
             if item is not target:
-                _fold(history, state, item)
+                replay(history.task, state, item.commit, item.batch, item.predictions)
                 folded, from_lake = folded + 1, from_lake + (item is not landed)
     return Before(state, begin, folded, from_lake)
 
 
 def _snapshot(history: CommitHistory, partition: int, target: Step) -> tuple[State, str]:
     """The newest whole snapshot taken before a commit, else the empty state."""
-    for name in reversed(history.blobs.names(snapshots.CONTAINER, f"partition={partition:02d}/")):
-        try:
-            state = history.task.restore(history.blobs.read(snapshots.CONTAINER, name) or b"")
-        except ContractBroken as error:
-            log.warning("%s/%s is not used: %s", snapshots.CONTAINER, name, error)
-            continue
+    for name, state in snapshots.whole(history.task, history.blobs, partition):
         if (state.epoch, state.next) <= (target.commit.epoch, target.commit.follows):
             return state, f"{snapshots.CONTAINER}/{name}"
     return history.task.empty(partition), ""
@@ -73,12 +65,7 @@ def _gap(history: CommitHistory, state: State, item: Step) -> Iterator[Step]:
     if history.lake is None or _follows(state, item.commit):
         return
     held = history.lake.commits(item.commit.partition, (state.epoch, state.next))
-    yield from history.archived([named for named in held if place_of(named[0]) < item.place])
-
-
-def _fold(history: CommitHistory, state: State, item: Step) -> None:
-    answers = Stored(item.predictions, partial=state.expired > 0)
-    history.task.step(state, item.batch, control_of(item.commit), answers).put(state)
+    yield from history.archived([pair for pair in held if place_of(pair[0]) < item.place])
 
 
 def _broken(history: CommitHistory, state: State, target: Step, begin: str) -> str:

@@ -35,7 +35,7 @@ from shared.ports import Blobs, Registry
 from shared.validation import decoded
 
 log = logging.getLogger(__name__)
-Witness = Callable[[Evidence, str], Floats]
+TruthSource = Callable[[Evidence, str], Floats]
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +73,7 @@ class Completion:
         rollouts: Where promoted versions go.
         registry: Where versions are entered.
         packs: What the gate shows people.
-        witness: Reads the truths of evidence anew from a dataset.
+        truth_source: Reads the truths of evidence anew from a dataset.
         today: Day since 1970 from which pairs of a new rollout count.
     """
 
@@ -85,7 +85,7 @@ class Completion:
     rollouts: Rollouts
     registry: Registry
     packs: EvidencePacks
-    witness: Witness
+    truth_source: TruthSource
     today: Callable[[], int]
 
     def ended(self, job: str, status: JobState, run_id: str | None = None, source: str = "event") -> Entry | None:
@@ -151,12 +151,12 @@ class Completion:
 
     def _judge(self, job: str, champion: str | None) -> Entry:
         """Gate, evidence pack and registry, then the entry that says so: a crash before it repeats all of them."""
-        key, told = f"{job}/{champion or 'none'}", {"job": job, "champion": champion}
+        key, about = f"{job}/{champion or 'none'}", {"job": job, "champion": champion}
         decided = self._decided_for(job)
         if decided != champion:
             text = f"its evidence is about {decided or 'no champion'}, but {champion or 'none'} serves"
             return self.ledger.append(
-                GATE, key, {**told, "kind": "not enough data", "reasons": ["champion"], "text": text, "version": None}
+                GATE, key, {**about, "kind": "not enough data", "reasons": ["champion"], "text": text, "version": None}
             )
         other = self._model(champion) if champion else None
         try:
@@ -165,7 +165,7 @@ class Completion:
         except ContractBroken as error:
             log.exception("job %s cannot be judged", job)
             why: dict[str, object] = {"kind": "refuse", "reasons": ["evidence"], "text": str(error), "version": None}
-            return self.ledger.append(GATE, key, {**told, **why})
+            return self.ledger.append(GATE, key, {**about, **why})
         number = self.registry.register(result.version, result.run_id, {"job": job, "dataset": result.dataset})
         pack = self.packs.write(job, verdict)
         data = {
@@ -178,7 +178,7 @@ class Completion:
             "registered": number,
             "evidence": pack,
         }
-        return self.ledger.append(GATE, key, {**told, **data})
+        return self.ledger.append(GATE, key, {**about, **data})
 
     def _decided_for(self, job: str) -> str | None:
         """The champion that a job's evidence is about: the one of its decision."""
@@ -201,7 +201,7 @@ class Completion:
         if raw is None:
             raise ContractBroken(f"{deployment.CONTAINER}/{name} is missing: there is no evidence")
         found = gate_evidence.decode(raw)
-        evidence = replace(found, witness=self.witness(found, result.dataset))
+        evidence = replace(found, witness=self.truth_source(found, result.dataset))
         return judge.judge(self.scenario, evidence, self._facts(result, champion))
 
     def _facts(self, result: Result, champion: Model | None) -> Facts:

@@ -39,9 +39,9 @@ class EvidencePacks:
 
     def write(self, job: str, verdict: Verdict) -> str:
         """Write a job's pack; returns its folder, which no other verdict has: two workers may judge at once."""
-        told = msgspec.json.format(msgspec.json.encode(verdict), indent=2)
-        folder = f"gate/{job}/{hashlib.sha256(told).hexdigest()[:8]}"
-        for name, data in zip(FILES, (told, _page(verdict)), strict=True):
+        body = msgspec.json.format(msgspec.json.encode(verdict), indent=2)
+        folder = f"gate/{job}/{hashlib.sha256(body).hexdigest()[:8]}"
+        for name, data in zip(FILES, (body, _page(verdict)), strict=True):
             self.blobs.write(REPORTS, f"{folder}/{name}", data)
         return folder
 

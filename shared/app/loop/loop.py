@@ -13,7 +13,7 @@ import msgspec
 
 from shared.app.lake.compaction import Compaction
 from shared.app.ledger_store import Ledger
-from shared.app.loop.completion import Completion, Witness
+from shared.app.loop.completion import Completion, TruthSource
 from shared.app.loop.evidence_packs import EvidencePacks
 from shared.app.loop.monitor import Monitor
 from shared.app.loop.retrain_request import actor_of, retrain_request
@@ -21,7 +21,7 @@ from shared.app.loop.retraining import Retraining
 from shared.app.loop.stored_packages import StoredPackages
 from shared.app.release.control import ControlDocument
 from shared.app.release.rollouts import Rollouts
-from shared.app.score.partition import Partition, Tools
+from shared.app.score.partition import Partition, ScoringContext
 from shared.app.score.profiles import ProfileMerge
 from shared.app.score.serving import load_package
 from shared.core.profile.merged import MergedProfile
@@ -34,7 +34,7 @@ from shared.ports import Clock, Endpoint, Jobs, Lake, LoadModel, Registry
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)
-NAMED = ("promote", "roll_back", "install")
+NEED_ID = ("promote", "roll_back", "install")
 KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
@@ -53,7 +53,7 @@ class Loop:
         rollouts: The ladder.
         endpoint: Follows it.
         topic: Where events of our jobs come from.
-        trains: Whether there is a place for training jobs; without one decisions are only told.
+        trains: Whether there is a place for training jobs; without one decisions are only entered in the ledger.
     """
 
     scenario: Scenario
@@ -70,7 +70,7 @@ class Loop:
 
     def compact(self) -> dict[str, int]:
         """Bring what was committed into the lake."""
-        self._tell_the_time()
+        self._advance_clock()
         return self.compaction.run()
 
     def check(self) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class Loop:
 
     def watch_jobs(self) -> list[str]:
         """Start what was decided and not started, and finish what events left undone."""
-        self._tell_the_time()
+        self._advance_clock()
         try:
             return self.completion.reconcile()  # first: a place that refuses new jobs must not hold ended ones up
         finally:
@@ -98,7 +98,7 @@ class Loop:
         self._follow()
         return {} if step is None else {"kind": step.kind, "share": step.share, "reasons": list(step.reasons)}
 
-    def _tell_the_time(self) -> None:
+    def _advance_clock(self) -> None:
         if self.by_data:
             self.merged()
 
@@ -118,7 +118,7 @@ class Loop:
         if isinstance(found, str):
             log.warning("an event is left alone: %s", found)
             return False
-        self._tell_the_time()
+        self._advance_clock()
         return self.completion.ended(found.job, found.state, found.job) is not None
 
     def retrain(self, params: Mapping[str, str], headers: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
@@ -151,7 +151,7 @@ class Loop:
         except ValueError as error:
             return 400, {"error": str(error)}
         key = params.get("id", "")
-        if not KEY.fullmatch(key) and (key or action in NAMED):
+        if not KEY.fullmatch(key) and (key or action in NEED_ID):
             return 400, {"error": f"id: needed for {action[:40]}, 1 to 80 letters, digits, - and _"}
         try:
             day = self.merged().today
@@ -171,14 +171,14 @@ class Loop:
 
 
 def loop_of(
-    tools: Tools,
+    context: ScoringContext,
     load: LoadModel,
     settings: Settings,
     *,
     clock: Clock,
     reach: Callable[[int], None] | None,
     lake: Lake,
-    witness: Witness,
+    truth_source: TruthSource,
     registry: Registry,
     jobs: Jobs,
     endpoint: Endpoint,
@@ -187,23 +187,23 @@ def loop_of(
     """All of it, on these ports; touches none of them.
 
     Args:
-        tools: What the partitions share.
+        context: What the partitions share.
         load: Loads models.
         settings: How long commits are kept, and whether there is a place for jobs.
         clock: Decisions take their time from it.
-        reach: Told of the newest hour of the data, None where decisions do not go by that.
+        reach: Called with the newest hour of the data, None where decisions do not go by that.
         lake: The lake.
-        witness: Reads truths from it.
+        truth_source: Reads truths from it.
         registry: Where model versions are entered.
         jobs: Where training jobs run.
         endpoint: Follows the rollout.
         topic: Where events of these jobs come from.
     """
-    task, blobs, scenario = tools.task, tools.blobs, tools.task.scenario
+    task, blobs, scenario = context.task, context.blobs, context.task.scenario
     merged = ProfileMerge(
-        tools.profiles,
-        tools.stream.partitions,
-        lambda partition: Partition(partition, tools).recovered(),
+        context.profiles,
+        context.stream.partitions,
+        lambda partition: Partition(partition, context).recovered(),
         reach or (lambda _: None),
     )
     ledger, control = Ledger(scenario.name, blobs, clock), ControlDocument(blobs)
@@ -211,7 +211,7 @@ def loop_of(
     check = partial(load_package, scenario, blobs, load)
     rollouts = Rollouts(scenario, blobs, ledger, control, packages.latency_ms, registry.tag, check)
     # a job's own hours pass on the wall, wherever decisions take their time from
-    retraining = Retraining(scenario, ledger, jobs, clock, tools.clock)
+    retraining = Retraining(scenario, ledger, jobs, clock, context.clock)
     completion = Completion(
         scenario=scenario,
         packages=packages,
@@ -221,7 +221,7 @@ def loop_of(
         rollouts=rollouts,
         registry=registry,
         packs=EvidencePacks(blobs, ledger, registry),
-        witness=witness,
+        truth_source=truth_source,
         today=lambda: merged().today,
     )
     return Loop(

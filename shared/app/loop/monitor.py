@@ -1,4 +1,4 @@
-"""The drift check: what the profiles say of the champion, told in a report, and faulty devices isolated."""
+"""The drift check: what the profiles say of the champion, as a report, and faulty devices isolated."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Monitor:
 
         Returns:
             What was found, and the signals for the decision whether to train. None was found before the first champion,
-            nor where its package is damaged: that is told as "not enough data", and the decision rests on the rest.
+            nor where its package is damaged: its verdict is "not enough data", and the decision rests on the rest.
 
         Raises:
             ContractBroken: The control document or the ledger is damaged.
@@ -114,7 +114,7 @@ class Monitor:
         return _Look(manifest, (found, baseline))
 
     def _act(self, key: str, look: _Look, merged: MergedProfile) -> dict[str, Any]:
-        """Write the report and isolate devices; what the entry is to tell."""
+        """Write the report and isolate devices; returns the data of the ledger entry."""
         if look.judged is None:
             held = self.control.read().quarantine
             nothing = dict.fromkeys(("magnitude", "rows", "report", "outside"))

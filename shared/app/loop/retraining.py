@@ -157,8 +157,8 @@ class Retraining:
             tags={"decision": job.decision.hash, "check": signals["check"], "actor": job.decision.actor},
         )
         self.jobs.submit(spec)
-        told = {"reason": spec.reason, "dataset": spec.dataset, "wall_ms": self._wall_ms()}
-        self.ledger.append(LAUNCHED, job.name, told)
+        launched = {"reason": spec.reason, "dataset": spec.dataset, "wall_ms": self._wall_ms()}
+        self.ledger.append(LAUNCHED, job.name, launched)
         if find(self.ledger.entries(), ENDED, job.name) is not None:  # it timed out while it was submitted
             self.jobs.cancel(job.name)
 

@@ -1,4 +1,4 @@
-"""Telling the registry what the ledger says of versions; a registry that is away is told later and stops nothing."""
+"""Status tags of the registry follow the ledger; a registry that is away gets them later and stops nothing."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class RegistryTags:
     """Brings the registry's mark of every version to what the newest step about it says.
 
     Args:
-        ledger: Holds the steps, and what the registry was told.
-        mark: Tells the registry what became of a version.
+        ledger: Holds the steps, and which tags the registry has.
+        tag: Sets a version's tag in the registry.
     """
 
     ledger: Ledger
     tag: Callable[[str, str], None]
 
-    def tell(self) -> None:
+    def sync(self) -> None:
         """Mark every version whose mark is not the newest; workers that do so at once end with the newest one."""
         mine: dict[str, tuple[str, int]] = {}  # what this call marked, and where it is entered
         for _ in range(ROUNDS):
@@ -51,7 +51,7 @@ class RegistryTags:
                 try:
                     self.tag(version, status)
                 except PipelineError as error:
-                    log.warning("the registry is not told yet that %s is %s: %s", version, status, error)
+                    log.warning("the registry does not know yet that %s is %s: %s", version, status, error)
                     return
                 entry = self.ledger.append(MARKED, f"{version}/{counts[version]}", {"about": version, "as": status})
                 mine[version] = status, entry.position
@@ -65,12 +65,12 @@ def wanted_tags(entries: Sequence[Entry]) -> dict[str, str]:
         if entry.kind == GATE and entry.data["version"]:
             found[str(entry.data["version"])] = VERDICTS.get(str(entry.data["kind"]), "undecided")
         if entry.kind == ROLLOUT:
-            found.update(_said(before, entry.data))
+            found.update(_statuses(before, entry.data))
             before = entry.data
     return found
 
 
-def _said(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _statuses(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What a step says: of those that it leaves behind, of the two that stand now, and of the one it is about."""
     here = {now["champion"], now["challenger"]}
     yield from ((str(each), "superseded") for each in (before.get("champion"), before.get("challenger"))

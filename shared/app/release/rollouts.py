@@ -47,7 +47,7 @@ class Rollouts:
         ledger: Where every step is written.
         control: What serving reads.
         latency_ms: Measures a version's time for one forecast, NaN when it cannot.
-        mark: Tells the registry what became of a version.
+        tag: Sets a version's tag in the registry.
         check: Loads a version as serving does, or raises ContractBroken.
     """
 
@@ -73,7 +73,7 @@ class Rollouts:
             ContractBroken: The ledger lost entries, or the document is none and the ledger knows of no step.
         """
         found = self.control.change(self._followed, self._mended)
-        RegistryTags(self.ledger, self.tag).tell()
+        RegistryTags(self.ledger, self.tag).sync()
         return found
 
     def begin(self, version: str, day: int) -> RolloutStatus:

@@ -23,14 +23,14 @@ from shared.ports import BlobInfo, Blobs, Clock
 from shared.validation import decoded
 
 log = logging.getLogger(__name__)
-Told = TypeVar("Told")
+Record = TypeVar("Record")
 RECEIPTS = "receipts"
 REPORTS = "reports"
 COUNTED = ("applied", "stored_late", "duplicates", "conflicts", "redelivered", "forecasts", "matured", "paired")
 
 
 class Routed(msgspec.Struct, frozen=True, kw_only=True):
-    """What route says of a file: rows by what became of them, and how its columns were read."""
+    """What routing a file gave: rows by what became of them, and how its columns were read."""
 
     source: str
     file: str
@@ -47,7 +47,7 @@ class Routed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """What one partition says of a file: its tally when the end marker was committed."""
+    """One partition's part of a file: its tally when the end marker was committed."""
 
     source: str
     partition: int
@@ -58,7 +58,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None
 
 
-class Standing(NamedTuple):
+class FileListing(NamedTuple):
     """Keys of files that are not done, and of those that were read to their end or refused."""
 
     unfinished: list[str]
@@ -101,7 +101,7 @@ class FileBooks:
     clock: Clock
 
     def route_of(self, key: str) -> Routed | None:
-        """What route said of a file, None before it has read all of it.
+        """What routing a file gave, None before it has read all of it.
 
         Raises:
             ContractBroken: That cannot be read.
@@ -109,7 +109,7 @@ class FileBooks:
         return self._read(f"{key}/route.json", Routed)
 
     def routed(self, routed: Routed) -> None:
-        """Keep what route says; before the end markers are sent."""
+        """Keep what routing gave; before the end markers are sent."""
         self.blobs.write(RECEIPTS, f"{key_of(routed.source)}/route.json", msgspec.json.encode(routed))
 
     def ended(self, state: State, source: str) -> None:
@@ -137,15 +137,15 @@ class FileBooks:
         """Write a file's summary and report when route and all partitions have spoken; whether it is finished.
 
         Raises:
-            ContractBroken: What one of them said cannot be read.
+            ContractBroken: One of their documents cannot be read.
         """
         names = self.blobs.names(RECEIPTS, f"{key}/")
         if f"{key}/done" in names:
             return True
         if (routed := self.route_of(key)) is None:
             return False
-        told = [self._read(name, Receipt) for name in names if name.startswith(f"{key}/partition=")]
-        receipts = [receipt for receipt in told if receipt is not None]
+        read = [self._read(name, Receipt) for name in names if name.startswith(f"{key}/partition=")]
+        receipts = [receipt for receipt in read if receipt is not None]
         if len(receipts) < routed.partitions:
             return False
         seconds = (self.clock.now_ms() - routed.started_ms) / 1000
@@ -167,20 +167,20 @@ class FileBooks:
         names = self.blobs.names(RECEIPTS, f"{key}/partition=")
         return [number for number in range(routed.partitions) if f"{key}/{receipt_name(number)}" not in names]
 
-    def standing(self) -> Standing:
-        """How all files stand, from one listing."""
+    def listing(self) -> FileListing:
+        """Which files are unfinished and which are known, from one listing."""
         names = self.blobs.names(RECEIPTS)
         done = {name.split("/")[0] for name in names if name.endswith("/done")}
         routed = {name.split("/")[0] for name in names if name.endswith("/route.json")}
-        return Standing(sorted({name.split("/")[0] for name in names} - done), done | routed)
+        return FileListing(sorted({name.split("/")[0] for name in names} - done), done | routed)
 
-    def _read(self, name: str, kind: type[Told]) -> Told | None:
+    def _read(self, name: str, kind: type[Record]) -> Record | None:
         raw = self.blobs.read(RECEIPTS, name)
         return None if raw is None else decoded(raw, kind, f"{RECEIPTS}/{name}")
 
 
 def summarise(losses: Losses, routed: Routed, receipts: Sequence[Receipt], seconds: float) -> dict[str, Any]:
-    """A file's summary from what route and the partitions said."""
+    """A file's summary from its routing and the partitions' receipts."""
     totals = {name: sum(receipt.totals[name] for receipt in receipts) for name in losses.totals}
     first = [receipt.first_hour for receipt in receipts if receipt.first_hour >= 0]
     models = sorted({receipt.model for receipt in receipts if receipt.model})

@@ -165,10 +165,10 @@ class RouteFile:
         text = io.StringIO()
         out = csv.writer(text, lineterminator="\n")
         out.writerow(["ID", "target"])
-        said, *_ = names_of(self.task.answer, "number")
+        column, *_ = names_of(self.task.answer, "number")
         errors: list[np.ndarray[Any, np.dtype[np.float64]]] = []
         for chunk in table:
-            value = answering.forecast(self._features(chunk))[said]
+            value = answering.forecast(self._features(chunk))[column]
             out.writerows((i, f"{v:.4f}") for i, v in zip(chunk.ids, value.tolist(), strict=True))
             errors.append((value.astype(np.float64) - chunk.target)[~np.isnan(chunk.target)])
             count.accepted += len(chunk.ids)

@@ -28,7 +28,7 @@ POISON_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Routing:
+class RoutingContext:
     """What the routing of all partitions shares.
 
     Args:
@@ -50,17 +50,17 @@ class RoutePartition:
 
     Args:
         number: Number of the partition.
-        road: What it works with.
+        context: What it works with.
     """
 
     number: int
-    routing: Routing
+    context: RoutingContext
     _at: tuple[Progress, str | None] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _failed: tuple[int, str, int] = (-1, "", 0)
 
     def __post_init__(self) -> None:
-        self._decoder = Decoder(self.routing.scenario)
+        self._decoder = Decoder(self.context.scenario)
 
     def take(self, events: Sequence[Event]) -> None:
         """Route messages in the order of their sequence numbers; those already routed are skipped.
@@ -75,7 +75,7 @@ class RoutePartition:
                 self._at = None  # what is durable is in the progress blob
                 raise
 
-    def told(self) -> dict[str, object]:
+    def status(self) -> dict[str, object]:
         """How far this worker has routed the partition, empty when it does not know."""
         at = self._at
         return {} if at is None else msgspec.to_builtins(at[0])
@@ -94,14 +94,14 @@ class RoutePartition:
                 return
             run, expired = events, 0
             if events[0].sequence > at.next:
-                run, expired = self._missed(at.next, events)
+                run, expired = self._skipped(at.next, events)
             self._route(at, etag, run, expired)
             events = [event for event in events if event.sequence > run[-1].sequence]
 
-    def _missed(self, first: int, events: list[Event]) -> tuple[list[Event], int]:
+    def _skipped(self, first: int, events: list[Event]) -> tuple[list[Event], int]:
         """Messages that the trigger skipped, as far as the hub still has them; else the ones at hand, and the loss."""
         end = events[0].sequence
-        found = list(self.routing.devices.read(self.number, first, end))
+        found = list(self.context.devices.read(self.number, first, end))
         begin = found[0].sequence if found else end
         log.warning("devices' partition %d: %d messages from %d on were skipped", self.number, end - first, first)
         if begin > first:
@@ -112,19 +112,19 @@ class RoutePartition:
         """One batch: readings sent on, the rest buried, then the progress."""
         parsed = self._parsed(events)
         source = f"{HUB_PREFIX}{self.number}.{at.epoch}"
-        channels = self.routing.scenario.channel_names
+        channels = self.context.scenario.channel_names
         born_ms = min(event.enqueued_ms for event in events)
-        count = self.routing.readings.partitions()
+        count = self.context.readings.partitions()
         parts = dict(split(parsed.readings, count))
         # each begins elsewhere, so that those who route side by side do not queue for the same way out
         for partition in sorted(parts, key=lambda owner: (owner - self.number) % count):
-            self.routing.readings.send(partition, list(pack(source, channels, parts[partition], born_ms)))
+            self.context.readings.send(partition, list(pack(source, channels, parts[partition], born_ms)))
         self._dead_letter(source, events, parsed.rejected)
         self._advance(at, etag, events, parsed, expired)
 
     def _progress(self) -> tuple[Progress, str | None]:
         if self._at is None:
-            found = self.routing.blobs.read_changed(progress.CONTAINER, progress.name_of(self.number), None)
+            found = self.context.blobs.read_changed(progress.CONTAINER, progress.name_of(self.number), None)
             self._at = (Progress(), None) if found is None else (progress.decode(found[0]), found[1])
         return self._at
 
@@ -159,7 +159,7 @@ class RoutePartition:
         letters = [_letter(source, rejection, sent[rejection.position >> 16]) for rejection in rejected]
         raw = dead_letters.encode(letters)
         digest = hashlib.sha256(raw).hexdigest()[:16]
-        self.routing.blobs.write("dead-letter", f"{source}/{events[0].sequence:020d}-{digest}.jsonl", raw)
+        self.context.blobs.write("dead-letter", f"{source}/{events[0].sequence:020d}-{digest}.jsonl", raw)
 
     def _advance(self, at: Progress, etag: str | None, events: Sequence[Event], parsed: Parsed, expired: int) -> None:
         reasons = Counter(at.rejected)
@@ -176,7 +176,7 @@ class RoutePartition:
         )
         name = progress.name_of(self.number)
         try:
-            self._at = now, self.routing.blobs.replace(progress.CONTAINER, name, progress.encode(now), etag)
+            self._at = now, self.context.blobs.replace(progress.CONTAINER, name, progress.encode(now), etag)
         except StateConflict:
             log.warning("devices' partition %d: another worker routed the same messages", self.number)
             raise

@@ -24,7 +24,7 @@ class Sweep:
 
     Args:
         blobs: Where files are, and where tries to read them are counted.
-        filing: Their books.
+        file_books: Their books.
         route_file: Reads them.
         clock: Says how old they are.
     """
@@ -40,19 +40,19 @@ class Sweep:
         Raises:
             PipelineError: The first file that could not be; the others are.
         """
-        standing = self.file_books.standing()
-        unfinished = [partial(self._finish, key) for key in standing.unfinished]
-        _each([*unfinished, partial(self._read_missed, standing.known)])
+        listing = self.file_books.listing()
+        unfinished = [partial(self._finish, key) for key in listing.unfinished]
+        _each([*unfinished, partial(self._read_without_books, listing.known)])
 
     def _finish(self, key: str) -> None:
         if not self.file_books.finish(key):
             self.route_file.end_again(key)
 
-    def _read_missed(self, known: Collection[str]) -> None:
+    def _read_without_books(self, known: Collection[str]) -> None:
         """Read files without books, the oldest first; what ten minutes do not suffice for waits for the next call."""
-        _each(self._missed(known))
+        _each(self._without_books(known))
 
-    def _missed(self, known: Collection[str]) -> Iterator[Callable[[], None]]:
+    def _without_books(self, known: Collection[str]) -> Iterator[Callable[[], None]]:
         began = self.clock.elapsed_s()
         for name, info in self._found(known):
             if self.clock.elapsed_s() - began >= BUDGET_S:
@@ -63,8 +63,8 @@ class Sweep:
     def _found(self, known: Collection[str]) -> list[tuple[str, BlobInfo]]:
         newest = self.clock.now_ms() - GRACE_MS
         old = [(name, info) for name, info in self.blobs.listed(INCOMING) if info.modified_ms <= newest]
-        missed = [(name, info) for name, info in old if key_of(source_of(name, info)) not in known]
-        return sorted(missed, key=lambda found: (found[1].modified_ms, found[0]))
+        without = [(name, info) for name, info in old if key_of(source_of(name, info)) not in known]
+        return sorted(without, key=lambda found: (found[1].modified_ms, found[0]))
 
     def _read(self, name: str, info: BlobInfo) -> None:
         """Read a file; one whose reading ended `TRIES` times without a word, as when the worker died, is refused."""
@@ -78,7 +78,7 @@ class Sweep:
         try:
             self.route_file(name)
         except PipelineError:
-            self.blobs.write(RECEIPTS, counter, b"%d" % tries)  # it said what was wrong: that is no silent end
+            self.blobs.write(RECEIPTS, counter, b"%d" % tries)  # the error says what is wrong: that is no silent end
             raise
 
     def _tries(self, counter: str) -> int:

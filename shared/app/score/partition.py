@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -16,7 +17,7 @@ from shared.app.score.profiles import Profiles
 from shared.app.score.referenced import read_referenced
 from shared.app.score.serving import ChallengerFails, Serving
 from shared.app.score.snapshots import Snapshots
-from shared.app.score.stored_answers import Stored, control_of
+from shared.app.score.stored_answers import replay
 from shared.core.intake import dead_letters
 from shared.core.intake.dead_letters import DeadLetter
 from shared.core.intake.readings import Rejection
@@ -36,7 +37,7 @@ READ_BACK = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
+class ScoringContext:
     """What all partitions share.
 
     Args:
@@ -75,11 +76,11 @@ class Partition:
 
     Args:
         number: Number of the partition.
-        tools: What it works with.
+        context: What it works with.
     """
 
     number: int
-    tools: Tools
+    context: ScoringContext
     state: State | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -100,8 +101,8 @@ class Partition:
     def recovered(self) -> State:
         """The state as the commits tell it, read from them unless it is in memory."""
         if self.state is None:
-            found = self.tools.snapshots.newest(self.number) or self.tools.rebuild(self.number)
-            state = self.tools.task.empty(self.number) if found is None else found
+            found = self.context.snapshots.newest(self.number) or self.context.rebuild(self.number)
+            state = self.context.task.empty(self.number) if found is None else found
             self._catch_up(state)
             self.state = state
         return self.state
@@ -127,9 +128,9 @@ class Partition:
         follows = state.next
         while events[0].sequence > state.next:
             events = [*self._missing(state, events[0].sequence), *events]
-        run = _run(events, self.tools)
+        run = _run(events, self.context)
         if self._commit(state, run, follows):
-            self.tools.profiles.consider(state, due=self.tools.snapshots.consider(state))
+            self.context.profiles.consider(state, due=self.context.snapshots.consider(state))
             return events[len(run) :]
         self.state = None  # another worker committed this place: catch up, then go on with what remains
         return events
@@ -137,7 +138,7 @@ class Partition:
     def _missing(self, state: State, end: int) -> list[Event]:
         """Skipped events from the hub, so many as memory may hold; what it no longer has is counted as expired."""
         end = min(end, state.next + READ_BACK)
-        found = list(self.tools.stream.read(self.number, state.next, end))
+        found = list(self.context.stream.read(self.number, state.next, end))
         log.warning("partition %d: %d of events %d to %d read back", self.number, len(found), state.next, end - 1)
         begin = found[0].sequence if found else end
         if begin > state.next:
@@ -151,7 +152,7 @@ class Partition:
 
     def _catch_up(self, state: State) -> None:
         """Fold the commits that stand after the state."""
-        names = self.tools.blobs.names("commits", f"partition={self.number:02d}/")
+        names = self.context.blobs.names("commits", f"partition={self.number:02d}/")
         for name in names:
             epoch, first = place_of(name)
             if (epoch, first) < (state.epoch, state.next):
@@ -161,62 +162,61 @@ class Partition:
             self._replay(state, name, first)
 
     def _replay(self, state: State, name: str, first: int) -> None:
-        commit, batch = read_referenced(self.tools.blobs, "commits", name, self.tools.files.decode_commit)
+        commit, batch = read_referenced(self.context.blobs, "commits", name, self.context.files.decode_commit)
         while commit.follows > state.next:
             self._refill(state, commit.follows)
         if first > state.next:
             self._expire(state, first)
-        outcome = self.tools.task.step(state, batch, control_of(commit), self._stored(commit, state))
-        outcome.put(state)
+        replay(self.context.task, state, commit, batch, self._predictions(commit))
         self._receipts(state, batch)
-        self.tools.snapshots.replayed(self.number)
+        self.context.snapshots.replayed(self.number)
 
     def _refill(self, state: State, end: int) -> None:
         """Commit again what a lost commit held."""
         follows, missing = state.next, self._missing(state, end)
         while missing:
-            run = _run(missing, self.tools)
+            run = _run(missing, self.context)
             if not self._commit(state, run, follows):
                 raise StateConflict(f"partition {self.number}: another worker fills the gap before event {end}")
-            self.tools.snapshots.replayed(self.number)
+            self.context.snapshots.replayed(self.number)
             follows, missing = state.next, missing[len(run) :]
 
-    def _stored(self, commit: Commit, state: State) -> Stored:
+    def _predictions(self, commit: Commit) -> dict[str, Any] | None:
         if commit.predictions is None:
-            return Stored(None)
-        rows = read_referenced(self.tools.blobs, "predictions", commit.predictions, self.tools.files.read_predictions)
-        return Stored(rows, partial=state.expired > 0)  # what was lost may have made other forecasts due
+            return None
+        blobs, files = self.context.blobs, self.context.files
+        return read_referenced(blobs, "predictions", commit.predictions, files.read_predictions)
 
     def _commit(self, state: State, events: Sequence[Event], follows: int) -> bool:
         """Make one batch durable and put it into the state; False when somebody else was first."""
-        tools = self.tools
-        batch, bad = gather(self.number, state.epoch, events, names_of(tools.task.row))
+        context = self.context
+        batch, bad = gather(self.number, state.epoch, events, names_of(context.task.row))
         control, outcome = self._scored(state, batch)
         name = commit_name(self.number, state.epoch, batch.first)
         raw = self._write(outcome, control, bad, follows)
-        if not tools.blobs.create("commits", name, raw) and tools.blobs.read("commits", name) != raw:
+        if not context.blobs.create("commits", name, raw) and context.blobs.read("commits", name) != raw:
             log.warning("partition %d: another worker committed event %d first", self.number, batch.first)
             return False
         outcome.put(state)
-        tools.latencies.add(tools.clock.now_ms(), batch.born_ms)
+        context.latencies.add(context.clock.now_ms(), batch.born_ms)
         self._receipts(state, batch)
         return True
 
     def _scored(self, state: State, batch: Batch) -> tuple[Control, Outcome]:
         """The batch's change; a challenger that fails is left out of all of it, so that recovery finds one answer."""
-        answering = self.tools.serving.current()
+        answering = self.context.serving.current()
         try:
-            return answering.control, self.tools.task.step(state, batch, answering.control, answering)
+            return answering.control, self.context.task.step(state, batch, answering.control, answering)
         except ChallengerFails as error:
             log.warning("partition %d: left out of a batch: %s", self.number, error)
         alone = answering.alone()
-        return alone.control, self.tools.task.step(state, batch, alone.control, alone)
+        return alone.control, self.context.task.step(state, batch, alone.control, alone)
 
     def _write(self, outcome: Outcome, control: Control, bad: Sequence[tuple[Event, BadEvent]], follows: int) -> bytes:
         """Write what the commit refers to, and return the commit itself."""
-        tools, batch = self.tools, outcome.batch
-        predictions = tools.files.encode_predictions(outcome) if len(outcome.predictions) else None
-        letters = [*_undecodable(self.number, bad), *_conflicts(outcome, tools.task.scenario)]
+        context, batch = self.context, outcome.batch
+        predictions = context.files.encode_predictions(outcome) if len(outcome.predictions) else None
+        letters = [*_undecodable(self.number, bad), *_conflicts(outcome, context.task.scenario)]
         lost = dead_letters.encode(letters) if letters else None
         counts = {**outcome.counts(), "undecodable": len(bad), "predictions": len(outcome.predictions)}
         commit = Commit(
@@ -235,7 +235,7 @@ class Partition:
             dead_letters=self._put("dead-letter", batch, lost, "jsonl"),
             counts=counts,
         )
-        return tools.files.encode_commit(commit, outcome)
+        return context.files.encode_commit(commit, outcome)
 
     def _put(self, container: str, batch: Batch, data: bytes | None, kind: str) -> str | None:
         """Write a blob under a name that its content decides, so that a zombie cannot overwrite it."""
@@ -243,17 +243,17 @@ class Partition:
             return None
         digest = hashlib.sha256(data).hexdigest()[:16]
         name = f"{folder(batch.partition, batch.epoch)}{batch.first:020d}-{digest}.{kind}"
-        self.tools.blobs.write(container, name, data)
+        self.context.blobs.write(container, name, data)
         return name
 
     def _receipts(self, state: State, batch: Batch) -> None:
         for end in batch.ends:
-            self.tools.ended(state, batch.sources[end.source])
+            self.context.ended(state, batch.sources[end.source])
 
 
-def _run(events: Sequence[Event], tools: Tools) -> Sequence[Event]:
+def _run(events: Sequence[Event], context: ScoringContext) -> Sequence[Event]:
     """The first events that follow each other and together hold about as many readings as one commit may."""
-    limit = tools.batch_rows * (READING_BYTES + 4 * len(tools.task.row))
+    limit = context.batch_rows * (READING_BYTES + 4 * len(context.task.row))
     count, size = 1, len(events[0].body)
     while count < len(events) and events[count].sequence == events[count - 1].sequence + 1:
         size += len(events[count].body)

@@ -37,7 +37,7 @@ class ProfileMerge:
         profiles: Where they are.
         partitions: How many partitions there are.
         recover: A partition's state from its commits, where its profile is unusable.
-        reach: Told of the newest hour of the data.
+        reach: Called with the newest hour of the data.
     """
 
     profiles: Profiles
@@ -61,15 +61,15 @@ class Profiles:
     Args:
         task: Says what the profiles count.
         blobs: Where profiles are kept.
-        clock: Tells how long ago a profile was written.
-        beside: Runs a job off the critical path; a test may run it at once.
+        clock: Says how long ago a profile was written.
+        in_background: Runs a job off the critical path; a test may run it at once.
         interval_s: Shortest time between two profiles of a partition; longer where making one takes long.
     """
 
     task: Task
     blobs: Blobs
     clock: Clock
-    beside: Callable[[Callable[[], None]], object]
+    in_background: Callable[[Callable[[], None]], object]
     interval_s: float = INTERVAL_S
     _due: set[int] = field(default_factory=set)
     _busy: set[int] = field(default_factory=set)
@@ -101,7 +101,7 @@ class Profiles:
             self._taken[number] = reached, now_s
         try:
             taken = ProfileSnapshot.of(self.task, state)
-            self.beside(lambda: self._upload(taken))
+            self.in_background(lambda: self._upload(taken))
         except BaseException:
             self._end(number, again=True)
             raise

@@ -57,10 +57,10 @@ class ActiveModels:
             return []
         matrix = request.matrix()
         numbers = self.forecast(matrix)
-        beside = self._beside(request, matrix)
-        served = np.ones(len(matrix), bool) if beside is None else ~beside.served
+        challenged = self._challenged(request, matrix)
+        served = np.ones(len(matrix), bool) if challenged is None else ~challenged.served
         scored = Scored(CHAMPION, self.champion.manifest.version, numbers, served)
-        return [scored] if beside is None else [scored, beside]
+        return [scored] if challenged is None else [scored, challenged]
 
     def alone(self) -> ActiveModels:
         """The champion without its challenger."""
@@ -79,7 +79,7 @@ class ActiveModels:
     def _of(self, model: Model, matrix: Floats) -> dict[str, Floats]:
         return self.task.answers(model.manifest, model.predict(matrix))
 
-    def _beside(self, request: ScoreRequest, matrix: Floats) -> Scored | None:
+    def _challenged(self, request: ScoreRequest, matrix: Floats) -> Scored | None:
         if self.challenger is None:
             return None
         version = self.challenger.manifest.version

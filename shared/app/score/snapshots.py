@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from shared.core.task.state import State
 from shared.core.task.task import Task
 from shared.errors import ContractBroken, PipelineError
-from shared.ports import Blobs
+from shared.ports import BlobReader, Blobs
 
 log = logging.getLogger(__name__)
 KEPT = 3
@@ -24,13 +24,13 @@ class Snapshots:
         task: What the states belong to.
         blobs: Where snapshots are kept.
         every: Commits of a partition between two snapshots.
-        beside: Runs a job off the critical path; a test may run it at once.
+        in_background: Runs a job off the critical path; a test may run it at once.
     """
 
     task: Task
     blobs: Blobs
     every: int
-    beside: Callable[[Callable[[], None]], object]
+    in_background: Callable[[Callable[[], None]], object]
     _commits: dict[int, int] = field(default_factory=dict)
 
     def replayed(self, partition: int) -> None:
@@ -49,7 +49,7 @@ class Snapshots:
         self._commits[state.partition] = 0
         name = f"partition={state.partition:02d}/{state.epoch:05d}-{state.next:020d}.state"
         copy = self.task.snapshot(state)
-        self.beside(lambda: self.upload(name, copy()))
+        self.in_background(lambda: self.upload(name, copy()))
         return True
 
     def upload(self, name: str, raw: bytes) -> None:
@@ -68,9 +68,15 @@ class Snapshots:
     def newest(self, partition: int) -> State | None:
         """The newest snapshot that is whole, None when there is none."""
         self._commits[partition] = 0
-        for name in reversed(self.blobs.names(CONTAINER, f"partition={partition:02d}/")):
-            try:
-                return self.task.restore(self.blobs.read(CONTAINER, name) or b"")
-            except ContractBroken as error:
-                log.error("%s/%s is not used: %s", CONTAINER, name, error)
-        return None
+        return next((state for _, state in whole(self.task, self.blobs, partition)), None)
+
+
+def whole(task: Task, blobs: BlobReader, partition: int) -> Iterator[tuple[str, State]]:
+    """A partition's snapshots that are whole, the newest first, with their names."""
+    for name in reversed(blobs.names(CONTAINER, f"partition={partition:02d}/")):
+        try:
+            state = task.restore(blobs.read(CONTAINER, name) or b"")
+        except ContractBroken as error:
+            log.error("%s/%s is not used: %s", CONTAINER, name, error)
+            continue
+        yield name, state

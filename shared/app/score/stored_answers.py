@@ -9,12 +9,21 @@ import numpy as np
 
 from shared.core.model.scoring import ROLES, Control, Scored, ScoreRequest
 from shared.core.stream.commit import Commit
+from shared.core.stream.events import Batch
+from shared.core.task.state import State
+from shared.core.task.task import Task
 from shared.errors import ContractBroken
 
 
 def control_of(commit: Commit) -> Control:
-    """What serving was told when the batch was committed."""
+    """Who answered, and for whom, when the batch was committed."""
     return Control(commit.champion, commit.challenger, frozenset(commit.quarantine))
+
+
+def replay(task: Task, state: State, commit: Commit, batch: Batch, predictions: dict[str, Any] | None) -> None:
+    """Take a committed step again, with the answers that were stored, and put it into the state."""
+    answers = Stored(predictions, partial=state.expired > 0)  # what was lost may have made other forecasts due
+    task.step(state, batch, control_of(commit), answers).put(state)
 
 
 class Stored:

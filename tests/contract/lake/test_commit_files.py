@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.adapters.lake import commit_files
+from shared.adapters.lake import outcomes, sealed_parquet
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.core.forecast.outcome import Outcome
 from shared.core.model.scoring import Control, Scored, ScoreRequest
@@ -28,7 +28,7 @@ from tests.kit import HOUR, SCENARIO, TASK, Row, hourly, readings
 
 FILES = ParquetFiles(TASK)
 HOSTILE = ["a/../b", "quote'\"`", "🌫️ ü", "<script>alert(1)</script>", "=1+1", "x" * 128, "airloop-sha256=" + "0" * 64]
-SOURCES = ["file/a b.csv@0x1", "hub/0", f"file/{HOSTILE[3]}@1", f"file/{commit_files.SEAL.decode()}{'0' * 64}.csv@2"]
+SOURCES = ["file/a b.csv@0x1", "hub/0", f"file/{HOSTILE[3]}@1", f"file/{sealed_parquet.SEAL.decode()}{'0' * 64}.csv@2"]
 
 
 def answer(ask: ScoreRequest) -> list[Scored]:
@@ -225,14 +225,14 @@ def test_a_commit_without_forecasts_has_outcomes_without_rows() -> None:
 
 def test_outcomes_are_covered_by_the_checksum_and_refused_where_there_are_none(outcome: Outcome) -> None:
     raw = FILES.encode_commit(commit_of(outcome), outcome)
-    place = raw.index(commit_files.OUTCOMES) + 200
+    place = raw.index(outcomes.OUTCOMES) + 200
     with pytest.raises(ContractBroken, match="checksum"):
         FILES.outcomes(raw[:place] + b"A" * 4 + raw[place + 4 :])
     with pytest.raises(ContractBroken, match="has no outcomes"):
         FILES.outcomes(FILES.encode_predictions(outcome))
     for hidden in (b"", b"?", b"AAAA"):
         with pytest.raises(ContractBroken, match="outcomes of a commit cannot be read"):
-            FILES.outcomes(commit_files._write(pa.table({"a": [1]}), {commit_files.OUTCOMES: hidden}))
+            FILES.outcomes(sealed_parquet.write(pa.table({"a": [1]}), {outcomes.OUTCOMES: hidden}))
 
 
 def test_a_batch_without_readings_or_predictions_is_a_commit_too() -> None:

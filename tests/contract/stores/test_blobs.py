@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from azure.storage.blob import BlobServiceClient
 
-from shared.adapters.stores import azure_blobs
+from shared.adapters.stores import azure_account
 from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.errors import ConfigError, StateConflict, TransientFailure
 from shared.ports import Blobs
@@ -153,7 +153,7 @@ def test_hostile_names_are_just_names(store: Store, name: str) -> None:
     assert blobs.names(box) == []
 
 
-@pytest.mark.parametrize("size", [0, 1, azure_blobs.CHUNK_BYTES, 2 * azure_blobs.CHUNK_BYTES + 17])
+@pytest.mark.parametrize("size", [0, 1, azure_account.CHUNK_BYTES, 2 * azure_account.CHUNK_BYTES + 17])
 def test_a_blob_is_read_as_a_stream_in_pieces(store: Store, size: int) -> None:
     blobs, box = store.blobs, store.container
     data = (b"0123456789abcdef" * (size // 16 + 1))[:size]
@@ -171,12 +171,12 @@ def test_a_blob_is_read_as_a_stream_in_pieces(store: Store, size: int) -> None:
 
 def test_a_stream_is_of_one_version(store: Store) -> None:
     blobs, box = store.blobs, store.container
-    blobs.write(box, "a", b"1" * (2 * azure_blobs.CHUNK_BYTES))
+    blobs.write(box, "a", b"1" * (2 * azure_account.CHUNK_BYTES))
     info = blobs.info(box, "a")
     assert info is not None
     with blobs.open(box, "a", info.etag) as stream:
         begun = stream.read(10)
-        blobs.write(box, "a", b"2" * (2 * azure_blobs.CHUNK_BYTES))
+        blobs.write(box, "a", b"2" * (2 * azure_account.CHUNK_BYTES))
         try:
             rest = stream.read()
         except TransientFailure:

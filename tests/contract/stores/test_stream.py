@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from azure.eventhub import EventHubProducerClient
 
-from shared.adapters.stores import event_hub
+from shared.adapters.stores import event_hub, event_hub_read
 from shared.adapters.stores.event_hub import EventHubStream
 from shared.core.stream.packing import EVENT_BYTES
 from shared.errors import TransientFailure
@@ -166,6 +166,6 @@ class Consumer:
 )
 def test_events_that_the_hub_has_but_does_not_give_are_never_taken_for_expired(consumer: Consumer, why: str) -> None:
     with pytest.raises(TransientFailure, match=f"events 3 to 6 of partition 1 were not read: {why}"):
-        asyncio.run(event_hub._received(consumer, 1, 3, 7))
-    found = asyncio.run(event_hub._received(Consumer([[2, 3, 4], [5, 6, 7]]), 1, 3, 7))
+        asyncio.run(event_hub_read.received(consumer, 1, 3, 7))
+    found = asyncio.run(event_hub_read.received(Consumer([[2, 3, 4], [5, 6, 7]]), 1, 3, 7))
     assert [event.sequence for event in found] == [3, 4, 5, 6]

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from shared.adapters.lake.delta_tables import storage_options
+from shared.adapters.lake.storage_options import storage_options
 from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.app.loop.completion import Result
 from shared.core.gate import evidence as gate_evidence

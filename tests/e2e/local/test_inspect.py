@@ -15,7 +15,7 @@ from local.stack.addresses import ANY_PORTS
 from local.stack.stack import Stack
 from local.stack.workspace import READINGS, Workspace
 from shared.adapters.lake.delta_lake import DeltaLake
-from shared.adapters.lake.delta_tables import storage_options
+from shared.adapters.lake.storage_options import storage_options
 from shared.app.lake.compaction import Compaction
 from shared.app.lookback.forecast_id import hour_text
 from shared.core.task.tasks import task_of

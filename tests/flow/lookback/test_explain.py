@@ -20,7 +20,7 @@ from shared.app.lake.compaction import Compaction
 from shared.app.lookback.commit_history import CommitHistory
 from shared.app.lookback.explain import Explain
 from shared.app.lookback.explanation import Explanation
-from shared.app.lookback.forecast_id import ForecastId, hour_text, named, parse, required
+from shared.app.lookback.forecast_id import ForecastId, forecast_id_of, hour_text, parse, required
 from shared.app.lookback.search import find
 from shared.app.lookback.state_as_of import state_before
 from shared.core.intake.readings import Floats
@@ -421,7 +421,7 @@ def test_a_real_model_gives_the_same_bits_again() -> None:
 )
 def test_names_of_forecasts_are_read_from_their_end(text: str, expected: tuple[Any, ...] | None) -> None:
     found = parse(text)
-    assert found == (None if expected is None else named(*expected))
+    assert found == (None if expected is None else forecast_id_of(*expected))
     if found is None:
         with pytest.raises(ConfigError, match="does not name a forecast: write DEVICE@AS_OF"):
             required(text)
@@ -434,4 +434,4 @@ def test_names_of_forecasts_are_read_from_their_end(text: str, expected: tuple[A
 )
 def test_there_must_be_such_an_hour_and_such_a_revision(as_of: str, revision: int | None) -> None:
     with pytest.raises(ConfigError, match=r"is not a whole hour in UTC|is outside 0 to 65535"):
-        named("a", as_of, revision)
+        forecast_id_of("a", as_of, revision)

@@ -139,7 +139,7 @@ class World2:
         self.blobs.write("models", f"jobs/{name}.npz", gate_evidence.encode(found))
         self.blobs.write("models", f"jobs/{name}.json", msgspec.json.encode(result))
 
-    def witness(self, found: Evidence, dataset: str) -> Floats:
+    def truth_source(self, found: Evidence, dataset: str) -> Floats:
         self.witnessed.append(dataset)
         return found.truth
 
@@ -154,7 +154,7 @@ class World2:
         return Completion(
             scenario=SCENARIO, packages=packages, blobs=self.blobs, ledger=ledger, retraining=retraining,
             rollouts=rollouts, registry=self.registry, packs=EvidencePacks(self.blobs, ledger, self.registry),
-            witness=self.witness, today=lambda: DAY,
+            truth_source=self.truth_source, today=lambda: DAY,
         )  # fmt: skip
 
     def entries(self, kind: str) -> list[dict[str, object]]:
@@ -280,7 +280,7 @@ def test_a_package_that_cannot_be_trusted_is_refused(change: str, reason: str) -
 def test_truths_that_the_lake_does_not_confirm_are_refused() -> None:
     world = World2(0.8)
     completion = world.completion()
-    object.__setattr__(completion, "witness", lambda found, _: np.roll(found.truth, 1))
+    object.__setattr__(completion, "truth_source", lambda found, _: np.roll(found.truth, 1))
     completion.ended(world.job, "completed", "r1")
     (gate,) = world.entries("gate")
     assert gate["reasons"] == ["aligned"]

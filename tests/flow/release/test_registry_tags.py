@@ -29,9 +29,9 @@ class World:
         self.marked.append((version, status))
         self.registry[version] = status
 
-    def tell(self, tag: Callable[[str, str], None] | None = None) -> None:
+    def sync(self, tag: Callable[[str, str], None] | None = None) -> None:
         """As another worker would."""
-        RegistryTags(self.ledger(), tag or self.tag).tell()
+        RegistryTags(self.ledger(), tag or self.tag).sync()
 
     def step(self, step: str, stage: str, champion: str | None, challenger: str | None, about: str) -> None:
         told = {"step": step, "stage": stage, "champion": champion, "challenger": challenger, "about": about}
@@ -52,7 +52,7 @@ def test_every_version_has_the_mark_of_its_newest_step() -> None:
         ("rolled_back", "none", "v2", None, "v4"),
     ):
         world.step(*step)
-        world.tell()
+        world.sync()
         seen.append(dict(world.registry))
     assert seen == [
         {"v1": "installed"},
@@ -65,7 +65,7 @@ def test_every_version_has_the_mark_of_its_newest_step() -> None:
         {"v1": "superseded", "v2": "champion", "v3": "superseded", "v4": "rolled_back"},
     ]
     before = len(world.marked)
-    world.tell()
+    world.sync()
     assert len(world.marked) == before
 
 
@@ -73,7 +73,7 @@ def test_a_verdict_is_told_until_a_rollout_says_more() -> None:
     world = World()
     for version, kind in (("v1", "promote"), ("v2", "refuse"), ("v3", "not enough data"), (None, "refuse")):
         world.ledger().append("gate", f"job-{version}", {"job": "job", "version": version, "kind": kind})
-    world.tell()
+    world.sync()
     assert world.registry == {"v1": "passed", "v2": "refused", "v3": "undecided"}
 
 
@@ -85,13 +85,13 @@ def test_a_slow_worker_does_not_bring_an_older_mark_back(told: bool) -> None:
     def slow(version: str, status: str) -> None:
         if (version, status) == ("v2", "shadow") and "v2" not in world.registry:
             if told:
-                world.tell()
+                world.sync()
             world.step("refused", "none", "v1", None, "v2")
-            world.tell()
+            world.sync()
             assert world.registry["v2"] == "refused"
         world.tag(version, status)
 
-    world.tell(slow)
+    world.sync(slow)
     assert world.registry == {"v1": "champion", "v2": "refused"}
 
 
@@ -102,7 +102,7 @@ def test_a_registry_that_is_away_is_told_the_newest_later() -> None:
         raise TransientFailure(f"{version} {status}")
 
     world.step("shadow", "shadow", "v1", "v2", "v2")
-    world.tell(away)
+    world.sync(away)
     world.step("canary", "canary", "v1", "v2", "v2")
-    world.tell()
+    world.sync()
     assert world.marked == [("v1", "champion"), ("v2", "canary")]

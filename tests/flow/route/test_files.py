@@ -607,7 +607,7 @@ def test_a_file_that_is_of_no_use_is_refused_with_its_reason(content: bytes, rea
     assert here.blobs.read("incoming", "x.csv") == content, "it stays where it is"
     words = " ".join(re.sub(r"<[^>]+>", "", here.report("x.csv")).split())
     assert summary["detail"] in html.unescape(words)
-    assert not here.pipeline.file_books.standing().unfinished
+    assert not here.pipeline.file_books.listing().unfinished
     assert here.process("after.csv", simple())["applied"] == 8
 
 

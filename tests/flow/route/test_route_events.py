@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from shared.app.route.messages import POISON_TRIES, RoutePartition, Routing
+from shared.app.route.messages import POISON_TRIES, RoutePartition, RoutingContext
 from shared.core.intake import dead_letters, progress
 from shared.core.intake.dead_letters import DeadLetter
 from shared.core.intake.progress import Progress
@@ -64,8 +64,8 @@ class World:
 
     def router(self) -> RoutePartition:
         """A router that remembers nothing."""
-        routing = Routing(scenario=SCENARIO, blobs=self.blobs, devices=self.devices, readings=self.readings)
-        return RoutePartition(0, routing)
+        context = RoutingContext(scenario=SCENARIO, blobs=self.blobs, devices=self.devices, readings=self.readings)
+        return RoutePartition(0, context)
 
     def hear(self, *bodies: bytes, identity: str | None = None, after_ms: int = 0) -> list[Event]:
         """Messages arrive at the devices' hub."""
@@ -254,9 +254,9 @@ def test_a_failure_leaves_a_router_able_to_go_on_itself() -> None:
     events = world.hear(body("a", 0), body("a", 1))
     with pytest.raises(TransientFailure):
         router.take(events)
-    assert router.told() == {}
+    assert router.status() == {}
     router.take(events)
-    assert router.told()["next"] == 2
+    assert router.status()["next"] == 2
     assert world.folded()[1]["applied"] == 2
 
 
@@ -402,10 +402,10 @@ def test_a_damaged_progress_blob_stops_the_partition_instead_of_beginning_anew()
 def test_it_tells_how_far_it_is() -> None:
     world = World()
     router = world.router()
-    assert router.told() == {}
+    assert router.status() == {}
     router.take(world.hear(body("a", 0), b"garbage"))
-    told: Mapping[str, object] = router.told()
-    assert {name: told[name] for name in ("next", "messages", "accepted", "rejected", "expired")} == {
+    status: Mapping[str, object] = router.status()
+    assert {name: status[name] for name in ("next", "messages", "accepted", "rejected", "expired")} == {
         "next": 2,
         "messages": 2,
         "accepted": 1,

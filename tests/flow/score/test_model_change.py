@@ -110,9 +110,9 @@ class Host:
     def __init__(self, blobs: Stores, hub: MemoryStream, clock: HandClock) -> None:
         self.serving = Asked(TASK, blobs, lambda files: Slow(load(files), clock), clock, REFRESH_S)
         settings = Settings(snapshot_commits=5, batch_rows=1000)
-        found = assemble(settings, blobs, hub, clock, task=TASK, load=load).tools
-        tools = replace(found, serving=self.serving)
-        self.partitions = [Partition(number, tools) for number in range(PARTITIONS)]
+        found = assemble(settings, blobs, hub, clock, task=TASK, load=load).context
+        context = replace(found, serving=self.serving)
+        self.partitions = [Partition(number, context) for number in range(PARTITIONS)]
         self.taken = [0] * PARTITIONS
 
 

@@ -335,7 +335,7 @@ def test_the_other_owner_may_have_another_model_and_still_every_forecast_is_made
     events = [*bench.send("hub/0", hourly(hours=6)), *bench.send("hub/0", hourly(hours=12)[12:])]
     zombie, owner = bench.worker(), bench.worker()
     zombie.take(events[:1])
-    zombie.tools.serving.refresh_s = 1e9  # it no longer hears of new models
+    zombie.context.serving.refresh_s = 1e9  # it no longer hears of new models
     deploy(bench.blobs, "v2")
     owner.take(events)
     zombie.take(events)
@@ -349,7 +349,7 @@ def test_a_batch_costs_two_writes_whatever_the_number_of_devices(devices: int) -
     bench = Bench(every=1000, batch_rows=100_000)
     deploy(bench.blobs, "v1")
     worker = bench.worker()
-    worker.tools.profiles.interval_s = 3600.0  # one now and then is written beside the work, whatever the batches
+    worker.context.profiles.interval_s = 3600.0  # one now and then is written beside the work, whatever the batches
     ids = [f"d{number}" for number in range(devices)]
     for hour in range(3):
         rows = [(hour * devices + i + 1, name, (HOUR + hour) * 60, (1.0, 2.0, 3.0)) for i, name in enumerate(ids)]

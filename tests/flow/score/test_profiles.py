@@ -173,10 +173,10 @@ def test_a_job_that_cannot_be_given_away_does_not_block_the_next() -> None:
     def refuse(_: Callable[[], None]) -> None:
         raise RuntimeError("the worker is shutting down")
 
-    desk.profiles.beside = refuse
+    desk.profiles.in_background = refuse
     with pytest.raises(RuntimeError):
         desk.hand_in(20, due=True)
-    desk.profiles.beside = desk.later
+    desk.profiles.in_background = desk.later
     desk.clock.s += 1
     desk.hand_in(20)
     assert len(desk.later.jobs) == 1
@@ -231,7 +231,7 @@ def test_a_profile_that_is_lost_or_spoilt_is_made_anew(
         return bench.worker(number).recovered()
 
     for _ in range(2):
-        (found,) = worker.tools.profiles.read_all([0], recover)
+        (found,) = worker.context.profiles.read_all([0], recover)
         assert profile.encode(found) == expected
     assert asked == [0], "it was stored"
     assert [r.levelno for r in caplog.records] == [logging.WARNING]
@@ -240,7 +240,7 @@ def test_a_profile_that_is_lost_or_spoilt_is_made_anew(
 
 def test_profiles_are_read_in_order_and_partitions_without_commits_have_an_empty_one() -> None:
     bench, worker = worker_after(60)
-    found = worker.tools.profiles.read_all(range(2), lambda number: bench.worker(number).recovered())
+    found = worker.context.profiles.read_all(range(2), lambda number: bench.worker(number).recovered())
     assert [one.partition for one in found] == [0, 1]
     merged = profile.merge(TASK, found)
     assert set(merged.stamps) == {0, 1}
@@ -253,7 +253,7 @@ def test_a_profile_whose_commits_are_unreadable_too_is_an_error_not_a_number() -
     for name in bench.blobs.names("commits"):
         bench.blobs.write("commits", name, b"nonsense")
     with pytest.raises(ContractBroken, match="commits/partition=00"):
-        worker.tools.profiles.read_all([0], lambda number: bench.worker(number).recovered())
+        worker.context.profiles.read_all([0], lambda number: bench.worker(number).recovered())
 
 
 def test_profiles_of_another_scenario_are_made_anew() -> None:
@@ -261,13 +261,13 @@ def test_profiles_of_another_scenario_are_made_anew() -> None:
     bench, worker = worker_after(60)
     other = with_overrides(SCENARIO, lateness=2)
     task = HourlyForecast(other, TASK.featurizer)
-    tools = dataclasses.replace(
-        worker.tools,
+    context = dataclasses.replace(
+        worker.context,
         task=task,
         profiles=Profiles(task, bench.blobs, bench.clock, Later()),
-        snapshots=dataclasses.replace(worker.tools.snapshots, task=task),
+        snapshots=dataclasses.replace(worker.context.snapshots, task=task),
     )
-    (found,) = tools.profiles.read_all([0], lambda number: Partition(number, tools).recovered())
+    (found,) = context.profiles.read_all([0], lambda number: Partition(number, context).recovered())
     assert "lateness 2" in found.rules
     one = profile.decode(bench.blobs.read(CONTAINER, NAME) or b"", TASK.losses)
     assert sum(int(c[0].sum()) for c in one.histograms.values()) == 2 * (60 - 6), "matures after horizon + lateness + 1"

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from shared.app import health
-from shared.app.route.messages import RoutePartition, Routing
+from shared.app.route.messages import RoutePartition, RoutingContext
 from shared.app.score.latencies import KEPT, Latencies
 from shared.app.score.partition import Partition
 from shared.core.stream.events import Event
@@ -25,7 +25,7 @@ def worker(bench: Bench, hours: int = 20) -> Partition:
 def test_before_anything_happened_it_says_so() -> None:
     bench = Bench()
     fresh = bench.worker()
-    told = health.health(fresh.tools, {0: fresh}, {})
+    told = health.health(fresh.context, {0: fresh}, {})
     assert told["champion"] is None
     assert (told["partitions"], told["routes"], told["refused"]) == ({}, {}, {})
     assert told["quality"] == {"matured": 0}
@@ -37,7 +37,7 @@ def test_it_tells_who_serves_how_far_partitions_are_and_how_good_forecasts_were(
     bench = Bench()
     deploy(bench.blobs, "v1")
     one = worker(bench)
-    told = health.health(one.tools, {3: one}, {})
+    told = health.health(one.context, {3: one}, {})
     assert told["champion"] == "v1"
     assert told["partitions"] == {3: {"epoch": 0, "next": 1, "devices": 2, "applied": 40, "forecasts": 40}}
     quality = told["quality"]
@@ -52,7 +52,7 @@ def test_errors_are_those_of_the_forecasts_users_saw() -> None:
     bench = Bench()
     deploy(bench.blobs, "v1", challenger="v2")
     one = worker(bench)
-    found = health.health(one.tools, {0: one}, {})["quality"]
+    found = health.health(one.context, {0: one}, {})["quality"]
     truth = {(device, minute // 60): values[0] for _, device, minute, values in hourly("ab", 20)}
     errors = [
         abs(value - truth[device, as_of + SCENARIO.horizon])
@@ -70,19 +70,19 @@ def test_a_refused_model_is_told_with_its_reason() -> None:
     one = worker(bench)
     bench.blobs.write("models", "deployment.json", b'{"champion": "missing"}')
     bench.clock.s += 1000
-    told = health.health(one.tools, {0: one}, {})
+    told = health.health(one.context, {0: one}, {})
     assert list(told["refused"]) == ["missing"]
     json.dumps(told)
 
 
 def test_routes_tell_their_progress() -> None:
     bench = Bench()
-    routing = Routing(scenario=SCENARIO, blobs=bench.blobs, devices=bench.stream, readings=bench.stream)
-    route = RoutePartition(1, routing)
+    context = RoutingContext(scenario=SCENARIO, blobs=bench.blobs, devices=bench.stream, readings=bench.stream)
+    route = RoutePartition(1, context)
     one = bench.worker()
-    assert health.health(one.tools, {}, {1: route})["routes"] == {1: {}}
+    assert health.health(one.context, {}, {1: route})["routes"] == {1: {}}
     route.take([Event(0, (HOUR + 1) * 3_600_000, b"garbage")])
-    told = health.health(one.tools, {}, {1: route})["routes"][1]
+    told = health.health(one.context, {}, {1: route})["routes"][1]
     assert (told["next"], told["rejected"]) == (1, {"not_json": 1})
 
 
@@ -92,10 +92,10 @@ def test_latency_runs_from_the_message_to_the_commit() -> None:
     bodies = list(pack("hub/0.0", SCENARIO.channel_names, readings(hourly("ab", 2)), bench.clock.ms - 250))
     bench.stream.send(0, bodies)
     one.take(bench.events())
-    assert health.health(one.tools, {0: one}, {})["latency"] == {"events": 1, "p50_ms": 250, "p95_ms": 250}
+    assert health.health(one.context, {0: one}, {})["latency"] == {"events": 1, "p50_ms": 250, "p95_ms": 250}
     bench.clock.ms += 61_000
-    assert health.health(one.tools, {0: one}, {})["latency"] == {}
-    assert health.health(one.tools, {0: one}, {}, 120.0)["latency"]["events"] == 1
+    assert health.health(one.context, {0: one}, {})["latency"] == {}
+    assert health.health(one.context, {0: one}, {}, 120.0)["latency"]["events"] == 1
 
 
 def test_latencies_are_bounded_and_the_newest_stay() -> None:

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from shared.adapters.models import package_folder
-from shared.adapters.models.onnx_model import ORDER_FREE, ROWS, Graph, OnnxModel, load
+from shared.adapters.models.onnx_graph import ORDER_FREE, ROWS, Graph
+from shared.adapters.models.onnx_model import OnnxModel, load
 from shared.core.intake.readings import Floats
 from shared.core.model.feature import Feature
 from shared.core.model.manifest import Damped, Interval, decode_arrays, decode_manifest, encode_arrays

@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from shared.adapters.models.onnx_model import Graph
+from shared.adapters.models.onnx_graph import Graph
 from shared.core.intake.readings import Floats
 from shared.errors import ContractBroken
 from training.model.export import check_parity, to_onnx

@@ -1,0 +1,68 @@
+"""What deltalake needs to reach a storage account."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from shared.adapters.stores.azure_account import expanded
+from shared.errors import ConfigError, TransientFailure
+
+Options = Callable[[], Mapping[str, str]]
+SCOPE = "https://storage.azure.com/.default"
+
+
+def storage_options(connection: str | None, account_url: str | None) -> Options:
+    """What deltalake needs to reach a storage account; asked again whenever a table is opened, for tokens end.
+
+    Args:
+        connection: Connection string (local).
+        account_url: Otherwise the address of the blob service, reached with the app's own identity.
+
+    Raises:
+        ConfigError: The connection string lacks the account's name, or a key or signature.
+    """
+    if not connection:
+        return _Token(str(account_url))
+    parts = {
+        name.strip().lower(): value
+        for name, _, value in (part.partition("=") for part in expanded(connection).split(";"))
+    }
+    account = parts.get("accountname", "")
+    suffix = parts.get("endpointsuffix", "core.windows.net")
+    protocol = parts.get("defaultendpointsprotocol", "https")
+    endpoint = parts.get("blobendpoint", f"{protocol}://{account}.blob.{suffix}").rstrip("/")
+    account = account or urlsplit(endpoint).netloc.partition(".")[0]
+    secrets = {"azure_storage_account_key": "accountkey", "azure_storage_sas_key": "sharedaccesssignature"}
+    secret = {option: parts[part] for option, part in secrets.items() if parts.get(part)}
+    if not account or not secret:
+        raise ConfigError("STORAGE: needs AccountName and AccountKey, or BlobEndpoint and SharedAccessSignature")
+    found = {"azure_storage_account_name": account, **secret, **_endpoint(endpoint)}
+    return lambda: found
+
+
+def _endpoint(address: str) -> dict[str, str]:
+    plain = {"allow_http": "true"} if address.startswith("http://") else {}
+    return {"azure_storage_endpoint": address.rstrip("/"), **plain}
+
+
+@dataclass
+class _Token:
+    """A token of the app's own identity, whichever azure-identity finds: managed identity, environment, Azure CLI."""
+
+    account_url: str
+    _credential: Any = None
+
+    def __call__(self) -> Mapping[str, str]:
+        from azure.core.exceptions import AzureError
+        from azure.identity import DefaultAzureCredential
+
+        self._credential = self._credential or DefaultAzureCredential()
+        try:
+            token = self._credential.get_token(SCOPE).token
+        except AzureError as error:
+            raise TransientFailure(f"lake: no token for {self.account_url}: {type(error).__name__}") from error
+        account = urlsplit(self.account_url).netloc.partition(".")[0]
+        return {"azure_storage_account_name": account, "azure_storage_token": token, **_endpoint(self.account_url)}
