@@ -18,7 +18,7 @@ ENVIRONMENT = HERE.parent / "build" / "bench-venv"
 INSTALL_S = 900
 
 
-class Told(msgspec.Struct, frozen=True):
+class Report(msgspec.Struct, frozen=True):
     """What the other process says: seconds to import, seconds of its fastest check, memory, a value a column."""
 
     import_s: float
@@ -27,7 +27,7 @@ class Told(msgspec.Struct, frozen=True):
     values: list[float]
 
 
-def check(reference: Floats, current: Floats) -> Told | None:
+def check(reference: Floats, current: Floats) -> Report | None:
     """Its usual check of all columns, shape (rows, columns); None where it cannot be installed."""
     python = _python()
     if python is None:
@@ -37,7 +37,7 @@ def check(reference: Floats, current: Floats) -> Told | None:
         np.save(Path(name) / "current.npy", current)
         command = [str(python), str(HERE / "plain_evidently.py"), name]
         told = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout  # noqa: S603 - our own file
-    return msgspec.json.decode(told, type=Told)
+    return msgspec.json.decode(told, type=Report)
 
 
 def _python() -> Path | None:

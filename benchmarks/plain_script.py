@@ -39,8 +39,8 @@ def features(hours: pd.DataFrame) -> pd.DataFrame:
     parts = [hours.astype(np.float32)]
     for span in SPANS:
         rolling = by[SCALARS].rolling(span, min_periods=1)
-        parts.extend(_named(getattr(rolling, kind)(), f"{kind}_{span}") for kind in KINDS)
-        parts.append(_named(by[WIND].rolling(span, min_periods=1).mean(), f"mean_{span}"))
+        parts.extend(_renamed(getattr(rolling, kind)(), f"{kind}_{span}") for kind in KINDS)
+        parts.append(_renamed(by[WIND].rolling(span, min_periods=1).mean(), f"mean_{span}"))
     parts.extend(by.shift(lag).astype(np.float32).add_suffix(f".lag_{lag}") for lag in LAGS)
     changes = hours[SCALARS] - by[SCALARS].shift(24)
     parts.append(changes.astype(np.float32).add_suffix(".change_24"))
@@ -52,7 +52,7 @@ def features(hours: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _named(rolled: pd.DataFrame, suffix: str) -> pd.DataFrame:
+def _renamed(rolled: pd.DataFrame, suffix: str) -> pd.DataFrame:
     return rolled.droplevel(0).astype(np.float32).add_suffix(f".{suffix}")
 
 

@@ -114,8 +114,8 @@ def options_of(given: argparse.Namespace, environment: Mapping[str, str]) -> Opt
         zone=given.zone,
         run_id=environment.get("MLFLOW_RUN_ID"),
         lake=_lake(given, environment),
-        champion=_named("--champion", given.champion, VERSION),
-        job=_named("--job", given.job, JOB_NAME),
+        champion=_matching("--champion", given.champion, VERSION),
+        job=_matching("--job", given.job, JOB_NAME),
         publish=given.publish,
         blobs=_blobs(given, environment),
     )
@@ -135,7 +135,7 @@ def _lake(given: argparse.Namespace, environment: Mapping[str, str]) -> LakeVers
     return LakeVersion(version=version, uri=given.lake_uri, options=storage_options(*storage_settings(environment)))
 
 
-def _named(flag: str, value: str | None, form: re.Pattern[str]) -> str | None:
+def _matching(flag: str, value: str | None, form: re.Pattern[str]) -> str | None:
     if value is not None and not form.fullmatch(value):
         raise ConfigError(f"{flag}: {value[:80]!r} is not of the form {form.pattern}")
     return value

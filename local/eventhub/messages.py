@@ -62,14 +62,14 @@ def unpack(message: bytes, message_format: int) -> Delivery:
         if section.code == DATA:
             bodies.append(binary(message, section))
         elif section.code == MESSAGE_ANNOTATIONS:
-            key = _key(_checked(message, section))
+            key = _key(_verified(message, section))
     return Delivery(key, [_event(body, key)[0] for body in bodies])
 
 
 def _event(message: bytes, batch_key: str | bytes | None) -> tuple[Event, str | bytes | None]:
     header, annotations, count, rest, key = b"", b"", 0, len(message), None
     for section in sections(message):
-        value = _checked(message, section)
+        value = _verified(message, section)
         if section.code == HEADER:
             header = message[section.start : section.end]
         elif section.code == MESSAGE_ANNOTATIONS:
@@ -82,7 +82,7 @@ def _event(message: bytes, batch_key: str | bytes | None) -> tuple[Event, str | 
     return Event(header, annotations, count, message[rest:]), key
 
 
-def _checked(message: bytes, section: Section) -> Any:
+def _verified(message: bytes, section: Section) -> Any:
     """The value of a section, so that no consumer stumbles over what this producer sent; a body is not looked into."""
     if section.code == DATA:
         if message[section.value] not in (0xA0, 0xB0):

@@ -118,19 +118,19 @@ class Invoker:
 
 def _call(function: Declared, make: Callable[[], Any], keywords: dict[str, Any]) -> Any:
     try:
-        return _checked(function, function.call(**{function.argument: make()}, **keywords))
+        return _verified(function, function.call(**{function.argument: make()}, **keywords))
     except BaseException as error:  # also SystemExit, which would otherwise end the host's loop
         raise InvocationFailed(where(error)) from error
 
 
 async def _call_async(function: Declared, make: Callable[[], Any], keywords: dict[str, Any]) -> Any:
     try:
-        return _checked(function, await function.call(**{function.argument: make()}, **keywords))
+        return _verified(function, await function.call(**{function.argument: make()}, **keywords))
     except BaseException as error:
         raise InvocationFailed(where(error)) from error
 
 
-def _checked(function: Declared, result: Any) -> Any:
+def _verified(function: Declared, result: Any) -> Any:
     if result is not None and not function.returns:
         raise TypeError(f"returned {type(result).__name__}, but no output binding takes it: Azure fails this too")
     return result

@@ -13,6 +13,7 @@ import pytest
 from tests import ROOT
 
 PACKAGES = ("shared", "training", "local")
+OURS = {"function_app", *PACKAGES, "tests", "benchmarks"}
 LONGEST_MODULE, MEDIAN_MODULE, MEDIAN_FUNCTION = 300, 120, 8  # lines
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -80,8 +81,21 @@ def test_imports_are_seen_wherever_they_stand() -> None:
 
 
 def test_the_function_app_knows_shared_and_nothing_else_of_ours() -> None:
-    tops = {name.partition(".")[0] for name in imported(TREES["function_app"])}
-    assert tops & {"shared", "training", "local", "tests", "benchmarks"} == {"shared"}, "the others are not deployed"
+    ours = {name for name in imported(TREES["function_app"]) if name.partition(".")[0] in OURS}
+    assert {module_of(name) for name in ours} == {
+        "shared.core.stream.events",
+        "shared.errors",
+        "shared.settings",
+        "shared.wiring",
+    }
+
+
+def test_nothing_that_users_run_leans_on_tests_or_benchmarks() -> None:
+    found = {
+        name: {each for each in imported(tree) if each.startswith(("tests", "benchmarks"))}
+        for name, tree in TREES.items()
+    }
+    assert {name: names for name, names in found.items() if names} == {}
 
 
 def test_no_module_is_long() -> None:

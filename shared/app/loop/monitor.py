@@ -38,7 +38,7 @@ Dataset = Callable[[], "tuple[int, int] | None"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _Inspection:
     """What a look at the champion gave: a verdict and what it rests on, or why there is none."""
 
     manifest: Manifest | None = None
@@ -86,14 +86,14 @@ class Monitor:
         champion = self.control.read().champion
         if champion is None:
             return None, self.signals(merged)
-        look, key = self._look(merged, champion), self.key(merged, champion)
+        look, key = self._inspect(merged, champion), self.key(merged, champion)
         self.ledger.append(CHECK, key, {"model": champion, **self._act(key, look, merged)})
         return look.found, self._signals(key, champion, look, merged)
 
     def signals(self, merged: MergedProfile) -> Signals:
         """What a decision about training rests on now, without a check being written."""
         champion = self.control.read().champion
-        look = _Look() if champion is None else self._look(merged, champion)
+        look = _Inspection() if champion is None else self._inspect(merged, champion)
         return self._signals(self.key(merged, champion), champion, look, merged)
 
     def key(self, merged: MergedProfile, champion: str | None) -> str:
@@ -101,7 +101,7 @@ class Monitor:
         newest = f"{_EPOCH + timedelta(hours=merged.newest_hour):%Y-%m-%dT%H}" if merged.newest_hour >= 0 else NONE_YET
         return f"{newest}-{champion or NONE_YET}-{_EPOCH + timedelta(hours=self.now_hour()):%m%d}"
 
-    def _look(self, merged: MergedProfile, champion: str) -> _Look:
+    def _inspect(self, merged: MergedProfile, champion: str) -> _Inspection:
         suspects, manifest = {*self.control.read().quarantine, *self._lately_released()}, None
         try:
             manifest = self.packages.manifest(champion)
@@ -110,10 +110,10 @@ class Monitor:
         except ContractBroken as error:
             damage = f"champion {champion} cannot be watched: {error}"
             log.exception("nothing is judged: %s", damage)
-            return _Look(manifest, damage=(damage,))
-        return _Look(manifest, (found, baseline))
+            return _Inspection(manifest, damage=(damage,))
+        return _Inspection(manifest, (found, baseline))
 
-    def _act(self, key: str, look: _Look, merged: MergedProfile) -> dict[str, Any]:
+    def _act(self, key: str, look: _Inspection, merged: MergedProfile) -> dict[str, Any]:
         """Write the report and isolate devices; returns the data of the ledger entry."""
         if look.judged is None:
             held = self.control.read().quarantine
@@ -164,7 +164,7 @@ class Monitor:
             )
         )
 
-    def _signals(self, key: str, champion: str | None, look: _Look, merged: MergedProfile) -> Signals:
+    def _signals(self, key: str, champion: str | None, look: _Inspection, merged: MergedProfile) -> Signals:
         dataset, manifest, found = self.dataset(), look.manifest, look.found
         rows = dataset[1] if dataset else 0
         if manifest is not None:  # readings that came twice are in the lake as well, labels count once

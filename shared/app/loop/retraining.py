@@ -134,7 +134,7 @@ class Retraining:
         """
         found = []
         for job in jobs(self.ledger.entries()):
-            if job.ended is None and (end := self._look(job)) is not None:
+            if job.ended is None and (end := self._inspect(job)) is not None:
                 status, why = end
                 entry = self.ledger.append(
                     ENDED, job.name, {"status": status, "run_id": None, "source": "poll", "why": why}
@@ -162,7 +162,7 @@ class Retraining:
         if find(self.ledger.entries(), ENDED, job.name) is not None:  # it timed out while it was submitted
             self.jobs.cancel(job.name)
 
-    def _look(self, job: Job) -> tuple[End, str] | None:
+    def _inspect(self, job: Job) -> tuple[End, str] | None:
         """How an open job ended, and what is known about that; None when it goes on."""
         late = self._age_ms(job) >= round(self.scenario.retrain.timeout_h * HOUR_MS)
         why = f"timed out after {self.scenario.retrain.timeout_h:g} h"

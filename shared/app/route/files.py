@@ -49,7 +49,7 @@ class RouteFile:
         blobs: Where the file is, and where dead letters and answers go.
         stream: The hub "readings".
         serving: Answers wide files.
-        filing: Keeps the file's books.
+        file_books: Keeps the file's books.
         open_table: Reads tables.
         clock: Says how long a file took.
         chunk_rows: Rows read at once.

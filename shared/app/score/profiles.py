@@ -145,12 +145,12 @@ class Profiles:
             log.warning("%s/%s is missing and made anew from the commits", CONTAINER, name_of(number))
             return None
         try:
-            return self._checked(number, profile.decode(raw, self.task.losses))
+            return self._verified(number, profile.decode(raw, self.task.losses))
         except ContractBroken as error:
             log.warning("%s/%s is made anew from the commits: %s", CONTAINER, name_of(number), error)
         return None
 
-    def _checked(self, number: int, found: Profile) -> Profile:
+    def _verified(self, number: int, found: Profile) -> Profile:
         if found.partition != number:
             raise ContractBroken(f"it is of partition {found.partition}")
         if found.rules != self.task.rules or found.watched != self.task.watched.names:

@@ -29,7 +29,7 @@ class Progress:
     header: str | None = None
 
 
-class _Told:
+class _TableFacts:
     """What a table says of itself while it is read, and when it has been."""
 
     def __init__(self, progress: Progress) -> None:
@@ -66,7 +66,7 @@ class _Told:
         return self._progress.header
 
 
-class LongTable(_Told):
+class LongTable(_TableFacts):
     """A file with one reading a row, as an iterable of checked stretches; it is read once, while iterating."""
 
     def __init__(self, parts: Callable[[Progress], Iterator[Parsed]], progress: Progress) -> None:
@@ -98,7 +98,7 @@ class WideChunk:
     rejected: Sequence[Rejection]
 
 
-class WideTable(_Told):
+class WideTable(_TableFacts):
     """A file whose rows carry a whole window each, as an iterable of chunks; it is read once, while iterating."""
 
     def __init__(

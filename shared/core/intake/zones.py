@@ -26,7 +26,7 @@ class Zone:
     def __init__(self, name: str) -> None:
         self._fixed = _fixed_offset(name)
         if self._fixed is None:
-            self._zone = _named(name)
+            self._zone = _by_name(name)
             self._hours = np.full(_HOURS, _UNKNOWN, np.int16)
 
     def offsets(self, local: Longs) -> Longs:
@@ -72,7 +72,7 @@ def _fixed_offset(name: str) -> int | None:
     return -minutes if match[1] == "-" else minutes
 
 
-def _named(name: str) -> ZoneInfo:
+def _by_name(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name.strip())
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:

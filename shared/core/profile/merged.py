@@ -67,8 +67,8 @@ def merge(task: Task, profiles: Iterable[Profile]) -> MergedProfile:
     sums: dict[str, dict[Any, Longs]] = {"histograms": {}, "forecasts": {}, "errors": {}, "pairs": {}}
     for profile in found:
         add_sums(sums["histograms"], profile.histograms)
-        add_sums(sums["forecasts"], _named(profile, profile.forecasts))
-        add_sums(sums["errors"], _named(profile, profile.errors))
+        add_sums(sums["forecasts"], _by_name(profile, profile.forecasts))
+        add_sums(sums["errors"], _by_name(profile, profile.errors))
         version = profile.models.__getitem__
         add_sums(sums["pairs"], {(d, version(a), version(b)): s for (d, a, b), s in profile.pairs.items()})
     devices = joined([profile.devices for profile in found], len(task.device_columns))
@@ -85,7 +85,7 @@ def merge(task: Task, profiles: Iterable[Profile]) -> MergedProfile:
     )
 
 
-def _named(profile: Profile, sums: Mapping[tuple[int, int, int], Longs]) -> dict[tuple[int, str, str], Longs]:
+def _by_name(profile: Profile, sums: Mapping[tuple[int, int, int], Longs]) -> dict[tuple[int, str, str], Longs]:
     return {(day, ROLES[role], profile.models[model]): row for (day, role, model), row in sums.items()}
 
 
