@@ -29,7 +29,7 @@ from shared.core.ledger import Entry
 from shared.core.profile import merged
 from shared.core.task.tasks import task_of
 
-JOB_S, FIRE_S, FOLLOW_S, PROFILES_S, SETTLE_S = 300.0, 300.0, 60.0, 3.0, 0.5
+JOB_S, FIRE_S, FOLLOW_S, PROFILES_S, SETTLE_S = 900.0, 300.0, 60.0, 3.0, 0.5
 
 
 @dataclass

@@ -86,7 +86,8 @@ def _daily_charts(days: Sequence[Mapping[str, object]], unit: str) -> Iterator[C
     if len(hours):
         lines = [Series("measured", truth, "truth"), Series("forecast", forecast)]
         note = "Mean over all devices of each day."
-        yield line_chart("Forecast and truth", hours, lines, unit=unit, note=note, clock=False)
+        above = not any((values < 0).any() for values in (truth, forecast))  # a frost must not become a flat line
+        yield line_chart("Forecast and truth", hours, lines, unit=unit, note=note, clock=False, zero=above)
     if np.isfinite(mae).any():
         lines = [Series("persistence: as now", persistence, "baseline"), Series("forecast", mae)]
         yield line_chart("Mean absolute error", hours, lines, unit=unit, note="Lower is better.", clock=False)
