@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -22,6 +23,9 @@ FORMAT = 1
 FILES = ("model.onnx", "baseline.npz", "golden.npz", "card.md")
 VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 MAXIMUM_UNPACKED_BYTES = 200_000_000
+# numpy reads a header with ast.literal_eval; in CPython 3.11 that may end in a SystemError ("AST constructor recursion
+# depth mismatch", python/cpython issue 106905) when several threads are in it at once, as in the host's pool
+_ONE_AT_A_TIME = threading.Lock()
 
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 
@@ -132,7 +136,8 @@ def decode_arrays(name: str, raw: bytes) -> Arrays:
             unpacked = sum(member.file_size for member in archive.infolist())
             if unpacked > MAXIMUM_UNPACKED_BYTES:
                 raise ContractBroken(f"{name}: unpacks to {unpacked} bytes, limit {MAXIMUM_UNPACKED_BYTES}")
-            return {member.removesuffix(".npy"): _array(archive, member) for member in archive.namelist()}
+            with _ONE_AT_A_TIME:
+                return {member.removesuffix(".npy"): _array(archive, member) for member in archive.namelist()}
     except (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, RuntimeError, MemoryError) as error:
         raise ContractBroken(f"{name}: not a readable npz: {error}") from error
 
