@@ -48,7 +48,7 @@ demo: install ## the whole loop on this machine: make demo [DATA=file] [ZONE=zon
 up: install ## Azurite, the Event Hubs endpoint and the trigger host, until Ctrl-C
 	@$(PY) -m local up
 
-quick: .venv/.done ## checks, doctests and the unit tests that are not slow; under 90 seconds on two cores
+quick: .venv/.done ## checks, doctests and the unit tests that are not slow
 	$(MAKE) -j2 check unit
 
 unit: .venv/.done
