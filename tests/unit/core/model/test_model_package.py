@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from shared.adapters.models import onnx_model, package_folder
 from shared.core.intake.readings import Floats
+from shared.core.model import manifest as manifest_file
 from shared.core.model.feature import Feature
 from shared.core.model.manifest import Damped, Interval, decode_arrays, decode_manifest, encode_arrays
 from shared.errors import ConfigError, ContractBroken
@@ -176,3 +178,13 @@ def test_encoded_manifest_is_readable_json(tmp_path: Path, contents: writer.Cont
     text = (tmp_path / "model" / "manifest.json").read_text()
     assert json.loads(text)["features"][0] == ["f0", 1]
     assert len(text.splitlines()) > 20
+
+
+def test_only_one_thread_at_a_time_reads_headers_of_arrays() -> None:
+    """CPython 3.11 fails in `ast` where several do (python/cpython issue 106905); numpy reads headers with it."""
+    raw = encode_arrays({"a": np.arange(3.0)})
+    with ThreadPoolExecutor(1) as pool:
+        with manifest_file._ONE_AT_A_TIME:
+            read = pool.submit(decode_arrays, "x.npz", raw)
+            assert not wait([read], timeout=0.2).done
+        assert read.result(timeout=10)["a"].tolist() == [0.0, 1.0, 2.0]
