@@ -175,6 +175,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path, capsys: pytest
     assert capsys.readouterr().err == f"{tmp_path / 'file'}: File exists\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["../x", "a/../b", "a/./b", "a\nb", "x/", "x.", "a\x00", "\udcff", "x" * 1100])
 def test_names_that_no_blob_can_have_are_refused_before_anything_is_sent(name: str, tmp_path: Path) -> None:
     describe(tmp_path)
@@ -213,6 +214,7 @@ def test_the_application_s_own_error_page_is_read(
     assert "nothing was fed back: settings" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def space_of(root: Path, url: str, blobs: MemoryBlobs) -> Workspace:
     return Workspace(root, storage_connection(1), url, scenario_files.load("air_quality"), blobs)  # type: ignore[arg-type]
 

@@ -479,6 +479,7 @@ CELLS = st.text(st.characters(codec="utf-8", exclude_characters=UNFIT), max_size
 SMALL = st.text(st.sampled_from('a",\r; '), max_size=6)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(st.one_of(CELLS, SMALL), st.one_of(CELLS, SMALL)), max_size=8))
 def test_cells_are_split_as_the_standard_library_splits_them(rows: list[tuple[str, str]]) -> None:

@@ -155,6 +155,7 @@ def test_a_file_with_an_id_but_neither_time_nor_windows_is_no_wide_file() -> Non
             read(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wide", [False, True])
 def test_thousands_of_mutated_files_lose_no_row_and_raise_nothing_but_a_reason(wide: bool) -> None:
     source = random.Random(20261120)

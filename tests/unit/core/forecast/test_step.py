@@ -384,6 +384,7 @@ def test_the_cut_into_batches_leaves_no_trace_in_the_state(
     assert whatever_the_cut(tallies_of(left)) == whatever_the_cut(tallies_of(right))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(histories(), st.sampled_from(SHAPES))
 def test_one_reading_a_batch_gives_the_revisions_and_the_tallies_of_the_plain_model(

@@ -338,6 +338,7 @@ SNIPPETS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def mutated(source: random.Random, message: bytes) -> bytes:
     data = bytearray(message)
     for _ in range(source.choice((0, 1, 1, 2, 3))):
