@@ -25,8 +25,9 @@ from shared.app.route.files import RouteFile
 from shared.app.route.messages import RoutePartition, RoutingContext
 from shared.app.route.resubmit import Resubmit
 from shared.app.route.sweep import Sweep
+from shared.app.score.context import ScoringContext
 from shared.app.score.latencies import Latencies
-from shared.app.score.partition import Partition, ScoringContext
+from shared.app.score.partition import Partition
 from shared.app.score.profiles import Profiles
 from shared.app.score.serving import Serving
 from shared.app.score.snapshots import Snapshots

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from shared.app.route.messages import RoutePartition
-from shared.app.score.partition import Partition, ScoringContext
+from shared.app.score.context import ScoringContext
+from shared.app.score.partition import Partition
 from shared.core.model.scoring import CHAMPION
 from shared.core.task.losses import Losses
 from shared.core.task.state import State

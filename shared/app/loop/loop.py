@@ -21,7 +21,8 @@ from shared.app.loop.retraining import Retraining
 from shared.app.loop.stored_packages import StoredPackages
 from shared.app.release.control import ControlDocument
 from shared.app.release.rollouts import Rollouts
-from shared.app.score.partition import Partition, ScoringContext
+from shared.app.score.context import ScoringContext
+from shared.app.score.partition import Partition
 from shared.app.score.profiles import ProfileMerge
 from shared.app.score.serving import load_package
 from shared.core.profile.merged import MergedProfile

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.app.score import partition as partition_module
+from shared.app.score import recovery
 from shared.app.score.partition import Partition
 from shared.core.forecast import snapshot
 from shared.core.forecast.state import State, own
@@ -404,7 +404,7 @@ def test_a_skipped_range_is_read_back_from_the_hub() -> None:
 
 
 def test_a_long_gap_is_read_back_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(partition_module, "READ_BACK", 4)
+    monkeypatch.setattr(recovery, "READ_BACK", 4)
     bench = Bench()
     for part in range(30):
         bench.send("hub/0", [(part + 1, "a", (HOUR + part) * 60, (1.0, 0.0, 0.0))])

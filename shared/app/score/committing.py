@@ -1,0 +1,137 @@
+"""Committing a batch: its change is made, what it gave is written, and one commit makes it durable."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from shared.app.score.context import ScoringContext
+from shared.app.score.serving import ChallengerFails
+from shared.core.intake import dead_letters
+from shared.core.intake.dead_letters import DeadLetter
+from shared.core.intake.readings import Rejection
+from shared.core.model.scoring import Control
+from shared.core.scenario import Scenario
+from shared.core.stream.commit import CONFLICT, Commit, commit_name, folder
+from shared.core.stream.events import Batch, Event
+from shared.core.stream.gathering import gather
+from shared.core.task.state import Outcome, State
+from shared.core.task.task import names_of
+from shared.errors import BadEvent
+
+log = logging.getLogger(__name__)
+READING_BYTES = 14
+
+
+def run_of(context: ScoringContext, events: Sequence[Event]) -> Sequence[Event]:
+    """The first events that follow each other and together hold about as many readings as one commit may."""
+    limit = context.batch_rows * (READING_BYTES + 4 * len(context.task.row))
+    count, size = 1, len(events[0].body)
+    while count < len(events) and events[count].sequence == events[count - 1].sequence + 1:
+        size += len(events[count].body)
+        if size > limit:
+            break
+        count += 1
+    return events[:count]
+
+
+def commit(context: ScoringContext, state: State, events: Sequence[Event], follows: int) -> bool:
+    """Make one batch durable and put it into the state; False when somebody else was first.
+
+    Args:
+        context: What the partition works with.
+        state: The partition, which expects the first of the events.
+        events: At least one, with consecutive sequence numbers.
+        follows: What was expected before events that had expired.
+    """
+    batch, bad = gather(state.partition, state.epoch, events, names_of(context.task.row))
+    control, outcome = _scored(context, state, batch)
+    name = commit_name(batch.partition, batch.epoch, batch.first)
+    raw = _write(context, outcome, control, bad, follows)
+    if not context.blobs.create("commits", name, raw) and context.blobs.read("commits", name) != raw:
+        log.warning("partition %d: another worker committed event %d first", batch.partition, batch.first)
+        return False
+    outcome.put(state)
+    context.latencies.add(context.clock.now_ms(), batch.born_ms)
+    give_receipts(context, state, batch)
+    return True
+
+
+def give_receipts(context: ScoringContext, state: State, batch: Batch) -> None:
+    """Say that the sources which end in a batch are committed as a whole."""
+    for end in batch.ends:
+        context.ended(state, batch.sources[end.source])
+
+
+def _scored(context: ScoringContext, state: State, batch: Batch) -> tuple[Control, Outcome]:
+    """The batch's change; a challenger that fails is left out of all of it, so that recovery finds one answer."""
+    answering = context.serving.current()
+    try:
+        return answering.control, context.task.step(state, batch, answering.control, answering)
+    except ChallengerFails as error:
+        log.warning("partition %d: left out of a batch: %s", batch.partition, error)
+    alone = answering.alone()
+    return alone.control, context.task.step(state, batch, alone.control, alone)
+
+
+def _write(
+    context: ScoringContext, outcome: Outcome, control: Control, bad: Sequence[tuple[Event, BadEvent]], follows: int
+) -> bytes:
+    """Write what the commit refers to, and return the commit itself."""
+    batch = outcome.batch
+    predictions = context.files.encode_predictions(outcome) if len(outcome.predictions) else None
+    letters = [*_undecodable(batch.partition, bad), *_conflicts(outcome, context.task.scenario)]
+    lost = dead_letters.encode(letters) if letters else None
+    counts = {**outcome.counts(), "undecodable": len(bad), "predictions": len(outcome.predictions)}
+    found = Commit(
+        partition=batch.partition,
+        epoch=batch.epoch,
+        first=batch.first,
+        next=batch.next,
+        follows=follows,
+        enqueued_ms=batch.enqueued_ms,
+        sources=list(batch.sources),
+        ends=[(end.source, end.position) for end in batch.ends],
+        champion=control.champion,
+        challenger=control.challenger,
+        quarantine=sorted(control.quarantine),
+        predictions=_put(context, "predictions", batch, predictions, "parquet"),
+        dead_letters=_put(context, "dead-letter", batch, lost, "jsonl"),
+        counts=counts,
+    )
+    return context.files.encode_commit(found, outcome)
+
+
+def _put(context: ScoringContext, container: str, batch: Batch, data: bytes | None, kind: str) -> str | None:
+    """Write a blob under a name that its content decides, so that a zombie cannot overwrite it."""
+    if data is None:
+        return None
+    digest = hashlib.sha256(data).hexdigest()[:16]
+    name = f"{folder(batch.partition, batch.epoch)}{batch.first:020d}-{digest}.{kind}"
+    context.blobs.write(container, name, data)
+    return name
+
+
+def _undecodable(partition: int, bad: Sequence[tuple[Event, BadEvent]]) -> list[DeadLetter]:
+    source = f"readings/{partition}"
+    return [
+        dead_letters.letter(source, Rejection(event.sequence, error.reason, error.detail, event.body))
+        for event, error in bad
+    ]
+
+
+def _conflicts(outcome: Outcome, scenario: Scenario) -> list[DeadLetter]:
+    """Readings of a minute that already had another value, written out again as messages."""
+    batch, (time, *_) = outcome.batch, scenario.names.time
+    letters = []
+    for row in np.flatnonzero(outcome.disposition == CONFLICT).tolist():
+        values = {n: v for n, v in zip(scenario.channel_names, batch.values[row].tolist(), strict=True) if v == v}
+        reading = {scenario.key: batch.devices[batch.device[row]], time: int(batch.minute[row]) * 60, **values}
+        detail = "the device already sent another value for this minute; the first one counts"
+        rejection = Rejection(int(batch.position[row]), "conflict", detail, msgspec.json.encode(reading))
+        letters.append(dead_letters.letter(batch.sources[batch.source[row]], rejection))
+    return letters
