@@ -1,22 +1,14 @@
-"""The composition root: what stands behind the ports, and which of them each use case works with."""
+"""The use cases of the application: each is wired when a trigger first needs it, on what it is given."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import cached_property, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from shared.adapters.jobs.none import NoEndpoint, NoJobs, NoRegistry
 from shared.adapters.lake.commit_files import ParquetFiles
-from shared.adapters.models import onnx_model
-from shared.adapters.stores import scenario_files
-from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.adapters.stores.clock import WallClock, WatermarkClock
-from shared.adapters.stores.event_hub import EventHubStream
 from shared.adapters.tables.open import open_table
 from shared.app import health as views
 from shared.app.partitions import Partitions
@@ -31,49 +23,16 @@ from shared.app.score.partition import Partition
 from shared.app.score.profiles import Profiles
 from shared.app.score.serving import Serving
 from shared.app.score.snapshots import Snapshots
-from shared.core.retrain.job_events import local_topic
 from shared.core.task.state import State
-from shared.core.task.task import Task
-from shared.core.task.tasks import task_of
 from shared.errors import ConfigError, PipelineError
-from shared.ports import Blobs, Clock, Endpoint, Jobs, LoadModel, Registry, Stream
-from shared.settings import Settings, from_env
+from shared.wiring import slow
+from shared.wiring.ports import Ports
 
 if TYPE_CHECKING:
     from shared.adapters.lake.delta_lake import DeltaLake
-    from shared.adapters.models.azureml_client import Workspace
     from shared.app.loop.loop import Loop
 
 T = TypeVar("T")
-CONTAINERS = (
-    *("incoming", "commits", "predictions", "state", "dead-letter", "progress"),
-    *("receipts", "profiles", "models", "lake", "reports", "ledger"),
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ports:
-    """What the use cases are given.
-
-    Args:
-        settings: Sizes, times and the places of the slow half.
-        task: What is asked and answered.
-        load: Loads models.
-        blobs: All containers.
-        stream: The hub "readings".
-        clock: Says how long things took.
-        in_background: Runs a job off the critical path.
-        devices: The devices' hub, None where messages are not routed.
-    """
-
-    settings: Settings
-    task: Task
-    load: LoadModel
-    blobs: Blobs
-    stream: Stream
-    clock: Clock
-    in_background: Callable[[Callable[[], None]], object]
-    devices: Stream | None = None
 
 
 class wired(cached_property[T]):  # noqa: N801 - it is read as a decorator
@@ -181,10 +140,10 @@ class Application:
             reach=clock.reach if isinstance(clock, WatermarkClock) else None,
             lake=lake,
             truth_source=LakeTruth(self.ports.task, lake.delta),
-            registry=_registry(settings, name),
-            jobs=_jobs(settings),
-            endpoint=_endpoint(settings, name),
-            topic=_topic(settings, name),
+            registry=slow.registry(settings, name),
+            jobs=slow.jobs(settings),
+            endpoint=slow.endpoint(settings, name),
+            topic=slow.topic(settings, name),
         )
 
     def health(self, window: str = "") -> tuple[bool, dict[str, Any]]:
@@ -218,78 +177,3 @@ class Application:
         settings = self.ports.settings
         options = storage_options(settings.storage, settings.storage_url)
         return DeltaLake(self.ports.task, options=options)
-
-
-def loading(task: Task) -> LoadModel:
-    """What loads models on these features."""
-    return partial(onnx_model.load, featurizer_features=task.features)
-
-
-def _jobs(settings: Settings) -> Jobs:
-    if settings.jobs == "local":
-        from shared.adapters.jobs.local import LocalJobs
-
-        return LocalJobs(Path(settings.jobs_folder), settings.job_events or "", WallClock())
-    if settings.jobs == "azureml":
-        from shared.adapters.jobs.azureml import AzureMlJobs
-
-        return AzureMlJobs(_workspace(settings), compute=str(settings.compute), component=str(settings.component))
-    return NoJobs()
-
-
-def _topic(settings: Settings, scenario: str) -> str:
-    """Where events of our jobs come from."""
-    return _workspace(settings).id if settings.jobs == "azureml" else local_topic(scenario)
-
-
-def _registry(settings: Settings, scenario: str) -> Registry:
-    if not settings.tracking:
-        return NoRegistry()
-    from shared.adapters.models.mlflow_registry import MlflowRegistry
-
-    return MlflowRegistry(scenario, settings.tracking)
-
-
-def _endpoint(settings: Settings, scenario: str) -> Endpoint:
-    if not settings.endpoint:
-        return NoEndpoint()
-    from shared.adapters.models.azureml_endpoint import AzureMlEndpoint
-
-    return AzureMlEndpoint(
-        _workspace(settings),
-        endpoint=settings.endpoint,
-        model=scenario,
-        component=str(settings.component),
-        environment=str(settings.endpoint_environment),
-        instance_type=settings.endpoint_instance,
-        instance_count=settings.endpoint_instances,
-    )
-
-
-def _workspace(settings: Settings) -> Workspace:
-    from shared.adapters.models.azureml_client import Workspace
-
-    return Workspace(str(settings.subscription), str(settings.resource_group), str(settings.workspace))
-
-
-def _connect(env: Mapping[str, str]) -> Ports:
-    settings = from_env(env, scenario_files.names())
-    task = task_of(scenario_files.load(settings.scenario))
-    devices = None
-    if settings.telemetry or settings.telemetry_namespace:
-        devices = EventHubStream(settings.telemetry_hub, settings.telemetry, settings.telemetry_namespace)
-    return Ports(
-        settings=settings,
-        task=task,
-        load=loading(task),
-        blobs=AzureBlobs.connect(settings.storage, settings.storage_url),
-        stream=EventHubStream(settings.readings_hub, settings.readings, settings.readings_namespace),
-        clock=WallClock(),
-        in_background=ThreadPoolExecutor(1, "snapshots").submit,
-        devices=devices,
-    )
-
-
-def build(env: Mapping[str, str]) -> Application:
-    """The application; touches no network and loads no model."""
-    return Application(partial(_connect, env))

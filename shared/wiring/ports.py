@@ -1,0 +1,76 @@
+"""What the use cases are given, and what of it stands behind the ports in Azure and on one machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from shared.adapters.models import onnx_model
+from shared.adapters.stores import scenario_files
+from shared.adapters.stores.azure_blobs import AzureBlobs
+from shared.adapters.stores.clock import WallClock
+from shared.adapters.stores.event_hub import EventHubStream
+from shared.core.task.task import Task
+from shared.core.task.tasks import task_of
+from shared.ports import Blobs, Clock, LoadModel, Stream
+from shared.settings import Settings, from_env
+
+CONTAINERS = (
+    *("incoming", "commits", "predictions", "state", "dead-letter", "progress"),
+    *("receipts", "profiles", "models", "lake", "reports", "ledger"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """What the use cases are given.
+
+    Args:
+        settings: Sizes, times and the places of the slow half.
+        task: What is asked and answered.
+        load: Loads models.
+        blobs: All containers.
+        stream: The hub "readings".
+        clock: Says how long things took.
+        in_background: Runs a job off the critical path.
+        devices: The devices' hub, None where messages are not routed.
+    """
+
+    settings: Settings
+    task: Task
+    load: LoadModel
+    blobs: Blobs
+    stream: Stream
+    clock: Clock
+    in_background: Callable[[Callable[[], None]], object]
+    devices: Stream | None = None
+
+
+def loading(task: Task) -> LoadModel:
+    """What loads models on these features."""
+    return partial(onnx_model.load, featurizer_features=task.features)
+
+
+def connect(env: Mapping[str, str]) -> Ports:
+    """What an environment says.
+
+    Raises:
+        ConfigError: Settings or scenario are wrong; the message lists every problem.
+    """
+    settings = from_env(env, scenario_files.names())
+    task = task_of(scenario_files.load(settings.scenario))
+    devices = None
+    if settings.telemetry or settings.telemetry_namespace:
+        devices = EventHubStream(settings.telemetry_hub, settings.telemetry, settings.telemetry_namespace)
+    return Ports(
+        settings=settings,
+        task=task,
+        load=loading(task),
+        blobs=AzureBlobs.connect(settings.storage, settings.storage_url),
+        stream=EventHubStream(settings.readings_hub, settings.readings, settings.readings_namespace),
+        clock=WallClock(),
+        in_background=ThreadPoolExecutor(1, "snapshots").submit,
+        devices=devices,
+    )
