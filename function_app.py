@@ -23,7 +23,7 @@ application = wiring.build(os.environ)
 @app.blob_trigger(
     arg_name="blob",
     path="incoming/{name}",
-    connection="STORAGE",
+    connection="BLOBS",
     source=func.BlobSource(settings.incoming_source(os.environ)),
 )
 def route_file(blob: func.InputStream) -> None:

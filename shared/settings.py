@@ -40,8 +40,9 @@ class Settings:
 
     Args:
         scenario: Name of the scenario file.
-        storage: Connection string of the blob store; local only.
-        storage_url: Address of the blob service, reached with the app's identity.
+        blobs: Connection string of the blob store; local only.
+        blobs_url: Address of the blob service, reached with the app's identity.
+        queues_url: Address of the same account's queue service: the host's blob trigger keeps its work there.
         readings: Connection string of the hub "readings"; local only.
         readings_namespace: Fully qualified namespace of the hub, reached with the app's identity.
         readings_hub: Name of the hub.
@@ -73,8 +74,9 @@ class Settings:
     """
 
     scenario: str = "air_quality"
-    storage: str | None = None
-    storage_url: Address | None = None
+    blobs: str | None = None
+    blobs_url: Address | None = None
+    queues_url: Address | None = None
     readings: str | None = None
     readings_namespace: Domain | None = None
     readings_hub: Hub = "readings"
@@ -107,8 +109,9 @@ class Settings:
 
 VARIABLES = {
     "scenario": "SCENARIO",
-    "storage": "STORAGE",
-    "storage_url": "STORAGE__blobServiceUri",
+    "blobs": "BLOBS",
+    "blobs_url": "BLOBS__blobServiceUri",
+    "queues_url": "BLOBS__queueServiceUri",
     "readings": "READINGS",
     "readings_namespace": "READINGS__fullyQualifiedNamespace",
     "readings_hub": "READINGS_HUB",
@@ -138,6 +141,8 @@ VARIABLES = {
     "endpoint_instance": "AZUREML_ENDPOINT_INSTANCE",
     "endpoint_instances": "AZUREML_ENDPOINT_INSTANCES",
 }
+# The host takes STORAGE for its own AzureWebJobsStorage: it looks with its prefix first, and in any case.
+RENAMED = {"STORAGE": "BLOBS", "STORAGE__blobServiceUri": "BLOBS__blobServiceUri"}
 
 
 def from_env(env: Mapping[str, str], scenarios: Collection[str]) -> Settings:
@@ -162,12 +167,21 @@ def from_env(env: Mapping[str, str], scenarios: Collection[str]) -> Settings:
         except ValueError as error:
             problems.append(f"{VARIABLES[field.name]}: {raw[:80]!r} {error}")
     found = Settings(**values)  # type: ignore[arg-type]
+    if not (found.blobs or found.blobs_url):
+        problems.append(no_blobs(env))
     if found.scenario not in scenarios:
         problems.append(f"SCENARIO: {found.scenario[:80]!r} is not one of {', '.join(sorted(scenarios))}")
     problems.extend(_problems(found))
     if problems:
         raise ConfigError("settings: " + "; ".join(problems))
     return found
+
+
+def no_blobs(env: Mapping[str, str]) -> str:
+    """What to say where no setting names the blob store."""
+    renamed = [f"{old}, which is {new} now" for old, new in RENAMED.items() if env.get(old, "").strip()]
+    missing = "BLOBS__blobServiceUri (in Azure) or BLOBS (local) is missing"
+    return missing + (f"; found {' and '.join(renamed)}" if renamed else "")
 
 
 def incoming_source(env: Mapping[str, str]) -> str:
@@ -185,10 +199,10 @@ def _plain(raw: str, kind: type) -> object:
 
 def _problems(found: Settings) -> Iterable[str]:
     """What is wrong between the settings, and with those whose value, a key perhaps, is never shown."""
-    if not (found.storage or found.storage_url):
-        yield "STORAGE__blobServiceUri (in Azure) or STORAGE (local) is missing"
-    if found.storage and not _parts(found.storage) & STORAGE_PARTS:
-        yield "STORAGE: is not the connection string of a storage account"
+    if found.blobs and not _parts(found.blobs) & STORAGE_PARTS:
+        yield "BLOBS: is not the connection string of a storage account"
+    if found.blobs_url and not (found.blobs or found.queues_url):
+        yield "BLOBS__queueServiceUri: missing, the blob trigger needs it beside BLOBS__blobServiceUri"
     if not (found.readings or found.readings_namespace):
         yield "READINGS__fullyQualifiedNamespace (in Azure) or READINGS (local) is missing"
     for name in ("readings", "telemetry"):

@@ -16,6 +16,7 @@ from azure.functions import meta
 from local.host.retry import Retry
 
 SUPPORTED = ("eventHubTrigger", "blobTrigger", "timerTrigger", "eventGridTrigger", "httpTrigger")
+PLACES = ("ConnectionStrings:", "")
 
 
 class HostError(Exception):
@@ -155,15 +156,23 @@ def resolve(value: str, settings: Mapping[str, str]) -> str:
 
 
 def connection(name: str, settings: Mapping[str, str]) -> str:
-    """The connection string that a trigger's `connection` names.
+    """The connection string that a trigger's `connection` names, looked up as the Functions host does it.
+
+    The host looks behind its own prefix first, and its settings have no case: a connection named STORAGE would be the
+    host's own AzureWebJobsStorage.
 
     Raises:
-        HostError: There is none.
+        HostError: There is none, or an identity stands in its place.
     """
-    found = settings.get(name) or settings.get(f"AzureWebJobs{name}")
-    if not found:
-        raise HostError(f"connection setting {name} is missing; the local host takes connection strings only")
-    return found
+    known = {key.casefold().replace("__", ":"): value for key, value in settings.items() if value}
+    for section in (f"{place}{prefix}{name}".casefold() for prefix in ("AzureWebJobs", "") for place in PLACES):
+        if section in known:
+            return known[section]
+        if any(key.startswith(f"{section}:") for key in known):
+            raise HostError(
+                f"connection setting {name} names an identity; the local host takes connection strings only"
+            )
+    raise HostError(f"connection setting {name} is missing; the local host takes connection strings only")
 
 
 def where(error: BaseException) -> str:

@@ -175,5 +175,5 @@ class Application:
         from shared.adapters.lake.storage_options import storage_options
 
         settings = self.ports.settings
-        options = storage_options(settings.storage, settings.storage_url)
+        options = storage_options(settings.blobs, settings.blobs_url)
         return DeltaLake(self.ports.task, options=options)

@@ -68,7 +68,7 @@ def connect(env: Mapping[str, str]) -> Ports:
         settings=settings,
         task=task,
         load=loading(task),
-        blobs=AzureBlobs.connect(settings.storage, settings.storage_url),
+        blobs=AzureBlobs.connect(settings.blobs, settings.blobs_url),
         stream=EventHubStream(settings.readings_hub, settings.readings, settings.readings_namespace),
         clock=WallClock(),
         in_background=ThreadPoolExecutor(1, "snapshots").submit,

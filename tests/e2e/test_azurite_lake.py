@@ -156,7 +156,7 @@ def test_storage_options_know_the_forms_of_a_connection_string() -> None:
     signed = storage_options("BlobEndpoint=https://y.blob.s.net/;SharedAccessSignature=sv=1&sig=z", None)()
     assert signed["azure_storage_account_name"] == "y"
     assert signed["azure_storage_sas_key"] == "sv=1&sig=z"
-    with pytest.raises(ConfigError, match="STORAGE: needs AccountName"):
+    with pytest.raises(ConfigError, match="BLOBS: needs AccountName"):
         storage_options("AccountName=x", None)
 
 

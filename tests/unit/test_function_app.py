@@ -114,7 +114,7 @@ def test_the_blob_trigger_takes_its_source_from_the_environment() -> None:
 
 WRONG = {
     "SCENARIO": "x",
-    "STORAGE": "nonsense",
+    "BLOBS": "nonsense",
     "READINGS": "nonsense",
     "READINGS_HUB": "?",
     "INCOMING_SOURCE": "?",

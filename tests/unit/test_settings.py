@@ -18,20 +18,21 @@ SCENARIOS = ["air_quality", "noise"]
 HUB = "Endpoint=sb://x.servicebus.windows.net/;SharedAccessKeyName=k;SharedAccessKey=c2VjcmV0"
 STORE = "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=c2VjcmV0"
 AZURE = {
-    "STORAGE__blobServiceUri": "https://name.blob.core.windows.net",
+    "BLOBS__blobServiceUri": "https://name.blob.core.windows.net",
+    "BLOBS__queueServiceUri": "https://name.queue.core.windows.net",
     "READINGS__fullyQualifiedNamespace": "name.servicebus.windows.net",
 }
-LOCAL = {"STORAGE": "UseDevelopmentStorage=true", "READINGS": HUB}
+LOCAL = {"BLOBS": "UseDevelopmentStorage=true", "READINGS": HUB}
 
 
 @pytest.mark.parametrize(
-    "env", [AZURE, LOCAL, {**AZURE, **LOCAL}, {**AZURE, "STORAGE__blobServiceUri": "http://10.0.0.1:10000/account"}]
+    "env", [AZURE, LOCAL, {**AZURE, **LOCAL}, {**AZURE, "BLOBS__blobServiceUri": "http://10.0.0.1:10000/account"}]
 )
 def test_a_store_and_a_hub_are_enough(env: dict[str, str]) -> None:
     found = from_env(env, SCENARIOS)
     assert (found.scenario, found.readings_hub, found.incoming_source) == ("air_quality", "readings", "EventGrid")
-    assert found.storage == env.get("STORAGE")
-    assert found.storage_url == env.get("STORAGE__blobServiceUri")
+    assert found.blobs == env.get("BLOBS")
+    assert found.blobs_url == env.get("BLOBS__blobServiceUri")
     assert found.telemetry is None
 
 
@@ -86,9 +87,14 @@ def test_every_setting_has_a_variable_and_a_default_that_is_allowed() -> None:
     [
         ({"SCENARIO": "nose"}, "SCENARIO: 'nose' is not one of air_quality, noise"),
         ({"SCENARIO": "../../etc/passwd"}, "SCENARIO: '../../etc/passwd' is not one of air_quality, noise"),
-        ({"STORAGE": "c2VjcmV0"}, "STORAGE: is not the connection string of a storage account"),
-        ({"STORAGE": "AccountKey=c2VjcmV0"}, "STORAGE: is not the connection string of a storage account"),
-        ({"STORAGE__blobServiceUri": "name.blob"}, "STORAGE__blobServiceUri: 'name.blob' is not an address"),
+        ({"BLOBS": "c2VjcmV0"}, "BLOBS: is not the connection string of a storage account"),
+        ({"BLOBS": "AccountKey=c2VjcmV0"}, "BLOBS: is not the connection string of a storage account"),
+        ({"BLOBS__blobServiceUri": "name.blob"}, "BLOBS__blobServiceUri: 'name.blob' is not an address"),
+        ({"BLOBS__queueServiceUri": "queue"}, "BLOBS__queueServiceUri: 'queue' is not an address"),
+        (
+            {"BLOBS__queueServiceUri": ""},
+            "BLOBS__queueServiceUri: missing, the blob trigger needs it beside BLOBS__blobServiceUri",
+        ),
         ({"READINGS": STORE}, "READINGS: is not the connection string of a namespace"),
         (
             {"READINGS": "Endpoint=sb://x/;SharedAccessKey=c2VjcmV0"},
@@ -156,7 +162,7 @@ def test_a_wrong_value_is_named_with_what_is_allowed(change: dict[str, str], pro
 def test_all_problems_are_told_at_once_and_no_secret_with_them() -> None:
     env = {
         "SCENARIO": "x",
-        "STORAGE": "AccountKey=c2VjcmV0",
+        "BLOBS": "AccountKey=c2VjcmV0",
         "READINGS": "SharedAccessKey=c2VjcmV0",
         "READINGS_HUB": "?",
         "TELEMETRY": "c2VjcmV0",
@@ -188,9 +194,27 @@ def test_nothing_set_or_everything_empty_names_what_is_missing(env: dict[str, st
     with pytest.raises(ConfigError) as told:
         from_env(env, SCENARIOS)
     assert str(told.value) == (
-        "settings: STORAGE__blobServiceUri (in Azure) or STORAGE (local) is missing; "
+        "settings: BLOBS__blobServiceUri (in Azure) or BLOBS (local) is missing; "
         "READINGS__fullyQualifiedNamespace (in Azure) or READINGS (local) is missing"
     )
+
+
+@pytest.mark.parametrize(
+    ("old", "told"),
+    [
+        ({"STORAGE": "UseDevelopmentStorage=true"}, "; found STORAGE, which is BLOBS now"),
+        (
+            {"STORAGE__blobServiceUri": "https://name.blob.core.windows.net"},
+            "; found STORAGE__blobServiceUri, which is BLOBS__blobServiceUri now",
+        ),
+        ({"STORAGE": " "}, ""),
+    ],
+)
+def test_a_setting_that_still_has_its_old_name_is_told_with_the_new_one(old: dict[str, str], told: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        from_env({"READINGS": HUB, **old}, SCENARIOS)
+    assert str(error.value) == f"settings: BLOBS__blobServiceUri (in Azure) or BLOBS (local) is missing{told}"
+    assert from_env({**LOCAL, **old}, SCENARIOS).blobs == LOCAL["BLOBS"], "both names are there while an app is moved"
 
 
 @pytest.mark.parametrize(

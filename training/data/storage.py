@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.errors import ConfigError
-from shared.settings import VARIABLES
+from shared.settings import VARIABLES, no_blobs
 
 
 def storage_settings(env: Mapping[str, str]) -> tuple[str | None, str | None]:
@@ -15,10 +15,10 @@ def storage_settings(env: Mapping[str, str]) -> tuple[str | None, str | None]:
     Raises:
         ConfigError: There is neither.
     """
-    names = VARIABLES["storage"], VARIABLES["storage_url"]
+    names = VARIABLES["blobs"], VARIABLES["blobs_url"]
     connection, address = (env.get(name, "").strip() or None for name in names)
     if connection is None and address is None:
-        raise ConfigError(f"{names[1]} (in Azure) or {names[0]} (local) is missing")
+        raise ConfigError(no_blobs(env))
     return connection, address
 
 

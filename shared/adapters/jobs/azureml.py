@@ -34,7 +34,7 @@ STATES: Mapping[str, JobState] = {
     "Canceled": "canceled",
 }
 OPEN = ("queued", "running")
-PASSED = ("STORAGE__blobServiceUri", "MLFLOW_TRACKING_URI")  # no secrets: a job uses an identity of its own
+PASSED = ("BLOBS__blobServiceUri", "MLFLOW_TRACKING_URI")  # no secrets: a job uses an identity of its own
 NO_CHAMPION = "none"  # the value of an input may not be empty
 logger = logging.getLogger(__name__)
 

@@ -38,7 +38,7 @@ def storage_options(connection: str | None, account_url: str | None) -> Options:
     secrets = {"azure_storage_account_key": "accountkey", "azure_storage_sas_key": "sharedaccesssignature"}
     secret = {option: parts[part] for option, part in secrets.items() if parts.get(part)}
     if not account or not secret:
-        raise ConfigError("STORAGE: needs AccountName and AccountKey, or BlobEndpoint and SharedAccessSignature")
+        raise ConfigError("BLOBS: needs AccountName and AccountKey, or BlobEndpoint and SharedAccessSignature")
     found = {"azure_storage_account_name": account, **secret, **_endpoint(endpoint)}
     return lambda: found
 

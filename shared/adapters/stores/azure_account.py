@@ -43,7 +43,7 @@ def client_of(connection: str | None, account_url: str | None) -> BlobServiceCli
         try:
             return BlobServiceClient.from_connection_string(expanded(connection), **sizes)
         except ValueError as error:
-            raise ConfigError(f"STORAGE: {error}") from error
+            raise ConfigError(f"BLOBS: {error}") from error
     from azure.identity import DefaultAzureCredential
 
     return BlobServiceClient(str(account_url), credential=DefaultAzureCredential(), **sizes)

@@ -91,7 +91,7 @@ def adapter(arm: Arm, credential: Any = None, options: Any = None, **changes: An
     given: dict[str, Any] = {
         "compute": "cpu-cluster",
         "component": "airloop_training:3",
-        "environment": {"STORAGE__blobServiceUri": "https://air.example/"},
+        "environment": {"BLOBS__blobServiceUri": "https://air.example/"},
         "timeout_s": 7200,
     }
     workspace = Workspace(SUBSCRIPTION, GROUP, WORKSPACE, credential or Identity(), options or cloud(arm))
@@ -125,7 +125,7 @@ def test_a_job_refers_to_registered_versions_and_uploads_nothing(arm: Arm) -> No
         "dataset": "lake@12",
         "component": "airloop_training:3",
     }
-    assert sent["environmentVariables"] == {"STORAGE__blobServiceUri": "https://air.example/"}
+    assert sent["environmentVariables"] == {"BLOBS__blobServiceUri": "https://air.example/"}
     assert sent["identity"] == {"identityType": "Managed"}
     assert sent["limits"] == {"timeout": "PT2H", "jobLimitsType": "Command"}
 

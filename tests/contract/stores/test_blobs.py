@@ -217,7 +217,7 @@ def test_the_shorthand_for_local_development_is_understood_and_nonsense_is_a_con
     local = AzureBlobs.connect("UseDevelopmentStorage=true;", None)._service
     assert local.url == "http://127.0.0.1:10000/devstoreaccount1/"
     local.close()
-    with pytest.raises(ConfigError, match="STORAGE"):
+    with pytest.raises(ConfigError, match="BLOBS"):
         AzureBlobs.connect("nonsense", None)
 
 

@@ -278,8 +278,8 @@ def test_a_job_that_nobody_ever_supervised_fails_after_two_minutes(world: World)
 
 
 def test_settings_and_keys_travel_in_the_environment_and_are_written_nowhere(world: World) -> None:
-    probe = "import os; assert len(os.environ['STORAGE']) == 19; assert 'JOB_EVENTS_URL' not in os.environ"
-    world.jobs(probe, STORAGE="AccountKey=c2VjcmV0").submit(SPEC)
+    probe = "import os; assert len(os.environ['BLOBS']) == 19; assert 'JOB_EVENTS_URL' not in os.environ"
+    world.jobs(probe, BLOBS="AccountKey=c2VjcmV0").submit(SPEC)
     assert world.event()["data"]["runStatus"] == "Completed"
     for path in world.folder.path.iterdir():
         assert "c2VjcmV0" not in path.read_text(), path

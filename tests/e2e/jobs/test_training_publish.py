@@ -26,7 +26,7 @@ HOURS, FIRST = 36 * 24, 22 * 24
 
 
 def command(storage: str, out: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "STORAGE": storage}
+    environment = {**os.environ, "BLOBS": storage}
     whole = [
         *(sys.executable, "-m", "training", "--scenario", "air_quality", "--trials", "1", "--publish"),
         *("--lake-uri", LAKE, "--out", str(out), "--tracking-uri", f"sqlite:///{out.parent / 'mlflow.db'}", *words),

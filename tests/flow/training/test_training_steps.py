@@ -173,7 +173,7 @@ def test_a_refused_package_leaves_no_note(chain: Chain, tmp_path: Path) -> None:
 def test_the_last_step_publishes_to_the_applications_storage(
     chain: Chain, azurite: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("STORAGE", azurite)
+    monkeypatch.setenv("BLOBS", azurite)
     assert chain.run("register", evaluated="evaluate", trained="train") == 0
     version = chain.facts("register/registered.json")["version"]
     blobs = AzureBlobs.connect(azurite, None)

@@ -1,5 +1,7 @@
 """Indexing of a function app by the local host, retry policies, settings and HTTP route templates."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any, List  # noqa: UP035 - the worker does not index list[...]
 
@@ -12,6 +14,7 @@ from local.host.functions import Declared, HostError, connection, declare, resol
 from local.host.http.routes import route_pattern, routes
 from local.host.retry import Retry, span_s
 from local.host.settings import apply_settings, read_host_json
+from tests import ROOT
 
 
 def hub_app(call: Any, **changes: Any) -> list[Any]:
@@ -74,9 +77,47 @@ def test_settings_are_put_into_names() -> None:
     assert resolve("a-%X%-%Y%", {"X": "1", "Y": "2"}) == "a-1-2"
     with pytest.raises(HostError, match="Y"):
         resolve("%X%%Y%", {"X": "1", "Y": ""})
-    assert connection("Storage", {"AzureWebJobsStorage": "s"}) == "s"
-    with pytest.raises(HostError, match="HUBS is missing"):
-        connection("HUBS", {})
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "found"),
+    [
+        ("Storage", {"AzureWebJobsStorage": "host's"}, "host's"),
+        ("AzureWebJobsStorage", {"AzureWebJobsStorage": "host's"}, "host's"),
+        ("STORAGE", {"STORAGE": "ours", "AzureWebJobsStorage": "host's"}, "host's"),
+        ("BLOBS", {"BLOBS": "ours", "AzureWebJobsStorage": "host's"}, "ours"),
+        ("BLOBS", {"BLOBS": "ours", "BLOBS__blobServiceUri": "http://x", "AzureWebJobsBLOBS": ""}, "ours"),
+        ("BLOBS", {"BLOBS": "ours", "ConnectionStrings__BLOBS": "list's"}, "list's"),
+        ("BLOBS", {"ConnectionStrings__BLOBS": "list's", "azurewebjobsblobs": "host's"}, "host's"),
+    ],
+)
+def test_a_connection_is_looked_up_in_the_hosts_own_order(name: str, settings: dict[str, str], found: str) -> None:
+    assert connection(name, settings) == found
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({}, "HUBS is missing"),
+        ({"HUBS": ""}, "HUBS is missing"),
+        ({"HUBSX__a": "x"}, "HUBS is missing"),
+        ({"HUBS__fullyQualifiedNamespace": "x"}, "HUBS names an identity"),
+        ({"HUBS": "ours", "AzureWebJobsHUBS__fullyQualifiedNamespace": "x"}, "HUBS names an identity"),
+    ],
+)
+def test_a_connection_that_is_no_connection_string_is_told(settings: dict[str, str], told: str) -> None:
+    with pytest.raises(HostError, match=told):
+        connection("HUBS", settings)
+
+
+def test_no_connection_of_the_app_is_taken_for_one_of_the_hosts_own() -> None:
+    template: dict[str, str] = json.loads((ROOT / "local.settings.json.template").read_text("utf-8"))["Values"]
+    listed = json.loads((ROOT / "tests/golden/functions.json").read_text("utf-8"))
+    named = set(re.findall(r'"connection": "(\w+)"', json.dumps(listed)))
+    assert named == {"BLOBS", "READINGS", "TELEMETRY"}
+    hosts = dict.fromkeys(("AzureWebJobsStorage", "AzureWebJobsDashboard", "AzureWebJobsSecretStorageType"), "host's")
+    for name in named:
+        assert connection(name, {**template, **hosts}) == template[name]
 
 
 def test_the_environment_wins_over_the_settings_file(tmp_path: Path) -> None:

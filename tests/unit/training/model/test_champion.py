@@ -20,7 +20,7 @@ MANIFEST = Manifest(
     interval=Interval(nominal=0.9, edges=[], lower=[-1.0], upper=[1.0]),
     damped=Damped(intercept=0, latest=0, mean_24=0), metrics={}, sha256={}, size_bytes=1, latency_ms=1.0,
 )  # fmt: skip
-AZURITE = {"STORAGE": "UseDevelopmentStorage=true"}
+AZURITE = {"BLOBS": "UseDevelopmentStorage=true"}
 GOOD = ["--scenario", "air_quality", "--out", "model"]
 
 
@@ -60,9 +60,9 @@ def test_the_name_of_a_historic_profile_sorts_by_time() -> None:
     [
         (["--lake", "12"], AZURITE, "--lake: '12' is not of the form lake@VERSION"),
         (["--lake", "lake@-1"], AZURITE, "--lake: 'lake@-1'"),
-        (["--lake", "lake@1"], {}, "STORAGE"),
+        (["--lake", "lake@1"], {}, "BLOBS"),
         (["--lake", "lake@1", "--publish"], AZURITE, "--publish: needs --job"),
-        (["--readings", "x", "--publish", "--job", "j"], {}, "STORAGE"),
+        (["--readings", "x", "--publish", "--job", "j"], {}, "BLOBS"),
         (["--readings", "x", "--champion", "a/b"], AZURITE, "--champion: 'a/b'"),
         (["--readings", "x", "--job", "a/b"], {}, "--job: 'a/b'"),
     ],
