@@ -31,7 +31,9 @@ class _Remote(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         if self._download is None:
-            self._download = self._client.download_blob(etag=self._etag, match_condition=MatchConditions.IfNotModified)
+            self._download = self._client.download_blob(
+                decompress=False, etag=self._etag, match_condition=MatchConditions.IfNotModified
+            )
         data = self._download.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)

@@ -48,7 +48,7 @@ class AzureBlobs:
         condition: dict[str, Any] = {"etag": etag, "match_condition": MatchConditions.IfModified} if etag else {}
         with translated(container, name):
             try:
-                loader = self._blob(container, name).download_blob(**condition)
+                loader = self._blob(container, name).download_blob(decompress=False, **condition)
                 return loader.readall(), str(loader.properties.etag)
             except ResourceNotFoundError:
                 return None
@@ -123,14 +123,18 @@ class AzureBlobs:
 
     @contextmanager
     def open(self, container: str, name: str, etag: str) -> Iterator[BinaryIO]:
-        """A blob's content as a stream, a few megabytes at a time."""
+        """A blob's content as a stream, a few megabytes at a time.
+
+        Bytes come as they are stored, whatever Content-Encoding the blob is labelled with: the client would gunzip
+        every piece by itself, so that all but the first are cut or refused.
+        """
         from azure.core import MatchConditions
         from azure.core.exceptions import ResourceModifiedError, ResourceNotFoundError
 
         with translated(container, name):
             try:
                 loader = self._blob(container, name).download_blob(
-                    etag=etag, match_condition=MatchConditions.IfNotModified
+                    decompress=False, etag=etag, match_condition=MatchConditions.IfNotModified
                 )
             except (ResourceModifiedError, ResourceNotFoundError) as error:
                 raise StateConflict(f"{container}/{name} no longer has ETag {etag}") from error

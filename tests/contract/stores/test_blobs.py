@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import pytest
-from azure.storage.blob import BlobServiceClient
+from azure.storage.blob import BlobServiceClient, ContentSettings
 
 from shared.adapters.stores import azure_account
 from shared.adapters.stores.azure_blobs import AzureBlobs
@@ -185,6 +186,21 @@ def test_a_stream_is_of_one_version(store: Store) -> None:
     for name in ("a", "gone"):
         with pytest.raises(StateConflict, match=f"{name} no longer has ETag"), blobs.open(box, name, info.etag):
             pass
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("labelled", [gzip.compress(bytes(range(256)) * 40, 0), b"plain,text\n" * 500])
+def test_a_label_of_an_encoding_changes_no_byte_however_many_pieces_a_blob_has(azurite: str, labelled: bytes) -> None:
+    small: dict[str, Any] = {"max_single_get_size": 1000, "max_chunk_get_size": 1000}
+    with BlobServiceClient.from_connection_string(azurite, **small) as service:
+        store = Store(AzureBlobs(service), service)
+        label = ContentSettings(content_encoding="gzip")
+        service.get_blob_client(store.container, "a").upload_blob(labelled, content_settings=label)
+        info = store.blobs.info(store.container, "a")
+        assert info is not None
+        with store.blobs.open(store.container, "a", info.etag) as stream:
+            assert stream.read() == labelled
+        assert store.blobs.read(store.container, "a") == labelled
 
 
 @pytest.mark.emulator
