@@ -89,7 +89,7 @@ class RouteFile:
                     name,
                     stream,
                     self.task.scenario,
-                    zone=info.metadata.get(ZONE),
+                    zone=zone_of(info),
                     not_after_minute=info.modified_ms // MINUTE_MS,
                     chunk_rows=self.chunk_rows,
                 )
@@ -147,7 +147,7 @@ class RouteFile:
             msgspec.structs.replace(
                 dead_letters.letter(source, rejection),
                 header=header,
-                zone=info.metadata.get(ZONE),
+                zone=zone_of(info),
                 not_after_minute=info.modified_ms // MINUTE_MS,
             )
             for rejection in rejected
@@ -226,3 +226,8 @@ class RouteFile:
         refused = {"status": "refused", "reason": error.reason, "detail": error.detail}
         started = self.clock.now_ms() if started_ms is None else started_ms
         self._publish(name, source_of(name, info), info, started, _Count(), 0, None, refused)
+
+
+def zone_of(info: BlobInfo) -> str | None:
+    """Zone declared for a file; names of metadata have no case, and stores hand them out as they were sent."""
+    return next((value for name, value in sorted(info.metadata.items()) if name.casefold() == ZONE), None)

@@ -38,7 +38,7 @@ class Sweep:
         """Bring every file further that can be.
 
         Raises:
-            PipelineError: The first file that could not be; the others are.
+            Exception: What is wrong with the first file that could not be; the others are, or are told in the log.
         """
         listing = self.file_books.listing()
         unfinished = [partial(self._finish, key) for key in listing.unfinished]
@@ -89,12 +89,15 @@ class Sweep:
 
 
 def _each(steps: Iterable[Callable[[], None]]) -> None:
-    """Take every step, then raise the first problem."""
-    problems = []
+    """Take every step, then raise the first problem; the others are told here, since nobody else hears of them."""
+    first: Exception | None = None
     for step in steps:
         try:
             step()
-        except PipelineError as error:
-            problems.append(error)
-    if problems:
-        raise problems[0]
+        except Exception as error:  # a bug that one file trips must not hold the others up either
+            if first is None:
+                first = error
+            else:
+                log.exception("another file cannot be brought further")
+    if first is not None:
+        raise first

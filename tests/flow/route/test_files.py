@@ -463,6 +463,27 @@ def test_a_missed_file_that_cannot_be_read_for_now_holds_no_other_up_and_is_trie
     assert here.summary("x.csv")["rows_in"] == 4
 
 
+def test_a_sweep_raises_the_first_problem_and_tells_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    here = Plant()
+    folders = sorted(half_done(here, name) for name in ("a.csv", "b.csv", "c.csv"))
+    for folder in folders[:2]:
+        MemoryBlobs.write(here.blobs, "receipts", f"{folder}/route.json", b"{")
+    with pytest.raises(ContractBroken, match=folders[0]):
+        here.pipeline.sweep()
+    assert folders[1] in caplog.text
+
+
+def test_a_bug_that_one_file_trips_holds_no_other_up() -> None:
+    here = Plant()
+    bad, good = sorted(half_done(here, name) for name in ("a.csv", "b.csv"))
+    receipt = f"{bad}/partition=01.json"
+    told = json.loads(here.blobs.read("receipts", receipt) or b"")
+    MemoryBlobs.write(here.blobs, "receipts", receipt, json.dumps({**told, "totals": {}}).encode())
+    with pytest.raises(KeyError):
+        here.pipeline.sweep()
+    assert f"{good}/done" in here.blobs.names("receipts")
+
+
 def test_a_missed_file_of_which_the_worker_dies_is_refused_after_five_tries() -> None:
     here = Plant()
     later(here, here.drop("x.csv", simple()), 61)
@@ -634,6 +655,15 @@ def test_a_zone_that_does_not_exist_is_refused(zone: str) -> None:
     summary = Plant().process("x.csv", simple(), zone=zone)
     assert (summary["status"], summary["reason"]) == ("refused", "zone")
     assert zone[:4] in summary["detail"]
+
+
+@pytest.mark.parametrize("name", ["zone", "Zone", "ZONE"])
+def test_the_declared_zone_is_found_however_its_name_is_written(name: str) -> None:
+    here = Plant()
+    content = table([f"a,2024-03-01 0{hour}:00,{VALUES}" for hour in range(4)])
+    assert here.process("x.csv", content, **{name: "+08:00"})["first"] == "2024-02-29T16:00Z"
+    here.process("y.csv", table([f"a,never,{VALUES}"]), **{name: "+08:00"})
+    assert [letter.zone for letter in here.letters()] == ["+08:00"]
 
 
 def test_local_times_read_as_utc_stand_in_the_future_and_are_refused_row_by_row() -> None:
