@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SEND_BYTES = 800_000
 BATCH_BYTES = 1 << 20  # what a hub takes at once
+READ_AT_ONCE = 500
 
 
 class EventHubStream:
@@ -55,10 +56,14 @@ class EventHubStream:
             return self._sending[partition]
 
     def read(self, partition: int, first: int, end: int) -> Iterator[Event]:
-        """Events `first` to `end - 1` that the hub still has, in order and without gaps."""
-        with _translated(self._hub):
-            events = asyncio.run(self._read(partition, first, end))
-        yield from events
+        """Events `first` to `end - 1` that the hub still has, in order and without gaps; `READ_AT_ONCE` are held."""
+        while first < end:
+            with _translated(self._hub):
+                events = asyncio.run(self._read(partition, first, end))
+            if not events:
+                return
+            yield from events
+            first = events[-1].sequence + 1
 
     def close(self) -> None:
         """Close the connections."""
@@ -95,7 +100,7 @@ class EventHubStream:
             if known["is_empty"]:
                 return []
             first = max(first, known["beginning_sequence_number"])
-            end = min(end, known["last_enqueued_sequence_number"] + 1)
+            end = min(end, known["last_enqueued_sequence_number"] + 1, first + READ_AT_ONCE)
             return await received(consumer, partition, first, end) if first < end else []
 
 

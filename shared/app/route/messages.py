@@ -6,8 +6,9 @@ import hashlib
 import logging
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import msgspec
 
@@ -15,7 +16,7 @@ from shared.core.intake import dead_letters, progress
 from shared.core.intake.dead_letters import DeadLetter
 from shared.core.intake.messages import Decoder
 from shared.core.intake.progress import Progress
-from shared.core.intake.readings import Parsed, Rejection
+from shared.core.intake.readings import Parsed, Rejection, joined
 from shared.core.scenario import Scenario
 from shared.core.stream.events import HUB_PREFIX, Event, split
 from shared.core.stream.packing import pack
@@ -25,6 +26,8 @@ from shared.ports import Blobs, Stream
 log = logging.getLogger(__name__)
 MINUTE_MS = 60_000
 POISON_TRIES = 5
+READ_BACK = 500
+LOOK_AGAIN_MS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,10 +85,9 @@ class RoutePartition:
 
     def _take(self, events: list[Event]) -> None:
         while events:
-            at, etag = self._progress()
-            if events[0].sequence != at.next:  # another router may have been here since
+            if self._at is not None and _may_be_stale(self._at[0], events[0]):
                 self._at = None
-                at, etag = self._progress()
+            at, etag = self._progress()
             if events[0].sequence < at.next and events[0].enqueued_ms > at.enqueued_ms >= 0:
                 log.warning("devices' partition %d was created anew, epoch %d begins", self.number, at.epoch + 1)
                 at = progress.anew(at)
@@ -99,9 +101,9 @@ class RoutePartition:
             events = [event for event in events if event.sequence > run[-1].sequence]
 
     def _skipped(self, first: int, events: list[Event]) -> tuple[list[Event], int]:
-        """Messages that the trigger skipped, as far as the hub still has them; else the ones at hand, and the loss."""
+        """The oldest that the hub still has of the messages skipped; else the ones at hand; and how many are lost."""
         end = events[0].sequence
-        found = list(self.context.devices.read(self.number, first, end))
+        found = list(islice(self.context.devices.read(self.number, first, end), READ_BACK))
         begin = found[0].sequence if found else end
         log.warning("devices' partition %d: %d messages from %d on were skipped", self.number, end - first, first)
         if begin > first:
@@ -129,27 +131,40 @@ class RoutePartition:
         return self._at
 
     def _parsed(self, events: Sequence[Event]) -> Parsed:
-        """Decoded messages; a batch that keeps failing for one same reason is given up as poison."""
+        """Decoded messages; of a batch that keeps failing for one same reason, those that fail alone are poison."""
         try:
-            return self._decoder.decode_many(
-                [event.body for event in events],
-                positions=[event.sequence for event in events],
-                identities=[event.identity for event in events],
-                not_after_minutes=[event.enqueued_ms // MINUTE_MS for event in events],
-            )
+            return self._decoded(events)
         except PipelineError:
             raise
         except Exception as error:  # a bug of ours must not stop a partition for ever
-            what = f"{type(error).__name__}: {error}"
             first, before, tries = self._failed
-            same = (first, before) == (events[0].sequence, what)
-            self._failed = (events[0].sequence, what, tries + 1 if same else 1)
+            same = (first, before) == (events[0].sequence, _words(error))
+            self._failed = (events[0].sequence, _words(error), tries + 1 if same else 1)
             if self._failed[2] < POISON_TRIES:
                 raise
-            log.exception("devices' partition %d: %d messages are poison", self.number, len(events))
-            nothing = self._decoder.decode_many([], positions=[], identities=[], not_after_minutes=[])
-            rejected = [Rejection(event.sequence << 16, "poison", what[:200], event.body) for event in events]
-            return Parsed(nothing.readings, rejected)
+            log.exception("devices' partition %d: poison is looked for in %d messages", self.number, len(events))
+            return joined(list(self._pieces(events)), len(self.context.scenario.channels))
+
+    def _pieces(self, events: Sequence[Event]) -> Iterator[Parsed]:
+        """A batch in the halves and halves of halves that can be decoded, down to the single messages that cannot."""
+        try:
+            yield self._decoded(events)
+        except Exception as error:
+            if len(events) == 1:
+                log.exception("devices' partition %d: message %d is poison", self.number, events[0].sequence)
+                poison = Rejection(events[0].sequence << 16, "poison", _words(error)[:200], events[0].body)
+                yield Parsed(self._decoded([]).readings, [poison])
+                return
+            yield from self._pieces(events[: len(events) // 2])
+            yield from self._pieces(events[len(events) // 2 :])
+
+    def _decoded(self, events: Sequence[Event]) -> Parsed:
+        return self._decoder.decode_many(
+            [event.body for event in events],
+            positions=[event.sequence for event in events],
+            identities=[event.identity for event in events],
+            not_after_minutes=[event.enqueued_ms // MINUTE_MS for event in events],
+        )
 
     def _dead_letter(self, source: str, events: Sequence[Event], rejected: Sequence[Rejection]) -> None:
         """Write rejected records; the name follows from place and content, so a repetition overwrites."""
@@ -180,6 +195,18 @@ class RoutePartition:
         except StateConflict:
             log.warning("devices' partition %d: another worker routed the same messages", self.number)
             raise
+
+
+def _may_be_stale(at: Progress, event: Event) -> bool:
+    """Whether another router may have been here since: a message is not the next one, or a pause came before it.
+
+    A hub cannot be created anew and be read as far as the old one without a pause; the sequence alone would not tell.
+    """
+    return event.sequence != at.next or event.enqueued_ms - at.enqueued_ms > LOOK_AGAIN_MS
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _letter(source: str, rejection: Rejection, event: Event) -> DeadLetter:

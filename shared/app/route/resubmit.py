@@ -10,12 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
-import numpy as np
 
 from shared.core.intake import dead_letters
 from shared.core.intake.dead_letters import DeadLetter
 from shared.core.intake.messages import Decoder
-from shared.core.intake.readings import Parsed, Readings, Rejection
+from shared.core.intake.readings import Parsed, Readings, Rejection, joined
 from shared.core.intake.tables import LongTable, WideTable
 from shared.core.scenario import Scenario
 from shared.core.stream.events import FILE_PREFIX, REPLAY_PREFIX, split
@@ -183,8 +182,8 @@ class Resubmit:
             parts = list(_long(self.open_table("rows.csv", text, self.scenario, zone=zone, not_after_minute=limit)))
         except BadEvent as error:
             refused = [Rejection(i, error.reason, error.detail, line) for i, line in enumerate(lines, 1)]
-            return Parsed(_joined([], channels).readings, refused)
-        return _joined(parts, channels)
+            return Parsed(joined([], channels).readings, refused)
+        return joined(parts, channels)
 
     def _limit(self, letter: DeadLetter) -> int:
         return letter.not_after_minute or self.clock.now_ms() // MINUTE_MS
@@ -222,18 +221,3 @@ def _again(letter: DeadLetter, new: Rejection | None) -> DeadLetter:
     """A letter that stays, with one attempt more."""
     reason, detail = (letter.reason, letter.detail) if new is None else (new.reason, new.detail)
     return msgspec.structs.replace(letter, reason=reason, detail=detail, attempt=letter.attempt + 1)
-
-
-def _joined(parts: Sequence[Parsed], channels: int) -> Parsed:
-    """Stretches of one small table as one."""
-    devices: dict[str, int] = {}
-    places = [np.array([devices.setdefault(d, len(devices)) for d in p.readings.devices], np.int32) for p in parts]
-    columns = [p.readings for p in parts]
-    readings = Readings(
-        tuple(devices),
-        np.concatenate([np.empty(0, np.int32), *(a[r.device] for a, r in zip(places, columns, strict=True))]),
-        np.concatenate([np.empty(0, np.int32), *(r.minute for r in columns)]),
-        np.concatenate([np.empty(0, np.int64), *(r.position for r in columns)]),
-        np.concatenate([np.empty((0, channels), np.float32), *(r.values for r in columns)]),
-    )
-    return Parsed(readings, [rejection for p in parts for rejection in p.rejected])

@@ -93,3 +93,18 @@ def shown(value: object) -> str:
     if isinstance(value, float):
         return str(value)
     return "an object" if isinstance(value, dict) else "a list"
+
+
+def joined(parts: Sequence[Parsed], channels: int) -> Parsed:
+    """Stretches of one source as one, in their order; `channels` is the width where there is none."""
+    devices: dict[str, int] = {}
+    places = [np.array([devices.setdefault(d, len(devices)) for d in p.readings.devices], np.int32) for p in parts]
+    columns = [p.readings for p in parts]
+    readings = Readings(
+        tuple(devices),
+        np.concatenate([np.empty(0, np.int32), *(a[r.device] for a, r in zip(places, columns, strict=True))]),
+        np.concatenate([np.empty(0, np.int32), *(r.minute for r in columns)]),
+        np.concatenate([np.empty(0, np.int64), *(r.position for r in columns)]),
+        np.concatenate([np.empty((0, channels), np.float32), *(r.values for r in columns)]),
+    )
+    return Parsed(readings, [rejection for p in parts for rejection in p.rejected])

@@ -76,6 +76,18 @@ def test_of_a_range_only_what_is_there_is_given_and_the_rest_not_waited_for(hub:
     assert hub.bodies(2, first + 20, first + 25) == []
 
 
+def test_many_events_are_read_back_whole_and_only_as_far_as_somebody_asks(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_hub, "READ_AT_ONCE", 7)
+    first = hub.next[0]
+    bodies = [bytes([number]) for number in range(20)]
+    hub.send(0, bodies)
+    assert hub.bodies(0, first, first + 30) == bodies
+    asked = hub.stream.read(0, first, first + 20)
+    assert [next(asked).body for _ in range(3)] == bodies[:3]
+
+
 @pytest.mark.emulator
 def test_threads_may_share_a_stream_and_what_is_too_much_for_one_message_stays_in_order(endpoint: str) -> None:
     stream = EventHubStream("readings", endpoint, None)

@@ -260,6 +260,30 @@ def test_a_failure_leaves_a_router_able_to_go_on_itself() -> None:
     assert world.folded()[1]["applied"] == 2
 
 
+def test_many_skipped_messages_are_read_back_and_routed_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.app.route.messages.READ_BACK", 3)
+    world = World()
+    events = world.hear(*(body("a", hour) for hour in range(12)))
+    world.devices.begin = 4  # the hub has forgotten the first ones
+    world.router().take(events[10:])
+    assert [minute // 60 - HOUR for *_, minute, _ in world.sent()] == list(range(4, 12))
+    found = world.progress()
+    assert (found.next, found.messages, found.expired) == (12, 8, 4)
+    assert len(world.devices.reads) == 2, "what is lost costs no read of its own"
+
+
+def test_a_router_that_gets_a_partition_back_just_where_it_stood_sees_that_the_hub_was_created_anew() -> None:
+    world = World()
+    old_owner, rival = world.router(), world.router()
+    old_owner.take(world.hear(*(body("a", hour) for hour in range(5))))
+    world.devices.logs[0].clear()
+    rival.take(world.hear(*(body("a", 5 + hour) for hour in range(5)), after_ms=3_600_000))
+    old_owner.take(world.hear(body("a", 10), after_ms=3_600_000))
+    assert [source for source, *_ in world.sent()] == ["hub/0.0"] * 5 + ["hub/0.1"] * 6
+    found = world.progress()
+    assert (found.epoch, found.next, found.accepted) == (1, 6, 11)
+
+
 def test_skipped_messages_are_read_back_before_the_batch(caplog: pytest.LogCaptureFixture) -> None:
     world = World()
     router = world.router()
@@ -344,23 +368,27 @@ class Hostile(bytes):
         raise ZeroDivisionError("a bug")
 
 
-def test_a_batch_that_keeps_failing_for_one_reason_goes_raw_to_the_dead_letter() -> None:
+@pytest.mark.parametrize("bad", [{1}, {0, 5}, {2, 3, 4}, set(range(6))], ids=str)
+def test_of_a_batch_that_keeps_failing_for_one_reason_only_the_messages_that_fail_alone_are_poison(
+    bad: set[int],
+) -> None:
     world = World()
-    events = world.hear(body("a", 0), Hostile(body("a", 1)), body("a", 2))
+    bodies = [body("a", hour) if hour != 5 else body("a", hour, pm=-1) for hour in range(6)]
+    events = world.hear(*(Hostile(raw) if i in bad else raw for i, raw in enumerate(bodies)))
     router = world.router()
     for _ in range(POISON_TRIES - 1):
         with pytest.raises(ZeroDivisionError):
             router.take(events)
         assert not world.letters()
     router.take(events)
-    letters = world.letters()
-    assert [(item.reason, item.position, item.detail) for item in letters] == [
-        ("poison", number << 16, "ZeroDivisionError: a bug") for number in range(3)
-    ]
-    assert [item.original() for item in letters] == [bytes(event.body) for event in events]
-    assert world.progress().rejected == {"poison": 3}
-    router.take(world.hear(body("a", 3)))
-    assert [minute // 60 - HOUR for *_, minute, _ in world.sent()] == [3]
+    letters = {item.position >> 16: (item.reason, item.detail) for item in world.letters()}
+    out = {5: ("out_of_range", letters.get(5, ("", ""))[1])} if 5 not in bad else {}
+    assert letters == {**dict.fromkeys(bad, ("poison", "ZeroDivisionError: a bug")), **out}
+    assert [item.original() for item in world.letters()] == [bytes(bodies[i]) for i in letters]
+    assert [minute // 60 - HOUR for *_, minute, _ in world.sent()] == sorted(set(range(5)) - bad)
+    assert world.progress().rejected.get("poison") == len(bad)
+    router.take(world.hear(body("a", 6)))
+    assert world.progress().next == 7
 
 
 def test_failures_for_different_reasons_or_of_a_store_are_no_poison() -> None:
