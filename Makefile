@@ -1,6 +1,6 @@
 # Everything runs from here; each target installs what it needs into .venv and node_modules once.
-PYTHON ?= $(shell for p in python3.12 python3.11 python3.10 python3 python; do \
-  $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
+PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3.14 python3 python; do \
+  $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null && echo $$p && break; done)
 PY := .venv/bin/python
 CODE := function_app.py shared training local tests benchmarks
 DATA ?=
@@ -22,7 +22,7 @@ install: .venv/.done node_modules/.done ## everything that the other targets nee
 ifndef MINE
 	+@$(TURN) $@
 else
-	@test -n "$(PYTHON)" || { echo "AirLoop needs Python 3.10, 3.11 or 3.12; none was found (set PYTHON=...)"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "AirLoop needs Python 3.11, 3.12, 3.13 or 3.14; none was found (set PYTHON=...)"; exit 1; }
 	@echo "installing Python packages into .venv (once, about a minute) ..."
 	@test -e $@ || rm -rf .venv
 	@rm -f $@

@@ -130,7 +130,7 @@ def minute_of(text: str) -> int:
     Raises:
         ValueError: It has none, or is no timestamp.
     """
-    found = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    found = datetime.fromisoformat(text)
     if found.tzinfo is None:
         raise ValueError(text)
     return int(found.timestamp()) // 60

@@ -166,7 +166,7 @@ def _zone(name: str) -> ZoneInfo:
 def _hour(text: str, zone: str) -> int:
     """First whole hour (since 1970 UTC) at or after a time."""
     try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise ConfigError(f"--test-from: {text!r} is not an ISO 8601 date or time") from error
     aware = moment if moment.tzinfo else moment.replace(tzinfo=_zone(zone))

@@ -80,7 +80,7 @@ def _source(given: argparse.Namespace, scenario: Scenario) -> Source:
             raise StackError(f"--data {given.data}: there is no such file")
         return sources.file(given.data, scenario, given.zone)
     try:
-        start = START if given.start is None else datetime.fromisoformat(given.start.strip().replace("Z", "+00:00"))
+        start = START if given.start is None else datetime.fromisoformat(given.start.strip())
         devices, hours = given.devices or DEVICES, given.hours or HOURS
         channels = sources.made_up(scenario)
         return sources.fleet(devices, hours, seed=given.seed, start=start, channels=channels)

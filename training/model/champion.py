@@ -95,6 +95,6 @@ def trained_until(manifest: Manifest) -> int:
     if manifest.trained_until >= 0:
         return manifest.trained_until
     try:
-        return int(datetime.fromisoformat(manifest.training_end.replace("Z", "+00:00")).timestamp()) // HOUR_S
+        return int(datetime.fromisoformat(manifest.training_end).timestamp()) // HOUR_S
     except ValueError as error:
         raise ContractBroken(f"manifest.json: training_end {manifest.training_end!r} is not a time") from error

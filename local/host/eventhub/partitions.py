@@ -16,7 +16,7 @@ from local.host.retry import span_s
 def _start(options: Mapping[str, Any]) -> str | dt.datetime:
     kind = str(options.get("type", "fromStart")).lower()
     if kind == "fromenqueuedtime":
-        return dt.datetime.fromisoformat(str(options["enqueuedTimeUtc"]).replace("Z", "+00:00"))
+        return dt.datetime.fromisoformat(str(options["enqueuedTimeUtc"]))
     return "@latest" if kind == "fromend" else "-1"
 
 

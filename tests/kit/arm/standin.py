@@ -152,28 +152,47 @@ def authority(folder: Path) -> tuple[Path, Path]:
     now = datetime.datetime.now(datetime.timezone.utc)
     keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
     names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)]) for text in ("test authority", "localhost")]
-    extensions: list[x509.ExtensionType] = [
-        x509.BasicConstraints(ca=True, path_length=None),
-        x509.SubjectAlternativeName([x509.DNSName("localhost")]),
+    public = [key.public_key() for key in keys]
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(public[0])
+    extensions: list[list[tuple[x509.ExtensionType, bool]]] = [
+        [(x509.BasicConstraints(ca=True, path_length=None), True), (_usage("key_cert_sign"), True)],
+        [
+            (x509.SubjectAlternativeName([x509.DNSName("localhost")]), False),
+            (_usage("digital_signature"), True),
+            (issuer, False),
+        ],
     ]
-    made = [
-        x509.CertificateBuilder()
-        .subject_name(names[i])
-        .issuer_name(names[0])
-        .public_key(keys[i].public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(extensions[i], critical=i == 0)
-        .sign(keys[0], hashes.SHA256())
-        .public_bytes(serialization.Encoding.PEM)
-        for i in range(2)
-    ]
+    made = []
+    for name, key, found in zip(names, public, extensions, strict=True):
+        builder = (
+            x509.CertificateBuilder(names[0], name, key, x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+        )
+        for extension, critical in [*found, (x509.SubjectKeyIdentifier.from_public_key(key), False)]:
+            builder = builder.add_extension(extension, critical=critical)
+        made.append(builder.sign(keys[0], hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
     plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     root, server = folder / "authority.pem", folder / "localhost.pem"
     root.write_bytes(made[0])
     server.write_bytes(keys[1].private_bytes(*plain) + made[1])
     return root, server
+
+
+def _usage(*wanted: str) -> x509.KeyUsage:
+    """Python 3.13 checks certificates strictly: an authority has to say that it signs, and keys have to be named."""
+    names = (
+        "digital_signature",
+        "content_commitment",
+        "key_encipherment",
+        "data_encipherment",
+        "key_agreement",
+        "key_cert_sign",
+        "crl_sign",
+        "encipher_only",
+        "decipher_only",
+    )
+    return x509.KeyUsage(**{name: name in wanted for name in names})
 
 
 @contextmanager

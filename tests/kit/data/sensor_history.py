@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import tomllib
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +11,6 @@ import numpy as np
 from shared.core.intake.readings import Floats, Readings
 from shared.core.scenario import Scenario, parse, with_overrides
 from tests import ROOT
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 FIRST_HOUR = 400_000  # 2015-08-19 16:00 UTC
 

@@ -105,7 +105,7 @@ def as_parquet(rows: list[dict[str, Any]], **types: pa.DataType) -> bytes:
     for name, kind in types.items():
         column = table[name]
         if pa.types.is_timestamp(kind):
-            column = pa.array([datetime.fromisoformat(str(v).replace("Z", "+00:00")) for v in column.to_pylist()])
+            column = pa.array([datetime.fromisoformat(str(v)) for v in column.to_pylist()])
         if pa.types.is_dictionary(kind):
             column = column.cast(pa.string()).combine_chunks().dictionary_encode()
         table = table.set_column(table.schema.get_field_index(name), name, column.cast(kind))

@@ -1,7 +1,7 @@
 import csv
 import gzip
 import math
-import sys
+import tomllib
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -15,11 +15,6 @@ from local.fleet.files import MISSING
 from local.fleet.noise import Doubles, Noise
 from shared.core.scenario import Scenario, parse
 from tests import ROOT
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 TEMP, PRECIP, HUMID, WIND_DIR, WIND_SPD, PRESS, PM25 = range(7)
 
@@ -234,7 +229,7 @@ def test_a_csv_holds_the_readings_with_all_ways_to_say_missing(small: Fleet, tmp
     assert len(rows) == written == sum(1 for _ in small.rows(0, 400))
     seen = set()
     for row, expected in zip(rows, small.rows(0, 400), strict=True):
-        when = datetime.fromisoformat(row[1].replace("Z", "+00:00"))
+        when = datetime.fromisoformat(row[1])
         assert (int(when.timestamp()) // 60, row[0]) == (expected.minute, expected.device)
         for cell, value in zip(row[2:], expected.values, strict=True):
             assert cell in MISSING if math.isnan(value) else float(cell) == value
