@@ -1,4 +1,4 @@
-"""Timer triggers: six-field NCRONTAB, with a note of the next run so that a missed one is made up as past due."""
+"""Timer triggers: run by a schedule, with a note of the next run so that a missed one is made up as past due."""
 
 import asyncio
 import datetime as dt
@@ -10,12 +10,12 @@ from typing import Any
 from azure.core.exceptions import AzureError, ResourceNotFoundError
 from azure.functions.timer import TimerRequest
 from azure.storage.blob.aio import BlobClient
-from croniter import croniter
 
 from local.host.blobs.receipts import HOSTS_CONTAINER
-from local.host.functions import Declared, HostError, connection, resolve
+from local.host.functions import Declared, connection, resolve
 from local.host.invoke import InvocationFailed, Invoker
 from local.host.retry import NO_RETRY, STORAGE
+from local.host.schedule import schedule
 from local.host.waiting import ended, happened
 
 log = logging.getLogger("host.timers")
@@ -30,15 +30,16 @@ class TimerListener:
         settings: Where connections and `%NAMES%` are looked up.
 
     Raises:
-        HostError: The schedule is not NCRONTAB of six fields.
+        HostError: The schedule is none.
     """
 
     def __init__(self, function: Declared, invoker: Invoker, settings: Mapping[str, str]) -> None:
         self._function = function
         self._invoke = invoker
         self._retry = function.retry or NO_RETRY
-        self._schedule = resolve(function.binding["schedule"], settings)
-        next_run(self._schedule, dt.datetime.now(dt.timezone.utc))
+        self._schedule = schedule(resolve(function.binding["schedule"], settings))
+        if settings.get("WEBSITE_TIME_ZONE"):
+            log.warning("%s: WEBSITE_TIME_ZONE does nothing on Linux plans that scale: it runs in UTC", function.name)
         self._note = BlobClient.from_connection_string(
             connection("AzureWebJobsStorage", settings),
             HOSTS_CONTAINER,
@@ -57,7 +58,7 @@ class TimerListener:
         if past_due or self._function.binding.get("runOnStartup"):
             await self._fire(past_due=past_due)
         while not self._stopping.is_set():
-            due = next_run(self._schedule, dt.datetime.now(dt.timezone.utc))
+            due = self._schedule.after(dt.datetime.now(dt.timezone.utc))
             await self._write(due)
             if await self._sleep_until(due):
                 await self._fire(past_due=False)
@@ -113,25 +114,3 @@ class TimerListener:
             await self._note.upload_blob(json.dumps(self._status).encode(), overwrite=True)
         except (AzureError, OSError) as error:
             log.warning("%s: schedule not noted: %s", self._function.name, type(error).__name__)
-
-
-def next_run(schedule: str, after: dt.datetime) -> dt.datetime:
-    """The first time after a moment that a schedule names.
-
-    Args:
-        schedule: NCRONTAB of six fields, seconds first.
-        after: Aware moment; schedules are in UTC, as on a Linux plan.
-
-    Raises:
-        HostError: It is not such a schedule.
-
-    >>> next_run("30 */5 * * * *", dt.datetime(2026, 1, 1, 12, 3, 0, tzinfo=dt.timezone.utc)).isoformat()
-    '2026-01-01T12:05:30+00:00'
-    """
-    if len(schedule.split()) != 6:
-        raise HostError(f"schedule {schedule!r} does not have the six fields of NCRONTAB, seconds first")
-    try:
-        found = croniter(schedule, after, second_at_beginning=True).get_next(dt.datetime)
-    except (ValueError, KeyError) as error:
-        raise HostError(f"schedule {schedule!r} is not NCRONTAB: {error}") from error
-    return dt.datetime.fromisoformat(found.isoformat())

@@ -1,4 +1,4 @@
-"""Pieces of the local host's listeners that need no network: batching, checkpoints, schedules, names, invocation."""
+"""Pieces of the local host's listeners that need no network: batching, checkpoints, names, invocation."""
 
 import asyncio
 import datetime as dt
@@ -14,9 +14,8 @@ from local.host.blobs.options import BlobOptions, path_pattern
 from local.host.blobs.stream import blob_of_url
 from local.host.eventhub.checkpoints import Checkpoints
 from local.host.eventhub.partitions import EventHubOptions, Ownership
-from local.host.functions import Declared, HostError, declare
+from local.host.functions import Declared, declare
 from local.host.invoke import InvocationFailed, Invoker
-from local.host.timers import next_run
 
 
 def events(count: int) -> list[EventData]:
@@ -155,26 +154,6 @@ def test_at_most_one_write_goes_out_in_an_interval() -> None:
         assert len(store.written) == 1
 
     asyncio.run(scenario())
-
-
-@pytest.mark.parametrize(
-    ("schedule", "expected"),
-    [
-        ("0 */5 * * * *", "2026-11-20T12:35:00"),
-        ("15 30 * * * *", "2026-11-20T12:30:15"),
-        ("0 0 6 * * 1-5", "2026-11-23T06:00:00"),
-        ("0 0 0 1 1 *", "2027-01-01T00:00:00"),
-    ],
-)
-def test_schedules_have_their_seconds_first(schedule: str, expected: str) -> None:
-    friday = dt.datetime(2026, 11, 20, 12, 30, 10, tzinfo=dt.timezone.utc)
-    assert next_run(schedule, friday).isoformat() == f"{expected}+00:00"
-
-
-@pytest.mark.parametrize("schedule", ["*/5 * * * *", "", "0 61 * * * *", "0 0 0 0 0 0 0", "a b c d e f"])
-def test_a_schedule_that_is_not_ncrontab_is_refused(schedule: str) -> None:
-    with pytest.raises(HostError, match="schedule"):
-        next_run(schedule, dt.datetime(2026, 11, 20, tzinfo=dt.timezone.utc))
 
 
 @pytest.mark.parametrize(
