@@ -17,16 +17,16 @@ from local.host.blobs.stream import blob_of_url
 from local.host.eventhub.events import single
 from local.host.eventhub.listener import EventHubListener
 from local.host.functions import Declared
+from local.host.http.foreign import no_foreign_pages
 from local.host.http.routes import answer, routes
 from local.host.invoke import InvocationFailed, Invoker
 
 LARGEST_BODY = 100 << 20  # bytes, as in Azure
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 log = logging.getLogger("host.http")
 
 
 class Server:
-    """Answers on loopback; every auth level is open there, so requests under a foreign host name are refused.
+    """Answers on loopback; every auth level is open there, so what web pages of others ask for is refused.
 
     Args:
         functions: All functions of the app.
@@ -47,7 +47,7 @@ class Server:
 
     async def start(self, port: int) -> int:
         """Listen on 127.0.0.1; the port, chosen by the system when 0 was asked for."""
-        app = web.Application(client_max_size=LARGEST_BODY, middlewares=[_loopback_only])
+        app = web.Application(client_max_size=LARGEST_BODY, middlewares=[no_foreign_pages])
         app.router.add_get("/admin/host/status", self._status)
         app.router.add_post("/admin/functions/{name}", self._admin)
         app.router.add_route("*", "/runtime/webhooks/eventgrid", self._event_grid)
@@ -182,15 +182,6 @@ class Server:
             if kind == "Microsoft.Storage.BlobCreated" and isinstance(url, str):
                 listener.announce(blob_of_url(url))
         return web.Response(status=202)
-
-
-@web.middleware
-async def _loopback_only(request: web.Request, handler: Any) -> web.StreamResponse:
-    """A web page in the user's browser can reach loopback under a name of its own; it gets nothing here."""
-    if request.host.rpartition(":")[0] not in LOOPBACK and request.host not in LOOPBACK:
-        return web.Response(status=403, text="only for this machine")
-    response: web.StreamResponse = await handler(request)
-    return response
 
 
 def _events(body: bytes) -> list[dict[str, Any]]:

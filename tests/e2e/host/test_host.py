@@ -324,6 +324,26 @@ def test_one_failed_event_fails_its_delivery(running: Running) -> None:
     assert (status, headers["WebHook-Allowed-Origin"]) == (200, "eventgrid.azure.net")
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/admin/functions/yearly?wait=true", b"{}"),
+        ("/admin/host/status", None),
+        ("/runtime/webhooks/eventgrid?functionName=on_event", b'[{"id": "page", "eventType": "t", "data": {}}]'),
+        ("/runtime/webhooks/blobs?functionName=Host.Functions.told", b"[]"),
+        ("/api/slow", b""),
+    ],
+)
+def test_a_page_of_another_origin_reaches_nothing(running: Running, path: str, body: bytes | None) -> None:
+    own = running.stack.host_url().removeprefix("http://")
+    for origin in ("http://page.example", "null", "http://localhost:3000", f"https://{own}"):
+        assert running.call(path, body, Origin=origin)[0] == 403, origin
+    assert running.call(path, body, Host="page.example", Origin="http://page.example")[0] == 403
+    assert running.call(path, method="OPTIONS", Origin="http://page.example")[0] == 403
+    assert running.call("/admin/host/status", Origin=f"http://{own}")[0] == 200
+    assert not [note for note in running.notes("on_event") if note["key"] == "page"]
+
+
 def test_the_admin_endpoint_fires_functions_and_tells_their_outcome(running: Running) -> None:
     assert running.call("/admin/functions/yearly", b"{}")[0] == 202
     assert running.noted("yearly")[0]["past_due"] is False

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.host.functions import Declared, HostError, connection, declare, resolve, where
+from local.host.http.foreign import is_foreign
 from local.host.http.routes import route_pattern, routes
 from local.host.retry import Retry, span_s
 from local.host.settings import apply_settings, read_host_json
@@ -118,6 +119,34 @@ def test_no_connection_of_the_app_is_taken_for_one_of_the_hosts_own() -> None:
     hosts = dict.fromkeys(("AzureWebJobsStorage", "AzureWebJobsDashboard", "AzureWebJobsSecretStorageType"), "host's")
     for name in named:
         assert connection(name, {**template, **hosts}) == template[name]
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "foreign"),
+    [
+        ("127.0.0.1:7071", None, False),
+        ("localhost:7071", None, False),
+        ("localhost", "http://localhost", False),
+        ("[::1]:7071", "http://[::1]:7071", False),
+        ("LOCALHOST:7071", "http://localhost:7071", False),
+        ("127.0.0.1:7071", "http://localhost:7071", True),
+        ("127.0.0.1:7071", "http://127.0.0.1:7072", True),
+        ("127.0.0.1:7071", "https://127.0.0.1:7071", True),
+        ("127.0.0.1:7071", "http://127.0.0.1:7071.page.example", True),
+        ("127.0.0.1:7071", "null", True),
+        ("127.0.0.1:7071", "", True),
+        ("page.example:7071", None, True),
+        ("page.example:7071", "http://page.example:7071", True),
+        ("127.0.0.1.page.example", None, True),
+        ("page.example@127.0.0.1:7071", "http://page.example", True),
+        ("[::1", None, True),
+        ("", None, True),
+    ],
+)
+def test_only_requests_of_this_machine_and_of_pages_it_served_are_its_own(
+    host: str, origin: str | None, foreign: bool
+) -> None:
+    assert is_foreign(host, origin) is foreign
 
 
 def test_the_environment_wins_over_the_settings_file(tmp_path: Path) -> None:
