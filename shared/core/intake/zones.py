@@ -8,6 +8,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
+import numpy.typing as npt
 
 from shared.core.intake.readings import Longs
 from shared.errors import BadEvent
@@ -24,24 +25,37 @@ class Zone:
     """
 
     def __init__(self, name: str) -> None:
+        self._name = name.strip()
         self._fixed = _fixed_offset(name)
         if self._fixed is None:
             self._zone = _by_name(name)
-            self._hours = np.full(_HOURS, _UNKNOWN, np.int16)
 
     def offsets(self, local: Longs) -> Longs:
         """Minutes that the zone is ahead of UTC at each local minute, int64, shape (n,)."""
         if self._fixed is not None:
             return np.full(len(local), self._fixed, np.int64)
-        hours = np.clip(local // 60 - _FIRST_HOUR, 0, _HOURS - 1)  # beyond, any offset is as ancient or future
-        offsets = self._hours[hours].astype(np.int64)
+        hours = np.clip(local // 60, _FIRST_HOUR, _LAST_HOUR)  # beyond, any offset is as ancient or future
+        page = hours // _PAGE_HOURS
+        offsets = np.empty(len(local), np.int64)
+        for number in _distinct(page):
+            rows = slice(None) if number is None else np.flatnonzero(page == number)
+            offsets[rows] = self._on_page(hours[rows])
+        changing = offsets == _CHANGING
+        offsets[changing] = [self._minute(minute) for minute in local[changing].tolist()]
+        return offsets
+
+    def _on_page(self, hours: Longs) -> Longs:
+        """Offsets of local hours that stand on one page."""
+        if not len(hours):
+            return hours
+        number = int(hours[0]) // _PAGE_HOURS
+        page, first = _page(self._name, number), number * _PAGE_HOURS
+        offsets = page[hours - first].astype(np.int64)
         unknown = offsets == _UNKNOWN
         if unknown.any():
             for hour in np.unique(hours[unknown]).tolist():
-                self._hours[hour] = self._hour(hour + _FIRST_HOUR)
-            offsets = self._hours[hours].astype(np.int64)
-        changing = offsets == _CHANGING
-        offsets[changing] = [self._minute(minute) for minute in local[changing].tolist()]
+                page[hour - first] = self._hour(hour)
+            offsets = page[hours - first].astype(np.int64)
         return offsets
 
     def _hour(self, hour: int) -> int:
@@ -56,8 +70,21 @@ class Zone:
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - a local clock's zero, its zone is put on afterwards
 _FIRST_HOUR = ANCIENT_MINUTE // 60 - 48
-_HOURS = 200 * 366 * 24
+_LAST_HOUR = _FIRST_HOUR + 200 * 366 * 24
+_PAGE_HOURS = 8192  # about a year, 16 kB
+_PAGES = 512  # of all zones together: 8 MB
 _UNKNOWN, _CHANGING = -32768, 32767
+
+
+@lru_cache(maxsize=_PAGES)
+def _page(name: str, number: int) -> npt.NDArray[np.int16]:  # noqa: ARG001 - what the cache knows it by
+    """A zone's offsets of some thousand local hours, filled in as they are asked for; the oldest pages go."""
+    return np.full(_PAGE_HOURS, _UNKNOWN, np.int16)
+
+
+def _distinct(page: Longs) -> list[int | None]:
+    """Numbers of the pages; a lone None when all are the same, as nearly always."""
+    return [None] if not len(page) or page.min() == page.max() else np.unique(page).tolist()
 
 
 def _fixed_offset(name: str) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import threading
 import zipfile
@@ -23,6 +24,9 @@ FORMAT = 1
 FILES = ("model.onnx", "baseline.npz", "golden.npz", "card.md")
 VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 MAXIMUM_UNPACKED_BYTES = 200_000_000
+MAXIMUM_ARRAYS = 1000
+_ENTRY = b"PK\x01\x02"  # begins each entry of a zip file's directory
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others inflate more than they are asked for
 # numpy reads a header with ast.literal_eval; in CPython 3.11 that may end in a SystemError ("AST constructor recursion
 # depth mismatch", python/cpython issue 106905) when several threads are in it at once, as in the host's pool
 _ONE_AT_A_TIME = threading.Lock()
@@ -124,26 +128,46 @@ def encode_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
 def decode_arrays(name: str, raw: bytes) -> Arrays:
     """Read the arrays of an npz; pickled objects are refused.
 
+    Nothing is allocated before the directory and the array's own header agree on its size.
+
     Args:
         name: File name for messages.
         raw: The file.
 
     Raises:
-        ContractBroken: Not an npz, truncated, holding objects, or larger than 200 MB once unpacked.
+        ContractBroken: Not an npz, truncated, holding objects, an array of another size than the directory says, more
+            than 1,000 arrays, or more than 200 MB once unpacked.
     """
+    entries = raw.count(_ENTRY)
+    if entries > MAXIMUM_ARRAYS:  # before the directory is read, which costs a kilobyte an entry
+        raise ContractBroken(f"{name}: holds {entries} arrays, limit {MAXIMUM_ARRAYS}")
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
             if unpacked > MAXIMUM_UNPACKED_BYTES:
                 raise ContractBroken(f"{name}: unpacks to {unpacked} bytes, limit {MAXIMUM_UNPACKED_BYTES}")
             with _ONE_AT_A_TIME:
-                return {member.removesuffix(".npy"): _array(archive, member) for member in archive.namelist()}
+                return {
+                    member.filename.removesuffix(".npy"): _array(name, archive, member) for member in archive.infolist()
+                }
     except (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, RuntimeError, MemoryError) as error:
         raise ContractBroken(f"{name}: not a readable npz: {error}") from error
 
 
-def _array(archive: zipfile.ZipFile, member: str) -> npt.NDArray[Any]:
+def _array(name: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[Any]:
+    if member.compress_type not in _METHODS:
+        raise ContractBroken(f"{name}: {member.filename[:80]!r} is compressed by method {member.compress_type}")
     with archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        if version not in ((1, 0), (2, 0)):
+            raise ContractBroken(f"{name}: {member.filename[:80]!r} is of npy version {version}")
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, kind = read(stream)
+        count: int = math.prod(shape)
+        claimed, held = count * kind.itemsize, member.file_size - stream.tell()
+        if claimed != held or (count and not kind.itemsize):
+            raise ContractBroken(f"{name}: {member.filename[:80]!r} claims {claimed} bytes of values and holds {held}")
+        stream.seek(0)
         array: npt.NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
         return array
 

@@ -1,4 +1,7 @@
+import io
 import json
+import tracemalloc
+import zipfile
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -166,6 +169,63 @@ def test_arrays_come_back_as_they_were() -> None:
     for name, array in arrays.items():
         assert (back[name].dtype, back[name].shape) == (array.dtype, array.shape)
         assert back[name].tobytes() == array.tobytes()
+
+
+def npz(*members: tuple[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
+    raw = io.BytesIO()
+    with zipfile.ZipFile(raw, "w", method) as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+    return raw.getvalue()
+
+
+def npy(shape: tuple[int, ...], kind: str = "<f8", values: bytes = b"") -> bytes:
+    raw = io.BytesIO()
+    np.lib.format.write_array_header_1_0(raw, {"descr": kind, "fortran_order": False, "shape": shape})
+    return raw.getvalue() + values
+
+
+@pytest.mark.parametrize(
+    ("member", "problem"),
+    [
+        (npy((3,), values=bytes(16)), r"'a\.npy' claims 24 bytes of values and holds 16"),
+        (npy((2,), values=bytes(24)), r"'a\.npy' claims 16 bytes of values and holds 24"),
+        (npy((1 << 40,), values=bytes(8)), r"claims 8796093022208 bytes of values and holds 8"),
+        (npy((1 << 40, 0, 7)), None),
+        (npy((1 << 40,), "<U0"), r"claims 0 bytes of values and holds 0"),
+        (npy((1,), "|O", bytes(8)), r"Object arrays cannot be loaded"),
+        (b"\x93NUMPY\x03\x00" + npy((1,), values=bytes(8))[8:], r"'a\.npy' is of npy version \(3, 0\)"),
+        (b"", r"x\.npz: not a readable npz"),
+    ],
+)
+def test_an_array_of_another_size_than_its_file_is_never_made(member: bytes, problem: str | None) -> None:
+    raw = npz(("a.npy", member))
+    if problem is None:
+        assert decode_arrays("x.npz", raw)["a"].shape == (1 << 40, 0, 7)
+        return
+    tracemalloc.start()
+    with pytest.raises(ContractBroken, match=problem):
+        decode_arrays("x.npz", raw)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000
+
+
+def test_arrays_in_all_are_limited_in_number_and_in_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = npz(*((f"{name}.npy", npy((4,), values=bytes(32))) for name in "abc"), method=zipfile.ZIP_DEFLATED)
+    total = 3 * len(npy((4,), values=bytes(32)))
+    assert decode_arrays("x.npz", raw)["c"].tolist() == [0.0] * 4
+    monkeypatch.setattr(manifest_file, "MAXIMUM_UNPACKED_BYTES", total - 1)
+    with pytest.raises(ContractBroken, match=f"x\\.npz: unpacks to {total} bytes, limit {total - 1}"):
+        decode_arrays("x.npz", raw)
+    monkeypatch.setattr(manifest_file, "MAXIMUM_ARRAYS", 2)
+    with pytest.raises(ContractBroken, match=r"x\.npz: holds 3 arrays, limit 2"):
+        decode_arrays("x.npz", raw)
+
+
+def test_only_ways_of_compression_that_stop_at_the_stated_size_are_read() -> None:
+    with pytest.raises(ContractBroken, match=r"'a\.npy' is compressed by method 12"):
+        decode_arrays("x.npz", npz(("a.npy", npy((1,), values=bytes(8))), method=zipfile.ZIP_BZIP2))
 
 
 def test_arrays_of_objects_are_not_written() -> None:
