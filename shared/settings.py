@@ -56,6 +56,11 @@ class Settings:
         profile_s: Seconds between two profiles of a partition, at least.
         batch_rows: Most readings in one commit, about.
         chunk_rows: Rows of a file read at once.
+        file_mb: Most MB that a dropped file may hold once unpacked.
+        file_ratio: Most times that a compressed file may be larger than stored, beyond its first 64 MB.
+        file_disk_mb: Most MB of temporary disk that a Parquet file may take.
+        file_reader_mb: Most MB of memory of the process that decodes a Parquet file, of which it needs 300 itself.
+        file_reader_s: Most processor seconds of that process.
         retain_days: Days that commits stay after they are in the lake, 0 keeps them.
         clock: Where decisions take the time from.
         jobs: Where training jobs run.
@@ -90,6 +95,11 @@ class Settings:
     profile_s: Annotated[float, Meta(ge=0, le=3600)] = 10.0
     batch_rows: Rows = 40_000
     chunk_rows: Rows = 50_000
+    file_mb: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
+    file_ratio: Annotated[int, Meta(ge=1, le=2_000)] = 200
+    file_disk_mb: Annotated[int, Meta(ge=1, le=1_000_000)] = 1_000
+    file_reader_mb: Annotated[int, Meta(ge=400, le=1_000_000)] = 1_000
+    file_reader_s: Annotated[int, Meta(ge=1, le=86_400)] = 900
     retain_days: Annotated[float, Meta(ge=0, le=3650)] = 0.0
     clock: Literal["wall", "watermark"] = "wall"
     jobs: Literal["none", "local", "azureml"] = "none"
@@ -125,6 +135,11 @@ VARIABLES = {
     "profile_s": "PROFILE_S",
     "batch_rows": "BATCH_ROWS",
     "chunk_rows": "CHUNK_ROWS",
+    "file_mb": "FILE_MB",
+    "file_ratio": "FILE_RATIO",
+    "file_disk_mb": "FILE_DISK_MB",
+    "file_reader_mb": "FILE_READER_MB",
+    "file_reader_s": "FILE_READER_S",
     "retain_days": "LAKE_RETAIN_DAYS",
     "clock": "CLOCK",
     "jobs": "JOBS",

@@ -26,7 +26,7 @@ from shared.app.score.snapshots import Snapshots
 from shared.core.task.state import State
 from shared.errors import ConfigError, PipelineError
 from shared.wiring import slow
-from shared.wiring.ports import Ports
+from shared.wiring.ports import Ports, file_limits
 
 if TYPE_CHECKING:
     from shared.adapters.lake.delta_lake import DeltaLake
@@ -106,7 +106,7 @@ class Application:
             stream=self.ports.stream,
             serving=self.context.serving,
             file_books=self.file_books,
-            open_table=open_table,
+            open_table=partial(open_table, limits=file_limits(self.ports.settings)),
             clock=self.ports.clock,
             chunk_rows=self.ports.settings.chunk_rows,
         )

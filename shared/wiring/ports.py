@@ -12,6 +12,7 @@ from shared.adapters.stores import scenario_files
 from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.adapters.stores.clock import WallClock
 from shared.adapters.stores.event_hub import EventHubStream
+from shared.adapters.tables.limits import FileLimits
 from shared.core.task.task import Task
 from shared.core.task.tasks import task_of
 from shared.ports import Blobs, Clock, LoadModel, Stream
@@ -51,6 +52,17 @@ class Ports:
 def loading(task: Task) -> LoadModel:
     """What loads models on these features."""
     return partial(onnx_model.load, featurizer_features=task.features)
+
+
+def file_limits(settings: Settings) -> FileLimits:
+    """How large a dropped file may be."""
+    return FileLimits(
+        unpacked_mb=settings.file_mb,
+        ratio=settings.file_ratio,
+        disk_mb=settings.file_disk_mb,
+        reader_mb=settings.file_reader_mb,
+        reader_s=settings.file_reader_s,
+    )
 
 
 def connect(env: Mapping[str, str]) -> Ports:

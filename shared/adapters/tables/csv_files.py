@@ -161,4 +161,4 @@ def long_parts(
         yield acceptance.judge(records, zoning, not_after, stretch.refused)
     progress.bytes_read = source.bytes_read
     if source.problem is not None:
-        progress.problem = f"truncated: {source.problem}; {progress.rows} rows were read"
+        progress.problem = f"{source.reason}: {source.problem}; {progress.rows} rows were read"

@@ -34,7 +34,7 @@ def long_parts(
         progress.ignored, progress.converted = tuple(decoder.ignored), decoder.converted
     progress.bytes_read = source.bytes_read
     if source.problem is not None:
-        progress.problem = f"truncated: {source.problem}; {progress.rows} rows were read"
+        progress.problem = f"{source.reason}: {source.problem}; {progress.rows} rows were read"
 
 
 def _part(decoder: Decoder, lines: Lines, first: int, zone: str | None, not_after: int, *, cut: bool) -> Parsed:

@@ -8,6 +8,7 @@ from typing import BinaryIO
 from shared.adapters.tables import csv_files, json_lines, parquet
 from shared.adapters.tables import wide as tables_wide
 from shared.adapters.tables.csv_header import Header, read_header
+from shared.adapters.tables.limits import DEFAULTS, FileLimits
 from shared.adapters.tables.lines import split
 from shared.adapters.tables.source import LONGEST_LINE, Source
 from shared.core.intake.acceptance import Zoning
@@ -39,6 +40,7 @@ def open_table(
     zone: str | None,
     not_after_minute: int,
     chunk_rows: int = 50_000,
+    limits: FileLimits = DEFAULTS,
 ) -> LongTable | WideTable:
     """Recognise a file by its content, by its name where the content leaves it open, and read it as a stream.
 
@@ -51,18 +53,21 @@ def open_table(
         zone: Declared for timestamps without one; None takes the station's, else the scenario's.
         not_after_minute: Minute since 1970 of the file itself; later readings are refused as `future`.
         chunk_rows: Most rows in a stretch.
+        limits: How large it may be, and what reading it may take.
 
     Raises:
         BadEvent: The file as a whole cannot be used: `empty_file`, `format`, `encoding`, `header`, `duplicate_header`,
-            `unit`, `zone` or `truncated`. Iterating raises `format` when a Parquet file's first rows are damaged.
+            `unit`, `zone`, `truncated` or `too_large`. Iterating raises `format` or `too_large` when a Parquet file's
+            first rows are damaged or beyond the limits.
+        TransientFailure: The process that decodes Parquet files does not start.
     """
     zoning = Zoning(scenario, zone, scenario.zone)
-    source = Source(stream)
+    source = Source(stream, limits)
     head = source.peek(2 * LONGEST_LINE)
     if not head.strip(b" \t\r\n\xef\xbb\xbf"):
         _refuse_nothing(source)
     if head.startswith(b"PAR1"):
-        return _parquet(source, scenario, zoning, not_after_minute, chunk_rows)
+        return _parquet(parquet.ParquetSource(source, limits), scenario, zoning, not_after_minute, chunk_rows)
     text = head.removeprefix(_BOM).lstrip()
     for magic, what in _FOREIGN.items():
         if text.startswith(magic):
@@ -80,7 +85,7 @@ def open_table(
 
 def _refuse_nothing(source: Source) -> None:
     if source.problem is not None:
-        raise BadEvent("truncated", f"{source.problem}, before the first row")
+        raise BadEvent(source.reason, f"{source.problem}, before the first row")
     raise BadEvent("empty_file", f"{source.bytes_read} bytes, none of them a row")
 
 
@@ -103,19 +108,18 @@ def _csv(
 
 
 def _parquet(
-    source: Source, scenario: Scenario, zoning: Zoning, not_after: int, chunk_rows: int
+    file: parquet.ParquetSource, scenario: Scenario, zoning: Zoning, not_after: int, chunk_rows: int
 ) -> LongTable | WideTable:
-    file = parquet.ParquetSource(source)
     layout = Columns(scenario).layout(file.names)
     if not file.rows:
         raise BadEvent("empty_file", "a Parquet file without rows")
     if layout.picks[TIME] < 0 and layout.row >= 0 and tables_wide.parquet_windows(file, layout):
-        return tables_wide.wide_parquet(scenario, layout, file, source, chunk_rows)
+        return tables_wide.wide_parquet(scenario, layout, file, chunk_rows)
     _require(scenario, layout)
     parquet.records_of(scenario, layout, file.names, file.empty(layout.picks), Progress())
     return LongTable(
         lambda progress: parquet.long_parts(scenario, layout, file, zoning, not_after, chunk_rows, progress),
-        Progress(bytes_read=source.bytes_read),
+        Progress(bytes_read=file.bytes_read),
     )
 
 
@@ -124,7 +128,7 @@ def _first_line(source: Source, head: bytes) -> tuple[bytes, bytes]:
     start = len(head) - len(head.removeprefix(_BOM).lstrip(b"\r\n"))
     end = head.find(b"\n", start)
     if end < 0 and source.problem is not None:
-        raise BadEvent("truncated", f"{source.problem}, before the first row")
+        raise BadEvent(source.reason, f"{source.problem}, before the first row")
     line = head[start:] if end < 0 else head[start:end].removesuffix(b"\r")
     if len(line) > LONGEST_LINE:
         raise BadEvent("header", f"the first line is longer than {LONGEST_LINE} bytes")
@@ -163,5 +167,5 @@ def _refuse_header_only(source: Source, head: bytes) -> None:
     if len(head) >= LONGEST_LINE:
         return  # blank as far as was read ahead, rows may follow
     if source.problem is not None:
-        raise BadEvent("truncated", f"{source.problem}, before the first row")
+        raise BadEvent(source.reason, f"{source.problem}, before the first row")
     raise BadEvent("empty_file", "a header without rows")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
 from shared.adapters.tables.cells import sheet
+from shared.adapters.tables.limits import MB, FileLimits
+from shared.adapters.tables.parquet_process import Reading, damaged
 from shared.adapters.tables.source import BLOCK, Source
 from shared.core.intake.acceptance import Acceptance, Sheet, Zoning
 from shared.core.intake.columns import Layout
@@ -20,26 +22,25 @@ from shared.errors import BadEvent
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyarrow import parquet
 
 
 class ParquetSource:
-    """A Parquet file on temporary disk, since its index stands at its end.
+    """A Parquet file on temporary disk, since its index stands at its end, decoded by a process of its own.
 
     Raises:
-        BadEvent: `truncated`, the gzip stream around it is damaged; `format`, it is no Parquet file.
+        BadEvent: `truncated`, the gzip stream around it is damaged; `format`, it is no Parquet file; `too_large`, it is
+            beyond a limit.
+        TransientFailure: That process does not start.
     """
 
-    def __init__(self, source: Source) -> None:
-        from pyarrow import parquet
-
-        try:
-            self._parquet: parquet.ParquetFile = parquet.ParquetFile(_on_disk(source))
-            self._schema: pa.Schema = self._parquet.schema_arrow
-        except _damage() as error:
-            raise BadEvent("format", f"a damaged Parquet file: {_first_line(error)}") from error
+    def __init__(self, source: Source, limits: FileLimits) -> None:
+        with tempfile.NamedTemporaryFile() as file:
+            _store(source, file, limits)
+            self._reading = Reading(file.name, limits)
+        self._schema: pa.Schema = self._reading.schema
         self.names: tuple[str, ...] = tuple(self._schema.names)
-        self.rows: int = self._parquet.metadata.num_rows
+        self.rows: int = self._reading.rows
+        self.bytes_read: int = source.bytes_read
 
     def empty(self, picks: Sequence[int]) -> list[pa.Array | None]:
         """Columns of no rows with the file's types, by slot; None where a pick is negative."""
@@ -51,14 +52,18 @@ class ParquetSource:
         """Columns by slot, a stretch of rows at a time; damage behind the first rows ends them with a problem."""
         names = [self.names[pick] for pick in picks if pick >= 0]
         try:
-            for batch in self._parquet.iter_batches(chunk_rows, columns=names, use_threads=False):
+            for batch in self._reading.batches(names, chunk_rows):
                 columns = {name: _usable(batch.column(batch.schema.get_field_index(name))) for name in names}
                 progress.rows += batch.num_rows
                 yield [columns[self.names[pick]] if pick >= 0 else None for pick in picks]
-        except _damage() as error:
+        except Exception as error:
+            if not isinstance(error, (BadEvent, *_damage())):
+                raise
+            found = error if isinstance(error, BadEvent) else damaged(str(error))
             if not progress.rows:
-                raise BadEvent("format", f"a damaged Parquet file: {_first_line(error)}") from error
-            progress.problem = f"truncated: {_first_line(error)}; {progress.rows} rows were read"
+                raise found from error
+            reason = "too_large" if found.reason == "too_large" else "truncated"
+            progress.problem = f"{reason}: {found.detail}; {progress.rows} rows were read"
 
 
 def long_parts(
@@ -134,18 +139,14 @@ def _usable(column: pa.Array) -> pa.Array:
     return column
 
 
-def _on_disk(source: Source) -> pa.OSFile:
-    """The file's bytes as a nameless temporary file, which goes when it is closed or forgotten."""
-    import pyarrow as pa
-
-    with tempfile.NamedTemporaryFile() as file:
-        while part := source.read(BLOCK):
-            file.write(part)
-        file.flush()
-        if source.problem is not None:
-            raise BadEvent("truncated", f"{source.problem}; a Parquet file is of no use without its end")
-        return pa.OSFile(file.name)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:200]
+def _store(source: Source, file: IO[bytes], limits: FileLimits) -> None:
+    """Write the file's bytes to temporary disk."""
+    size = 0
+    while part := source.read(BLOCK):
+        size += len(part)
+        if size > limits.disk_mb * MB:
+            raise BadEvent("too_large", f"a Parquet file of more than FILE_DISK_MB = {limits.disk_mb} MB")
+        file.write(part)
+    file.flush()
+    if source.problem is not None:
+        raise BadEvent(source.reason, f"{source.problem}; a Parquet file is of no use without its end")

@@ -7,6 +7,8 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from shared.adapters.tables.limits import DEFAULTS, FREE_BYTES, MB, FileLimits
+
 BLOCK = 4 << 20
 LONGEST_LINE = 1 << 20
 _PIECE = 1 << 18
@@ -19,11 +21,15 @@ class Source:
 
     Attributes:
         bytes_read: Bytes taken from the stream.
-        problem: What is wrong with the compressed data, None when nothing was found yet.
+        problem: What is wrong with the data, None when nothing was found yet.
+        reason: The reason code that goes with a problem: `truncated`, or `too_large` beyond a limit.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, limits: FileLimits = DEFAULTS) -> None:
         self._stream = stream
+        self._limits = limits
+        self._unpacked = 0
+        self.reason = "truncated"
         self._ahead = b""
         self._engine: zlib._Decompress | None = None
         self._ended = False
@@ -49,13 +55,29 @@ class Source:
         return b"".join(parts)
 
     def _part(self, size: int) -> bytes:
-        if self._engine is None:
-            part, self._tail = self._tail[:size], self._tail[size:]
-            return part or self._take(size)
-        while not self._ended:
-            if part := self._inflate(self._engine, size):
-                return part
-        return b""
+        part = b""
+        while not part and not self._ended:
+            part = self._inflate(self._engine, size) if self._engine is not None else self._plain(size)
+        self._unpacked += len(part)
+        if part and (limit := self._passed()):
+            self.reason = "too_large"
+            self._end(limit)
+        return part
+
+    def _plain(self, size: int) -> bytes:
+        part, self._tail = self._tail[:size], self._tail[size:]
+        part = part or self._take(size)
+        self._ended = not part
+        return part
+
+    def _passed(self) -> str | None:
+        """The limit that was passed, if one was."""
+        limits, unpacked = self._limits, self._unpacked
+        if unpacked > limits.unpacked_mb * MB:
+            return f"more than FILE_MB = {limits.unpacked_mb} MB once unpacked"
+        if unpacked > FREE_BYTES and unpacked > limits.ratio * self.bytes_read:
+            return f"more than FILE_RATIO = {limits.ratio} times larger than its {self.bytes_read} packed bytes"
+        return None
 
     def _take(self, size: int) -> bytes:
         part = self._stream.read(size)

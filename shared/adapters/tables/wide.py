@@ -146,14 +146,14 @@ def wide_csv(scenario: Scenario, header: Header, source: Source, chunk_rows: int
             yield windows.chunk(stretch.columns, stretch.position, stretch.raw, stretch.refused)
         progress.bytes_read = source.bytes_read
         if source.problem is not None:
-            progress.problem = f"truncated: {source.problem}; {progress.rows} rows were read"
+            progress.problem = f"{source.reason}: {source.problem}; {progress.rows} rows were read"
 
     return _table(parts, progress, windows)
 
 
-def wide_parquet(scenario: Scenario, layout: Layout, file: ParquetSource, source: Source, chunk_rows: int) -> WideTable:
+def wide_parquet(scenario: Scenario, layout: Layout, file: ParquetSource, chunk_rows: int) -> WideTable:
     """A wide Parquet file, its cells texts or lists; see `open.open_table`."""
-    progress = Progress(bytes_read=source.bytes_read)
+    progress = Progress(bytes_read=file.bytes_read)
     windows = Windows(scenario, layout, file.names, progress)
 
     def parts(progress: Progress) -> Iterator[WideChunk]:

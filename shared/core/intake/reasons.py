@@ -8,7 +8,7 @@ REASONS: dict[str, str] = {
     "not_json": "not JSON",
     "not_an_object": "JSON, but neither a reading (an object) nor an array of readings",
     "empty": "nothing in it: no bytes, or an array without elements",
-    "too_large": "message, array or line above the size limit",
+    "too_large": "message, array, line or file above a size limit",
     "too_deep": "JSON nested deeper than the decoder follows",
     "columns": "the row does not have as many cells as the header, or a quote in it never ends",
     "missing_device": "no device id",

@@ -1,0 +1,134 @@
+"""The process that decodes a Parquet file, as the app sees it; its other side is `parquet_reader`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import weakref
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from shared.adapters.tables.limits import MB, FileLimits
+from shared.errors import BadEvent, TransientFailure
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PROGRAM = "shared.adapters.tables.parquet_reader"
+STARTED, WORD = b"\n", 8  # as `parquet_reader` has them, which costs an import of pyarrow
+_KEPT = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT")  # of the environment; no connection string is
+
+
+class Reading:
+    """A file while it is decoded.
+
+    Attributes:
+        schema: The file's columns, without dictionaries.
+        rows: Rows that it says it has.
+
+    Raises:
+        BadEvent: `format` or `too_large`, it cannot be read.
+        TransientFailure: The process does not start.
+    """
+
+    def __init__(self, path: str, limits: FileLimits) -> None:
+        self._limits = limits
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
+        self._process = _start(path, limits, self._said)
+        self._close = weakref.finalize(self, _end, self._process, self._said)
+        self._in, self._out = cast("IO[bytes]", self._process.stdin), cast("IO[bytes]", self._process.stdout)
+        if self._out.read(1) != STARTED:
+            raise TransientFailure(f"the reader of Parquet files does not start: exit code {self._process.wait()}")
+        length = self._out.read(WORD)
+        rows = self._out.read(WORD)
+        raw = self._out.read(int.from_bytes(length, "big"))
+        if len(rows) < WORD or len(raw) < int.from_bytes(length, "big"):
+            raise self._verdict() or self._died()
+        self.schema: pa.Schema = _schema(raw)
+        self.rows = int.from_bytes(rows, "big")
+
+    def batches(self, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+        """Some columns, in stretches of at most `rows` rows.
+
+        Raises:
+            BadEvent: `format` or `too_large`; what came before it is right.
+        """
+        import pyarrow as pa
+
+        try:
+            self._in.write(msgspec.json.encode({"columns": list(names), "rows": rows}) + b"\n")
+            self._in.close()
+            with pa.ipc.open_stream(self._out) as stream:
+                yield from stream
+        except (pa.ArrowInvalid, OSError) as error:  # it ended in the middle
+            raise self._verdict() or self._died() from error
+        self._process.wait()
+        if problem := self._verdict():
+            raise problem
+        self._close()
+
+    def _verdict(self) -> BadEvent | None:
+        """What the process says of the file; None when it read all of it."""
+        self._process.wait()
+        self._said.seek(0)
+        try:
+            said = msgspec.json.decode(self._said.read().strip().rpartition(b"\n")[2], type=dict[str, Any])
+        except msgspec.DecodeError:
+            return self._died()
+        if "too_large" in said:
+            return BadEvent("too_large", f"a Parquet file beyond the limits: {_printable(said['too_large'])}")
+        return damaged(said["damaged"]) if "damaged" in said else None
+
+    def _died(self) -> BadEvent:
+        limits = f"FILE_READER_MB = {self._limits.reader_mb}, FILE_READER_S = {self._limits.reader_s}"
+        return BadEvent("format", f"a Parquet file that ended its reader (code {self._process.wait()}; {limits})")
+
+
+def damaged(text: str) -> BadEvent:
+    """A damaged file, in its reader's words."""
+    return BadEvent("format", f"a damaged Parquet file: {_printable(text)}")
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text.partition("\n")[0][:200])
+
+
+def _schema(raw: bytes) -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.ipc.read_schema(pa.py_buffer(raw))
+
+
+def _start(path: str, limits: FileLimits, said: IO[bytes]) -> subprocess.Popen[bytes]:
+    sizes = (limits.unpacked_mb * MB, limits.reader_mb * MB, limits.reader_s)
+    environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    environment |= {
+        "PYTHONPATH": os.pathsep.join(str(Path(place).resolve()) for place in sys.path),
+        "ARROW_DEFAULT_MEMORY_POOL": "system",  # whose memory is what is in use
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+    try:
+        return subprocess.Popen(  # noqa: S603 - ourselves
+            [sys.executable, "-P", "-m", PROGRAM, path, *map(str, sizes)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            env=environment,
+        )
+    except OSError as error:
+        raise TransientFailure(f"the reader of Parquet files does not start: {error.strerror}") from error
+
+
+def _end(process: subprocess.Popen[bytes], said: IO[bytes]) -> None:
+    """Leave nothing behind, whoever stopped reading and when."""
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout, said):
+        if pipe is not None:
+            pipe.close()
