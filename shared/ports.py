@@ -255,6 +255,9 @@ class Registry(Protocol):
     def tag(self, version: str, status: str) -> None:
         """Say what became of a version; one that is not entered is left alone."""
 
+    def marks(self) -> dict[str, str]:
+        """What was said of every version that is entered, "" when that is nothing or not whole."""
+
     def keep(self, run_id: str, folder: str, files: Mapping[str, bytes]) -> None:
         """Keep UTF-8 texts with the run that made a model; those of the same names are replaced."""
 

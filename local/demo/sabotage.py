@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from local.stack.workspace import Workspace
-from shared.app.loop.completion import Result
+from shared.app.loop.results import Result
 from shared.core.gate import evidence as gate_evidence
 from shared.core.gate.evidence import Evidence
 from shared.core.model.manifest import decode_arrays, decode_manifest, encode_arrays, encode_manifest

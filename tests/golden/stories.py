@@ -241,7 +241,7 @@ def released() -> World2:
 def judge(world: World2) -> None:
     """The job's end."""
     packages = Steady(world.blobs, load_plain, FEATURES)
-    replace(world.completion(), packages=packages).ended(world.job, "completed", "r1")
+    replace(world.completion(), packages=packages).ended(world.job)
 
 
 def windows() -> tuple[Floats, Longs]:

@@ -16,7 +16,7 @@ of which fail or forget when told, the small scenario (`scenario`) and its model
 from tests.kit.application import InMemory, assemble, newest
 from tests.kit.bench import Bench, picture
 from tests.kit.faults import Faulty, Forgetful, HandClock
-from tests.kit.memory import MemoryBlobs, MemoryJobs, MemoryStream
+from tests.kit.memory import MemoryBlobs, MemoryJobs, MemoryRegistry, MemoryStream
 from tests.kit.model import Guess, deploy, load, publish
 from tests.kit.scenario import (
     CHANNELS,
@@ -53,6 +53,7 @@ __all__ = [
     "InMemory",
     "MemoryBlobs",
     "MemoryJobs",
+    "MemoryRegistry",
     "MemoryStream",
     "Row",
     "assemble",

@@ -1,4 +1,4 @@
-"""Blobs, jobs and the hub "readings" in memory, for tests and benchmarks."""
+"""Blobs, jobs, a registry and the hub "readings" in memory, for tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -129,6 +129,55 @@ class MemoryJobs:
             self.cancelled.append(name)
             if self.states.get(name) in {"queued", "running"}:
                 self.states[name] = "canceled"
+
+    def _answer(self) -> None:
+        if self.failing is not None:
+            raise self.failing
+
+
+class MemoryRegistry:
+    """A dictionary of versions and their marks.
+
+    `told` holds every mark that was taken, in order; `failing` is raised by each call as long as it is set, and
+    `refusing` for marks of the versions it names.
+
+    Args:
+        versions: Those that are entered already.
+    """
+
+    def __init__(self, *versions: str) -> None:
+        self.entered: dict[str, str] = {}
+        self.marked: dict[str, str] = {}
+        self.told: list[tuple[str, str]] = []
+        self.kept: dict[str, bytes] = {}
+        self.failing: PipelineError | None = None
+        self.refusing: dict[str, PipelineError] = {}
+        for version in versions:
+            self.register(version, "", {})
+
+    def register(self, version: str, _run_id: str, _tags: Mapping[str, str]) -> str:
+        """Enter a version once; returns its number there."""
+        self._answer()
+        return self.entered.setdefault(version, str(len(self.entered) + 1))
+
+    def tag(self, version: str, status: str) -> None:
+        """Say what became of a version; one that is not entered is left alone."""
+        self._answer()
+        if version in self.refusing:
+            raise self.refusing[version]
+        if version in self.entered:
+            self.told.append((version, status))
+            self.marked[version] = status
+
+    def marks(self) -> dict[str, str]:
+        """What was said of every version that is entered."""
+        self._answer()
+        return {version: self.marked.get(version, "") for version in self.entered}
+
+    def keep(self, run_id: str, folder: str, files: Mapping[str, bytes]) -> None:
+        """Keep texts with a run."""
+        self._answer()
+        self.kept.update({f"{run_id}/{folder}/{name}": data for name, data in files.items()})
 
     def _answer(self) -> None:
         if self.failing is not None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 
 from shared.adapters.models import onnx_model, package_folder
-from shared.app.loop.completion import Result
+from shared.adapters.stores.clock import WallClock
+from shared.app.loop.results import Result
 from shared.app.release.publish import Release
 from shared.core.gate import evidence as gate_evidence
 from shared.core.model import deployment
@@ -58,6 +59,7 @@ def publish(blobs: Blobs, scenario: Scenario, out: Path, job: str) -> str:
 def _result(job: str, manifest: Manifest) -> Result:
     return Result(
         job=job,
+        finished_ms=WallClock().now_ms(),
         version=manifest.version,
         run_id=manifest.run_id,
         dataset=manifest.dataset,

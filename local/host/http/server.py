@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from aiohttp import web
-from azure.functions.eventgrid import EventGridEventInConverter
-from azure.functions.meta import Datum
 from azure.functions.timer import TimerRequest
 
 from local.host.blobs.listener import BlobListener
@@ -17,6 +15,7 @@ from local.host.blobs.stream import blob_of_url
 from local.host.eventhub.events import single
 from local.host.eventhub.listener import EventHubListener
 from local.host.functions import Declared
+from local.host.http.event_grid import decoded, events_of
 from local.host.http.foreign import no_foreign_pages
 from local.host.http.routes import answer, routes
 from local.host.invoke import InvocationFailed, Invoker
@@ -128,7 +127,7 @@ class Server:
             return self._outcome(function, lambda: single(given.encode()))
         if function.kind == "eventGridTrigger":
             event = json.loads(given)
-            return self._outcome(function, lambda: _decoded(event))
+            return self._outcome(function, lambda: decoded(event))
         if function.kind == "blobTrigger":
             if function.name not in self._listeners or "/" not in given:
                 raise ValueError('needs {"input": "container/name"} and a listener that could start')
@@ -157,7 +156,7 @@ class Server:
         if request.method == "OPTIONS":  # the CloudEvents handshake
             return web.Response(headers={"WebHook-Allowed-Origin": request.headers.get("WebHook-Request-Origin", "*")})
         try:
-            events = _events(await request.read())
+            events = events_of(await request.read())
         except ValueError as error:
             return web.Response(status=400, text=str(error))
         return await self._deliver(function, request.headers.get("aeg-event-type", "Notification"), events)
@@ -170,7 +169,7 @@ class Server:
             return web.Response(status=202 if kind == "Unsubscribe" else 400)
         if function.kind == "blobTrigger":
             return self._announce(function, events)
-        outcomes = await asyncio.gather(*(self._outcome(function, lambda e=event: _decoded(e)) for event in events))
+        outcomes = await asyncio.gather(*(self._outcome(function, lambda e=event: decoded(e)) for event in events))
         return web.Response(status=500 if any(outcomes) else 202)
 
     def _announce(self, function: Declared, events: list[dict[str, Any]]) -> web.Response:
@@ -182,15 +181,3 @@ class Server:
             if kind == "Microsoft.Storage.BlobCreated" and isinstance(url, str):
                 listener.announce(blob_of_url(url))
         return web.Response(status=202)
-
-
-def _events(body: bytes) -> list[dict[str, Any]]:
-    found = json.loads(body)
-    events = found if isinstance(found, list) else [found]
-    if not all(isinstance(event, dict) and isinstance(event.get("data", {}), dict) for event in events):
-        raise ValueError("the body is not an event or a list of events")
-    return [{**event, "data": event.get("data") or {}} for event in events]
-
-
-def _decoded(event: Mapping[str, Any]) -> Any:
-    return EventGridEventInConverter.decode(Datum(json.dumps(event), "json"), trigger_metadata={})

@@ -47,7 +47,6 @@ class AzureMlJobs:
         compute: Name of the compute cluster.
         component: Registered component, `name:version`.
         environment: Environment variables of a job; None: those of `PASSED` that the application has.
-        timeout_s: Seconds that a job may run.
     """
 
     def __init__(
@@ -57,14 +56,12 @@ class AzureMlJobs:
         compute: str,
         component: str,
         environment: Mapping[str, str] | None = None,
-        timeout_s: int = 6 * 3600,
     ) -> None:
         self._workspace = workspace
         self._compute = compute
         self._registered_as = name_and_version("AZUREML_COMPONENT", component)
         passed = {name: os.environ[name] for name in PASSED if name in os.environ}
         self._environment = passed if environment is None else dict(environment)
-        self._timeout_s = timeout_s
         self._component: Any = None
 
     def submit(self, spec: JobSpec) -> None:
@@ -142,7 +139,7 @@ class AzureMlJobs:
             "dataset": spec.dataset,
             "component": ":".join(self._registered_as),
         }
-        job.set_limits(timeout=self._timeout_s)
+        job.set_limits(timeout=round(spec.timeout_h * 3600))
         return job
 
     def _registered(self) -> Any:

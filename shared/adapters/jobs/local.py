@@ -37,7 +37,6 @@ class LocalJobs:
         root: Folder of the jobs' folders.
         webhook: Where the event of each end is posted; empty: nowhere.
         clock: Wall time.
-        timeout_s: Seconds that a job may run.
         grace_s: Seconds that it has for closing its MLflow run when it is asked to end.
         python: Interpreter with the packages of the training job.
         environment: Environment of supervisor and job: the storage settings among it.
@@ -50,7 +49,6 @@ class LocalJobs:
         webhook: str,
         clock: Clock,
         *,
-        timeout_s: float = 6 * 3600.0,
         grace_s: float = 15.0,
         python: str = sys.executable,
         environment: Mapping[str, str] | None = None,
@@ -59,7 +57,6 @@ class LocalJobs:
         self._root = root.absolute()
         self._webhook = webhook
         self._clock = clock
-        self._timeout_s = timeout_s
         self._grace_s = grace_s
         self._python = python
         self._environment = dict(os.environ if environment is None else environment)
@@ -76,7 +73,7 @@ class LocalJobs:
         job = LocalJob(
             spec=spec,
             command=list(self._command(self._python, folder.path / "package", spec)),
-            timeout_s=self._timeout_s,
+            timeout_s=spec.timeout_h * 3600,
             grace_s=self._grace_s,
             submitted_ms=self._clock.now_ms(),
         )

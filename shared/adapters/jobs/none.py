@@ -41,6 +41,10 @@ class NoRegistry:
         """Only logged."""
         log.info("%s: %s", version, status)
 
+    def marks(self) -> dict[str, str]:
+        """None."""
+        return {}
+
     def keep(self, _run_id: str, _folder: str, _files: Mapping[str, bytes]) -> None:
         """They stand among the reports."""
 

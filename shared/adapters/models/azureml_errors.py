@@ -56,9 +56,9 @@ def is_place(error: HttpResponseError) -> bool:
 
 def _raise(error: HttpResponseError, doing: str, key: str) -> None:
     status = error.status_code
-    if status is None or status in PASSING or not 400 <= status < 500:
-        raise TransientFailure(f"Azure ML: {doing}: HTTP {status}") from error
     where = f"Azure ML: {doing}: HTTP {status} {_code(error)}".rstrip()
+    if status is None or status in PASSING or not 400 <= status < 500:
+        raise TransientFailure(where) from error
     if status in {401, 403}:
         raise ConfigError(f"{where}: the app's identity is not allowed to: {_redacted(error)}") from error
     setting = key

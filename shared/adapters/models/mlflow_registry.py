@@ -19,6 +19,7 @@ VERSION, STATUS = "airloop.version", "airloop.status"
 PERMANENT = {"INVALID_PARAMETER_VALUE", "PERMISSION_DENIED", "UNAUTHENTICATED", "ENDPOINT_NOT_FOUND",
              "RESOURCE_DOES_NOT_EXIST"}  # fmt: skip
 TRANSIENT = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
+WITHOUT_ALIASES = "azureml"  # its registry has none
 ALIASES = {"installed": "champion", "champion": "champion", "guarded": "champion", "shadow": "challenger",
            "canary": "challenger"}  # fmt: skip
 
@@ -75,11 +76,23 @@ class MlflowRegistry:
             if found is None:
                 log.warning("registry: version %s of %s is not known and not marked", version, self.scenario)
                 return
-            self._client.set_model_version_tag(self.scenario, found.version, STATUS, status)
             if status in ALIASES:
                 self._alias(ALIASES[status], found.version)
             if ALIASES.get(status) != "challenger" and str(found.version) == self._aliases().get("challenger"):
                 self._client.delete_registered_model_alias(self.scenario, "challenger")
+            self._client.set_model_version_tag(self.scenario, found.version, STATUS, status)  # last: then it is whole
+
+    def marks(self) -> dict[str, str]:
+        """Status of every version that is entered, "" without one or while its aliases do not fit.
+
+        Raises:
+            TransientFailure: The registry does not answer.
+            ConfigError: It refuses.
+        """
+        with self._lock, _translated(self.uri):
+            found = sorted(self._all(), key=lambda each: -int(each.version))  # of two of a version the first one counts
+            aliases = self._aliases() if found and not self.uri.startswith(WITHOUT_ALIASES) else None
+            return {each.tags[VERSION]: _mark(each, aliases) for each in found if VERSION in each.tags}
 
     def keep(self, run_id: str, folder: str, files: Mapping[str, bytes]) -> None:
         """Keep texts as artifacts of a run; those of the same names are replaced.
@@ -155,6 +168,18 @@ class MlflowRegistry:
             for name in ("mlflow", "alembic"):
                 logging.getLogger(name).setLevel(logging.WARNING)
             return MlflowClient(self.uri)
+
+
+def _mark(version: Any, aliases: Mapping[str, str] | None) -> str:
+    """A version's status; "" when it lacks the status's alias or still is the challenger. None: there are no aliases.
+
+    Who was champion keeps that alias until the next one takes it: there is one at any time.
+    """
+    status, number = str(version.tags.get(STATUS, "")), str(version.version)
+    if aliases is None:
+        return status
+    wanted, last = ALIASES.get(status), aliases.get("challenger") == number
+    return status if (wanted is None or aliases.get(wanted) == number) and last <= (wanted == "challenger") else ""
 
 
 @contextmanager

@@ -11,10 +11,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import msgspec
-
+from shared.app.backoff import Backoff
 from shared.app.ledger_store import Ledger
 from shared.app.loop.evidence_packs import EvidencePacks
+from shared.app.loop.results import Result, Results
 from shared.app.loop.retraining import Retraining
 from shared.app.loop.stored_packages import StoredPackages
 from shared.app.release.rollouts import Rollouts, begin_key
@@ -27,37 +27,14 @@ from shared.core.ledger import Entry, find
 from shared.core.model import deployment
 from shared.core.model import manifest as package
 from shared.core.model.scoring import unfitting
-from shared.core.retrain.history import GATE, ROLLOUT, job_of, jobs
-from shared.core.retrain.job_spec import JobState
+from shared.core.retrain.history import ENTERED, GATE, ROLLOUT, job_of, jobs
 from shared.core.scenario import Scenario
 from shared.errors import ContractBroken, PipelineError, StateConflict
 from shared.ports import Blobs, Registry
-from shared.validation import decoded
 
 log = logging.getLogger(__name__)
 TruthSource = Callable[[Evidence, str], Floats]
-
-
-class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What a job says of its model, `models/jobs/{job}.json`; beside it the evidence, `models/jobs/{job}.npz`.
-
-    Args:
-        job: Name of the job.
-        version: Version of the package that it stored.
-        run_id: Its MLflow run.
-        dataset: What it was trained on, such as `lake@12`.
-        trained_until: Hour (since 1970) of the last truth that the shipped model has seen.
-        parity: Largest difference between the exported and the trained model, in the target's unit.
-        metrics: Out-of-fold scores.
-    """
-
-    job: str
-    version: str
-    run_id: str
-    dataset: str
-    trained_until: int
-    parity: float
-    metrics: dict[str, float] = {}
+ABOUT = ("job", "dataset")  # what stands beside a version in the registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +50,7 @@ class Completion:
         rollouts: Where promoted versions go.
         registry: Where versions are entered.
         packs: What the gate shows people.
+        backoff: When to try again what was refused for good.
         truth_source: Reads the truths of evidence anew from a dataset.
         today: Day since 1970 from which pairs of a new rollout count.
     """
@@ -85,12 +63,13 @@ class Completion:
     rollouts: Rollouts
     registry: Registry
     packs: EvidencePacks
+    backoff: Backoff
     truth_source: TruthSource
     today: Callable[[], int]
 
-    def ended(self, job: str, status: JobState, run_id: str | None = None, source: str = "event") -> Entry | None:
-        """Note that a job ended and take its model on; None when it goes on or is none of ours."""
-        entry = self.retraining.ended(job, status, run_id, source)
+    def ended(self, job: str) -> Entry | None:
+        """Somebody says that a job ended: look, note it and take its model on; None when it goes on or is not ours."""
+        entry = self.retraining.ended(job)
         if entry is not None and entry.data["status"] == "completed":
             self.release(job)
             self.rollouts.follow()
@@ -129,16 +108,42 @@ class Completion:
         return done
 
     def release(self, job: str) -> bool:
-        """Judge a completed job's model and begin its rollout; False when all that can be done was done before."""
+        """Judge a completed job's model, register it and begin its rollout.
+
+        What is refused for good is tried again ever later, as each try may read the lake.
+
+        Returns:
+            Whether something was done: False when all that can be done now was done before.
+        """
+        if not self.backoff.due(job):
+            return False
+        try:
+            done = self._release(job)
+        except PipelineError as error:
+            self.backoff.failed(job, error)
+            raise
+        self.backoff.done(job)
+        return done
+
+    def _release(self, job: str) -> bool:
         entries = self.ledger.entries()
         champion = self.rollouts.current(entries)[0].champion
         if _settled(entries, job):
             return False
         judged = _judged(entries, job)
         # Evidence is about the champion of the decision; a promotion that had to wait may be about one that has gone.
-        fresh = judged and judged[-1].data["champion"] == champion
+        fresh = judged and (judged[-1].data["champion"] == champion or judged[-1].data["kind"] != "promote")
         entry = judged[-1] if fresh else self._judge(job, champion)
+        self._enter(entry)
         return self._begin(str(entry.data["version"])) if entry.data["kind"] == "promote" else True
+
+    def _enter(self, verdict: Entry) -> None:
+        """Enter a judged version in the registry, once; the verdict stands already, whatever the registry says."""
+        told = verdict.data
+        if _entered(self.ledger.entries(), verdict):
+            return
+        number = self.registry.register(told["version"], told["run_id"], {name: told[name] for name in ABOUT})
+        self.ledger.append(ENTERED, told["version"], {"about": told["version"], "number": number})
 
     def _begin(self, version: str) -> bool:
         """Begin a rollout unless another one is under way; the next look tries again."""
@@ -150,7 +155,7 @@ class Completion:
         return True
 
     def _judge(self, job: str, champion: str | None) -> Entry:
-        """Gate, evidence pack and registry, then the entry that says so: a crash before it repeats all of them."""
+        """Gate and evidence pack, then the entry that says so: a crash before it repeats both."""
         key, about = f"{job}/{champion or 'none'}", {"job": job, "champion": champion}
         decided = self._decided_for(job)
         if decided != champion:
@@ -160,14 +165,12 @@ class Completion:
             )
         other = self._model(champion) if champion else None
         try:
-            result = self._result(job)
+            result = Results(self.blobs).read(job)
             verdict = self._verdict(result, other)
         except ContractBroken as error:
             log.exception("job %s cannot be judged", job)
             why: dict[str, object] = {"kind": "refuse", "reasons": ["evidence"], "text": str(error), "version": None}
             return self.ledger.append(GATE, key, {**about, **why})
-        number = self.registry.register(result.version, result.run_id, {"job": job, "dataset": result.dataset})
-        pack = self.packs.write(job, verdict)
         data = {
             "kind": verdict.kind,
             "reasons": verdict.reasons,
@@ -175,8 +178,7 @@ class Completion:
             "version": result.version,
             "run_id": result.run_id,
             "dataset": result.dataset,
-            "registered": number,
-            "evidence": pack,
+            "evidence": self.packs.write(job, verdict),
         }
         return self.ledger.append(GATE, key, {**about, **data})
 
@@ -184,16 +186,6 @@ class Completion:
         """The champion that a job's evidence is about: the one of its decision."""
         found = job_of(self.ledger.entries(), job)
         return None if found is None else found.decision.data["inputs"]["signals"]["champion"]
-
-    def _result(self, job: str) -> Result:
-        name = f"jobs/{job}.json"
-        raw = self.blobs.read(deployment.CONTAINER, name)
-        if raw is None:
-            raise ContractBroken(f"{deployment.CONTAINER}/{name} is missing: the job left no model")
-        found = decoded(raw, Result, f"{deployment.CONTAINER}/{name}")
-        if found.job != job or not package.VERSION.fullmatch(found.version):
-            raise ContractBroken(f"{deployment.CONTAINER}/{name}: is of job {found.job[:80]!r}, {found.version[:80]!r}")
-        return found
 
     def _verdict(self, result: Result, champion: Model | None) -> Verdict:
         name = f"jobs/{result.job}.npz"
@@ -237,8 +229,15 @@ def _judged(entries: Sequence[Entry], job: str) -> list[Entry]:
     return [entry for entry in entries if entry.kind == GATE and entry.data["job"] == job]
 
 
+def _entered(entries: Sequence[Entry], verdict: Entry) -> bool:
+    """Whether the registry has a verdict's version, or there is none; older verdicts say it themselves."""
+    version = verdict.data["version"]
+    return version is None or "registered" in verdict.data or find(entries, ENTERED, version) is not None
+
+
 def _settled(entries: Sequence[Entry], job: str) -> bool:
-    """Whether a job's model was refused, or its rollout was begun."""
+    """Whether a job's model is registered, and was refused or its rollout begun."""
     judged = _judged(entries, job)
-    begun = any(find(entries, ROLLOUT, begin_key(str(entry.data["version"]))) for entry in judged)
-    return begun or bool(judged and judged[-1].data["kind"] != "promote")
+    if any(find(entries, ROLLOUT, begin_key(str(entry.data["version"]))) for entry in judged):
+        return True
+    return bool(judged) and judged[-1].data["kind"] != "promote" and _entered(entries, judged[-1])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from shared.app.backoff import Backoff
 from shared.app.ledger_store import Ledger
 from shared.app.reports.gate import gate_report
 from shared.app.score.referenced import read_referenced
@@ -31,11 +32,13 @@ class EvidencePacks:
         blobs: Where reports stand.
         ledger: Says which packs there are, and which are copied.
         registry: Keeps the copies.
+        backoff: When to try again what it refused.
     """
 
     blobs: Blobs
     ledger: Ledger
     registry: Registry
+    backoff: Backoff
 
     def write(self, job: str, verdict: Verdict) -> str:
         """Write a job's pack; returns its folder, which no other verdict has: two workers may judge at once."""
@@ -51,13 +54,15 @@ class EvidencePacks:
         for entry in entries:
             key = f"{GATE}/{entry.position}"
             folder, run_id = str(entry.data.get("evidence", "")), str(entry.data.get("run_id", ""))
-            if entry.kind != GATE or not folder or find(entries, COPIED, key) is not None:
+            done = entry.kind != GATE or not folder or find(entries, COPIED, key) is not None
+            if done or not self.backoff.due(folder):
                 continue
             try:
                 found = {name: read_referenced(self.blobs, REPORTS, f"{folder}/{name}", bytes) for name in FILES}
                 self.registry.keep(run_id, folder, found)
             except PipelineError as error:
                 log.warning("the registry has no copy of %s yet: %s", folder, error)
+                self.backoff.failed(folder, error)
                 continue
             self.ledger.append(COPIED, key, {"about": entry.data["version"], "report": folder})
 

@@ -11,15 +11,18 @@ from typing import Any
 
 import msgspec
 
+from shared.app.backoff import Backoff
 from shared.app.lake.compaction import Compaction
 from shared.app.ledger_store import Ledger
 from shared.app.loop.completion import Completion, TruthSource
 from shared.app.loop.evidence_packs import EvidencePacks
 from shared.app.loop.monitor import Monitor
+from shared.app.loop.results import Results
 from shared.app.loop.retrain_request import actor_of, retrain_request
 from shared.app.loop.retraining import Retraining
 from shared.app.loop.stored_packages import StoredPackages
 from shared.app.release.control import ControlDocument
+from shared.app.release.registry_tags import RegistryTags
 from shared.app.release.rollouts import Rollouts
 from shared.app.score.context import ScoringContext
 from shared.app.score.partition import Partition
@@ -114,13 +117,13 @@ class Loop:
             log.warning("the online endpoint is not where the rollout is: %s", error)
 
     def job_event(self, kind: str, topic: str, data: object) -> bool:
-        """Take the event of a job's end; False when it is none of ours, or says nothing of an end."""
+        """Look at the job whose end an event tells; False when it is none of ours, says no end, or the job goes on."""
         found = job_events.ended(kind, topic, data, experiment=self.scenario.name, expected=self.topic)
         if isinstance(found, str):
             log.warning("an event is left alone: %s", found)
             return False
         self._advance_clock()
-        return self.completion.ended(found.job, found.state, found.job) is not None
+        return self.completion.ended(found.job) is not None
 
     def retrain(self, params: Mapping[str, str], headers: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
         """A person asks for a training job; see `retrain_request`."""
@@ -210,9 +213,11 @@ def loop_of(
     ledger, control = Ledger(scenario.name, blobs, clock), ControlDocument(blobs)
     packages = StoredPackages(blobs, load, task.features)
     check = partial(load_package, scenario, blobs, load)
-    rollouts = Rollouts(scenario, blobs, ledger, control, packages.latency_ms, registry.tag, check)
+    backoff = Backoff(context.clock)
+    tags = RegistryTags(ledger, registry, backoff)
+    rollouts = Rollouts(scenario, blobs, ledger, control, packages.latency_ms, tags, check)
     # a job's own hours pass on the wall, wherever decisions take their time from
-    retraining = Retraining(scenario, ledger, jobs, clock, context.clock)
+    retraining = Retraining(scenario, ledger, jobs, clock, context.clock, Results(blobs).left)
     completion = Completion(
         scenario=scenario,
         packages=packages,
@@ -221,7 +226,8 @@ def loop_of(
         retraining=retraining,
         rollouts=rollouts,
         registry=registry,
-        packs=EvidencePacks(blobs, ledger, registry),
+        packs=EvidencePacks(blobs, ledger, registry, backoff),
+        backoff=backoff,
         truth_source=truth_source,
         today=lambda: merged().today,
     )

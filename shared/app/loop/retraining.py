@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -52,6 +52,7 @@ class Retraining:
         jobs: Where jobs run.
         clock: The time that decisions go by.
         wall: The time that jobs take and people live in; None: the same.
+        left: Whether a job that was begun at a time (milliseconds since 1970) has left its result, whole and newer.
     """
 
     scenario: Scenario
@@ -59,6 +60,7 @@ class Retraining:
     jobs: Jobs
     clock: Clock
     wall: Clock | None = None
+    left: Callable[[str, int], bool] = lambda *_: False
 
     def consider(
         self, signals: Signals, actor: str = ACTOR, manual: str | None = None, *, dry_run: bool = False
@@ -106,21 +108,30 @@ class Retraining:
                 done.append(job.name)
         return done
 
-    def ended(self, job: str, status: JobState, run_id: str | None = None, source: str = "event") -> Entry | None:
-        """Write down how a job ended.
+    def ended(self, name: str, source: str = "event") -> Entry | None:
+        """Look whether a job has ended, and write that down.
+
+        Whoever says so may be early, late, mistaken or a liar: where the job runs is asked, always.
 
         Args:
-            job: Its name, as somebody gave it.
-            status: How it stands.
-            run_id: Its run in the tracking store.
-            source: Who noticed.
+            name: Its name, as somebody gave it.
+            source: Who had it looked at.
 
         Returns:
-            The one entry about its end, the first that was written; None when it has not ended or is none of ours.
+            The one entry about its end, the first that was written; None when it goes on or is none of ours.
+
+        Raises:
+            TransientFailure: The place of jobs, or the store, does not answer.
+            ConfigError: The place of jobs refuses.
         """
-        if status not in {"completed", "failed", "canceled"} or job_of(self.ledger.entries(), job) is None:
+        job = job_of(self.ledger.entries(), name)
+        if job is None or job.ended is not None:
+            return None if job is None else job.ended
+        end = self._end(job)
+        if end is None:
             return None
-        return self.ledger.append(ENDED, job, {"status": status, "run_id": run_id, "source": source, "why": ""})
+        status, why = end
+        return self.ledger.append(ENDED, job.name, {"status": status, "source": source, "why": why})
 
     def poll(self) -> list[Entry]:
         """Look after open jobs: note those that ended silently, end those that are lost or take too long.
@@ -132,15 +143,8 @@ class Retraining:
             TransientFailure: The place of jobs, or the store, does not answer.
             ConfigError: The place of jobs refuses.
         """
-        found = []
-        for job in jobs(self.ledger.entries()):
-            if job.ended is None and (end := self._inspect(job)) is not None:
-                status, why = end
-                entry = self.ledger.append(
-                    ENDED, job.name, {"status": status, "run_id": None, "source": "poll", "why": why}
-                )
-                found.append(entry)
-        return found
+        found = [self.ended(job.name, "poll") for job in jobs(self.ledger.entries()) if job.ended is None]
+        return [entry for entry in found if entry is not None]
 
     def _decide(self, entries: Sequence[Entry], signals: Signals, manual: str | None) -> Decision:
         return decide(entries, self.clock.now_ms(), signals, self.scenario.retrain, manual)
@@ -154,6 +158,7 @@ class Retraining:
             reason=data["reason"],
             dataset=signals["dataset"],
             champion=signals["champion"],
+            timeout_h=self._timeout_h(job),
             tags={"decision": job.decision.hash, "check": signals["check"], "actor": job.decision.actor},
         )
         self.jobs.submit(spec)
@@ -162,13 +167,23 @@ class Retraining:
         if find(self.ledger.entries(), ENDED, job.name) is not None:  # it timed out while it was submitted
             self.jobs.cancel(job.name)
 
+    def _end(self, job: Job) -> tuple[End, str] | None:
+        """How an open job ended, and what is known about that; None when it goes on.
+
+        A process may still fail when all its work is done: what a job left counts more than how it went.
+        """
+        found = self._inspect(job)
+        if found is None or found[0] != "failed" or not self.left(job.name, self._began_ms(job)):
+            return found
+        return "completed", f"it left its result, and then: {found[1] or 'its process failed'}"
+
     def _inspect(self, job: Job) -> tuple[End, str] | None:
-        """How an open job ended, and what is known about that; None when it goes on."""
-        late = self._age_ms(job) >= round(self.scenario.retrain.timeout_h * HOUR_MS)
-        why = f"timed out after {self.scenario.retrain.timeout_h:g} h"
+        """The same, as the place of jobs tells it."""
+        limit_h = self._timeout_h(job)
+        late, why = self._age_ms(job) >= round(limit_h * HOUR_MS), f"timed out after {limit_h:g} h"
         try:
             state = self.jobs.status(job.name)
-            if late and not _end(state):
+            if late and not _over(state):
                 self.jobs.cancel(job.name)
                 state = "completed" if self.jobs.status(job.name) == "completed" else "failed"  # it may have, just then
                 return state, "" if state == "completed" else why
@@ -176,11 +191,20 @@ class Retraining:
             if late:  # a place that refuses for good must not hold all others up
                 return "failed", f"{why}; {error}"
             raise
-        if end := _end(state):
+        if end := _over(state):
             return end, ""
         if state is None and job.launched is not None and self._age_ms(job) >= LOST_AFTER_MS:
             return "failed", "lost: unknown where it should run"
         return None
+
+    def _timeout_h(self, job: Job) -> float:
+        """Hours that a job is given: those that its decision was made with, as its place of jobs was told them."""
+        rules = job.decision.data["inputs"].get("rules", {})
+        return float(rules.get("timeout_h", self.scenario.retrain.timeout_h))
+
+    def _began_ms(self, job: Job) -> int:
+        """Wall time of its decision, before which it can have left nothing."""
+        return int(job.decision.data.get("wall_ms", job.decision.at_ms))
 
     def _age_ms(self, job: Job) -> int:
         """Time since a job was started, or since its decision while it was not."""
@@ -198,5 +222,5 @@ def _request(wall_ms: int, actor: str, reason: str) -> str:
     return f"manual-{hashlib.sha256(f'{wall_ms}/{actor}/{reason}'.encode()).hexdigest()[:12]}"
 
 
-def _end(state: JobState | None) -> End | None:
+def _over(state: JobState | None) -> End | None:
     return state if state in {"completed", "failed", "canceled"} else None

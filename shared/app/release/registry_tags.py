@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shared.app.backoff import Backoff
 from shared.app.ledger_store import Ledger
 from shared.core.ledger import Entry
-from shared.core.retrain.history import GATE, ROLLOUT
+from shared.core.retrain.history import ENTERED, GATE, ROLLOUT
 from shared.errors import PipelineError
+from shared.ports import Registry
 
 log = logging.getLogger(__name__)
 MARKED = "registered"
@@ -23,47 +25,73 @@ ROUNDS = 8
 class RegistryTags:
     """Brings the registry's mark of every version to what the newest step about it says.
 
+    The ledger remembers which marks were made, so that the registry is asked only when one is missing. But a worker may
+    die between the mark and its entry, or make an old mark long after a newer one: so what the registry has is read
+    before anything is made, once more behind it, and from time to time.
+
     Args:
-        ledger: Holds the steps, and which tags the registry has.
-        tag: Sets a version's tag in the registry.
+        ledger: Holds the steps, and which marks were made.
+        registry: Has the marks.
+        backoff: When to try again what it refused.
     """
 
     ledger: Ledger
-    tag: Callable[[str, str], None]
+    registry: Registry
+    backoff: Backoff
 
-    def sync(self) -> None:
-        """Mark every version whose mark is not the newest; workers that do so at once end with the newest one."""
-        mine: dict[str, tuple[str, int]] = {}  # what this call marked, and where it is entered
+    def sync(self, *, look: bool = False) -> None:
+        """Mark every version whose mark is not the newest.
+
+        Args:
+            look: Whether to read the registry even if the ledger says that nothing is missing.
+        """
         for _ in range(ROUNDS):
             entries = self.ledger.entries()
             wanted, tags = wanted_tags(entries), [entry for entry in entries if entry.kind == MARKED]
-            newest = {str(entry.data["about"]): (str(entry.data["as"]), entry.position) for entry in tags}
-            behind = [
-                version
-                for version, status in wanted.items()
-                if newest.get(version, ("", 0))[0] != status or mine.get(version, newest[version]) != newest[version]
-            ]  # where another mark was entered behind or instead of mine, nobody knows which the registry got last
-            if not behind:
+            noted = {str(entry.data["about"]): str(entry.data["as"]) for entry in tags}
+            due = {version: status for version, status in wanted.items() if self.backoff.due(_named(version, status))}
+            if not look and due.items() <= noted.items():
                 return
-            counts, mine = Counter(str(entry.data["about"]) for entry in tags), {}
-            for version in behind:
-                status = wanted[version]
-                try:
-                    self.tag(version, status)
-                except PipelineError as error:
-                    log.warning("the registry does not know yet that %s is %s: %s", version, status, error)
-                    return
-                entry = self.ledger.append(MARKED, f"{version}/{counts[version]}", {"about": version, "as": status})
-                mine[version] = status, entry.position
+            try:
+                marks = self.registry.marks()
+            except PipelineError as error:
+                log.warning("the registry does not tell its marks: %s", error)
+                return
+            look = False
+            counts = Counter(str(entry.data["about"]) for entry in tags)
+            for version, status in due.items():
+                wrong = marks.get(version, status) != status
+                look |= wrong  # what others did meanwhile shows only behind it
+                if (not wrong or self._mark(version, status)) and noted.get(version) != status:
+                    self.ledger.append(MARKED, f"{version}/{counts[version]}", {"about": version, "as": status})
+
+    def _mark(self, version: str, status: str) -> bool:
+        """Whether the registry takes a mark; one that it refuses holds no other up."""
+        try:
+            self.registry.tag(version, status)
+        except PipelineError as error:
+            log.warning("the registry does not know yet that %s is %s: %s", version, status, error)
+            self.backoff.failed(_named(version, status), error)
+            return False
+        return True
+
+
+def _named(version: str, status: str) -> str:
+    return f"mark of {version} as {status}"
 
 
 def wanted_tags(entries: Sequence[Entry]) -> dict[str, str]:
     """What the ledger says of every version that was judged or took part in a rollout, by its newest step."""
     found: dict[str, str] = {}
+    verdicts: dict[str, str] = {}
     before: Mapping[str, Any] = {}
     for entry in entries:
         if entry.kind == GATE and entry.data["version"]:
-            found[str(entry.data["version"])] = VERDICTS.get(str(entry.data["kind"]), "undecided")
+            verdict = VERDICTS.get(str(entry.data["kind"]), "undecided")
+            older = "registered" in entry.data  # an older version of the application entered before it judged
+            (found if older else verdicts)[str(entry.data["version"])] = verdict
+        if entry.kind == ENTERED and entry.data["about"] in verdicts:
+            found.setdefault(entry.data["about"], verdicts[entry.data["about"]])
         if entry.kind == ROLLOUT:
             found.update(_statuses(before, entry.data))
             before = entry.data

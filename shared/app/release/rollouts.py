@@ -47,7 +47,7 @@ class Rollouts:
         ledger: Where every step is written.
         control: What serving reads.
         latency_ms: Measures a version's time for one forecast, NaN when it cannot.
-        tag: Sets a version's tag in the registry.
+        tags: Bring the registry along.
         check: Loads a version as serving does, or raises ContractBroken.
     """
 
@@ -56,7 +56,7 @@ class Rollouts:
     ledger: Ledger
     control: ControlDocument
     latency_ms: MeasureLatency
-    tag: Callable[[str, str], None]
+    tags: RegistryTags
     check: CheckPackage
 
     def current(self, entries: Sequence[Entry] | None = None) -> tuple[RolloutStatus, int]:
@@ -66,14 +66,16 @@ class Rollouts:
             return RolloutStatus(step="", stage="none", champion=self.control.read().champion), -1
         return msgspec.convert(newest.data, RolloutStatus), newest.position
 
-    def follow(self) -> Deployment:
+    def follow(self, *, look: bool = False) -> Deployment:
         """Bring control document and registry to where the ledger stands; nothing happens when they are there.
+
+        With `look` the registry's marks are read even if all were made.
 
         Raises:
             ContractBroken: The ledger lost entries, or the document is none and the ledger knows of no step.
         """
         found = self.control.change(self._followed, self._mended)
-        RegistryTags(self.ledger, self.tag).sync()
+        self.tags.sync(look=look)
         return found
 
     def begin(self, version: str, day: int) -> RolloutStatus:
@@ -127,7 +129,7 @@ class Rollouts:
     def tick(self, merged: MergedProfile) -> Step | None:
         """Look at the labels that have matured and take the step that follows; None when nothing is on its way."""
         current, position = self.current()
-        self.follow()
+        self.follow(look=True)
         one, other = (
             refusal(self.ledger, self.check, each, position) for each in (current.champion, current.challenger)
         )
@@ -176,13 +178,8 @@ class Rollouts:
     def _decided(self, current: RolloutStatus, days: Days, merged: MergedProfile) -> Step:
         if current.stage == "guard":
             return decide.guard(days, self.scenario.rollout, matured_days(merged, current))
-        step = decide.decide(
-            current.share,
-            days,
-            health(self.scenario, merged, current, self.latency_ms(current.challenger or "")),
-            self.scenario.rollout,
-            current.rung_day,
-        )
+        found = health(self.scenario, merged, current, self.latency_ms(current.challenger or ""))
+        step = decide.decide(current.share, days, found, self.scenario.rollout, current.rung_day)
         return self._unless_held(current, step)
 
     def _unless_held(self, current: RolloutStatus, step: Step) -> Step:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from shared.core.ledger import Entry, month_of
 
-DECISION, LAUNCHED, ENDED, GATE, ROLLOUT = "decision", "launched", "job_ended", "gate", "rollout"
+DECISION, LAUNCHED, ENDED, GATE, ENTERED, ROLLOUT = "decision", "launched", "job_ended", "gate", "entered", "rollout"
 CLIMBING = ("shadow", "approved", "canary", "paused")
 PROMOTED = ("champion", "installed")
 DATASET = re.compile(r"lake@([0-9]{1,18})")  # a version of the lake's readings

@@ -23,7 +23,7 @@ def local_topic(scenario: str) -> str:
     return f"local/{scenario}"
 
 
-def ended(kind: str, topic: str, data: object, *, experiment: str, expected: str) -> Ended | str:
+def ended(kind: object, topic: object, data: object, *, experiment: str, expected: str) -> Ended | str:
     """The end that an event tells of, or in words why it is none of ours.
 
     Args:
@@ -35,6 +35,7 @@ def ended(kind: str, topic: str, data: object, *, experiment: str, expected: str
 
     Source: Azure Machine Learning's Event Grid schema; RunCompleted is sent on success only and need not say a status.
     """
+    kind, topic = _text(kind), _text(topic)
     if kind not in {COMPLETED, CHANGED}:
         return f"type {kind[:100]!r} is neither RunCompleted nor RunStatusChanged"
     if topic.casefold() != expected.casefold():
@@ -45,12 +46,17 @@ def ended(kind: str, topic: str, data: object, *, experiment: str, expected: str
 
 
 def _of(kind: str, data: Mapping[str, Any], experiment: str) -> Ended | str:
-    if data.get("experimentName") != experiment:
-        return f"experiment {str(data.get('experimentName'))[:100]!r} is not {experiment!r}"
+    if (named := _text(data.get("experimentName"))) != experiment:
+        return f"experiment {named[:100]!r} is not {experiment!r}"
     job = data.get("runId")
     if not isinstance(job, str) or not job:
         return "it names no run"
-    status = str(data.get("runStatus") or ("completed" if kind == COMPLETED else "")).casefold()
+    status = _text(data.get("runStatus") or ("completed" if kind == COMPLETED else "")).casefold()
     if status not in ENDS:
         return f"status {status[:40]!r} is no end"
     return Ended(job, ENDS[status])
+
+
+def _text(value: object) -> str:
+    """A text as it is, anything else as what it is: it may be of any size and depth."""
+    return value if isinstance(value, str) else type(value).__name__

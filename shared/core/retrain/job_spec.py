@@ -22,6 +22,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
         reason: Why it is started, one word.
         dataset: Dataset version, such as `lake@12`.
         champion: Version of the deployed model, None when there is none.
+        timeout_h: Hours that it may run before the place of jobs ends it.
         tags: What else is to stand beside the job.
     """
 
@@ -30,6 +31,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     dataset: str
     champion: str | None = None
+    timeout_h: float = 12.0
     tags: dict[str, str] = {}
 
     def __post_init__(self) -> None:

@@ -95,7 +95,8 @@ class RetrainRules:
         backoff_factor: By how much.
         maximum_backoff_h: Longest such wait.
         challenger_wait_days: Days that a challenger on the ladder is given before another is trained.
-        timeout_h: Hours after its decision at which a job is ended as failed.
+        timeout_h: Hours after its launch at which a job is ended as failed, as its place of jobs is told too; one that
+            cannot be launched is given up as long after its decision.
     """
 
     cooldown_h: Hours = 24.0

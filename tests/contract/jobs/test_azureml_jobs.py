@@ -26,6 +26,7 @@ SPEC = JobSpec(
     reason="drift",
     dataset="lake@12",
     champion="20261101-abc",
+    timeout_h=2.0,
     tags={"position": "7"},
 )
 CODE = ROOT
@@ -92,7 +93,6 @@ def adapter(arm: Arm, credential: Any = None, options: Any = None, **changes: An
         "compute": "cpu-cluster",
         "component": "airloop_training:3",
         "environment": {"BLOBS__blobServiceUri": "https://air.example/"},
-        "timeout_s": 7200,
     }
     workspace = Workspace(SUBSCRIPTION, GROUP, WORKSPACE, credential or Identity(), options or cloud(arm))
     return AzureMlJobs(workspace, **{**given, **changes})

@@ -45,6 +45,29 @@ def test_a_version_is_entered_once_and_marked_on_its_way(store: tuple[str, str])
     assert by_version(registry)["v2"]["tags"][STATUS] == "rolled_back"
 
 
+def test_marks_are_read_back_and_half_of_one_is_none(store: tuple[str, str]) -> None:
+    from mlflow import MlflowClient
+
+    uri, run_id = store
+    registry, client = MlflowRegistry("marked", uri), MlflowClient(uri)
+    assert registry.marks() == {}
+    for version in ("v1", "v2", "v3"):
+        registry.register(version, run_id, {})
+    assert registry.marks() == {"v1": "", "v2": "", "v3": ""}
+    for version, status in (("v1", "guard"), ("v2", "champion"), ("v3", "canary")):
+        registry.tag(version, status)
+    whole = {"v1": "guard", "v2": "champion", "v3": "canary"}
+    assert registry.marks() == whole
+    client.set_registered_model_alias("marked", "champion", "1")  # what a worker leaves that stopped half way
+    assert registry.marks() == {**whole, "v2": ""}
+    registry.tag("v2", "champion")
+    client.set_registered_model_alias("marked", "challenger", "1")
+    assert registry.marks() == {"v1": "", "v2": "champion", "v3": ""}
+    for version, status in whole.items():
+        registry.tag(version, status)
+    assert registry.marks() == whole
+
+
 def test_a_version_that_is_not_there_is_left_alone(store: tuple[str, str], caplog: pytest.LogCaptureFixture) -> None:
     MlflowRegistry("air", store[0]).tag("v9", "champion")
     assert "v9 of air is not known" in caplog.text

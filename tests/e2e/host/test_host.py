@@ -320,6 +320,8 @@ def test_one_failed_event_fails_its_delivery(running: Running) -> None:
     assert running.call(hook, json.dumps(events).encode(), aeg_event_type="Notification")[0] == 500
     assert running.call(hook, b"{", aeg_event_type="Notification")[0] == 400
     assert running.call("/runtime/webhooks/eventgrid?functionName=absent", b"[]")[0] == 404
+    status, told, _ = running.call(hook, b'{"eventType": 5, "data": {}}')
+    assert (status, told) == (400, "eventType: is not a text")
     status, _, headers = running.call(hook, method="OPTIONS", WebHook_Request_Origin="eventgrid.azure.net")
     assert (status, headers["WebHook-Allowed-Origin"]) == (200, "eventgrid.azure.net")
 

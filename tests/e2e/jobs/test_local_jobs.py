@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from shared.adapters.jobs import local
@@ -60,12 +61,11 @@ class World:
     hook: Webhook
     clock: HandClock = field(default_factory=HandClock)
 
-    def jobs(self, code: str, timeout_s: float = 300.0, url: str | None = None, **environment: str) -> LocalJobs:
+    def jobs(self, code: str, url: str | None = None, **environment: str) -> LocalJobs:
         return LocalJobs(
             self.root,
             self.hook.url if url is None else url,
             self.clock,
-            timeout_s=timeout_s,
             grace_s=0.3,
             environment={**os.environ, **environment},
             command=lambda python, _package, _spec: [python, "-c", code],
@@ -157,9 +157,9 @@ def test_a_job_that_fails_is_told_with_its_reason(world: World, code: str, reaso
 
 
 def test_a_job_that_hangs_is_ended_when_its_time_is_over(world: World) -> None:
-    jobs = world.jobs(HANG, timeout_s=0.2)
-    jobs.submit(SPEC)
-    assert world.event()["data"]["runProperties"]["reason"] == "ran longer than 0.2 s"
+    jobs = world.jobs(HANG)
+    jobs.submit(msgspec.structs.replace(SPEC, timeout_h=0.18 / 3600))
+    assert world.event()["data"]["runProperties"]["reason"] == "ran longer than 0.18 s"
     assert jobs.status(SPEC.name) == "failed"
     assert gone(world.status()["group"])
 

@@ -14,7 +14,7 @@ import pytest
 
 from shared.adapters.lake.storage_options import storage_options
 from shared.adapters.stores.azure_blobs import AzureBlobs
-from shared.app.loop.completion import Result
+from shared.app.loop.results import Result
 from shared.core.gate import evidence as gate_evidence
 from shared.core.model.manifest import FILES
 from tests import ROOT

@@ -8,19 +8,22 @@ from typing import Any
 import msgspec
 import pytest
 
+from shared.adapters.jobs.none import NoRegistry
 from shared.adapters.lake.archive import LakeArchive
 from shared.adapters.lake.commit_files import ParquetFiles
+from shared.app.backoff import Backoff
 from shared.app.lake.compaction import Compaction
 from shared.app.ledger_store import Ledger
 from shared.app.lookback.commit_history import CommitHistory
 from shared.app.lookback.lineage import Lineage, Made, Trace, VersionLineage
 from shared.app.lookback.lineage_names import Registered
 from shared.app.release.control import ControlDocument
+from shared.app.release.registry_tags import RegistryTags
 from shared.app.release.rollouts import Rollouts
 from shared.core.model.manifest import decode_manifest, encode_manifest
 from shared.errors import ConfigError, ContractBroken
 from tests import kit
-from tests.kit import HOUR, SCENARIO, TASK, Bench, hourly
+from tests.kit import HOUR, SCENARIO, TASK, Bench, HandClock, hourly
 
 DAY, RUN2 = 20_000, "2f00aa11bb22cc33"
 
@@ -65,7 +68,8 @@ def bench() -> Bench:
     told(bench, "v3", run_id="run-3", dataset="lake@12", **{**facts, "code_version": "fedcba9876543210"})
     control = ControlDocument(bench.blobs)
     ledger = ledger_of(bench)
-    rollouts = Rollouts(SCENARIO, bench.blobs, ledger, control, lambda _: 1.0, lambda *_: None, lambda _: None)
+    tags = RegistryTags(ledger, NoRegistry(), Backoff(HandClock()))
+    rollouts = Rollouts(SCENARIO, bench.blobs, ledger, control, lambda _: 1.0, tags, lambda _: None)
     trained(bench, "v1", "run-1", "lake@7")
     rollouts.begin("v1", DAY)
     feed(bench, 0, 10)

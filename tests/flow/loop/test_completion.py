@@ -13,12 +13,15 @@ import msgspec
 import numpy as np
 import pytest
 
+from shared.app.backoff import Backoff
 from shared.app.ledger_store import Ledger
-from shared.app.loop.completion import Completion, Result
+from shared.app.loop.completion import Completion
 from shared.app.loop.evidence_packs import EvidencePacks
+from shared.app.loop.results import Result, Results
 from shared.app.loop.retraining import Retraining
 from shared.app.loop.stored_packages import StoredPackages
 from shared.app.release.control import ControlDocument
+from shared.app.release.registry_tags import RegistryTags
 from shared.app.release.rollouts import Rollouts
 from shared.app.score.serving import load_package
 from shared.core.gate import evidence as gate_evidence
@@ -26,9 +29,10 @@ from shared.core.gate.evidence import Evidence
 from shared.core.intake.readings import Floats
 from shared.core.model.feature import Feature
 from shared.core.model.manifest import FILES, Damped, Interval, Manifest, encode_manifest
+from shared.core.retrain.job_spec import JobState
 from shared.core.retrain.signals import Signals
 from shared.errors import ContractBroken, TransientFailure
-from tests.kit import Faulty, HandClock, MemoryJobs
+from tests.kit import Faulty, HandClock, MemoryJobs, MemoryRegistry
 from tests.kit.data import gate_world
 from tests.kit.data.gate_world import CHAMPION, World, scenario
 
@@ -72,27 +76,12 @@ class Failing(Faulty):
         return done
 
 
-@dataclass
-class Registry:
-    """Counts what it is told."""
-
-    entered: dict[str, str] = field(default_factory=dict)
-    tags: dict[str, list[str]] = field(default_factory=dict)
-    kept: dict[str, bytes] = field(default_factory=dict)
-    away: bool = False
+class Registry(MemoryRegistry):
+    """Knows what it is told of the one job's model."""
 
     def register(self, version: str, run_id: str, tags: Mapping[str, str]) -> str:
         assert (run_id, tags["dataset"]) == ("r1", "lake@12")
-        self.entered.setdefault(version, str(len(self.entered) + 1))
-        return self.entered[version]
-
-    def tag(self, version: str, status: str) -> None:
-        self.tags.setdefault(version, []).append(status)
-
-    def keep(self, run_id: str, folder: str, files: Mapping[str, bytes]) -> None:
-        if self.away:
-            raise TransientFailure("the registry does not answer")
-        self.kept.update({f"{run_id}/{folder}/{name}": data for name, data in files.items()})
+        return super().register(version, run_id, tags)
 
 
 @dataclass
@@ -132,10 +121,14 @@ class World2:
         for name in FILES:
             self.blobs.write("models", f"{version}/{name}", b"x")
 
-    def leave(self, found: Evidence, version: str = "v2", job: str = "") -> None:
+    def leave(self, found: Evidence, version: str = "v2", job: str = "", finished_ms: int = 0) -> None:
         """What the training job leaves behind."""
         name = job or self.job
-        result = Result(job=name, version=version, run_id="r1", dataset="lake@12", trained_until=0, parity=1e-6)
+        self.jobs.states[name] = "completed"
+        result = Result(
+            job=name, version=version, run_id="r1", dataset="lake@12", trained_until=0, parity=1e-6,
+            finished_ms=finished_ms,
+        )  # fmt: skip
         self.blobs.write("models", f"jobs/{name}.npz", gate_evidence.encode(found))
         self.blobs.write("models", f"jobs/{name}.json", msgspec.json.encode(result))
 
@@ -149,12 +142,14 @@ class World2:
         packages = StoredPackages(self.blobs, load, FEATURES)
         control = ControlDocument(self.blobs)
         check = partial(load_package, SCENARIO, self.blobs, load)
-        rollouts = Rollouts(SCENARIO, self.blobs, ledger, control, packages.latency_ms, self.registry.tag, check)
-        retraining = Retraining(SCENARIO, ledger, self.jobs, self.clock)
+        backoff = Backoff(self.clock)
+        tags = RegistryTags(ledger, self.registry, backoff)
+        rollouts = Rollouts(SCENARIO, self.blobs, ledger, control, packages.latency_ms, tags, check)
+        retraining = Retraining(SCENARIO, ledger, self.jobs, self.clock, left=Results(self.blobs).left)
         return Completion(
             scenario=SCENARIO, packages=packages, blobs=self.blobs, ledger=ledger, retraining=retraining,
-            rollouts=rollouts, registry=self.registry, packs=EvidencePacks(self.blobs, ledger, self.registry),
-            truth_source=self.truth_source, today=lambda: DAY,
+            rollouts=rollouts, registry=self.registry, packs=EvidencePacks(self.blobs, ledger, self.registry, backoff),
+            backoff=backoff, truth_source=self.truth_source, today=lambda: DAY,
         )  # fmt: skip
 
     def entries(self, kind: str) -> list[dict[str, object]]:
@@ -179,13 +174,13 @@ def folder(world: World2) -> str:
 
 def test_a_better_model_is_registered_and_begins_in_shadow() -> None:
     world = World2(0.8)
-    entry = world.completion().ended(world.job, "completed", "r1")
+    entry = world.completion().ended(world.job)
     assert entry is not None
     (gate,) = world.entries("gate")
     assert (gate["kind"], gate["version"], gate["champion"]) == ("promote", "v2", "v1")
     assert world.served == ("v1", "v2")
     assert world.registry.entered == {"v2": "1"}
-    assert world.registry.tags["v2"] == ["shadow"]
+    assert world.registry.told == [("v2", "shadow")]
     assert world.witnessed == ["lake@12"]
     pack = {f"r1/{folder(world)}/{name}": data for name, data in world.pack().items()}
     assert len(pack) == 2
@@ -194,11 +189,16 @@ def test_a_better_model_is_registered_and_begins_in_shadow() -> None:
 
 def test_evidence_that_the_registry_did_not_take_is_copied_later_and_stops_nothing() -> None:
     world = World2(0.8)
-    world.registry.away = True
-    world.completion().ended(world.job, "completed", "r1")
+    keep = world.registry.keep
+
+    def away(run_id: str, folder: str, files: Mapping[str, bytes]) -> None:
+        raise TransientFailure(f"the registry takes no {len(files)} files of {run_id}/{folder}")
+
+    world.registry.keep = away  # type: ignore[method-assign]
+    world.completion().ended(world.job)
     assert world.served == ("v1", "v2")
     assert world.registry.kept == {}
-    world.registry.away = False
+    world.registry.keep = keep  # type: ignore[method-assign]
     world.completion().reconcile()
     assert len(world.registry.kept) == 2
     assert world.entries("copied") == [{"about": "v2", "report": folder(world)}]
@@ -211,19 +211,20 @@ def test_evidence_that_the_registry_did_not_take_is_copied_later_and_stops_nothi
 
 def test_a_worse_model_is_refused_with_evidence_and_the_champion_stays() -> None:
     world = World2(1.2)
-    world.completion().ended(world.job, "completed", "r1")
+    world.completion().ended(world.job)
     (gate,) = world.entries("gate")
     assert gate["kind"] == "refuse"
     assert "improvement" in str(gate["reasons"])
     assert world.served == ("v1", None)
-    assert world.registry.tags["v2"] == ["refused"]
+    assert world.registry.told == [("v2", "refused")]
     assert b'"kind": "refuse"' in world.pack()["verdict.json"]
 
 
 @pytest.mark.parametrize("state", ["failed", "canceled"])
-def test_a_job_that_did_not_complete_is_noted_and_nothing_more(state: str) -> None:
+def test_a_job_that_did_not_complete_is_noted_and_nothing_more(state: JobState) -> None:
     world = World2(0.8)
-    world.completion().ended(world.job, state, None)  # type: ignore[arg-type]
+    world.jobs.states[world.job] = state
+    world.completion().ended(world.job)
     assert [each["status"] for each in world.entries("job_ended")] == [state]
     assert world.entries("gate") == []
     assert world.served == ("v1", None)
@@ -231,13 +232,14 @@ def test_a_job_that_did_not_complete_is_noted_and_nothing_more(state: str) -> No
 
 def test_an_unknown_job_is_none_of_ours() -> None:
     world = World2(0.8)
-    assert world.completion().ended("air_quality-000999", "completed") is None
+    assert world.completion().ended("air_quality-000999") is None
     assert world.entries("job_ended") == []
 
 
 def test_a_job_that_left_nothing_is_refused_with_the_missing_name() -> None:
     world = World2(None)
-    world.completion().ended(world.job, "completed", "r1")
+    world.jobs.states[world.job] = "completed"
+    world.completion().ended(world.job)
     (gate,) = world.entries("gate")
     assert (gate["kind"], gate["reasons"]) == ("refuse", ["evidence"])
     assert f"models/jobs/{world.job}.json is missing" in str(gate["text"])
@@ -258,7 +260,7 @@ def test_a_job_that_left_nothing_is_refused_with_the_missing_name() -> None:
 def test_what_a_job_left_damaged_is_refused(blob: str, raw: bytes, why: str) -> None:
     world = World2(0.8)
     world.blobs.write("models", blob.replace("JOB", world.job), raw)
-    world.completion().ended(world.job, "completed", "r1")
+    world.completion().ended(world.job)
     (gate,) = world.entries("gate")
     assert gate["kind"] == "refuse"
     assert why.replace("JOB", world.job) in str(gate["text"])
@@ -272,7 +274,7 @@ def test_a_package_that_cannot_be_trusted_is_refused(change: str, reason: str) -
         world.blobs.write("models", "v2/model.onnx", b"damaged")
     else:
         world.package("v2", "a" if change == "same" else "b", 0, (("a", 2),) if change == "features" else (("a", 1),))
-    world.completion().ended(world.job, "completed", "r1")
+    world.completion().ended(world.job)
     (gate,) = world.entries("gate")
     assert (gate["kind"], reason in str(gate["reasons"])) == ("refuse", True)
 
@@ -281,7 +283,7 @@ def test_truths_that_the_lake_does_not_confirm_are_refused() -> None:
     world = World2(0.8)
     completion = world.completion()
     object.__setattr__(completion, "truth_source", lambda found, _: np.roll(found.truth, 1))
-    completion.ended(world.job, "completed", "r1")
+    completion.ended(world.job)
     (gate,) = world.entries("gate")
     assert gate["reasons"] == ["aligned"]
 
@@ -292,13 +294,12 @@ def test_five_deliveries_at_once_are_one_of_everything() -> None:
 
     def deliver(_: int) -> None:
         together.wait()
-        world.completion().ended(world.job, "completed", "r1")
+        world.completion().ended(world.job)
 
     with ThreadPoolExecutor(5) as pool:
         list(pool.map(deliver, range(5)))
-    for order in itertools.permutations(["event", "poll"]):
-        for source in order:
-            world.completion().ended(world.job, "completed", "r1", source)
+    for _ in range(3):
+        world.completion().ended(world.job)
     world.completion().reconcile()
     assert len(world.entries("job_ended")) == 1
     assert len(world.entries("gate")) == 1
@@ -310,7 +311,7 @@ def test_five_deliveries_at_once_are_one_of_everything() -> None:
 def test_a_crash_after_any_write_is_finished_by_the_next_look() -> None:
     done = World2(0.8)
     before = done.blobs.count
-    done.completion().ended(done.job, "completed", "r1")
+    done.completion().ended(done.job)
     writes = done.blobs.count - before
     assert writes >= 6
     for at, stored in itertools.product(range(writes), (False, True)):
@@ -318,7 +319,7 @@ def test_a_crash_after_any_write_is_finished_by_the_next_look() -> None:
         world.jobs.states[world.job] = "completed"
         world.blobs.count, world.blobs.fail_at, world.blobs.stored_anyway = 0, at, stored
         with pytest.raises(TransientFailure):
-            world.completion().ended(world.job, "completed", "r1")
+            world.completion().ended(world.job)
         world.blobs.fail_at = -1
         world.completion().reconcile()
         assert len(world.entries("gate")) == 1, at
@@ -341,7 +342,7 @@ def test_a_promotion_waits_while_another_challenger_climbs_and_begins_when_that_
     world = World2(0.8)
     world.package("v3", "c", 0)
     world.completion().rollouts.begin("v3", DAY)
-    world.completion().ended(world.job, "completed", "r1")
+    world.completion().ended(world.job)
     assert world.served == ("v1", "v3")
     world.completion().rollouts.request("roll_back", DAY, "ann", "r")
     world.completion().reconcile()
@@ -353,7 +354,7 @@ def test_evidence_about_a_champion_that_has_gone_is_not_enough() -> None:
     world = World2(0.8)
     world.package("v3", "c", 0)
     world.completion().rollouts.install("v3", DAY, "ann", "r")
-    world.completion().ended(world.job, "completed", "r1")
+    world.completion().ended(world.job)
     (gate,) = world.entries("gate")
     assert (gate["kind"], gate["champion"]) == ("not enough data", "v3")
     assert "about v1, but v3 serves" in str(gate["text"])
@@ -363,15 +364,11 @@ def test_evidence_about_a_champion_that_has_gone_is_not_enough() -> None:
 def test_one_job_that_cannot_be_judged_does_not_hold_the_others_up() -> None:
     world = World2(0.8)
     world.jobs.states[world.job] = "completed"
-    broken = world.completion()
-
-    def away(version: str, run_id: str, tags: Mapping[str, str]) -> str:
-        raise TransientFailure(f"the registry does not take {version} of {run_id} with {len(tags)} tags")
-
-    object.__setattr__(broken, "registry", type("Away", (), {"register": staticmethod(away)})())
+    world.registry.failing = TransientFailure("the registry does not answer")
     world.blobs.write("models", "deployment.json", b'{"champion": null}')
-    with pytest.raises(TransientFailure, match="the registry does not take v2"):
-        broken.reconcile()
+    with pytest.raises(TransientFailure, match="the registry does not answer"):
+        world.completion().reconcile()
+    world.registry.failing = None
     assert ControlDocument(world.blobs).read().champion == "v1"  # the ledger was followed all the same
     world.completion().reconcile()
     assert world.served == ("v1", "v2")
@@ -379,7 +376,7 @@ def test_one_job_that_cannot_be_judged_does_not_hold_the_others_up() -> None:
 
 def test_a_model_that_became_champion_is_not_judged_against_itself() -> None:
     world = World2(0.8)
-    world.completion().ended(world.job, "completed", "r1")
+    world.completion().ended(world.job)
     world.completion().rollouts.request("promote", DAY, "ann", "r")
     assert world.served == ("v2", "v1")
     world.completion().reconcile()
@@ -392,7 +389,7 @@ def test_a_number_that_is_not_finite_is_refused_and_its_page_is_drawn() -> None:
         values = np.array(getattr(evidence(0.8), name))
         values[3] = np.nan
         world.leave(gate_world.change(evidence(0.8), **{name: values}))
-        world.completion().ended(world.job, "completed", "r1")
+        world.completion().ended(world.job)
         (gate,) = world.entries("gate")
         assert gate["kind"] == "refuse"
         assert "finite" in str(gate["reasons"])
@@ -404,26 +401,24 @@ def test_two_workers_that_judge_at_once_tell_one_verdict() -> None:
     first = world.completion()
     strict = scenario(minimum_rows=500, maximum_latency_ms=0.0)
     meanwhile = [replace(world.completion(), scenario=strict)]
-    plain = world.registry.register
 
-    def slow(version: str, run_id: str, tags: Mapping[str, str]) -> str:
+    def slow(found: Evidence, _: str) -> Floats:
         if meanwhile:
-            meanwhile.pop().ended(world.job, "completed", "r1")
-        return plain(version, run_id, tags)
+            meanwhile.pop().ended(world.job)
+        return found.truth
 
-    world.registry.register = slow  # type: ignore[method-assign]
-    first.ended(world.job, "completed", "r1")
+    replace(first, truth_source=slow).ended(world.job)
     (gate,) = world.entries("gate")
     assert (gate["kind"], gate["reasons"]) == ("refuse", ["latency"])
     assert b'"kind": "refuse"' in world.pack()["verdict.json"]
-    assert world.registry.tags["v2"] == ["refused"]
+    assert world.registry.told == [("v2", "refused")]
     assert world.served == ("v1", None)
 
 
 def test_an_idle_look_costs_the_same_however_many_jobs_there_were() -> None:
     def requests(jobs: int) -> int:
         world = World2(1.2)
-        world.completion().ended(world.job, "completed", "r1")
+        world.completion().ended(world.job)
         ledger = world.completion().ledger
         for number in range(jobs):
             name = f"{SCENARIO.name}-{len(ledger.entries()):06d}"

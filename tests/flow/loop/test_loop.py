@@ -21,7 +21,7 @@ from shared.core.forecast.task import HourlyForecast
 from shared.core.retrain.job_events import CHANGED, COMPLETED
 from shared.errors import TransientFailure
 from shared.ports import BlobInfo
-from tests.flow.loop.test_completion import SCENARIO, World2
+from tests.flow.loop.test_completion import SCENARIO, World2, evidence
 
 TOPIC = "local/air_quality"
 TASK = HourlyForecast(SCENARIO)
@@ -104,6 +104,7 @@ def test_other_events_change_nothing(looped: Looped, kind: str, topic: str, data
 
 
 def test_a_failed_job_is_noted(looped: Looped) -> None:
+    looped.world.jobs.states[looped.world.job] = "failed"
     assert ended(looped, CHANGED, runStatus="Failed")
     assert [each["status"] for each in looped.world.entries("job_ended")] == ["failed"]
     assert looped.world.served == ("v1", None)
@@ -233,7 +234,8 @@ def test_without_a_place_for_jobs_decisions_are_only_told(looped: Looped) -> Non
 
 
 def test_a_manual_training_is_asked_for_with_a_reason(looped: Looped) -> None:
-    ended(looped, CHANGED, runStatus="Failed")
+    looped.world.jobs.states[looped.world.job] = "failed"
+    assert ended(looped, CHANGED, runStatus="Failed")
     looped.world.blobs.write("models", "v1/baseline.npz", b"")
     status, body = looped.loop().retrain({"reason": ""}, {})
     assert status == 400
@@ -269,3 +271,38 @@ def test_the_online_endpoint_follows_a_person_at_once(looped: Looped) -> None:
     assert looped.shown == [("v2", "v1", 0.0)]
     looped.away = True
     assert request(looped, "roll_back", id="2")[0] == 200
+
+
+@pytest.mark.parametrize(("kind", "told"), [(COMPLETED, {}), (CHANGED, {"runStatus": "Failed"})])
+def test_an_end_that_is_told_early_or_forged_changes_nothing_and_the_real_one_counts(
+    tmp_path: Path, kind: str, told: dict[str, str]
+) -> None:
+    looped = Looped(tmp_path, World2(size=None))  # the job runs and has left nothing yet
+    for _ in range(5):
+        assert not ended(looped, kind, **told)
+    assert looped.world.entries("job_ended") == looped.world.entries("gate") == []
+    assert looped.world.jobs.cancelled == []
+    looped.world.leave(evidence(0.8))  # now it ends, with a better model
+    assert ended(looped, kind, **told)
+    looped.loop().watch_jobs()
+    assert [each["status"] for each in looped.world.entries("job_ended")] == ["completed"]
+    assert [(each["kind"], each["version"]) for each in looped.world.entries("gate")] == [("promote", "v2")]
+    assert looped.world.served == ("v1", "v2")
+
+
+def test_a_success_that_is_told_of_a_job_that_failed_is_a_failure(tmp_path: Path) -> None:
+    looped = Looped(tmp_path, World2(size=None))
+    looped.world.jobs.states[looped.world.job] = "failed"
+    assert ended(looped)
+    assert [each["status"] for each in looped.world.entries("job_ended")] == ["failed"]
+    assert looped.world.entries("gate") == []
+
+
+def test_while_the_place_of_jobs_does_not_answer_an_event_is_to_come_again(looped: Looped) -> None:
+    looped.world.jobs.failing = TransientFailure("away")
+    with pytest.raises(TransientFailure, match="away"):
+        ended(looped)
+    looped.world.jobs.failing = None
+    assert looped.world.entries("job_ended") == []
+    assert ended(looped)
+    assert len(looped.world.entries("gate")) == 1

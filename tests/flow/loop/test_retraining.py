@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -92,9 +92,10 @@ def test_a_drift_becomes_a_decision_a_job_and_its_end() -> None:
             tags={"decision": found.entry.hash, "check": "check-1", "actor": "airloop"},
         )
     }
-    ended = world.use().ended(name, "completed", "run-9")
+    world.jobs.states[name] = "completed"
+    ended = world.use().ended(name)
     assert ended is not None
-    assert ended.data == {"status": "completed", "run_id": "run-9", "source": "event", "why": ""}
+    assert ended.data == {"status": "completed", "source": "event", "why": ""}
     assert [(e.kind, e.key) for e in world.entries()] == [
         ("decision", "check-1"), ("launched", name), ("job_ended", name),
     ]  # fmt: skip
@@ -211,7 +212,7 @@ def test_a_job_that_goes_on_has_not_ended(status: JobState) -> None:
     world = World()
     name = world.started()
     world.jobs.states[name] = status
-    assert world.use().ended(name, status) is None
+    assert world.use().ended(name) is None
     assert world.use().poll() == []
     assert world.entries("job_ended") == []
 
@@ -220,16 +221,18 @@ def test_a_job_that_goes_on_has_not_ended(status: JobState) -> None:
 def test_the_end_of_a_job_that_nobody_decided_changes_nothing(name: str) -> None:
     world = World()
     world.started()
-    assert world.use().ended(name, "completed") is None
+    world.jobs.states[name] = "completed"
+    assert world.use().ended(name) is None
     assert world.entries("job_ended") == []
 
 
 def test_an_end_that_is_told_again_or_differently_stays_as_it_was_first_told() -> None:
     world = World()
     name = world.started()
-    first = world.use().ended(name, "completed", "run-1")
-    assert world.use().ended(name, "failed", None, "late") == first
+    world.jobs.states[name] = "completed"
+    first = world.use().ended(name)
     world.jobs.states[name] = "failed"
+    assert world.use().ended(name, "late") == first
     assert world.use().poll() == []
     assert world.entries("job_ended") == [first]
 
@@ -238,13 +241,14 @@ def test_ends_that_are_told_at_once_are_one_entry() -> None:
     world, found = World(), []
     name, start = world.started(), threading.Barrier(5)
 
-    def tell(status: JobState) -> None:
+    world.jobs.states[name] = "completed"
+
+    def tell() -> None:
         use = world.use()
         start.wait(timeout=30)
-        found.append(use.ended(name, status))
+        found.append(use.ended(name))
 
-    states: list[JobState] = ["completed", "completed", "failed", "canceled", "completed"]
-    threads = [threading.Thread(target=tell, args=(status,)) for status in states]
+    threads = [threading.Thread(target=tell) for _ in range(5)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -292,6 +296,29 @@ def test_a_job_that_takes_too_long_is_cancelled_and_has_failed(after_ms: int, en
     assert ended == ([("failed", "timed out after 12 h")] if ends else [])
     assert world.jobs.cancelled == ([found.job] if ends else [])
     assert world.use().launch() == ([] if ends or launched else [found.job])
+
+
+def test_the_time_of_a_job_is_the_one_of_its_decision_here_and_where_it_runs() -> None:
+    world = World()
+    name = world.started()
+    assert world.jobs.specs[name].timeout_h == 12.0
+    edited = with_overrides(AIR, retrain=RetrainRules(timeout_h=1.0))
+    use = replace(world.use(), scenario=edited)
+    world.clock.ms += 12 * HOUR - 1
+    assert use.poll() == []
+    world.clock.ms += 1
+    assert [entry.data["why"] for entry in use.poll()] == ["timed out after 12 h"]
+
+
+def test_the_time_of_a_job_counts_from_its_launch_however_long_that_took() -> None:
+    world = World()
+    world.use().consider(DRIFT)
+    world.clock.ms += 11 * HOUR
+    world.use().launch()
+    world.clock.ms += 12 * HOUR - 1
+    assert world.use().poll() == []
+    world.clock.ms += 1
+    assert [entry.data["why"] for entry in world.use().poll()] == ["timed out after 12 h"]
 
 
 def test_a_job_that_completes_while_it_is_cancelled_has_completed() -> None:
@@ -360,7 +387,8 @@ def test_a_person_who_asks_again_gets_a_new_answer_while_the_data_stand_still() 
     assert world.wall is not None
     name = world.started()
     assert world.use().consider(DRIFT, "ann", "new sensors").decision.refusals == ("running",)
-    world.use().ended(name, "completed")
+    world.jobs.states[name] = "completed"
+    world.use().ended(name)
     world.wall.ms += 1000
     assert world.use().consider(DRIFT, "ann", "new sensors").decision.launch
 
@@ -381,7 +409,8 @@ def test_a_person_need_not_wait_but_is_bound_by_one_at_a_time_and_the_budget() -
         busy = world.use().consider(check(turn), "ann", "again")
         assert busy.decision.refusals[0] == "running"
         (name,) = world.use().launch()
-        world.use().ended(name, "failed")
+        world.jobs.states[name] = "failed"
+        world.use().ended(name)
         world.clock.ms += 1
     assert world.use().consider(check(9), "ann", "one more").decision.refusals == ("run_budget",)
     assert {entry.actor for entry in world.entries("decision")} == {"ann"}

@@ -12,10 +12,11 @@ import msgspec
 import numpy as np
 import pytest
 
+from shared.app.backoff import Backoff
 from shared.app.ledger_store import Ledger
 from shared.app.release.control import ControlDocument
 from shared.app.release.refusals import REFUSED
-from shared.app.release.registry_tags import MARKED
+from shared.app.release.registry_tags import MARKED, RegistryTags
 from shared.app.release.rollouts import Rollouts
 from shared.core.forecast.losses import ERRORS, PAIRS
 from shared.core.model import deployment
@@ -28,7 +29,7 @@ from shared.core.rollout.labels import paired_days
 from shared.core.scenario import RolloutRules, with_overrides
 from shared.errors import ContractBroken, StateConflict, TransientFailure
 from tests import kit
-from tests.kit import TASK, HandClock, MemoryBlobs
+from tests.kit import TASK, HandClock, MemoryBlobs, MemoryRegistry
 
 DAY = 20_000
 SCENARIO = with_overrides(kit.SCENARIO, rollout=RolloutRules(minimum_labels=100, guard_days=12))
@@ -44,7 +45,7 @@ class World:
     pairs: dict[tuple[int, str, str], np.ndarray] = field(default_factory=dict)
     errors: dict[tuple[int, str, str], np.ndarray] = field(default_factory=dict)
     forecasts: dict[tuple[int, str, str], np.ndarray] = field(default_factory=dict)
-    tags: list[tuple[str, str]] = field(default_factory=list)
+    registry: MemoryRegistry = field(default_factory=lambda: MemoryRegistry("v1", "v2", "v3"))
     latency_ms: float = 1.0
     damaged: set[str] = field(default_factory=set)
     day: int = DAY
@@ -61,7 +62,7 @@ class World:
             Ledger("small", self.blobs, self.clock),
             ControlDocument(self.blobs),
             lambda _: self.latency_ms,
-            lambda version, step: self.tags.append((version, step)),
+            RegistryTags(Ledger("small", self.blobs, self.clock), self.registry, Backoff(self.clock)),
             self.check,
         )
 
@@ -122,7 +123,7 @@ def world() -> World:
 
 def test_the_first_version_becomes_champion_at_once(world: World) -> None:
     assert (world.document.champion, world.document.challenger) == ("v1", None)
-    assert world.tags == [("v1", "installed")]
+    assert world.registry.told == [("v1", "installed")]
     assert world.rollouts().tick(world.merged) is None
 
 
@@ -141,7 +142,12 @@ def test_a_better_challenger_climbs_from_shadow_to_champion(world: World) -> Non
     world.tick_for(12, 1.3)
     assert (world.document.champion, str(world.document.challenger)) == ("v2", "None")
     assert world.steps == ["installed", "shadow", "canary", "canary", "champion", "guarded"]
-    assert [tag for version, tag in world.tags if version == "v2"] == ["shadow", "canary", "champion", "guarded"]
+    assert [tag for version, tag in world.registry.told if version == "v2"] == [
+        "shadow",
+        "canary",
+        "champion",
+        "guarded",
+    ]
 
 
 def test_a_worse_challenger_is_refused_and_the_champion_stays(world: World) -> None:
@@ -155,9 +161,9 @@ def test_a_challenger_that_an_installation_pushes_out_is_marked(world: World) ->
     world.rollouts().begin("v2", DAY)
     world.rollouts().install("v3", DAY, "ann", "request-1")
     assert (world.document.champion, world.document.challenger) == ("v3", "v1")
-    assert dict(world.tags) == {"v3": "installed", "v2": "superseded", "v1": "guard"}
+    assert dict(world.registry.told) == {"v3": "installed", "v2": "superseded", "v1": "guard"}
     world.rollouts().follow()
-    assert world.tags.count(("v2", "superseded")) == 1
+    assert world.registry.told.count(("v2", "superseded")) == 1
 
 
 def test_a_sabotaged_champion_is_taken_back(world: World) -> None:
@@ -167,7 +173,7 @@ def test_a_sabotaged_champion_is_taken_back(world: World) -> None:
     assert "roll_back" in kinds
     assert (world.document.champion, world.document.challenger) == ("v1", None)
     assert world.steps == ["installed", "installed", "rolled_back"]
-    assert dict(world.tags) == {"v3": "rolled_back", "v1": "champion"}
+    assert dict(world.registry.told) == {"v3": "rolled_back", "v1": "champion"}
 
 
 def test_pairs_of_an_earlier_rollout_do_not_count(world: World) -> None:
@@ -451,7 +457,7 @@ def test_a_damaged_version_does_not_begin_and_its_refusal_is_told_once(world: Wo
         world.rollouts().begin("v2", DAY)
     assert (world.document.champion, world.document.challenger) == ("v1", None)
     assert (world.steps, world.refused) == (["installed", "refused"], ["v2"])
-    assert dict(world.tags) == {"v2": "refused", "v1": "champion"}
+    assert dict(world.registry.told) == {"v2": "refused", "v1": "champion"}
     world.rollouts().begin("v3", DAY)
     assert world.document.challenger == "v3"
 
@@ -529,7 +535,7 @@ def test_a_new_champion_whose_package_gets_damaged_makes_room_for_the_one_before
         world.rollouts().tick(world.merged)
     assert (world.document.champion, world.document.challenger) == ("v1", None)
     assert (world.steps, world.refused) == (["installed", "installed", "rolled_back"], ["v3"])
-    assert dict(world.tags) == {"v3": "rolled_back", "v1": "champion"}
+    assert dict(world.registry.told) == {"v3": "rolled_back", "v1": "champion"}
 
 
 def test_a_guard_that_could_not_come_back_ends(world: World) -> None:
@@ -568,18 +574,17 @@ def test_a_damaged_champion_does_not_keep_a_good_challenger_down(world: World) -
 def test_a_registry_that_is_away_stops_no_rollback(world: World) -> None:
     world.rollouts().install("v3", DAY, "ann", "request-1")
 
-    def away(version: str, step: str) -> None:
-        raise TransientFailure(f"{version}, {step}: the registry does not answer")
-
+    world.registry.failing = TransientFailure("the registry does not answer")
     for _ in range(3):
         world.live(1, 0.4)
-        dataclasses.replace(world.rollouts(), tag=away).tick(world.merged)
+        world.rollouts().tick(world.merged)
     assert world.document.champion == "v1"
-    told = len(world.tags)
+    world.registry.failing = None
+    told = len(world.registry.told)
     world.rollouts().follow()
-    assert sorted(world.tags[told:]) == [("v1", "champion"), ("v3", "rolled_back")]
+    assert sorted(world.registry.told[told:]) == [("v1", "champion"), ("v3", "rolled_back")]
     world.rollouts().follow()
-    assert len(world.tags) == told + 2
+    assert len(world.registry.told) == told + 2
 
 
 def test_a_ledger_that_lost_its_end_is_not_followed(world: World) -> None:

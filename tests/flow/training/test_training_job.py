@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from shared.adapters.models import onnx_model
-from shared.app.loop.completion import Result
+from shared.app.loop.results import Result
 from shared.core.drift import baseline
 from shared.core.forecast.features.featurizer import Featurizer
 from shared.core.gate import evidence as gate_evidence

@@ -9,6 +9,9 @@ import pytest
 from shared.core.retrain.job_events import CHANGED, COMPLETED, Ended, ended
 
 TOPIC = "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w"
+NESTED: list[Any] = []
+for _ in range(5000):
+    NESTED = [NESTED]
 DATA: dict[str, Any] = {"experimentName": "air", "runId": "air-000007", "runStatus": "Completed"}
 
 
@@ -39,12 +42,17 @@ def test_the_topic_is_a_resource_id_whose_case_does_not_count() -> None:
     [
         ({"kind": "Microsoft.Storage.BlobCreated"}, "neither"),
         ({"kind": ""}, "neither"),
+        ({"kind": 5}, "type 'int' is neither"),
+        ({"kind": [COMPLETED]}, "type 'list' is neither"),
+        ({"topic": {"topic": TOPIC}}, "not where our jobs run"),
+        ({"data": {**DATA, "experimentName": NESTED}}, "'list' is not 'air'"),
+        ({"data": {**DATA, "runStatus": NESTED}}, "status 'list' is no end"),
         ({"topic": TOPIC + "2"}, "not where our jobs run"),
         ({"topic": ""}, "not where our jobs run"),
         ({"data": None}, "no data"),
         ({"data": ["x"]}, "no data"),
         ({"data": {**DATA, "experimentName": "water"}}, "'water' is not 'air'"),
-        ({"data": {"runId": "air-000007"}}, "'None' is not 'air'"),
+        ({"data": {"runId": "air-000007"}}, "'NoneType' is not 'air'"),
         ({"data": {**DATA, "runId": ""}}, "names no run"),
         ({"data": {**DATA, "runId": 7}}, "names no run"),
         ({"kind": CHANGED, "data": {**DATA, "runStatus": "Running"}}, "'running' is no end"),
