@@ -21,6 +21,7 @@ import pytest
 from shared.adapters.lake.schema import READINGS
 from shared.app.lake.compaction import rebuild
 from shared.app.ledger_store import Ledger
+from shared.app.release.registry_tags import wanted_tags
 from shared.app.route.file_books import Receipt, Routed
 from shared.app.route.messages import RoutePartition, RoutingContext
 from shared.app.route.resubmit import Replayed
@@ -108,7 +109,7 @@ def test_the_same_inputs_leave_the_same_blobs(told: Mapping[str, Told], story: s
 def test_the_same_job_is_judged_released_and_written_down_in_the_same_bytes() -> None:
     if not kept.same("numpy", "scipy", "floats"):
         pytest.skip("made-up errors differ in their last bits with another numpy, scipy or processor")
-    assert_same(everything(released().blobs), kept.blobs("release"))
+    assert_same(everything(released().blobs), kept.blobs("release", kept.SINCE))
 
 
 def assert_same(found: Blobs, before: Blobs) -> None:
@@ -315,6 +316,19 @@ def test_the_golden_ledger_verifies_and_goes_on() -> None:
     added = ledger.append("note", "n", {"text": "after"})
     assert ledger.verify() == added.position + 1
     assert all((blobs.read("ledger", name) or b"").startswith(raw) for name, raw in files.items())
+
+
+def test_a_golden_job_has_nothing_left_to_do_and_its_versions_keep_their_marks() -> None:
+    world, wanted = World2(None), {"v1": "champion", "v2": "rolled_back"}
+    for (container, name), raw in kept.blobs("release").items():
+        world.blobs.write(container, name, raw)
+    before = dict(world.blobs.everything())
+    assert world.completion().reconcile() == []
+    assert world.blobs.everything() == before
+    assert world.registry.entered == {}
+    assert wanted_tags(world.completion().ledger.entries()) == wanted
+    current, _ = world.completion().rollouts.current()
+    assert (current.champion, current.challenger, current.step) == ("v1", None, "rolled_back")
 
 
 def test_golden_evidence_gets_the_golden_verdict() -> None:

@@ -23,6 +23,7 @@ from shared.core.stream.events import Event
 from tests.golden.stories import Blobs, Hubs
 
 BEFORE = Path(__file__).parent / "before"
+SINCE = Path(__file__).parent / "since"  # what is written otherwise since then
 PACKED = (".state", ".html", ".npz", ".parquet")  # kept compressed, but for the lake, which is a real folder
 LIBRARIES = ("numpy", "pyarrow", "deltalake", "msgspec", "onnxruntime", "catboost", "scipy")
 KEYS = {
@@ -49,10 +50,10 @@ def read(folder: Path) -> dict[str, bytes]:
     return found
 
 
-def blobs(story: str) -> Blobs:
+def blobs(story: str, folder: Path = BEFORE) -> Blobs:
     """The blobs that a story left."""
     found = Blobs()
-    for path, raw in read(BEFORE / story / "blobs").items():
+    for path, raw in read(folder / story / "blobs").items():
         container, _, name = path.partition("/")
         found[container, name] = raw
     return found

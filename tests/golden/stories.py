@@ -240,6 +240,7 @@ def released() -> World2:
 
 def judge(world: World2) -> None:
     """The job's end."""
+    world.jobs.states[world.job] = "completed"
     packages = Steady(world.blobs, load_plain, FEATURES)
     replace(world.completion(), packages=packages).ended(world.job)
 
