@@ -85,9 +85,7 @@ def health(req: func.HttpRequest) -> func.HttpResponse:
 @app.route(route="replay", methods=["POST"], auth_level=func.AuthLevel.ADMIN)
 def replay(req: func.HttpRequest) -> func.HttpResponse:
     """Feed dead letters back after a fix: ?prefix=... names blobs, ?reason=a,b picks letters."""
-    reasons = [reason for reason in req.params.get("reason", "").split(",") if reason]
-    done = application.resubmit(req.params.get("prefix", ""), reasons)
-    return func.HttpResponse(json.dumps(done), mimetype="application/json")
+    return answer(application.resubmit.asked(dict(req.params)))
 
 
 @app.function_name("compact_lake")

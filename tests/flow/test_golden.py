@@ -103,7 +103,8 @@ def test_the_same_inputs_send_the_same_events(told: Mapping[str, Told], story: s
 @STORIES
 def test_the_same_inputs_leave_the_same_blobs(told: Mapping[str, Told], story: str) -> None:
     needs_floats(story)
-    assert_same(told[story].out(), kept.blobs(story))
+    before = {place: raw for place, raw in kept.blobs(story).items() if not _fed_nothing(place[1], raw)}
+    assert_same(told[story].out(), before)
 
 
 def test_the_same_job_is_judged_released_and_written_down_in_the_same_bytes() -> None:
@@ -118,6 +119,11 @@ def assert_same(found: Blobs, before: Blobs) -> None:
     now = {_named(place): raw for place, raw in found.items()}
     for place, raw in sorted(before.items()):
         assert _content(place[1], now[_named(place)]) == _content(place[1], raw), place
+
+
+def _fed_nothing(name: str, raw: bytes) -> bool:
+    """Whether this is a record of a replay that fed nothing back: they are read, but no longer written."""
+    return name.startswith("replay/") and msgspec.json.decode(raw, type=Replayed).readings == 0
 
 
 def _named(place: tuple[str, str]) -> tuple[str, str]:

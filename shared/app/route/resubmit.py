@@ -1,4 +1,7 @@
-"""Dead letters go through route again after a fix; what fails again stays, with its attempt counted."""
+"""Dead letters go through route again after a fix; what fails again stays, with its attempt counted.
+
+Letters of a commit stay as they are, because the commit names their blob: what was fed back is remembered beside them.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +9,30 @@ import hashlib
 import io
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
 from shared.core.intake import dead_letters
 from shared.core.intake.dead_letters import DeadLetter
 from shared.core.intake.messages import Decoder
-from shared.core.intake.readings import Parsed, Readings, Rejection, joined
+from shared.core.intake.progress import CONTAINER as PROGRESS
+from shared.core.intake.readings import Parsed, Readings, Rejection, joined, shown
+from shared.core.intake.reasons import REASONS
 from shared.core.intake.tables import LongTable, WideTable
 from shared.core.scenario import Scenario
 from shared.core.stream.events import FILE_PREFIX, REPLAY_PREFIX, split
 from shared.core.stream.packing import pack
 from shared.errors import BadEvent
 from shared.ports import Blobs, Clock, OpenTable, Stream
+from shared.validation import decoded
 
 log = logging.getLogger(__name__)
 CONTAINER = "dead-letter"
+COMMITTED = "partition="  # how names of blobs begin that a commit may name
+LONGEST_PREFIX = 1024
 MINUTE_MS = 60_000
 ELEMENT_BITS = 16  # of a message's position: the index in its array
 FINAL = frozenset({"conflict", "truncated"})  # no fix makes these right: the other value counts, the row is cut
@@ -39,6 +48,7 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
         records: Records that became these readings.
         kept: Records that were refused again.
         positions: Places of the accepted records in the source that they first came from.
+        lines: Lines of the blob that were fed back, from 0, where the blob stays as it is.
     """
 
     blob: str
@@ -47,6 +57,7 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     records: int
     kept: int
     positions: list[int] = []
+    lines: list[int] | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,20 +124,31 @@ class Resubmit:
                 sums.update(self._blob(name, raw, reasons, seen))
         return dict(sums)
 
+    def asked(self, params: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
+        """A person asks: `prefix` names blobs, `reason` lists reasons; status and body, 400 with what is wrong."""
+        prefix = params.get("prefix", "")
+        reasons = [reason for reason in params.get("reason", "").split(",") if reason]
+        if len(prefix) > LONGEST_PREFIX or not prefix.isprintable():
+            return 400, {"error": f"prefix: {shown(prefix)} is no name's beginning: at most 1024 printable characters"}
+        if unknown := [reason for reason in reasons if reason not in REASONS]:
+            return 400, {"error": f"reason: {shown(unknown[0])} is none of {', '.join(sorted(REASONS))}"}
+        return 200, self(prefix, reasons)
+
     def _blob(self, name: str, raw: bytes, reasons: Sequence[str], seen: set[tuple[str, int, str]]) -> dict[str, int]:
-        found = dead_letters.decode(raw)
-        letters = [letter for letter in found if _key(letter) not in seen]
-        seen.update(map(_key, letters))  # a router that was killed and cut its batch otherwise writes a letter twice
+        found, fed_back = dead_letters.decode(raw), self._fed_back(name)
+        # a router that was killed and cut its batch otherwise writes a letter twice
+        lines = [line for line, letter in enumerate(found) if line not in fed_back and _key(letter) not in seen]
+        letters = [found[line] for line in lines]
+        seen.update(map(_key, found))
         tries = list(self._tried(letters, reasons))
-        if not tries and len(letters) == len(found):
+        if not tries and (len(letters) == len(found) or name.startswith(COMMITTED)):
             return {}
-        source = _source(name, raw, [again.parsed.readings for again in tries])
+        source = _source(name, letters, [again.parsed.readings for again in tries])
         for number, again in enumerate(tries):
             for partition, readings in split(again.parsed.readings, self.readings.partitions()):
                 bodies = list(pack(f"{source}.{number}", self.scenario.channel_names, readings))
                 self.readings.send(partition, bodies)
         tried = {place for again in tries for place in again.places}
-        refused = {place: rejection for again in tries for place, rejection in again.refused.items()}
         gone = {place for again in tries for place in again.gone}
         done = Replayed(
             blob=name,
@@ -136,7 +158,26 @@ class Resubmit:
             kept=len(tried) - len(gone),
             positions=[letters[place].position for place in sorted(gone)],
         )
-        self.blobs.write("progress", f"{source}.json", msgspec.json.encode(done))
+        if name.startswith(COMMITTED):
+            done = msgspec.structs.replace(done, lines=[lines[place] for place in sorted(gone)])
+        if done.readings:
+            self.blobs.write(PROGRESS, f"{source}.json", msgspec.json.encode(done))
+        if not name.startswith(COMMITTED):
+            self._rest(name, letters, tries, gone)
+        return {"tried": len(tried), "accepted": done.records, "kept": done.kept}
+
+    def _fed_back(self, name: str) -> set[int]:
+        """Lines of a blob that stays as it is which were fed back before."""
+        if not name.startswith(COMMITTED):
+            return set()
+        raws = [self.blobs.read(PROGRESS, record) for record in self.blobs.names(PROGRESS, _sources(name))]
+        records = [decoded(raw, Replayed, f"{PROGRESS}/replay") for raw in raws if raw is not None]
+        return {line for record in records if record.blob == name for line in record.lines or ()}
+
+    def _rest(self, name: str, letters: Sequence[DeadLetter], tries: Sequence[_Try], gone: Collection[int]) -> None:
+        """Leave in a blob what was not fed back."""
+        refused = {place: rejection for again in tries for place, rejection in again.refused.items()}
+        tried = {place for again in tries for place in again.places}
         kept = [
             _again(letter, refused.get(place)) if place in tried else letter
             for place, letter in enumerate(letters)
@@ -146,7 +187,6 @@ class Resubmit:
             self.blobs.write(CONTAINER, name, dead_letters.encode(kept))
         else:
             self.blobs.delete(CONTAINER, name)
-        return {"tried": len(tried), "accepted": done.records, "kept": done.kept}
 
     def _tried(self, letters: Sequence[DeadLetter], reasons: Sequence[str]) -> Iterator[_Try]:
         """Letters that are read in the same way, and what came of them; positions count from 1 in each group."""
@@ -204,17 +244,23 @@ def _key(letter: DeadLetter) -> tuple[str, int, str]:
     return letter.source, letter.position, letter.raw
 
 
-def _source(name: str, raw: bytes, sent: Sequence[Readings]) -> str:
+def _sources(name: str) -> str:
+    """How names of sources begin under which letters of one blob are sent."""
+    return f"{REPLAY_PREFIX}{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _source(name: str, letters: Sequence[DeadLetter], sent: Sequence[Readings]) -> str:
     """Name of a source: the same for the same letters with the same outcome, so that a repetition is recognised.
 
     Letters that were fed back before a crash may fare better after it; under the same name their readings would count
     as redelivered, since later positions of it are known already.
     """
-    digest = hashlib.sha256(name.encode() + raw)
+    digest = hashlib.sha256(msgspec.json.encode([_key(letter) for letter in letters]))
     for readings in sent:
-        for column in (readings.position, readings.minute, readings.values):
+        digest.update(msgspec.json.encode(readings.devices))
+        for column in (readings.device, readings.position, readings.minute, readings.values):
             digest.update(len(column).to_bytes(8, "big") + column.tobytes())
-    return f"{REPLAY_PREFIX}{digest.hexdigest()[:24]}"
+    return f"{_sources(name)}{digest.hexdigest()[:16]}"
 
 
 def _again(letter: DeadLetter, new: Rejection | None) -> DeadLetter:

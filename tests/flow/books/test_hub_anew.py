@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 import pytest
@@ -328,7 +329,7 @@ def test_letters_of_an_old_epoch_that_are_fed_back_stay_accounted_for(devices: W
 
 
 def test_a_letter_that_a_slower_rival_wrote_twice_counts_once_even_if_feeding_it_back_dies_between(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rival had cut its batch otherwise, so that its blob has another name."""
     whole = Whole(tmp_path)
@@ -339,10 +340,14 @@ def test_a_letter_that_a_slower_rival_wrote_twice_counts_once_even_if_feeding_it
     whole.score()
     assert balanced(whole.books())["dead_lettered"] == 3
     whole.restart(fixed(maximum=2500))
-    whole.blobs.fail_at = whole.blobs.count + 2  # the first blob's replay and rest are written, the second's are not
-    with pytest.raises(TransientFailure):
-        whole.resubmit()
-    whole.blobs.fail_at = -1
+
+    def dies(*_: str) -> NoReturn:
+        raise TransientFailure("the store does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(whole.blobs, "delete", dies)  # what is left of the first blob is written, the second one stays
+        with pytest.raises(TransientFailure):
+            whole.resubmit()
     whole.score()
     assert balanced(whole.books())["dead_lettered"] == 1
     whole.resubmit()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -70,8 +71,67 @@ def test_conflicts_and_cut_rows_are_left_alone_unless_asked_for(whole: Whole) ->
     assert [whole.blobs.read("dead-letter", name) for name in whole.blobs.names("dead-letter")] == raw
     assert whole.resubmit(reasons=["conflict"]) == {"tried": 2, "accepted": 2, "kept": 0}
     whole.score()
-    assert whole.reasons() == [("conflict", 1)] * 2, "the first value still counts"
-    assert whole.counts()["applied"] == 1
+    assert whole.counts()["applied"] == 1, "the first value still counts"
+    kept = [whole.blobs.read("dead-letter", name) for name in whole.blobs.names("dead-letter")]
+    assert [entry in kept for entry in raw] == [True] * len(raw), "commits name them"
+    assert whole.reasons() == [("conflict", 1)] * 4
+
+
+def test_letters_that_a_commit_names_are_fed_back_once_and_stay(whole: Whole) -> None:
+    whole.hear(message(hour=0), message(hour=0, pm=6))
+    whole.score()
+    before = whole.blobs.everything("progress")
+    assert whole.resubmit("partition=", ["conflict"]) == {"tried": 1, "accepted": 1, "kept": 0}
+    assert whole.blobs.everything("progress") == before
+    sent = whole.sent(REPLAY)
+    assert whole.resubmit("partition=", ["conflict"]) == {"tried": 0, "accepted": 0, "kept": 0}
+    assert whole.sent(REPLAY) == sent == [("a", 0, 6.0)]
+
+
+def test_a_letter_of_a_batch_that_died_and_was_cut_otherwise_leaves_the_books_alone(whole: Whole) -> None:
+    whole.hear(message(hour=0))
+    whole.hear(message(hour=0, pm=6))
+    owner = next(number for number, log in enumerate(whole.readings.logs) if log)
+    whole.blobs.fail_at = whole.blobs.count + 2  # predictions and dead letters are written, the commit is not
+    with pytest.raises(TransientFailure):
+        whole.partitions[owner].take(list(whole.readings.logs[owner]))
+    whole.readings.send(owner, [b"no event"])
+    whole.score()
+    assert len(whole.blobs.names("dead-letter")) == 3
+    for reasons in ((), ("conflict",), ("conflict",)):
+        whole.resubmit(reasons=reasons)
+        whole.score()
+        assert whole.books().problems == []
+    assert whole.counts()["conflicts"] == 3, "the conflict, and what it is again when it is fed back"
+
+
+def test_a_replay_that_feeds_nothing_back_writes_no_record(whole: Whole) -> None:
+    whole.hear(b"garbage", message(hour=1, pm=2000))
+    for _ in range(3):
+        whole.resubmit()
+    assert whole.blobs.names("progress", REPLAY) == []
+    assert whole.reasons() == [("not_json", 4), ("out_of_range", 4)]
+
+
+ASKED: dict[str, tuple[dict[str, str], str]] = {
+    "a NUL": ({"prefix": "\x00"}, r"prefix: '\\x00' is no name's beginning"),
+    "half a character": ({"prefix": "\ud800"}, "prefix: "),
+    "too long": ({"prefix": "x" * 1025}, "at most 1024"),
+    "no reason": ({"reason": "conflict,whatever"}, "reason: 'whatever' is none of ancient, bad_time"),
+}
+
+
+@pytest.mark.parametrize(("params", "problem"), ASKED.values(), ids=ASKED)
+def test_what_cannot_be_asked_for_is_answered_with_what_can(whole: Whole, params: dict[str, str], problem: str) -> None:
+    status, body = whole.resubmit.asked(params)
+    assert status == 400
+    assert re.search(problem, body["error"])
+
+
+def test_what_can_be_asked_for_is_tried(whole: Whole) -> None:
+    whole.hear(b"garbage", message(hour=1, pm=2000))
+    asked = {"prefix": "hub/0", "reason": "out_of_range,conflict,"}
+    assert whole.resubmit.asked(asked) == (200, {"tried": 1, "accepted": 0, "kept": 1})
 
 
 def test_a_conflict_is_written_out_under_the_scenarios_own_names(whole: Whole) -> None:
@@ -127,6 +187,11 @@ def test_an_array_that_stood_in_one_letter_leaves_only_when_all_of_it_passes(who
     assert whole.resubmit() == {"tried": 1, "accepted": 0, "kept": 1}
     assert whole.sent(REPLAY) == [("a", 0, 5.0)]
     assert whole.reasons() == [("out_of_range", 2)]
+    whole.score()
+    assert whole.resubmit() == {"tried": 1, "accepted": 0, "kept": 1}
+    whole.score()
+    assert len(whole.blobs.names("progress", REPLAY)) == 1, "the same outcome is the same source"
+    assert (whole.counts()["applied"], whole.counts()["redelivered"]) == (1, 1)
 
 
 @pytest.mark.parametrize("delimiter", [",", ";"])
