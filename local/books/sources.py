@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -11,7 +11,8 @@ import msgspec
 from local.books import devices as books_devices
 from local.books.account import Account
 from local.books.dead_letters import check, replays_of
-from shared.app.route.file_books import Routed
+from shared.app.route.file_books import BEGUN, RECEIPTS, ROUTE, Routed
+from shared.app.route.file_letters import folder_of_letters
 from shared.app.route.resubmit import Replayed
 from shared.core.scenario import Scenario
 from shared.ports import BlobReader
@@ -30,17 +31,40 @@ def accounts(blobs: BlobReader, scenario: Scenario, logs: Path, devices: str, by
         by_source: What the commits say became of each source's readings.
     """
     replays = replays_of(blobs)
-    found = [_file(blobs, name, by_source, replays) for name in blobs.names("receipts") if name.endswith("/route.json")]
+    found = list(_files(blobs, by_source, replays))
     found += books_devices.accounts(blobs, scenario, logs, devices, by_source, replays)
     return [*found, *(_replay(replay, by_source) for replay in replays)]
 
 
-def _file(blobs: BlobReader, name: str, by_source: Counts, replays: Sequence[Replayed]) -> Account:
-    routed = msgspec.json.decode(blobs.read("receipts", name) or b"", type=Routed)
+def _files(blobs: BlobReader, by_source: Counts, replays: Sequence[Replayed]) -> Iterator[Account]:
+    """Files of which something was sent, read to their end or not."""
+    names = blobs.names(RECEIPTS)
+    read = {key for key, _, name in (name.partition("/") for name in names) if name == ROUTE}
+    for key, _, name in (name.partition("/") for name in names):
+        if name == ROUTE or (name == BEGUN and key not in read):
+            routed = msgspec.json.decode(blobs.read(RECEIPTS, f"{key}/{name}") or b"", type=Routed)
+            account = _file(blobs, key, routed, by_source, replays)
+            if name == BEGUN:
+                account.problems = ["it is not read to its end yet"]
+            yield account
+
+
+def _file(blobs: BlobReader, key: str, routed: Routed, by_source: Counts, replays: Sequence[Replayed]) -> Account:
     account = Account(f"file {routed.file!r}", routed.rows_in)
     account.counts.update(by_source.get(routed.source, Counter()))
-    folder = f"file={name.split('/')[0]}/"
-    check(account, blobs, [folder], replays, routed.rows_accepted, sum(routed.rejected.values()))
+    accepted, rejected = routed.rows_accepted, sum(routed.rejected.values())
+    if routed.abandoned:
+        accepted, account.logged = account.arrived, account.arrived + rejected
+        account.notes.append(
+            f"it was replaced or deleted when only a part of it had been read: the {accepted} readings in commits and "
+            f"{rejected} records in the dead-letter are taken for that part"
+        )
+    if routed.letters_left_out:
+        rejected, account.logged = rejected - routed.letters_left_out, account.logged - routed.letters_left_out
+        account.notes.append(
+            f"{routed.letters_left_out} of its rejected rows have no dead letter, being more than a file may leave"
+        )
+    check(account, blobs, [folder_of_letters(key)], replays, accepted, rejected)
     return account
 
 

@@ -109,6 +109,7 @@ class Application:
             open_table=partial(open_table, limits=file_limits(self.ports.settings)),
             clock=self.ports.clock,
             chunk_rows=self.ports.settings.chunk_rows,
+            most_letters=self.ports.settings.file_letters,
         )
 
     @wired

@@ -57,6 +57,7 @@ def test_every_variable_reaches_its_setting() -> None:
         "FILE_DISK_MB": "13",
         "FILE_READER_MB": "414",
         "FILE_READER_S": "15",
+        "FILE_LETTERS": "8",
         "LAKE_RETAIN_DAYS": "30.0",
         "CLOCK": "watermark",
         "JOBS": "azureml",

@@ -76,9 +76,16 @@ def _fates(summary: Mapping[str, object]) -> Iterator[Chart]:
         codes = [code for code, _ in ordered]
         yield bar_chart(
             "Why rows were rejected", codes, [size for _, size in ordered], unit="rows",
-            note="Rejected rows are kept as dead letters with their reason and can be sent again after a fix.",
+            note=_letters(summary),
             meanings=[REASONS.get(code, "") for code in codes],
         )  # fmt: skip
+
+
+def _letters(summary: Mapping[str, object]) -> str:
+    left_out = number(summary, "letters_left_out")
+    if left_out > 0:
+        return f"{left_out:,.0f} of them are more than a file may leave as dead letters: the file itself holds them."
+    return "Rejected rows are kept as dead letters with their reason and can be sent again after a fix."
 
 
 def _daily_charts(days: Sequence[Mapping[str, object]], unit: str) -> Iterator[Chart]:

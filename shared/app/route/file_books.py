@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -13,6 +14,9 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from shared.app.reports.file import file_report
+from shared.app.route.file_letters import CONTAINER as LETTERS
+from shared.app.route.file_letters import folder_of_letters
+from shared.core.intake import dead_letters
 from shared.core.stream.events import FILE_PREFIX
 from shared.core.task.calendar import DAY_HOURS
 from shared.core.task.losses import Losses
@@ -26,11 +30,16 @@ log = logging.getLogger(__name__)
 Record = TypeVar("Record")
 RECEIPTS = "receipts"
 REPORTS = "reports"
-COUNTED = ("applied", "stored_late", "duplicates", "conflicts", "redelivered", "forecasts", "matured", "paired")
+BEGUN, ROUTE = "begun.json", "route.json"
+ARRIVED = ("applied", "stored_late", "duplicates", "conflicts")
+COUNTED = (*ARRIVED, "redelivered", "forecasts", "matured", "paired")
 
 
 class Routed(msgspec.Struct, frozen=True, kw_only=True):
-    """What routing a file gave: rows by what became of them, and how its columns were read."""
+    """What routing a file gave: rows by what became of them, and how its columns were read.
+
+    `abandoned` says that a part of it was read and the rest is gone: what the partitions have of it is what it gave.
+    """
 
     source: str
     file: str
@@ -44,6 +53,8 @@ class Routed(msgspec.Struct, frozen=True, kw_only=True):
     ignored: list[str]
     converted: dict[str, str]
     problem: str | None = None
+    letters_left_out: int | msgspec.UnsetType = msgspec.UNSET
+    abandoned: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,11 +117,36 @@ class FileBooks:
         Raises:
             ContractBroken: That cannot be read.
         """
-        return self._read(f"{key}/route.json", Routed)
+        return self._read(f"{key}/{ROUTE}", Routed)
+
+    def begun(self, routed: Routed) -> None:
+        """Open a file's account; before anything of it is sent."""
+        self.blobs.write(RECEIPTS, f"{key_of(routed.source)}/{BEGUN}", msgspec.json.encode(routed))
+
+    def begun_of(self, key: str) -> Routed | None:
+        """What was known of a file when its account was opened, None where it was not or is settled.
+
+        Raises:
+            ContractBroken: That cannot be read.
+        """
+        return self._read(f"{key}/{BEGUN}", Routed)
 
     def routed(self, routed: Routed) -> None:
-        """Keep what routing gave; before the end markers are sent."""
-        self.blobs.write(RECEIPTS, f"{key_of(routed.source)}/route.json", msgspec.json.encode(routed))
+        """Keep what routing gave; before the end markers are sent. Whoever comes first is right."""
+        key = key_of(routed.source)
+        self.blobs.create(RECEIPTS, f"{key}/{ROUTE}", msgspec.json.encode(routed))
+        self.blobs.delete(RECEIPTS, f"{key}/{BEGUN}")
+
+    def abandoned(self, begun: Routed) -> Routed:
+        """Close the account of a file of which a part was sent and the rest is gone; what stands in it then."""
+        key = key_of(begun.source)
+        names = self.blobs.names(LETTERS, folder_of_letters(key))
+        raws = [self.blobs.read(LETTERS, name) or b"" for name in names]
+        rejected = Counter(letter.reason for raw in raws for letter in dead_letters.decode(raw))
+        problem = "replaced: it was replaced or deleted when only a part of it had been read; that part counts"
+        routed = msgspec.structs.replace(begun, rejected=dict(rejected), problem=problem, abandoned=True)
+        self.routed(routed)
+        return self.route_of(key) or routed
 
     def ended(self, state: State, source: str) -> None:
         """Write a partition's receipt of a file whose end marker it has committed; finish the file if it can be."""
@@ -171,7 +207,7 @@ class FileBooks:
         """Which files are unfinished and which are known, from one listing."""
         names = self.blobs.names(RECEIPTS)
         done = {name.split("/")[0] for name in names if name.endswith("/done")}
-        routed = {name.split("/")[0] for name in names if name.endswith("/route.json")}
+        routed = {name.split("/")[0] for name in names if name.endswith(f"/{ROUTE}")}
         return FileListing(sorted({name.split("/")[0] for name in names} - done), done | routed)
 
     def _read(self, name: str, kind: type[Record]) -> Record | None:
@@ -182,6 +218,11 @@ class FileBooks:
 def summarise(losses: Losses, routed: Routed, receipts: Sequence[Receipt], seconds: float) -> dict[str, Any]:
     """A file's summary from its routing and the partitions' receipts."""
     totals = {name: sum(receipt.totals[name] for receipt in receipts) for name in losses.totals}
+    if routed.abandoned:
+        accepted = sum(totals[name] for name in ARRIVED)
+        rows = accepted + sum(routed.rejected.values())
+        routed = msgspec.structs.replace(routed, rows_in=rows, rows_accepted=accepted)
+    left_out = {"letters_left_out": routed.letters_left_out} if routed.letters_left_out else {}
     first = [receipt.first_hour for receipt in receipts if receipt.first_hour >= 0]
     models = sorted({receipt.model for receipt in receipts if receipt.model})
     return {
@@ -194,10 +235,11 @@ def summarise(losses: Losses, routed: Routed, receipts: Sequence[Receipt], secon
         "rows_accepted": routed.rows_accepted,
         "rows_rejected": sum(routed.rejected.values()),
         "rejected": routed.rejected,
+        **left_out,
         **{name: totals[name] for name in COUNTED},
         **losses.file_scores(totals),
         "model_version": models[-1] if models else None,
-        "devices": routed.devices,
+        "devices": None if routed.abandoned else routed.devices,
         "first": _iso(min(first)) if first else None,
         "last": _iso(max(receipt.last_hour for receipt in receipts)) if first else None,
         "ignored": routed.ignored,

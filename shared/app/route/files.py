@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from shared.app.route.file_books import REPORTS, FileBooks, Routed, folder_of, key_of, source_of
+from shared.app.route.file_letters import MINUTE_MS, FileLetters, folder_of_letters, zone_of
+from shared.app.route.wide_answers import WideAnswers
 from shared.app.score.serving import Serving
-from shared.core.intake import dead_letters
-from shared.core.intake.readings import Rejection
-from shared.core.intake.tables import LongTable, WideChunk, WideTable
+from shared.core.intake.tables import LongTable, WideTable
 from shared.core.stream.events import split
 from shared.core.stream.packing import pack, pack_end
-from shared.core.task.calendar import NO_HOUR
 from shared.core.task.task import Task, names_of
 from shared.errors import BadEvent
 from shared.ports import BlobInfo, Blobs, Clock, OpenTable, Stream
 
 log = logging.getLogger(__name__)
 INCOMING = "incoming"
-ZONE = "zone"
-MINUTE_MS = 60_000
+BEYOND = 1 << 48  # a position behind every row
 
 
 @dataclass(slots=True)
 class _Count:
     """What was seen of a file so far."""
 
+    letters: FileLetters
     accepted: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
     devices: set[str] = field(default_factory=set)
+
+    @property
+    def rows(self) -> int:
+        return self.accepted + self.letters.rejected.total()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +51,7 @@ class RouteFile:
         open_table: Reads tables.
         clock: Says how long a file took.
         chunk_rows: Rows read at once.
+        most_letters: Dead letters that one file may leave.
     """
 
     task: Task
@@ -63,6 +62,7 @@ class RouteFile:
     open_table: OpenTable
     clock: Clock
     chunk_rows: int = 50_000
+    most_letters: int = 10_000
 
     def __call__(self, name: str) -> None:
         """Read a file of the container "incoming" to its end.
@@ -98,101 +98,102 @@ class RouteFile:
             self.refuse(name, info, error, started)
 
     def end_again(self, key: str) -> None:
-        """Send the end markers of a file that was read, to the partitions that have not answered yet."""
-        routed = self.file_books.route_of(key)
+        """Send the end markers of a file that was read, or never will be, to the partitions that have not answered."""
+        routed = self.file_books.route_of(key) or self._abandoned(key)
         if routed is not None:
-            self._end(routed.source, routed.rows_in, self.file_books.waiting_for(key, routed))
+            self._end(routed, self.file_books.waiting_for(key, routed))
+
+    def _abandoned(self, key: str) -> Routed | None:
+        """Close the books of a file of which a part was sent, and the rest is replaced or deleted; else None."""
+        begun = self.file_books.begun_of(key)
+        if begun is None:
+            return None
+        info = self.blobs.info(INCOMING, begun.file)
+        if info is not None and source_of(begun.file, info) == begun.source:
+            return None  # it will be read again
+        log.error("%s/%s is not there any more, and only a part of it was read", INCOMING, begun.file[:200])
+        return self.file_books.abandoned(begun)
 
     def _route(self, table: LongTable | WideTable, name: str, source: str, info: BlobInfo, started: int) -> None:
-        count = _Count()
+        folder = folder_of_letters(key_of(source))
+        count = _Count(FileLetters(blobs=self.blobs, folder=folder, source=source, info=info, most=self.most_letters))
         if isinstance(table, WideTable):
             self._answer(table, name, source, info, started, count)
             return
-        self._send(table, source, info, count)
-        routed = Routed(
+        begun = Routed(
             source=source,
             file=name,
             etag=info.etag,
             started_ms=started,
             partitions=self.stream.partitions(),
-            rows_in=table.rows,
+            rows_in=0,
+            rows_accepted=0,
+            rejected={},
+            devices=0,
+            ignored=[],
+            converted={},
+        )
+        problem = self._send(table, begun, count) or table.problem
+        routed = msgspec.structs.replace(
+            begun,
+            rows_in=count.rows,
             rows_accepted=count.accepted,
-            rejected=dict(count.rejected),
+            rejected=dict(count.letters.rejected),
             devices=len(count.devices),
             ignored=list(table.ignored),
             converted=dict(table.converted),
-            problem=table.problem,
+            problem=problem,
+            letters_left_out=count.letters.left_out or msgspec.UNSET,
         )
         self.file_books.routed(routed)
-        self._end(source, table.rows, range(routed.partitions))
+        self._end(routed, range(routed.partitions))
 
-    def _send(self, table: LongTable, source: str, info: BlobInfo, count: _Count) -> None:
-        partitions, channels = self.stream.partitions(), names_of(self.task.row)
-        for parsed in table:
-            for partition, readings in split(parsed.readings, partitions):
-                self.stream.send(partition, list(pack(source, channels, readings)))
-            count.accepted += len(parsed.readings)
-            count.devices.update(parsed.readings.devices)
-            self._dead_letter(source, parsed.rejected, count, table.header, info)
+    def _send(self, table: LongTable, begun: Routed, count: _Count) -> str | None:
+        """Send a file's readings; what ended it early where that shows only after a part was sent."""
+        channels = names_of(self.task.row)
+        try:
+            for parsed in table:
+                if not count.rows:
+                    self.file_books.begun(begun)
+                for partition, readings in split(parsed.readings, begun.partitions):
+                    self.stream.send(partition, list(pack(begun.source, channels, readings)))
+                count.accepted += len(parsed.readings)
+                count.devices.update(parsed.readings.devices)
+                count.letters.write(parsed.rejected, table.header)
+        except BadEvent as error:
+            if not count.rows:
+                raise
+            return str(error)
+        return None
 
-    def _end(self, source: str, rows: int, partitions: Iterable[int]) -> None:
+    def _end(self, routed: Routed, partitions: Iterable[int]) -> None:
+        last = BEYOND if routed.abandoned else routed.rows_in + 1
         for partition in partitions:
-            self.stream.send(partition, [pack_end(source, rows + 1)])
-
-    def _dead_letter(
-        self, source: str, rejected: Iterable[Rejection], count: _Count, header: str | None, info: BlobInfo
-    ) -> None:
-        """Write rejected rows to the dead-letter; the name follows from file and place, so a repetition overwrites."""
-        letters = [
-            msgspec.structs.replace(
-                dead_letters.letter(source, rejection),
-                header=header,
-                zone=zone_of(info),
-                not_after_minute=info.modified_ms // MINUTE_MS,
-            )
-            for rejection in rejected
-        ]
-        if letters:
-            name = f"file={key_of(source)}/{letters[0].position:012d}.jsonl"
-            self.blobs.write("dead-letter", name, dead_letters.encode(letters))
-            count.rejected.update(letter.reason for letter in letters)
+            self.stream.send(partition, [pack_end(routed.source, last)])
 
     def _answer(self, table: WideTable, name: str, source: str, info: BlobInfo, started: int, count: _Count) -> None:
         """Score a wide file at once; the answer is a table of ID and target."""
         answering = self.serving.current()
         if answering.champion is None:
             raise BadEvent("no_model", "no model is deployed yet: drop the file again after the first deployment")
-        text = io.StringIO()
-        out = csv.writer(text, lineterminator="\n")
-        out.writerow(["ID", "target"])
-        column, *_ = names_of(self.task.answer, "number")
-        errors: list[np.ndarray[Any, np.dtype[np.float64]]] = []
+        answers = WideAnswers(self.task, answering)
         for chunk in table:
-            value = answering.forecast(self._features(chunk))[column]
-            out.writerows((i, f"{v:.4f}") for i, v in zip(chunk.ids, value.tolist(), strict=True))
-            errors.append((value.astype(np.float64) - chunk.target)[~np.isnan(chunk.target)])
+            answers.add(chunk)
             count.accepted += len(chunk.ids)
-            self._dead_letter(source, chunk.rejected, count, table.header, info)
-        folder = folder_of(name, source)
-        self.blobs.write(REPORTS, f"{folder}/answer.csv", text.getvalue().encode())
-        off = np.concatenate([np.empty(0), *errors])
+            count.letters.write(chunk.rejected, table.header)
+        answer = f"{folder_of(name, source)}/answer.csv"
+        self.blobs.write(REPORTS, answer, answers.table())
         summary = {
             "form": "wide",
-            "answer": f"{REPORTS}/{folder}/answer.csv",
+            "answer": f"{REPORTS}/{answer}",
             "forecasts": count.accepted,
-            "matured": len(off),
-            "mae": float(np.abs(off).mean()) if len(off) else None,
-            "rmse": float(np.sqrt((off**2).mean())) if len(off) else None,
-            "model_version": answering.control.champion,
+            **answers.scores(),
             "ignored": list(table.ignored),
             "converted": dict(table.converted),
         }
-        problem = table.problem
-        self._publish(name, source, info, started, count, table.rows, problem, summary)
-
-    def _features(self, chunk: WideChunk) -> np.ndarray[Any, np.dtype[np.float32]]:
-        unknown = np.full(len(chunk.ids), NO_HOUR, np.int64)  # without timestamps there is no calendar
-        return self.task.matrix(chunk.window, unknown)
+        if count.letters.left_out:
+            summary["letters_left_out"] = count.letters.left_out
+        self._publish(name, source, info, started, count, table.problem, summary)
 
     def _publish(
         self,
@@ -200,21 +201,21 @@ class RouteFile:
         source: str,
         info: BlobInfo,
         started: int,
-        count: _Count,
-        rows: int,
+        count: _Count | None,
         problem: str | None,
         more: dict[str, Any],
     ) -> None:
+        rejected = dict(count.letters.rejected) if count else {}
         summary = {
             "status": "done" if problem is None else "incomplete",
             "reason": None if problem is None else problem.split(":")[0],
             "detail": problem,
             "file": name,
             "etag": info.etag,
-            "rows_in": rows,
-            "rows_accepted": count.accepted,
-            "rows_rejected": sum(count.rejected.values()),
-            "rejected": dict(count.rejected),
+            "rows_in": count.rows if count else 0,
+            "rows_accepted": count.accepted if count else 0,
+            "rows_rejected": sum(rejected.values()),
+            "rejected": rejected,
             **more,
             "seconds": (self.clock.now_ms() - started) / 1000,
         }
@@ -225,9 +226,4 @@ class RouteFile:
         log.warning("file refused: %s", error.reason)
         refused = {"status": "refused", "reason": error.reason, "detail": error.detail}
         started = self.clock.now_ms() if started_ms is None else started_ms
-        self._publish(name, source_of(name, info), info, started, _Count(), 0, None, refused)
-
-
-def zone_of(info: BlobInfo) -> str | None:
-    """Zone declared for a file; names of metadata have no case, and stores hand them out as they were sent."""
-    return next((value for name, value in sorted(info.metadata.items()) if name.casefold() == ZONE), None)
+        self._publish(name, source_of(name, info), info, started, None, None, refused)

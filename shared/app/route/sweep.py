@@ -67,7 +67,7 @@ class Sweep:
         return sorted(without, key=lambda found: (found[1].modified_ms, found[0]))
 
     def _read(self, name: str, info: BlobInfo) -> None:
-        """Read a file; one whose reading ended `TRIES` times without a word, as when the worker died, is refused."""
+        """Read a file; refused is one whose reading ended `TRIES` times without a word or for a broken contract."""
         counter = f"{key_of(source_of(name, info))}/tries"
         tries = self._tries(counter)
         if tries >= TRIES:
@@ -77,6 +77,10 @@ class Sweep:
         self.blobs.write(RECEIPTS, counter, b"%d" % (tries + 1))
         try:
             self.route_file(name)
+        except ContractBroken as error:  # what it needs is broken: counted, for that may last
+            if tries + 1 == TRIES:
+                self.route_file.refuse(name, info, BadEvent("no_answer", f"{error}; drop it again when that is mended"))
+            raise
         except PipelineError:
             self.blobs.write(RECEIPTS, counter, b"%d" % tries)  # the error says what is wrong: that is no silent end
             raise

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from local.books.recount import as_json
 from shared.core.intake import progress
 from shared.core.stream.events import Event
 from shared.core.stream.packing import pack
+from shared.errors import TransientFailure
 from tests.kit import CSV, SCENARIO, MemoryStream, fixed, message, readings, row
 from tests.kit.whole import DEVICES, READINGS, Whole, write_log
 
@@ -59,6 +61,61 @@ def test_the_books_of_a_busy_day_balance(whole: Whole) -> None:
     assert told["books_balance"] is True
     assert told["problems"] == []
     assert told["arrived"] == sums["arrived"]
+
+
+@pytest.mark.parametrize("how", ["replaced", "deleted"])
+def test_books_of_a_file_that_went_when_a_part_of_it_was_sent_balance(how: str, tmp_path: Path) -> None:
+    whole = Whole(tmp_path)
+    whole.application.route_file = replace(whole.application.route_file, chunk_rows=2, stream=Once(whole.readings))
+    rows = [CSV, row(hour=0), row(hour=1, pm=-1), *(row(hour=hour) for hour in range(2, 8))]
+    with pytest.raises(TransientFailure):
+        whole.drop("x.csv", "\n".join(rows))
+    whole.score()
+    assert any("it is not read to its end yet" in problem for problem in whole.books().problems)
+    if how == "deleted":
+        whole.blobs.delete("incoming", "x.csv")
+    else:
+        whole.drop("x.csv", "\n".join([CSV, row("g")]))
+    whole.application.sweep()
+    whole.score()
+    found = whole.books()
+    assert found.problems == []
+    sums = found.totals()
+    assert sums["arrived"] == sum(sums[name] for name in SHARES)
+    assert (sums["applied"], sums["dead_lettered"]) == (1 + (how == "replaced"), 1)
+    assert any("only a part of it had been read" in note for note in found.notes)
+
+
+class Once(MemoryStream):
+    """Another hub, of which only the first send arrives, until it has failed."""
+
+    def __init__(self, hub: MemoryStream) -> None:
+        super().__init__(0)
+        self.hub, self.count = hub, 0
+
+    def partitions(self) -> int:
+        return self.hub.partitions()
+
+    def send(self, partition: int, bodies: Sequence[bytes]) -> None:
+        self.count += 1
+        if self.count == 2:
+            raise TransientFailure("the hub does not answer")
+        self.hub.send(partition, bodies)
+
+
+def test_books_of_a_file_with_more_rejected_rows_than_it_may_leave_letters_balance(tmp_path: Path) -> None:
+    whole = Whole(tmp_path)
+    whole.application.route_file = replace(whole.application.route_file, most_letters=2)
+    whole.drop("x.csv", "\n".join([CSV, row(), *(row(hour=hour, pm=2000) for hour in range(1, 6))]))
+    whole.score()
+    found = whole.books()
+    assert found.problems == []
+    assert (found.totals()["arrived"], found.totals()["dead_lettered"]) == (3, 2)
+    assert "file 'x.csv': 3 of its rejected rows have no dead letter, being more than a file may leave" in found.notes
+    whole.restart(fixed(maximum=2500))
+    assert whole.resubmit() == {"tried": 2, "accepted": 2, "kept": 0}
+    whole.score()
+    assert whole.books().problems == []
 
 
 def test_books_of_nothing_balance(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import html
 import io
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,17 @@ import pytest
 from local.fleet.__main__ import Fleet, airqo_like
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.stores import scenario_files
+from shared.app.route import file_letters
+from shared.app.route.file_books import source_of
+from shared.core.forecast.losses import TOTALS
 from shared.core.intake import dead_letters
+from shared.core.intake.readings import Floats, Parsed
+from shared.core.intake.tables import LongTable, Progress
 from shared.core.task.tasks import task_of
-from shared.errors import ContractBroken, TransientFailure
+from shared.errors import BadEvent, ContractBroken, TransientFailure
+from shared.ports import LoadModel
 from shared.settings import Settings
-from shared.wiring import Application
+from shared.wiring import Application, loading
 from tests.kit import Faulty, HandClock, MemoryBlobs, MemoryStream, assemble, picture, tiny_model
 from tests.kit.tiny_model import FEATURIZER, SCENARIO
 
@@ -62,6 +68,8 @@ class Plant:
     partitions: int = 3
     chunk_rows: int = 50_000
     model: bool = True
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    load: LoadModel | None = None
     blobs: Faulty = field(default_factory=Faulty)
     clock: HandClock = field(default_factory=HandClock)
 
@@ -73,8 +81,8 @@ class Plant:
             tiny_model.deploy(self.blobs)
 
     def another(self) -> Application:
-        settings = Settings(chunk_rows=self.chunk_rows, model_refresh_s=0.0, snapshot_commits=3)
-        return assemble(settings, self.blobs, self.stream, self.clock)
+        settings = Settings(chunk_rows=self.chunk_rows, model_refresh_s=0.0, snapshot_commits=3, **self.settings)
+        return assemble(settings, self.blobs, self.stream, self.clock, load=self.load)
 
     def drop(self, name: str, data: bytes | str, **metadata: str) -> str:
         raw = data.encode() if isinstance(data, str) else data
@@ -357,7 +365,7 @@ def test_a_routing_that_fails_anywhere_and_is_repeated_gives_the_same(
         assert here.newest() == undisturbed.newest()
         assert strip(here.summary("x.csv")) == strip(undisturbed.summary("x.csv"))
         assert letters_of(here) == letters_of(undisturbed)
-    assert failures == (undisturbed.stream.count if where == "hub" else 2), "dead letters of a chunk, and the route"
+    assert failures == (undisturbed.stream.count if where == "hub" else 3), "begun, letters of a chunk, the route"
 
 
 def letters_of(plant: Plant) -> list[tuple[str, int, str]]:
@@ -550,7 +558,7 @@ def test_a_missed_file_whose_count_of_tries_is_damaged_holds_no_other_up() -> No
     here.stream.fail_at = 0
     with pytest.raises(TransientFailure):
         here.pipeline.sweep()
-    (counter,) = here.blobs.names("receipts")
+    (counter,) = [name for name in here.blobs.names("receipts") if name.endswith("/tries")]
     MemoryBlobs.write(here.blobs, "receipts", counter, b"two")
     later(here, here.drop("y.csv", simple("c")), 61)
     with pytest.raises(ContractBroken, match=counter):
@@ -825,6 +833,113 @@ def test_a_file_that_is_gone_or_replaced_while_it_is_read_loses_nothing(caplog: 
     assert here.summary("x.csv")["applied"] == 12
 
 
+@pytest.mark.parametrize("how", ["replaced", "deleted"])
+def test_a_file_of_which_a_part_was_sent_before_it_went_keeps_an_account_of_that_part(how: str) -> None:
+    here = Plant(partitions=2, chunk_rows=3)
+    head, *rows = simple("abc").splitlines()
+    here.drop("x.csv", "\n".join([head, rows[0], BAD_ROWS[0], *rows[1:]]) + "\n")
+    here.stream.fail_at = 3  # parts of the second stretch are lost
+    with pytest.raises(TransientFailure):
+        here.route("x.csv")
+    if how == "deleted":
+        here.blobs.delete("incoming", "x.csv")
+        here.route("x.csv")
+    else:
+        assert here.process("x.csv", simple("d"))["applied"] == 4
+    here.pipeline.sweep()
+    here.score()
+    found = next(found for found in here.summaries("x.csv") if found["reason"] == "replaced")
+    check_books(found)
+    assert (found["status"], found["rejected"]) == ("incomplete", {"out_of_range": 1})
+    assert 2 <= found["applied"] < 12
+    assert (found["conflicts"], found["duplicates"]) == (0, 0)
+    sent = here.stream.count
+    here.pipeline.sweep()
+    assert here.stream.count == sent
+    assert not here.pipeline.file_books.listing().unfinished
+
+
+def test_a_begun_file_that_is_still_there_is_left_to_those_who_read_it() -> None:
+    here = Plant(partitions=2)
+    here.drop("x.csv", simple("abc"))
+    here.stream.fail_at = 1
+    with pytest.raises(TransientFailure):
+        here.route("x.csv")
+    here.pipeline.sweep()
+    assert not here.summaries("x.csv")
+    here.route("x.csv")
+    check_done_for_good(here)
+
+
+def test_what_a_slower_reader_sends_of_a_file_whose_account_is_closed_leaves_its_books_alone() -> None:
+    here = Plant(partitions=1, chunk_rows=2)
+    slow = here.another()
+    here.drop("x.csv", simple("a"))
+
+    def goes(number: int) -> None:
+        if number == 1:
+            here.stream.before = lambda _: None
+            here.drop("x.csv", simple("b"))
+            here.pipeline.sweep()
+
+    here.stream.before = goes
+    info = here.blobs.info("incoming", "x.csv")
+    assert info is not None
+    source = source_of("x.csv", info)
+    slow.route_file("x.csv")
+    here.score()
+    (found,) = [found for found in here.summaries("x.csv") if found["reason"]]
+    check_books(found)
+    assert (found["reason"], found["applied"] + found["redelivered"]) == ("replaced", 4)
+    sums = dict(zip(TOTALS, here.another_partition(0).sources[source].totals.tolist(), strict=True))
+    assert (sums["applied"], sums["redelivered"]) == (found["applied"], found["redelivered"])
+
+
+def test_a_file_that_turns_out_to_be_of_no_use_after_a_part_was_sent_keeps_an_account_of_that_part() -> None:
+    here = Plant()
+    route_file = here.pipeline.route_file
+
+    def opened(*given: Any, **more: Any) -> LongTable:
+        table, progress = route_file.open_table(*given, **more), Progress()
+        assert isinstance(table, LongTable)
+
+        def parts(_: Progress) -> Iterator[Parsed]:
+            yield next(iter(table))
+            raise BadEvent("format", "damaged beyond reading")
+
+        return LongTable(parts, progress)
+
+    here.drop("x.csv", simple("ab"))
+    replace(route_file, open_table=opened, chunk_rows=3)("x.csv")
+    here.score()
+    found = here.summary("x.csv")
+    assert (found["status"], found["detail"]) == ("incomplete", "format: damaged beyond reading")
+    assert (found["rows_in"], found["applied"]) == (3, 3)
+
+
+@pytest.mark.parametrize("most", [0, 1, 4, 5, 6])
+def test_a_file_leaves_a_limited_number_of_dead_letters_and_the_rest_is_counted(most: int) -> None:
+    here = Plant(chunk_rows=3, settings={"file_letters": most})
+    good, bad = simple("a", hours=8).splitlines(), [f"a,never{i},{VALUES}" for i in range(5)]
+    rows = [good[0], *(row for pair in zip(bad, good[1:6], strict=True) for row in pair), *good[6:]]
+    found = here.process("x.csv", "\n".join(rows) + "\n")
+    assert (found["rejected"], found["applied"]) == ({"bad_time": 5}, 8)
+    assert [letter.original().decode() for letter in here.letters()] == bad[:most]
+    assert found.get("letters_left_out", 0) == max(0, 5 - most)
+    words = here.report("x.csv")
+    assert (f"{5 - most} of them are more than a file may leave as dead letters" in words) == (most < 5)
+    assert here.blobs.read("incoming", "x.csv") is not None
+
+
+def test_a_file_s_dead_letters_are_limited_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_letters, "MOST_BYTES", 1000)
+    here = Plant()
+    found = here.process("x.csv", table([f"a,never,{VALUES}"] * 50))
+    sizes = [len(here.blobs.read("dead-letter", name) or b"") for name in here.blobs.names("dead-letter")]
+    assert 500 < sum(sizes) <= 1000
+    assert found["letters_left_out"] == 50 - len(here.letters())
+
+
 def test_without_a_model_hours_are_kept_and_forecasts_begin_with_the_first_deployment() -> None:
     here = Plant(model=False)
     summary = here.process("one.csv", simple("a", hours=30))
@@ -937,6 +1052,46 @@ def test_an_answer_that_fails_anywhere_and_is_repeated_is_the_same(wide: tuple[s
         here.route("Test.csv")
         assert strip(here.summary("Test.csv")) == strip(undisturbed.summary("Test.csv"))
     assert failures == (4 if model else 3)
+
+
+FORMULAS = ["=1+1", "+1", "-1", "@SUM(1)", "'quoted", "''", "a=1", "ID_1"]
+
+
+def test_no_id_of_an_answer_is_a_formula_and_each_can_be_had_back(wide: tuple[str, str]) -> None:
+    head, *rows = wide[1].splitlines()
+    content = "\n".join([head, *(f"{name},{row.partition(',')[2]}" for name, row in zip(FORMULAS, rows, strict=False))])
+    here = Plant()
+    answer = here.process("Test.csv", content + "\n")["answer"].removeprefix("reports/")
+    found = [row["ID"] for row in csv.DictReader(io.StringIO((here.blobs.read("reports", answer) or b"").decode()))]
+    assert not any(cell[0] in "=+-@\t" for cell in found)
+    assert [cell.removeprefix("'") for cell in found] == FORMULAS
+
+
+class Mute:
+    """A model that loads, and answers nothing that is a number."""
+
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        self.manifest = loading(task_of(SCENARIO))(files).manifest
+
+    def predict(self, matrix: Floats) -> Floats:
+        return np.full(len(matrix), np.nan, np.float32)
+
+
+def test_a_wide_file_that_the_champion_cannot_answer_is_refused_in_the_end(wide: tuple[str, str]) -> None:
+    here, reads = Plant(load=Mute), []
+    later(here, here.drop("Test.csv", wide[1]), 61)
+    opened = here.blobs.open
+    here.blobs.open = lambda *place: reads.append(place[1]) or opened(*place)  # type: ignore[method-assign, func-returns-value]
+    for _ in range(5):
+        assert not here.summaries("Test.csv")
+        with pytest.raises(ContractBroken):
+            here.pipeline.sweep()
+    found = here.summary("Test.csv")
+    assert (found["status"], found["reason"]) == ("refused", "no_answer")
+    assert "drop it again when that is mended" in found["detail"]
+    for _ in range(3):
+        here.pipeline.sweep()
+    assert reads == ["Test.csv"] * 5
 
 
 def test_a_wide_file_delivered_again_gives_the_same_answer(wide: tuple[str, str]) -> None:
