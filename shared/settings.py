@@ -25,6 +25,11 @@ Versioned = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._-]+:[A-Za-z0-9._-]+\Z", 
 Endpoint = Annotated[
     str, Meta(pattern=r"\A[A-Za-z][A-Za-z0-9-]{2,31}\Z", description="a letter and 2 to 31 letters, digits or -")
 ]
+Managed = Annotated[str, Meta(pattern=r"\A(?i:managedidentity)\Z", description="managedidentity")]
+ClientId = Annotated[
+    str,
+    Meta(pattern=r"\A[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\Z", description="the client id of an identity"),
+]
 Rows = Annotated[int, Meta(ge=1, le=500_000)]
 IncomingSource: TypeAlias = Literal["EventGrid", "LogsAndContainerScan"]
 
@@ -43,11 +48,17 @@ class Settings:
         blobs: Connection string of the blob store; local only.
         blobs_url: Address of the blob service, reached with the app's identity.
         queues_url: Address of the same account's queue service: the host's blob trigger keeps its work there.
+        blobs_credential: `managedidentity`: the address is reached with a managed identity and no other.
+        blobs_client: Client id of a user-assigned one.
         readings: Connection string of the hub "readings"; local only.
         readings_namespace: Fully qualified namespace of the hub, reached with the app's identity.
+        readings_credential: As `blobs_credential`.
+        readings_client: As `blobs_client`.
         readings_hub: Name of the hub.
         telemetry: Connection string of the devices' hub; for IoT Hub's built-in endpoint a Key Vault reference.
         telemetry_namespace: Fully qualified namespace of the devices' hub, reached with the app's identity.
+        telemetry_credential: As `blobs_credential`.
+        telemetry_client: As `blobs_client`.
         telemetry_hub: Name of the devices' hub (IoT Hub: its Event Hub-compatible name).
         telemetry_group: Consumer group under which the app reads it.
         incoming_source: How dropped files are noticed.
@@ -83,11 +94,17 @@ class Settings:
     blobs: str | None = None
     blobs_url: Address | None = None
     queues_url: Address | None = None
+    blobs_credential: Managed | None = None
+    blobs_client: ClientId | None = None
     readings: str | None = None
     readings_namespace: Domain | None = None
+    readings_credential: Managed | None = None
+    readings_client: ClientId | None = None
     readings_hub: Hub = "readings"
     telemetry: str | None = None
     telemetry_namespace: Domain | None = None
+    telemetry_credential: Managed | None = None
+    telemetry_client: ClientId | None = None
     telemetry_hub: Hub = "telemetry"
     telemetry_group: Group = "$Default"
     incoming_source: IncomingSource = "EventGrid"
@@ -124,11 +141,17 @@ VARIABLES = {
     "blobs": "BLOBS",
     "blobs_url": "BLOBS__blobServiceUri",
     "queues_url": "BLOBS__queueServiceUri",
+    "blobs_credential": "BLOBS__credential",
+    "blobs_client": "BLOBS__clientId",
     "readings": "READINGS",
     "readings_namespace": "READINGS__fullyQualifiedNamespace",
+    "readings_credential": "READINGS__credential",
+    "readings_client": "READINGS__clientId",
     "readings_hub": "READINGS_HUB",
     "telemetry": "TELEMETRY",
     "telemetry_namespace": "TELEMETRY__fullyQualifiedNamespace",
+    "telemetry_credential": "TELEMETRY__credential",
+    "telemetry_client": "TELEMETRY__clientId",
     "telemetry_hub": "TELEMETRY_HUB",
     "telemetry_group": "TELEMETRY_GROUP",
     "incoming_source": "INCOMING_SOURCE",
@@ -223,6 +246,10 @@ def _problems(found: Settings) -> Iterable[str]:
         yield "BLOBS__queueServiceUri: missing, the blob trigger needs it beside BLOBS__blobServiceUri"
     if not (found.readings or found.readings_namespace):
         yield "READINGS__fullyQualifiedNamespace (in Azure) or READINGS (local) is missing"
+    for name in ("blobs", "readings", "telemetry"):
+        if getattr(found, f"{name}_client") and not getattr(found, f"{name}_credential"):
+            variable = VARIABLES[f"{name}_client"]
+            yield f"{variable}: the host heeds it only beside {VARIABLES[f'{name}_credential']}=managedidentity"
     for name in ("readings", "telemetry"):
         if getattr(found, name) and not _parts(getattr(found, name)) >= HUB_PARTS:
             yield f"{VARIABLES[name]}: is not the connection string of a namespace"

@@ -26,7 +26,7 @@ from shared.app.score.snapshots import Snapshots
 from shared.core.task.state import State
 from shared.errors import ConfigError, PipelineError
 from shared.wiring import slow
-from shared.wiring.ports import Ports, file_limits
+from shared.wiring.ports import Ports, blobs_identity, file_limits
 
 if TYPE_CHECKING:
     from shared.adapters.lake.delta_lake import DeltaLake
@@ -176,5 +176,5 @@ class Application:
         from shared.adapters.lake.storage_options import storage_options
 
         settings = self.ports.settings
-        options = storage_options(settings.blobs, settings.blobs_url)
+        options = storage_options(settings.blobs, settings.blobs_url, blobs_identity(settings))
         return DeltaLake(self.ports.task, options=options)

@@ -12,6 +12,7 @@ from shared.adapters.stores import scenario_files
 from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.adapters.stores.clock import WallClock
 from shared.adapters.stores.event_hub import EventHubStream
+from shared.adapters.stores.identity import Identity
 from shared.adapters.tables.limits import FileLimits
 from shared.core.task.task import Task
 from shared.core.task.tasks import task_of
@@ -65,6 +66,11 @@ def file_limits(settings: Settings) -> FileLimits:
     )
 
 
+def blobs_identity(settings: Settings) -> Identity:
+    """With which the blob store is reached."""
+    return Identity(bool(settings.blobs_credential), settings.blobs_client)
+
+
 def connect(env: Mapping[str, str]) -> Ports:
     """What an environment says.
 
@@ -75,13 +81,15 @@ def connect(env: Mapping[str, str]) -> Ports:
     task = task_of(scenario_files.load(settings.scenario))
     devices = None
     if settings.telemetry or settings.telemetry_namespace:
-        devices = EventHubStream(settings.telemetry_hub, settings.telemetry, settings.telemetry_namespace)
+        identity = Identity(bool(settings.telemetry_credential), settings.telemetry_client)
+        devices = EventHubStream(settings.telemetry_hub, settings.telemetry, settings.telemetry_namespace, identity)
+    identity = Identity(bool(settings.readings_credential), settings.readings_client)
     return Ports(
         settings=settings,
         task=task,
         load=loading(task),
-        blobs=AzureBlobs.connect(settings.blobs, settings.blobs_url),
-        stream=EventHubStream(settings.readings_hub, settings.readings, settings.readings_namespace),
+        blobs=AzureBlobs.connect(settings.blobs, settings.blobs_url, blobs_identity(settings), CONTAINERS),
+        stream=EventHubStream(settings.readings_hub, settings.readings, settings.readings_namespace, identity),
         clock=WallClock(),
         in_background=ThreadPoolExecutor(1, "snapshots").submit,
         devices=devices,

@@ -141,6 +141,21 @@ def test_a_store_that_does_not_answer_is_a_transient_failure(azurite: str) -> No
         tables.opened(READINGS)
 
 
+@pytest.mark.parametrize(
+    ("uri", "key", "told"),
+    [
+        ("az://nowhere/folder", None, "lake readings: HTTP 404 ContainerNotFound: there is no such container"),
+        ("az://lake/folder", "c2VjcmV0LXNlY3JldA==", "lake readings: HTTP 403 AuthorizationFailure: the identity may"),
+    ],
+)
+def test_a_store_that_refuses_is_an_error_to_mend(azurite: str, uri: str, key: str | None, told: str) -> None:
+    options = dict(storage_options(azurite, None)())
+    tables = DeltaTables(uri, lambda: {**options, **({"azure_storage_account_key": key} if key else {})})
+    with pytest.raises(ConfigError, match=told) as error:
+        tables.opened(READINGS)
+    assert (key or "Bearer") not in str(error.value)
+
+
 def test_storage_options_know_the_forms_of_a_connection_string() -> None:
     assert storage_options("UseDevelopmentStorage=true", None)()["azure_storage_endpoint"].endswith(
         ":10000/devstoreaccount1"

@@ -79,3 +79,12 @@ def _race(bench: Bench, run: Run) -> int:
 @pytest.mark.parametrize("seed", range(3))
 def test_hosts_killed_again_and_again(tmp_path: Path, seed: int) -> None:
     kill_hosts(tmp_path, seed=100 + seed, more=4)
+
+
+def test_hosts_killed_fifty_times_while_the_lines_to_the_store_are_cut_slow_and_refused(tmp_path: Path) -> None:
+    told = kill_hosts(tmp_path, seed=200, more=47, weather_seed=7, pause_s=0.25)
+    print(  # noqa: T201 - what the run came to
+        f"{len(told.killed)} hosts killed, {told.hours} hours, {told.forecasts} forecasts, {dict(told.weather)}"
+    )
+    assert len(told.killed) >= 50
+    assert all(told.weather[kind] > 50 for kind in ("reset", "cut", "slow", "fair", "ended", "refusing")), told.weather

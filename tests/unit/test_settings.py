@@ -22,6 +22,7 @@ AZURE = {
     "BLOBS__queueServiceUri": "https://name.queue.core.windows.net",
     "READINGS__fullyQualifiedNamespace": "name.servicebus.windows.net",
 }
+CLIENT = "00000000-0000-4000-8000-00000000abcd"
 LOCAL = {"BLOBS": "UseDevelopmentStorage=true", "READINGS": HUB}
 
 
@@ -41,6 +42,8 @@ def test_every_variable_reaches_its_setting() -> None:
         **AZURE,
         **LOCAL,
         "SCENARIO": " noise ",
+        **{f"{name}__credential": "ManagedIdentity" for name in ("BLOBS", "READINGS", "TELEMETRY")},
+        **{f"{name}__clientId": CLIENT for name in ("BLOBS", "READINGS", "TELEMETRY")},
         "READINGS_HUB": "other",
         "TELEMETRY": HUB,
         "TELEMETRY__fullyQualifiedNamespace": "iothub-ns.servicebus.windows.net",
@@ -100,6 +103,15 @@ def test_every_setting_has_a_variable_and_a_default_that_is_allowed() -> None:
         (
             {"BLOBS__queueServiceUri": ""},
             "BLOBS__queueServiceUri: missing, the blob trigger needs it beside BLOBS__blobServiceUri",
+        ),
+        ({"BLOBS__credential": "workload"}, "BLOBS__credential: 'workload' is not managedidentity"),
+        (
+            {"BLOBS__credential": "managedidentity", "BLOBS__clientId": "name"},
+            "BLOBS__clientId: 'name' is not the client id of an identity",
+        ),
+        (
+            {"READINGS__clientId": CLIENT},
+            "READINGS__clientId: the host heeds it only beside READINGS__credential=managedidentity",
         ),
         ({"READINGS": STORE}, "READINGS: is not the connection string of a namespace"),
         (

@@ -8,24 +8,27 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from shared.adapters.stores.azure_account import expanded
-from shared.errors import ConfigError, TransientFailure
+from shared.adapters.stores.azure_errors import failure
+from shared.adapters.stores.identity import ANY, Identity
+from shared.errors import ConfigError
 
 Options = Callable[[], Mapping[str, str]]
 SCOPE = "https://storage.azure.com/.default"
 
 
-def storage_options(connection: str | None, account_url: str | None) -> Options:
+def storage_options(connection: str | None, account_url: str | None, identity: Identity = ANY) -> Options:
     """What deltalake needs to reach a storage account; asked again whenever a table is opened, for tokens end.
 
     Args:
         connection: Connection string (local).
-        account_url: Otherwise the address of the blob service, reached with the app's own identity.
+        account_url: Otherwise the address of the blob service.
+        identity: The app's own, with which that is reached.
 
     Raises:
         ConfigError: The connection string lacks the account's name, or a key or signature.
     """
     if not connection:
-        return _Token(str(account_url))
+        return _Token(str(account_url), identity)
     parts = {
         name.strip().lower(): value
         for name, _, value in (part.partition("=") for part in expanded(connection).split(";"))
@@ -50,19 +53,19 @@ def _endpoint(address: str) -> dict[str, str]:
 
 @dataclass
 class _Token:
-    """A token of the app's own identity, whichever azure-identity finds: managed identity, environment, Azure CLI."""
+    """A token of the app's own identity."""
 
     account_url: str
+    identity: Identity
     _credential: Any = None
 
     def __call__(self) -> Mapping[str, str]:
         from azure.core.exceptions import AzureError
-        from azure.identity import DefaultAzureCredential
 
-        self._credential = self._credential or DefaultAzureCredential()
+        self._credential = self._credential or self.identity.credential()
         try:
             token = self._credential.get_token(SCOPE).token
         except AzureError as error:
-            raise TransientFailure(f"lake: no token for {self.account_url}: {type(error).__name__}") from error
+            raise failure(f"lake: no token for {self.account_url}", error) from error
         account = urlsplit(self.account_url).netloc.partition(".")[0]
         return {"azure_storage_account_name": account, "azure_storage_token": token, **_endpoint(self.account_url)}

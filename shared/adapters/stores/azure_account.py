@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from shared.adapters.stores.identity import ANY, Identity
 from shared.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ def expanded(connection: str) -> str:
     return DEVELOPMENT if connection.strip("; ") == SHORTHAND else connection
 
 
-def client_of(connection: str | None, account_url: str | None) -> BlobServiceClient:
-    """The client of an account behind a connection string (local), or at an address with the app's own identity.
+def client_of(connection: str | None, account_url: str | None, identity: Identity = ANY) -> BlobServiceClient:
+    """The client of an account behind a connection string (local), or at an address, with the app's identity.
 
     Raises:
         ConfigError: The connection string is not one.
@@ -44,9 +45,7 @@ def client_of(connection: str | None, account_url: str | None) -> BlobServiceCli
             return BlobServiceClient.from_connection_string(expanded(connection), **sizes)
         except ValueError as error:
             raise ConfigError(f"BLOBS: {error}") from error
-    from azure.identity import DefaultAzureCredential
-
-    return BlobServiceClient(str(account_url), credential=DefaultAzureCredential(), **sizes)
+    return BlobServiceClient(str(account_url), credential=identity.credential(), **sizes)
 
 
 def _has_network_settings() -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from shared.errors import TransientFailure
+from shared.adapters.stores.azure_errors import failure
 
 if TYPE_CHECKING:
     from azure.storage.blob import StorageStreamDownloader
@@ -41,10 +41,15 @@ class Download(io.RawIOBase):
 
 @contextmanager
 def translated(container: str, name: str) -> Iterator[None]:
-    """Errors of the blob client as ours, naming the blob."""
+    """Errors of the blob client as ours, naming the blob.
+
+    Raises:
+        TransientFailure: The store does not answer, or not now.
+        ConfigError: It refuses for good: identity, rights, account, a container that is missing.
+    """
     from azure.core.exceptions import AzureError
 
     try:
         yield
     except AzureError as error:
-        raise TransientFailure(f"blob store: {container}/{name}: {type(error).__name__}") from error
+        raise failure(f"blob store: {container}/{name}", error) from error

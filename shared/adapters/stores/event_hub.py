@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from shared.adapters.stores.event_hub_errors import failure
 from shared.adapters.stores.event_hub_read import received
+from shared.adapters.stores.identity import ANY, Identity
 from shared.core.stream.events import Event
-from shared.errors import TransientFailure
 
 if TYPE_CHECKING:
     from azure.eventhub import EventDataBatch, EventHubProducerClient
@@ -28,10 +29,11 @@ class EventHubStream:
         hub: Name of the hub.
         connection: Connection string, None in Azure.
         namespace: Fully qualified namespace, None locally.
+        identity: With which the namespace is reached.
     """
 
-    def __init__(self, hub: str, connection: str | None, namespace: str | None) -> None:
-        self._hub, self._connection, self._namespace = hub, connection, namespace
+    def __init__(self, hub: str, connection: str | None, namespace: str | None, identity: Identity = ANY) -> None:
+        self._hub, self._connection, self._namespace, self._identity = hub, connection, namespace, identity
         self._lock = threading.Lock()
         # Partitions are sent to side by side. The client is not promised to be thread-safe: each has its own.
         self._sending: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
@@ -79,9 +81,8 @@ class EventHubStream:
             if self._connection:
                 producer = EventHubProducerClient.from_connection_string(self._connection, eventhub_name=self._hub)
             else:
-                from azure.identity import DefaultAzureCredential
-
-                producer = EventHubProducerClient(str(self._namespace), self._hub, DefaultAzureCredential())
+                credential = self._identity.credential()
+                producer = EventHubProducerClient(str(self._namespace), self._hub, credential)
             self._producers[partition] = producer
         return self._producers[partition]
 
@@ -90,9 +91,8 @@ class EventHubStream:
 
         if self._connection:
             return EventHubConsumerClient.from_connection_string(self._connection, "$Default", eventhub_name=self._hub)
-        from azure.identity.aio import DefaultAzureCredential
-
-        return EventHubConsumerClient(str(self._namespace), self._hub, "$Default", DefaultAzureCredential())
+        credential = self._identity.async_credential()
+        return EventHubConsumerClient(str(self._namespace), self._hub, "$Default", credential)
 
     async def _read(self, partition: int, first: int, end: int) -> list[Event]:
         async with self._consumer() as consumer:
@@ -129,10 +129,16 @@ def _groups(bodies: Sequence[bytes]) -> Iterator[list[bytes]]:
 
 @contextmanager
 def _translated(hub: str) -> Iterator[None]:
+    """Errors of the hub's client as ours.
+
+    Raises:
+        TransientFailure: The hub does not answer, or not now.
+        ConfigError: It refuses for good: identity, rights, a hub or consumer group that is missing.
+    """
     from azure.core.exceptions import AzureError
     from azure.eventhub.exceptions import EventHubError
 
     try:
         yield
     except (EventHubError, AzureError, OSError) as error:
-        raise TransientFailure(f"hub {hub}: {type(error).__name__}") from error
+        raise failure(f"hub {hub}", error) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from shared.adapters.stores.event_hub_errors import failure
 from shared.core.stream.events import Event
 from shared.errors import TransientFailure
 
@@ -17,6 +18,7 @@ async def received(consumer: Any, partition: int, first: int, end: int) -> list[
 
     Raises:
         TransientFailure: It did not give them; they must not be taken for expired.
+        ConfigError: It refuses for good.
     """
     found: list[Event] = []
     problems: list[Exception] = []
@@ -44,6 +46,6 @@ async def received(consumer: Any, partition: int, first: int, end: int) -> list[
     receiving.cancel()
     problems += [p for p in await asyncio.gather(receiving, return_exceptions=True) if isinstance(p, Exception)]
     if [event.sequence for event in found] != list(range(first, end)):
-        why = type(problems[0]).__name__ if problems else f"nothing came for {IDLE_S:g} s"
-        raise TransientFailure(f"hub: events {first} to {end - 1} of partition {partition} were not read: {why}")
+        where = f"hub: events {first} to {end - 1} of partition {partition} were not read"
+        raise failure(where, problems[0]) if problems else TransientFailure(f"{where}: nothing came for {IDLE_S:g} s")
     return found

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
+import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 
 import pytest
@@ -206,13 +210,149 @@ def test_a_label_of_an_encoding_changes_no_byte_however_many_pieces_a_blob_has(a
 @pytest.mark.emulator
 def test_a_container_that_is_missing_is_a_failure_and_no_empty_one(azurite: str) -> None:
     blobs = AzureBlobs.connect(azurite, None)
-    for act in (
-        lambda: blobs.names("missing"),
-        lambda: blobs.write("missing", "a", b""),
-        lambda: blobs.create("missing", "a", b""),
-    ):
-        with pytest.raises(TransientFailure, match="blob store: missing/"):
+    for act in acts(blobs, "missing"):
+        with pytest.raises(ConfigError, match=r"blob store: missing/.*: HTTP 404 ContainerNotFound: .*make it"):
             act()
+
+
+def acts(blobs: AzureBlobs, box: str) -> list[Callable[[], object]]:
+    """Whatever can be asked of a container."""
+    return [
+        lambda: blobs.names(box),
+        lambda: blobs.listed(box),
+        lambda: blobs.read(box, "a"),
+        lambda: blobs.read_changed(box, "a", '"0x1"'),
+        lambda: blobs.info(box, "a"),
+        lambda: blobs.write(box, "a", b""),
+        lambda: blobs.create(box, "a", b""),
+        lambda: blobs.replace(box, "a", b"", None),
+        lambda: blobs.replace(box, "a", b"", '"0x1"'),
+        lambda: blobs.delete(box, "a"),
+        lambda: blobs.open(box, "a", '"0x1"').__enter__(),
+    ]
+
+
+@pytest.mark.emulator
+def test_a_key_that_is_not_the_accounts_is_an_error_to_mend_whatever_is_asked(azurite: str) -> None:
+    key = re.sub("AccountKey=[^;]+", "AccountKey=c2VjcmV0LXNlY3JldA==", azurite)
+    blobs = AzureBlobs.connect(key, None)
+    for act in acts(blobs, "commits"):
+        with pytest.raises(
+            ConfigError, match=r"blob store: commits/.*: HTTP 403 AuthorizationFailure: the ident"
+        ) as told:
+            act()
+        assert "c2VjcmV0" not in str(told.value)
+
+
+@pytest.mark.emulator
+def test_containers_that_are_missing_are_made_with_the_first_use(azurite: str) -> None:
+    names = [f"c{uuid.uuid4().hex[:20]}" for _ in range(3)]
+    with BlobServiceClient.from_connection_string(azurite) as service:
+        service.create_container(names[0])
+        service.get_blob_client(names[0], "kept").upload_blob(b"1")
+        first, second = (AzureBlobs.connect(azurite, None, containers=names) for _ in range(2))
+        assert {each.name for each in service.list_containers()} & set(names) == {names[0]}
+        assert first.names(names[2]) == []
+        assert {each.name for each in service.list_containers()} >= set(names)
+        second.write(names[1], "a", b"2")
+        assert (first.read(names[1], "a"), first.read(names[0], "kept")) == (b"2", b"1")
+
+
+def refusing(refused: Mapping[str, tuple[int, str]]) -> ThreadingHTTPServer:
+    """A store that lists no container and answers the methods given with a status and a code."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, code = refused.get(self.command, (200, ""))
+            body = b"<EnumerationResults><Containers/></EnumerationResults>"
+            if status != 200:
+                body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode() if code else b""
+            self.send_response(status)
+            self.send_header("Content-Type", "application/xml")
+            self.send_header("Content-Length", str(len(body)))
+            if code:
+                self.send_header("x-ms-error-code", code)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        def do_PUT(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.do_GET()
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            """Nothing on the screen."""
+
+    return ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+
+@contextmanager
+def answered(refused: Mapping[str, tuple[int, str]], containers: Sequence[str] = ()) -> Iterator[AzureBlobs]:
+    server = refusing(refused)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    address = f"http://127.0.0.1:{server.server_port}/account"
+    connection = f"AccountName=account;AccountKey=c2VjcmV0;BlobEndpoint={address}"
+    try:
+        with BlobServiceClient.from_connection_string(connection, retry_total=0) as service:
+            yield AzureBlobs(service, containers)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (400, "InvalidUri", ConfigError),
+        (401, "NoAuthenticationInformation", ConfigError),
+        (403, "AuthorizationPermissionMismatch", ConfigError),
+        (403, "", ConfigError),
+        (404, "ContainerNotFound", ConfigError),
+        (404, "AccountNotFound", ConfigError),
+        (409, "FeatureNotSupportedForAccount", ConfigError),
+        (409, "ContainerBeingDeleted", TransientFailure),
+        (409, "AccountBeingCreated", TransientFailure),
+        (408, "OperationTimedOut", TransientFailure),
+        (412, "LeaseIdMissing", TransientFailure),
+        (429, "ServerBusy", TransientFailure),
+        (500, "InternalError", TransientFailure),
+        (503, "ServerBusy", TransientFailure),
+    ],
+)
+def test_an_answer_says_its_status_and_code_and_whether_waiting_helps(
+    status: int, code: str, kind: type[Exception]
+) -> None:
+    with answered({"PUT": (status, code)}) as blobs:
+        for act in (lambda: blobs.write("commits", "a", b""), lambda: blobs.create("commits", "a", b"")):
+            with pytest.raises(kind, match=f"blob store: commits/a: HTTP {status} ?{code}"):
+                act()
+            with pytest.raises(kind) as told:
+                act()
+            assert type(told.value) is kind
+
+
+@pytest.mark.emulator
+def test_containers_that_may_not_be_made_are_named_and_those_that_may_not_be_listed_are_left() -> None:
+    with (
+        answered({"PUT": (403, "AuthorizationPermissionMismatch")}, ["ledger", "commits"]) as blobs,
+        pytest.raises(ConfigError, match="containers commits, ledger are missing and not made: HTTP 403 Auth"),
+    ):
+        blobs.read("commits", "a")
+    with (
+        answered({"GET": (503, "ServerBusy")}, ["commits"]) as blobs,
+        pytest.raises(TransientFailure, match="blob store: HTTP 503 ServerBusy"),
+    ):
+        blobs.write("commits", "a", b"")
+    with (
+        answered({"GET": (403, "AuthorizationPermissionMismatch")}, ["commits"]) as blobs,
+        pytest.raises(ConfigError, match="blob store: commits/a: HTTP 403"),
+    ):
+        blobs.read("commits", "a")
 
 
 def test_a_store_that_does_not_answer_is_a_transient_failure_that_shows_no_key() -> None:

@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from azure.core.exceptions import ClientAuthenticationError
 from azure.eventhub import EventHubProducerClient
+from azure.eventhub.exceptions import AuthenticationError, ConnectError, ConnectionLostError
 
 from shared.adapters.stores import event_hub, event_hub_read
 from shared.adapters.stores.event_hub import EventHubStream
+from shared.adapters.stores.event_hub_errors import failure
 from shared.core.stream.packing import EVENT_BYTES
-from shared.errors import TransientFailure
+from shared.errors import ConfigError, TransientFailure
 from shared.ports import Stream
 from tests.kit import MemoryStream
 
 LOCAL = "Endpoint=sb://localhost:{port};SharedAccessKeyName=k;SharedAccessKey=c2VjcmV0;UseDevelopmentEmulator=true;"
+
+
+class Refused(Exception):
+    """What the client hands to its own error: the service's condition and words."""
+
+    def __init__(self, condition: str) -> None:
+        super().__init__(condition)
+        self.condition, self.description = condition.encode(), "refused"
+
+
+def said(condition: str) -> ConnectError:
+    """The client's error for a condition of the service."""
+    return ConnectError("refused", Refused(condition))  # type: ignore[arg-type] # as the client itself calls it
 
 
 class Hub:
@@ -130,11 +147,43 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.emulator
 @pytest.mark.usefixtures("impatient")
-def test_a_hub_that_does_not_exist_is_a_transient_failure(endpoint: str) -> None:
+def test_a_hub_that_does_not_exist_is_an_error_to_mend(endpoint: str) -> None:
     hub = EventHubStream("nowhere", endpoint, None)
-    with pytest.raises(TransientFailure, match="hub nowhere: "):
-        hub.partitions()
+    acts: list[Callable[[], object]] = [
+        hub.partitions, lambda: hub.send(0, [b"x"]), lambda: list(hub.read(0, 0, 1)),
+    ]  # fmt: skip
+    for act in acts:
+        with pytest.raises(ConfigError, match="hub nowhere: ConnectError not-found: there is no such hub"):
+            act()
     hub.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "told"),
+    [
+        (AuthenticationError("token"), ConfigError, "AuthenticationError: the identity may not do this"),
+        (ClientAuthenticationError("no identity"), ConfigError, "ClientAuthenticationError: no usable identity"),
+        (
+            said("amqp:unauthorized-access"),
+            ConfigError,
+            "ConnectError unauthorized-access: the identity may not",
+        ),
+        (
+            said("amqp:not-found"),
+            ConfigError,
+            "ConnectError not-found: there is no such hub",
+        ),
+        (said("com.microsoft:server-busy"), TransientFailure, "ConnectError server-busy$"),
+        (ConnectionLostError("gone"), TransientFailure, "ConnectionLostError$"),
+        (OSError("gone"), TransientFailure, "OSError$"),
+    ],
+)
+def test_a_hubs_error_says_its_condition_and_whether_waiting_helps(
+    error: Exception, kind: type[Exception], told: str
+) -> None:
+    found = failure("hub readings", error)
+    assert type(found) is kind
+    assert re.search(f"^hub readings: {told}", str(found))
 
 
 @pytest.mark.usefixtures("impatient")
