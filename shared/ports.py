@@ -116,8 +116,8 @@ class Files(Protocol):
     def decode_commit(self, raw: bytes) -> tuple[Commit, Batch]:
         """A commit's metadata and its batch."""
 
-    def encode_predictions(self, outcome: Outcome) -> bytes:
-        """A batch's predictions; the same batch always gives the same bytes."""
+    def encode_predictions(self, outcome: Outcome, version: int = 0) -> bytes:
+        """A batch's predictions under a version of the scenario; the same batch always gives the same bytes."""
 
     def read_predictions(self, raw: bytes) -> dict[str, Any]:
         """Predictions as columns: numpy arrays of numbers, `as_of` in hours since 1970, lists of texts."""

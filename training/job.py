@@ -11,6 +11,7 @@ import numpy as np
 from shared.adapters.models import package_folder
 from shared.core.gate import evidence as gate_evidence
 from shared.core.model.manifest import Arrays, Manifest
+from shared.core.scenario.shape import meaning
 from shared.core.task.tasks import task_of
 from shared.errors import ConfigError, ContractBroken
 from training.calibrate import baseline, history
@@ -151,6 +152,7 @@ def _write(options: Options, prepared: Prepared, trained: Trained, found: Report
             dataset=prepared.dataset,
             content=prepared.content,
             trained_until=_trained_until(options, prepared),
+            trained_for=meaning(options.scenario),
             code_version=options.code_version,
             training_start=found.span[0],
             training_end=found.span[1],

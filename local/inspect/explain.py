@@ -23,7 +23,6 @@ from shared.app.lookback.commit_history import CommitHistory
 from shared.app.lookback.explain import Explain
 from shared.app.lookback.explanation import Explanation, ReadingFacts, Window
 from shared.app.lookback.forecast_id import ForecastId
-from shared.core.task.tasks import task_of
 from shared.errors import ConfigError
 
 SHOWN_HOURS, SHOWN_READINGS, SHOWN_FEATURES = 6, 6, 24
@@ -69,7 +68,7 @@ def name_of(given: argparse.Namespace) -> ForecastId:
 
 def history_of(space: Workspace) -> CommitHistory:
     """What was committed on a stack, its lake included."""
-    task = task_of(space.scenario)
+    task = space.task
     lake = LakeArchive(task, options=storage_options(space.storage, None))
     hub = event_log.hub_info(space.logs, READINGS)
     return CommitHistory(task, space.blobs, space.files, lake, hub.partitions if hub else None)

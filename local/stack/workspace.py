@@ -18,11 +18,13 @@ from shared.adapters.lake.delta_lake import DeltaLake
 from shared.adapters.lake.storage_options import storage_options
 from shared.adapters.models import onnx_model
 from shared.adapters.stores.azure_blobs import AzureBlobs
+from shared.app.evolution import recorded
 from shared.app.release.publish import Release
 from shared.app.route.file_books import key_of
 from shared.app.route.files import INCOMING
 from shared.core.scenario import Scenario
 from shared.core.stream.events import FILE_PREFIX
+from shared.core.task.task import Task
 from shared.core.task.tasks import task_of
 
 PIECE_BYTES = 4 << 20
@@ -65,7 +67,12 @@ class Workspace:
     @property
     def files(self) -> ParquetFiles:
         """Reads commits and predictions."""
-        return ParquetFiles(task_of(self.scenario))
+        return ParquetFiles(self.task)
+
+    @property
+    def task(self) -> Task:
+        """What is asked and answered, with the versions that the store's scenario has had."""
+        return recorded(task_of(self.scenario), self.blobs)
 
     def check(self, then: str) -> None:
         """Look whether the stack is still the one that it was.
@@ -87,7 +94,7 @@ class Workspace:
 
     def lake(self) -> DeltaLake:
         """The lake's tables."""
-        return DeltaLake(task_of(self.scenario), options=storage_options(self.storage, None))
+        return DeltaLake(self.task, options=storage_options(self.storage, None))
 
     def release(self) -> Release:
         """Publishes and deploys packages here."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,6 +12,7 @@ from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.stores.clock import WallClock, WatermarkClock
 from shared.adapters.tables.open import open_table
 from shared.app import health as views
+from shared.app.evolution import continued
 from shared.app.partitions import Partitions
 from shared.app.route.file_books import FileBooks
 from shared.app.route.files import RouteFile
@@ -59,8 +61,9 @@ class Application:
 
     @wired
     def ports(self) -> Ports:
-        """What the use cases work with."""
-        return self._connect()
+        """What the use cases work with; the scenario goes on from what the store holds."""
+        ports = self._connect()
+        return replace(ports, task=continued(ports.task, ports.blobs, ParquetFiles.columns))
 
     @wired
     def file_books(self) -> FileBooks:

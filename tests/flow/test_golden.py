@@ -356,7 +356,7 @@ def test_the_golden_package_loads_and_forecasts_the_golden_numbers() -> None:
     files, arrays = kept.read(kept.BEFORE / "model"), decode_arrays("", golden("features", "air_quality.npz"))
     blobs = MemoryBlobs()
     version = upload(blobs, files)
-    model = load_package(AIR.scenario, blobs, loaded, version)
+    model = load_package(AIR.task, blobs, loaded, version)
     assert model.manifest.metrics == {"rmse": 3.0}
     forecast, wanted = model.predict(arrays["matrix"]), arrays["forecast"]
     assert len(np.unique(wanted)) > 5

@@ -156,19 +156,19 @@ class InMemory:
 
     def forecasts(self) -> Forecasts:
         """Every forecast of the champion by device, as-of hour and revision."""
-        return forecasts(self.blobs)
+        return forecasts(self.blobs, files=self.files)
 
 
-def commits(blobs: Blobs) -> Iterator[tuple[str, Commit, Batch]]:
+def commits(blobs: Blobs, files: ParquetFiles = FILES) -> Iterator[tuple[str, Commit, Batch]]:
     """Every commit with its name and batch, in order."""
     for name in blobs.names("commits"):
-        yield name, *FILES.decode_commit(blobs.read("commits", name) or b"")
+        yield name, *files.decode_commit(blobs.read("commits", name) or b"")
 
 
-def forecasts(blobs: Blobs, role: str = "champion") -> Forecasts:
+def forecasts(blobs: Blobs, role: str = "champion", files: ParquetFiles = FILES) -> Forecasts:
     """Every forecast of a role that a commit names; each exactly once."""
     found: Forecasts = {}
-    for _, commit, _ in commits(blobs):
+    for _, commit, _ in commits(blobs, files):
         if commit.predictions is None:
             continue
         rows = FILES.read_predictions(blobs.read("predictions", commit.predictions) or b"")

@@ -12,8 +12,9 @@ from local.books.recount import Books
 from local.eventhub import event_log
 from local.eventhub.amqp.encode import Symbol, encode
 from local.eventhub.partition_log import PartitionLog
+from shared.core.scenario import Scenario
 from shared.core.stream.events import Event
-from tests.kit import Faulty, InMemory
+from tests.kit import SCENARIO, Faulty, InMemory
 
 READINGS, DEVICES = "readings", "telemetry"
 
@@ -24,10 +25,11 @@ class Whole(InMemory):
     Args:
         folder: Where the hubs' logs are written for the books.
         blobs: All containers.
+        scenario: The scenario.
     """
 
-    def __init__(self, folder: Path, blobs: Faulty | None = None) -> None:
-        super().__init__(blobs or Faulty())
+    def __init__(self, folder: Path, blobs: Faulty | None = None, scenario: Scenario = SCENARIO) -> None:
+        super().__init__(blobs or Faulty(), scenario)
         self.folder = folder
         self.created_ms = {READINGS: 0, DEVICES: 0}
 

@@ -6,7 +6,7 @@ import hashlib
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ class Facts:
     metrics: Mapping[str, float]
     content: str = ""
     trained_until: int = -1
+    trained_for: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +156,7 @@ def _manifest(facts: Facts, files: Mapping[str, bytes]) -> Manifest:
         latency_ms=0.0,
         content=facts.content,
         trained_until=facts.trained_until,
+        trained_for=dict(facts.trained_for) or msgspec.UNSET,
     )
 
 

@@ -12,11 +12,12 @@ from shared.adapters.lake.batches import batch_from
 from shared.adapters.lake.outcomes import OUTCOMES, decode_outcomes, encode_outcomes
 from shared.adapters.lake.sealed_parquet import check, read, write
 from shared.core.model.scoring import ROLES
-from shared.core.stream.commit import FORMAT, Commit
+from shared.core.stream.commit import EVOLVED, FORMAT, Commit
 from shared.core.stream.events import Batch
 from shared.core.task.calendar import HOUR_MS
 from shared.core.task.state import Outcome
 from shared.core.task.task import Task, names_of
+from shared.core.task.versions import at
 from shared.errors import ContractBroken
 
 if TYPE_CHECKING:
@@ -33,13 +34,11 @@ class ParquetFiles:
         task: Says what rows, answers and labels hold.
 
     Attributes:
-        channels: Names of a row's values.
         hours: Names of the columns of predictions that hold hours; likewise `numbers` and `texts`.
     """
 
     def __init__(self, task: Task) -> None:
         self.task, self.scenario = task, task.scenario
-        self.channels = names_of(task.row)
         self.hours = names_of(task.answer, "hour")
         self.numbers = (*names_of(task.answer, "number"), "revision", "sequence_number")
         self.texts = ("device_id", *names_of(task.answer, "text"), "model_version", "role")
@@ -57,7 +56,7 @@ class ParquetFiles:
             "minute": pa.array(batch.minute),
             "disposition": pa.array(outcome.disposition),
         }
-        for place, name in enumerate(self.channels):
+        for place, name in enumerate(self.channels_of(commit)):
             columns[name] = pa.array(batch.values[:, place])
         table = pa.table(columns).replace_schema_metadata({KEY: msgspec.json.encode(commit)})
         return write(table, {OUTCOMES: encode_outcomes(outcome.matured)})
@@ -67,17 +66,28 @@ class ParquetFiles:
 
         Raises:
             ContractBroken: Not a commit, damaged, or of another format.
+            ConfigError: It was made under a newer version of the scenario.
         """
         table = read(raw, "commit")
         try:
             commit = msgspec.json.decode((table.schema.metadata or {})[KEY], type=Commit)
         except (KeyError, msgspec.DecodeError) as error:
             raise ContractBroken(f"not a commit: {error}") from error
-        if commit.format != FORMAT:
-            raise ContractBroken(f"commit is of format {commit.format}, not {FORMAT}")
-        _need(table, (*COMMIT_COLUMNS, *self.channels), "commit")
-        values = np.stack([_numpy(table, name).astype(np.float32) for name in self.channels], axis=1)
+        if commit.format not in (FORMAT, EVOLVED):
+            raise ContractBroken(f"commit is of format {commit.format}, not {FORMAT} or {EVOLVED}")
+        channels = self.channels_of(commit)
+        _need(table, (*COMMIT_COLUMNS, *channels), "commit")
+        values = np.stack([_numpy(table, name).astype(np.float32) for name in channels], axis=1)
         return commit, batch_from(commit, table, _numpy(table, "minute").astype(np.int32), values)
+
+    def channels_of(self, commit: Commit) -> tuple[str, ...]:
+        """Names of the values of a commit's readings."""
+        return names_of(at(self.task, commit.version).row)
+
+    @staticmethod
+    def columns(raw: bytes) -> tuple[str, ...]:
+        """Names of the values in a commit, whatever scenario it was made under."""
+        return tuple(name for name in read(raw, "commit").column_names if name not in COMMIT_COLUMNS)
 
     def dispositions(self, raw: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """What became of each reading of a commit, uint8."""
@@ -96,12 +106,12 @@ class ParquetFiles:
         check(raw, "commit")
         return decode_outcomes(raw)
 
-    def encode_predictions(self, outcome: Outcome) -> bytes:
+    def encode_predictions(self, outcome: Outcome, version: int = 0) -> bytes:
         """A batch's predictions as Parquet; the same batch always gives the same bytes."""
         import pyarrow as pa
 
         found, batch = outcome.predictions, outcome.batch
-        count, answered = len(found), self.task.answered(found.as_of, found.numbers)
+        count, answered = len(found), at(self.task, version).answered(found.as_of, found.numbers)
         when = pa.timestamp("ms", tz="UTC")
         columns: dict[str, Any] = {
             "device_id": pa.array(found.device, pa.string()).dictionary_encode(),

@@ -16,6 +16,7 @@ from shared.core.stream.commit import DISPOSITIONS, Commit
 from shared.core.stream.events import Batch
 from shared.core.task.calendar import DAY_HOURS, HOUR_US
 from shared.core.task.task import names_of
+from shared.core.task.versions import all_rows
 from shared.errors import ContractBroken
 from shared.ports import LakeRows
 
@@ -71,7 +72,9 @@ def _texts(codes: Any, names: Any) -> Any:
 
 
 def _readings(files: ParquetFiles, commit: Commit, batch: Batch, raw: bytes) -> dict[str, Any]:
-    values = {name: batch.values[:, place] for place, name in enumerate(files.channels)}
+    missing = np.full(len(batch), np.nan, np.float32)
+    values = dict.fromkeys(all_rows(files.task), missing)
+    values |= {name: batch.values[:, place] for place, name in enumerate(files.channels_of(commit))}
     return {
         "date": _days(batch.minute // DAY_MINUTES),
         **_place(commit, len(batch)),

@@ -103,13 +103,13 @@ class DeltaLake:
             yield commit, batch, lake_rows.dispositions_of(readings)
 
     def _rows(self, commits: Sequence[NamedCommit]) -> Iterator[tuple[Commit, Batch, pa.Table, dict[str, Any] | None]]:
-        channels = self.files.channels
         views = {table: self.delta.opened(table) for table in (READINGS, PREDICTIONS)}
         for group in _groups([commit for _, commit in commits], self.group_rows):
             readings, predictions = (self._ranged(table, view, group) for table, view in views.items())
             for commit in group:
                 rows = lake_rows.within(readings, commit)
-                batch, made = lake_rows.batch_of(channels, commit, rows), lake_rows.within(predictions, commit)
+                batch = lake_rows.batch_of(self.files.channels_of(commit), commit, rows)
+                made = lake_rows.within(predictions, commit)
                 yield commit, batch, rows, lake_rows.predictions_of(self.files, commit, made)
 
     def merge(self, before_day: int) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from shared.core.task.task import Task, names_of
+from shared.core.task.task import Column, Task, names_of
+from shared.core.task.versions import all_rows, versions
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,7 +37,7 @@ def schemas(task: Task) -> dict[str, pa.Schema]:
             ("disposition", pa.string()),
             ("source", pa.string()),
             ("position", pa.int64()),
-            *((name, kinds[kind]) for name, kind in task.row),
+            *((name, kinds[kind]) for name, kind in _row(task)),
         ],
         PREDICTIONS: [
             *place,
@@ -60,6 +61,12 @@ def schemas(task: Task) -> dict[str, pa.Schema]:
         ],
     }
     return {table: pa.schema(found) for table, found in columns.items()}
+
+
+def _row(task: Task) -> list[Column]:
+    """Columns that rows have had under any version of the scenario: what it no longer has stays in the lake."""
+    known = {column.name: column for each in versions(task) for column in each.row}
+    return [known[name] for name in all_rows(task)]
 
 
 def table(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:

@@ -34,6 +34,7 @@ from shared.core.stream.commit import DISPOSITIONS
 from shared.core.task.calendar import HOUR_MINUTES
 from shared.core.task.state import Outcome
 from shared.core.task.task import names_of
+from shared.core.task.versions import at
 from shared.errors import ContractBroken
 from shared.ports import LoadModel
 
@@ -62,7 +63,8 @@ class Explain:
         found = find(self.history, wanted)
         version, commit = str(found.column("model_version")), found.step.commit
         try:
-            model = load_package(self.history.task.scenario, self.history.blobs, self.load, version)
+            then = at(self.history.task, commit.version)
+            model = load_package(then, self.history.blobs, self.load, version)
         except ContractBroken as error:
             raise ContractBroken(f"model {version} made it, but its package cannot be used: {error}") from error
         before = state_before(self.history, found.step)
@@ -95,7 +97,7 @@ class Explain:
         ]
 
     def _readings(self, found: Found, outcome: Outcome) -> list[ReadingFacts]:
-        task, batch = self.history.task, found.step.batch
+        task, batch = at(self.history.task, found.step.commit.version), found.step.batch
         mine = np.array([name == found.column("device_id") for name in batch.devices], bool)[batch.device]
         rows = np.flatnonzero(mine)
         rows = rows[task.behind(batch.minute[rows].astype(np.int64), int(found.column("as_of")))]

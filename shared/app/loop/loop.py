@@ -212,7 +212,7 @@ def loop_of(
     )
     ledger, control = Ledger(scenario.name, blobs, clock), ControlDocument(blobs)
     packages = StoredPackages(blobs, load, task.features)
-    check = partial(load_package, scenario, blobs, load)
+    check = partial(load_package, task, blobs, load)
     backoff = Backoff(context.clock)
     tags = RegistryTags(ledger, registry, backoff)
     rollouts = Rollouts(scenario, blobs, ledger, control, packages.latency_ms, tags, check)

@@ -16,11 +16,12 @@ from shared.core.intake.dead_letters import DeadLetter
 from shared.core.intake.readings import Rejection
 from shared.core.model.scoring import Control
 from shared.core.scenario import Scenario
-from shared.core.stream.commit import CONFLICT, Commit, commit_name, folder
+from shared.core.stream.commit import CONFLICT, Commit, commit_name, folder, scenario_fields
 from shared.core.stream.events import Batch, Event
 from shared.core.stream.gathering import gather
 from shared.core.task.state import Outcome, State
-from shared.core.task.task import names_of
+from shared.core.task.task import Task, names_of
+from shared.core.task.versions import aligned, bring
 from shared.errors import BadEvent
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,9 @@ def run_of(context: ScoringContext, events: Sequence[Event]) -> Sequence[Event]:
     return events[:count]
 
 
-def commit(context: ScoringContext, state: State, events: Sequence[Event], follows: int) -> bool:
+def commit(
+    context: ScoringContext, state: State, events: Sequence[Event], follows: int, version: int | None = None
+) -> bool:
     """Make one batch durable and put it into the state; False when somebody else was first.
 
     Args:
@@ -47,11 +50,13 @@ def commit(context: ScoringContext, state: State, events: Sequence[Event], follo
         state: The partition, which expects the first of the events.
         events: At least one, with consecutive sequence numbers.
         follows: What was expected before events that had expired.
+        version: Version of the scenario to fold them under, None for the newest.
     """
-    batch, bad = gather(state.partition, state.epoch, events, names_of(context.task.row))
-    control, outcome = _scored(context, state, batch)
+    task = bring(context.task, state, context.task.version if version is None else version)
+    batch, bad = gather(state.partition, state.epoch, events, names_of(task.row))
+    control, outcome = _scored(context, task, state, batch)
     name = commit_name(batch.partition, batch.epoch, batch.first)
-    raw = _write(context, outcome, control, bad, follows)
+    raw = _write(context, task, outcome, control, bad, follows)
     if not context.blobs.create("commits", name, raw) and context.blobs.read("commits", name) != raw:
         log.warning("partition %d: another worker committed event %d first", batch.partition, batch.first)
         return False
@@ -67,24 +72,29 @@ def give_receipts(context: ScoringContext, state: State, batch: Batch) -> None:
         context.ended(state, batch.sources[end.source])
 
 
-def _scored(context: ScoringContext, state: State, batch: Batch) -> tuple[Control, Outcome]:
+def _scored(context: ScoringContext, task: Task, state: State, batch: Batch) -> tuple[Control, Outcome]:
     """The batch's change; a challenger that fails is left out of all of it, so that recovery finds one answer."""
     answering = context.serving.current()
     try:
-        return answering.control, context.task.step(state, batch, answering.control, answering)
+        return answering.control, task.step(state, batch, answering.control, aligned(answering, task, context.task))
     except ChallengerFails as error:
         log.warning("partition %d: left out of a batch: %s", batch.partition, error)
     alone = answering.alone()
-    return alone.control, context.task.step(state, batch, alone.control, alone)
+    return alone.control, task.step(state, batch, alone.control, aligned(alone, task, context.task))
 
 
 def _write(
-    context: ScoringContext, outcome: Outcome, control: Control, bad: Sequence[tuple[Event, BadEvent]], follows: int
+    context: ScoringContext,
+    task: Task,
+    outcome: Outcome,
+    control: Control,
+    bad: Sequence[tuple[Event, BadEvent]],
+    follows: int,
 ) -> bytes:
     """Write what the commit refers to, and return the commit itself."""
     batch = outcome.batch
-    predictions = context.files.encode_predictions(outcome) if len(outcome.predictions) else None
-    letters = [*_undecodable(batch.partition, bad), *_conflicts(outcome, context.task.scenario)]
+    predictions = context.files.encode_predictions(outcome, task.version) if len(outcome.predictions) else None
+    letters = [*_undecodable(batch.partition, bad), *_conflicts(outcome, task.scenario)]
     lost = dead_letters.encode(letters) if letters else None
     counts = {**outcome.counts(), "undecodable": len(bad), "predictions": len(outcome.predictions)}
     found = Commit(
@@ -102,6 +112,7 @@ def _write(
         predictions=_put(context, "predictions", batch, predictions, "parquet"),
         dead_letters=_put(context, "dead-letter", batch, lost, "jsonl"),
         counts=counts,
+        **scenario_fields(task.version),
     )
     return context.files.encode_commit(found, outcome)
 

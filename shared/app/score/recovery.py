@@ -12,6 +12,7 @@ from shared.app.score.stored_answers import replay
 from shared.core.stream.commit import Commit, place_of
 from shared.core.stream.events import Event
 from shared.core.task.state import State
+from shared.core.task.versions import bring
 from shared.errors import StateConflict
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,7 @@ def recovered(context: ScoringContext, partition: int) -> State:
     found = context.snapshots.newest(partition) or context.rebuild(partition)
     state = context.task.empty(partition) if found is None else found
     catch_up(context, state)
+    bring(context.task, state, context.task.version)  # with its next commit this is so for all
     return state
 
 
@@ -70,7 +72,7 @@ def _refill(context: ScoringContext, state: State, end: int) -> None:
     follows, events = state.next, missing(context, state, end)
     while events:
         run = run_of(context, events)
-        if not commit(context, state, run, follows):
+        if not commit(context, state, run, follows, state.version):
             raise StateConflict(f"partition {state.partition}: another worker fills the gap before event {end}")
         context.snapshots.replayed(state.partition)
         follows, events = state.next, events[len(run) :]

@@ -13,9 +13,11 @@ import numpy as np
 from shared.core.intake.readings import Floats
 from shared.core.model import deployment, manifest
 from shared.core.model.deployment import Deployment
+from shared.core.model.manifest import Manifest
 from shared.core.model.scoring import CHALLENGER, CHAMPION, Control, Scored, ScoreRequest
-from shared.core.scenario import Scenario
+from shared.core.scenario.shape import meaning
 from shared.core.task.task import Task
+from shared.core.task.versions import versions
 from shared.errors import ContractBroken
 from shared.ports import BlobReader, Blobs, Clock, LoadModel, Model
 
@@ -98,17 +100,18 @@ def chance(salt: str, device: str) -> float:
     return int.from_bytes(digest, "big") / 2**64
 
 
-def load_package(scenario: Scenario, blobs: BlobReader, load: LoadModel, version: str) -> Model:
+def load_package(task: Task, blobs: BlobReader, load: LoadModel, version: str) -> Model:
     """The model of a stored package.
 
     Args:
-        scenario: What it must forecast.
+        task: What it must answer.
         blobs: Where packages stand.
         load: Loads and checks one.
         version: Its version.
 
     Raises:
-        ContractBroken: A file is missing, damaged, or of another version or scenario than it should be.
+        ContractBroken: A file is missing, damaged, of another version or scenario than it should be, or trained when
+            the scenario said otherwise.
     """
     files: dict[str, bytes] = {}
     for name in ("manifest.json", *manifest.FILES):
@@ -119,9 +122,17 @@ def load_package(scenario: Scenario, blobs: BlobReader, load: LoadModel, version
     model = load(files)
     if model.manifest.version != version:
         raise ContractBroken(f"the package in {version}/ says it is version {model.manifest.version}")
-    if model.manifest.scenario != scenario.name:
-        raise ContractBroken(f"the package is of scenario {model.manifest.scenario!r}, not {scenario.name!r}")
+    if model.manifest.scenario != task.scenario.name:
+        raise ContractBroken(f"the package is of scenario {model.manifest.scenario!r}, not {task.scenario.name!r}")
+    if wrong := _otherwise_trained(task, model.manifest):
+        raise ContractBroken(f"the model was trained under another scenario: {'; '.join(wrong)}")
     return model
+
+
+def _otherwise_trained(task: Task, found: Manifest) -> list[str]:
+    """What a model rests on and is otherwise now; one that does not say what is of the scenario's first version."""
+    trained, now = found.trained_for or meaning(versions(task)[0].scenario), meaning(task.scenario)
+    return [f"{key} was {was}, is {now[key]}" for key, was in trained.items() if now.get(key, was) != was]
 
 
 @dataclass
@@ -193,7 +204,7 @@ class Serving:
             if model is not None and model.manifest.version == version:
                 return model
         try:
-            model = load_package(self.task.scenario, self.blobs, self.load, version)
+            model = load_package(self.task, self.blobs, self.load, version)
         except ContractBroken as error:
             self._refuse(version, error)
             return otherwise

@@ -12,6 +12,7 @@ from shared.core.stream.commit import Commit
 from shared.core.stream.events import Batch
 from shared.core.task.state import State
 from shared.core.task.task import Task
+from shared.core.task.versions import bring
 from shared.errors import ContractBroken
 
 
@@ -23,7 +24,7 @@ def control_of(commit: Commit) -> Control:
 def replay(task: Task, state: State, commit: Commit, batch: Batch, predictions: dict[str, Any] | None) -> None:
     """Take a committed step again, with the answers that were stored, and put it into the state."""
     answers = Stored(predictions, partial=state.expired > 0)  # what was lost may have made other forecasts due
-    task.step(state, batch, control_of(commit), answers).put(state)
+    bring(task, state, commit.version).step(state, batch, control_of(commit), answers).put(state)
 
 
 class Stored:

@@ -13,6 +13,7 @@ from shared.core.forecast.state import State, Tally
 from shared.core.profile.bins import CELLS, COUNT, Watched, counts_of
 from shared.core.scenario import Scenario
 from shared.core.task.task import Task
+from shared.core.task.versions import OtherScenario, at
 from shared.errors import ContractBroken
 
 FORMAT = 2
@@ -57,6 +58,7 @@ class Body(msgspec.Struct, frozen=True):
     histograms: dict[int, bytes]
     forecasts: list[tuple[int, int, int, bytes]]
     arrays: dict[str, tuple[str, list[int], bytes]]
+    version: int | msgspec.UnsetType = msgspec.UNSET  # of the scenario; the first one is left out
 
 
 def rules_of(scenario: Scenario, watched: Watched) -> list[str]:
@@ -110,6 +112,7 @@ def copied(task: Task, state: State) -> Body:
         {day: counts.astype(COUNT).tobytes() for day, counts in state.histograms.items()},
         [(*key, counts.astype(COUNT).tobytes()) for key, counts in state.forecasts.items()],
         {name: (array.dtype.str, list(array.shape), array.tobytes()) for name, array in arrays.items()},
+        task.version or msgspec.UNSET,
     )
 
 
@@ -118,6 +121,7 @@ def decode(task: Task, raw: bytes) -> State:
 
     Raises:
         ContractBroken: Not a snapshot, damaged, of another format, or of a scenario with other rules.
+        ConfigError: Of a newer version of the scenario.
     """
     start = len(MAGIC) + DIGEST_BYTES
     if raw[: len(MAGIC)] != MAGIC:
@@ -131,13 +135,16 @@ def decode(task: Task, raw: bytes) -> State:
         body = msgspec.msgpack.decode(raw[start:], type=Body)
     except msgspec.DecodeError as error:
         raise ContractBroken(f"snapshot cannot be read: {error}") from error
+    task = at(task, body.version or 0)
     if body.scenario != task.scenario.name or body.rules != task.rules:
-        raise ContractBroken(f"snapshot belongs to scenario {body.scenario!r} with {', '.join(body.rules)}")
-    return _state(task.scenario, len(task.watched), body)
+        raise OtherScenario(body.scenario, body.rules)
+    return _state(task, body)
 
 
-def _state(scenario: Scenario, width: int, body: Body) -> State:
-    state = State.empty(scenario, body.partition, width)
+def _state(task: Task, body: Body) -> State:
+    width = len(task.watched)
+    state = State.empty(task.scenario, body.partition, width)
+    state.version = task.version
     state.epoch, state.next, state.enqueued_ms, state.expired = body.epoch, body.next, body.enqueued_ms, body.expired
     state.devices, state.models = list(body.devices), list(body.models)
     state.index = {name: place for place, name in enumerate(state.devices)}

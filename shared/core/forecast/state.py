@@ -68,6 +68,7 @@ class State:
             whether their truth is known or not, int64, shape (W, BINS + 1).
         forecasts: Counts of the bins of matured forecasts by (as-of day, role, model), int64, shape (BINS + 1,).
         expired: Events that neither a commit nor the hub could give back.
+        version: Version of its scenario that its numbers are of.
     """
 
     partition: int
@@ -83,6 +84,7 @@ class State:
     histograms: dict[Day, Longs] = field(default_factory=dict)
     forecasts: dict[tuple[Day, int, int], Longs] = field(default_factory=dict)
     expired: int = 0
+    version: int = 0
     index: dict[str, int] = field(default_factory=dict)
 
     @classmethod

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from shared.core.forecast import snapshot, step
+from shared.core.forecast.carrying import carry
 from shared.core.forecast.features import watched
 from shared.core.forecast.features.featurizer import Featurizer, featurizer_of
 from shared.core.forecast.losses import FORECAST, TRUTH, ForecastLosses, quantum
@@ -26,7 +27,8 @@ from shared.core.scenario import Scenario
 from shared.core.stream.events import Batch
 from shared.core.task.calendar import HOUR_MINUTES, NO_HOUR
 from shared.core.task.state import State as AnyState
-from shared.core.task.task import Column, Words
+from shared.core.task.task import Column, Task, Words
+from shared.core.task.versions import at, versions
 
 
 class HourlyForecast:
@@ -35,6 +37,7 @@ class HourlyForecast:
     Args:
         scenario: Channels, target, horizon and lateness.
         featurizer: Another than the scenario's own, for tests.
+        before: The task under the version of the scenario before.
     """
 
     label = tuple(Column(name, "number") for name in TRUTH)
@@ -45,14 +48,23 @@ class HourlyForecast:
         Column("category", "text"),
     )
 
-    def __init__(self, scenario: Scenario, featurizer: Featurizer | None = None) -> None:
-        self.scenario = scenario
+    def __init__(self, scenario: Scenario, featurizer: Featurizer | None = None, before: Task | None = None) -> None:
+        self.scenario, self.before = scenario, before
+        self.version: int = 0 if before is None else before.version + 1
         self.row = tuple(Column(name, "number") for name in scenario.channel_names)
         self.delay_h = scenario.horizon + scenario.lateness
         self.losses = ForecastLosses(quantum(scenario))
         self.device_columns = scenario.stored
         self.words = Words(scenario.title, scenario.target_channel.unit)
         self._given = featurizer
+
+    def under(self, scenario: Scenario, before: Task | None) -> HourlyForecast:
+        """The forecast under a version of its scenario."""
+        return HourlyForecast(scenario, self._given, before)
+
+    def carry(self, state: AnyState, before: Task) -> None:
+        """Keep hours, waiting forecasts and sums as far as they mean the same."""
+        carry(own(state), before, self)
 
     @cached_property
     def featurizer(self) -> Featurizer:
@@ -82,7 +94,8 @@ class HourlyForecast:
 
     def empty(self, partition: int) -> State:
         """The state before the first event."""
-        return State.empty(self.scenario, partition, len(self.watched))
+        first = versions(self)[0]
+        return State.empty(first.scenario, partition, len(first.watched))
 
     def step(self, state: AnyState, batch: Batch, control: Control, scorer: Scorer) -> Outcome:
         """Fold one batch and forecast what becomes due."""
@@ -90,7 +103,7 @@ class HourlyForecast:
 
     def snapshot(self, state: AnyState) -> Callable[[], bytes]:
         """A copy of a state."""
-        copy = snapshot.copied(self, own(state))
+        copy = snapshot.copied(at(self, state.version), own(state))
         return lambda: snapshot.pack(copy)
 
     def restore(self, raw: bytes) -> State:

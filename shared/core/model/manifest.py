@@ -63,6 +63,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     `content` names the training data by content (older packages have none), as the same data may have two names.
     `trained_until` is the hour (since 1970) of the last truth that the model has seen, -1 where it is not known.
+    `trained_for` says what of the scenario the model rests on, by key (older packages do not say).
     """
 
     format: int = FORMAT
@@ -84,6 +85,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     latency_ms: float
     content: str = ""
     trained_until: int = -1
+    trained_for: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
 
 
 def decode_manifest(raw: bytes) -> Manifest:

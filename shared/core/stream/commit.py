@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-FORMAT = 1
+FORMAT, EVOLVED = 1, 2  # the second says under which version of an edited scenario it was made
 APPLIED, STORED_LATE, DUPLICATE, CONFLICT, REDELIVERED = range(5)
 DISPOSITIONS = ("applied", "stored_late", "duplicates", "conflicts", "redelivered")  # what became of a reading
 
@@ -19,6 +19,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
         predictions: Name of the batch's predictions, None when there are none.
         dead_letters: Name of the batch's dead letters, None when there are none.
         counts: Readings by what became of them, `undecodable` events and `predictions`.
+        scenario: Version of the scenario, left out for the first.
     """
 
     format: int = FORMAT
@@ -36,6 +37,17 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     predictions: str | None
     dead_letters: str | None
     counts: dict[str, int]
+    scenario: int | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def version(self) -> int:
+        """Version of the scenario that it was made under."""
+        return self.scenario or 0
+
+
+def scenario_fields(version: int) -> dict[str, int]:
+    """What a commit says of the version of its scenario: nothing for the first, as before there were versions."""
+    return {"format": EVOLVED, "scenario": version} if version else {}
 
 
 def folder(partition: int, epoch: int) -> str:

@@ -28,6 +28,7 @@ class State(Protocol):
         next: Sequence number of the first event not yet folded.
         enqueued_ms: Enqueued time of the newest folded event, milliseconds since 1970.
         expired: Events that neither a commit nor the hub could give back.
+        version: Version of its scenario that its numbers are of.
         devices: Ids in the order of their first reading.
         models: Versions that gave answers here.
         sources: What each source brought.
@@ -42,6 +43,7 @@ class State(Protocol):
     next: int
     enqueued_ms: int
     expired: int
+    version: int
     devices: list[str]
     models: list[str]
     errors: dict[tuple[int, int, int], Longs]

@@ -50,6 +50,22 @@ class Task(Protocol):
     def scenario(self) -> Scenario:
         """What a person declared of it."""
 
+    # -- versions of the scenario, see `shared.core.task.versions` ------------------------------------------------
+
+    @property
+    def version(self) -> int:
+        """How often a store's scenario was edited so that its numbers mean something else."""
+
+    @property
+    def before(self) -> Task | None:
+        """The task under the version before, None for the first."""
+
+    def under(self, scenario: Scenario, before: Task | None) -> Task:
+        """The same task under a version of its scenario, with the version before that."""
+
+    def carry(self, state: State, before: Task) -> None:
+        """Make a state of the version before one of this version, in place; what cannot be kept is missing."""
+
     # -- rows -----------------------------------------------------------------------------------------------------
 
     @property

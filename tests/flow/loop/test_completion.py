@@ -31,6 +31,7 @@ from shared.core.model.feature import Feature
 from shared.core.model.manifest import FILES, Damped, Interval, Manifest, encode_manifest
 from shared.core.retrain.job_spec import JobState
 from shared.core.retrain.signals import Signals
+from shared.core.task.tasks import task_of
 from shared.errors import ContractBroken, TransientFailure
 from tests.kit import Faulty, HandClock, MemoryJobs, MemoryRegistry
 from tests.kit.data import gate_world
@@ -141,7 +142,7 @@ class World2:
         ledger = Ledger(SCENARIO.name, self.blobs, self.clock)
         packages = StoredPackages(self.blobs, load, FEATURES)
         control = ControlDocument(self.blobs)
-        check = partial(load_package, SCENARIO, self.blobs, load)
+        check = partial(load_package, task_of(SCENARIO), self.blobs, load)
         backoff = Backoff(self.clock)
         tags = RegistryTags(ledger, self.registry, backoff)
         rollouts = Rollouts(SCENARIO, self.blobs, ledger, control, packages.latency_ms, tags, check)

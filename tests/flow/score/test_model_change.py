@@ -96,7 +96,7 @@ class Rolling(World):
     """The rollouts, with the check that serving itself makes."""
 
     def check(self, version: str) -> None:
-        load_package(SCENARIO, self.blobs, load, version)
+        load_package(TASK, self.blobs, load, version)
 
     def climb(self, share: float) -> None:
         """Days go by until the challenger's share is another one; 1 stands for its promotion."""

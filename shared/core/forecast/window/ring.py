@@ -82,12 +82,14 @@ class Ring:
     def conflicts(self, device: Longs, minute: Longs, prints: npt.NDArray[np.uint32]) -> Mask:
         """Whether readings of minutes already seen say something else than the first ones did.
 
-        Only the first `samples_per_hour` samples of an hour are remembered; of an hour with more, none conflicts.
+        Only the first `samples_per_hour` samples of an hour are remembered; of an hour with more, none conflicts, nor
+        of one with samples from before an edit of the scenario, whose fingerprints are 0.
         """
         slot = (minute // HOUR_MINUTES) % self.slots
-        known = self.prints[slot, :, device]
-        remembered = popcount(self.minutes[slot, 0, device]) <= self.layout.samples_per_hour
-        differing: Mask = remembered & ~(known == prints[:, None]).any(axis=1)
+        known, samples = self.prints[slot, :, device], popcount(self.minutes[slot, 0, device])
+        forgotten = (known == 0) & (np.arange(self.layout.samples_per_hour) < samples[:, None])
+        remembered = samples <= self.layout.samples_per_hour
+        differing: Mask = remembered & ~((known == prints[:, None]) | forgotten).any(axis=1)
         return differing
 
     def advance(self, device: Longs, head: Longs) -> None:
