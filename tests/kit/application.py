@@ -96,8 +96,8 @@ class InMemory:
         """New workers that remember nothing, perhaps with another scenario."""
         self.scenario = scenario or self.scenario
         task = HourlyForecast(self.scenario, TASK.featurizer)
-        self.files = ParquetFiles(task)
         self.application = assemble(EAGER, self.blobs, self.readings, self.clock, self.devices, task=task, load=load)
+        self.files = ParquetFiles(self.application.ports.task)
         for number in range(2):
             self.application.score(number, [])
             self.application.route_events(number, [])
