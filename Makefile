@@ -9,7 +9,7 @@ export PYTHONUTF8 := 1
 unexport PYTHONDONTWRITEBYTECODE # tests and demo start many processes: each would compile every module anew
 
 .DEFAULT_GOAL := all
-.PHONY: all demo up quick unit test soak check format bench register func clean install
+.PHONY: all demo up quick unit test soak simulate simulate-planted check format bench register func clean install
 # two `make` at once take turns to install; an environment without .done, or whose Python is gone, is made anew
 TURN := $(if $(shell command -v flock),flock Makefile) $(MAKE) --no-print-directory MINE=1
 $(shell test ! -e .venv || $(PY) -c '' 2>/dev/null || rm -f .venv/.done)
@@ -59,6 +59,12 @@ test: install ## all tests
 
 soak: install ## hundreds of killed processes; takes long
 	$(PY) -m pytest tests/soak
+
+simulate: .venv/.done ## the application in a seeded world: make simulate SEEDS=n [SEED=s] [KIND=stream|loop|whole]
+	@$(PY) -m tests.simulation $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED),--seed $(SEED)) $(if $(KIND),--kind $(KIND))
+
+simulate-planted: .venv/.done ## show that the simulation notices planted bugs: [BUG=words of its name]
+	@$(PY) -m tests.simulation --planted "$(BUG)" $(if $(SEED),--seed $(SEED))
 
 check: .venv/.done ## format, lint, types, import rules
 	$(PY) -m ruff format --check $(CODE)

@@ -1,0 +1,264 @@
+"""Bugs that the simulation must notice: each is a few characters of production code, changed.
+
+Where one is not noticed, `heals` says what mends it by itself, or why nothing that a run checks can tell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.simulation.conditions import Kind
+
+
+@dataclass(frozen=True)
+class Bug:
+    """A change of one function.
+
+    Args:
+        name: What is wrong then.
+        kind: Runs that should notice.
+        where: Module and function or method, `package.module:Class.method`.
+        old: A piece of its source, found there once.
+        new: What stands there instead.
+        heals: Why no run fails, "" where runs do.
+    """
+
+    name: str
+    kind: Kind
+    where: str
+    old: str
+    new: str
+    heals: str = ""
+
+
+SCORE, ROUTE, LAKE, LOOP, RELEASE = (f"shared.app.{room}" for room in ("score", "route", "lake", "loop", "release"))
+
+STREAM = (
+    Bug(
+        "two workers commit the same place",
+        "stream",
+        f"{SCORE}.committing:commit",
+        'if not context.blobs.create("commits", name, raw) and context.blobs.read("commits", name) != raw:',
+        'context.blobs.write("commits", name, raw)\n    if False:',
+    ),
+    Bug(
+        "one's own commit is taken for a stranger's",
+        "stream",
+        f"{SCORE}.committing:commit",
+        ' and context.blobs.read("commits", name) != raw',
+        "",
+        heals="the worker reads the commit, which is its own, and goes on behind it: slower, and right",
+    ),
+    Bug(
+        "memory changes before the commit, and is kept when it fails",
+        "stream",
+        f"{SCORE}.partition:Partition.take",
+        "self.state = None",
+        "pass",
+        heals="a step works on copies: what fails before its commit has changed nothing in memory",
+    ),
+    Bug(
+        "skipped events are not missed",
+        "stream",
+        f"{SCORE}.partition:Partition._process",
+        "while events[0].sequence > state.next:",
+        "while False:",
+    ),
+    Bug(
+        "catching up leaves the next commit out",
+        "stream",
+        f"{SCORE}.recovery:catch_up",
+        "if (epoch, first) < (state.epoch, state.next):",
+        "if (epoch, first) <= (state.epoch, state.next):",
+    ),
+    Bug(
+        "recovery gives no receipts",
+        "stream",
+        f"{SCORE}.recovery:_replay",
+        "    give_receipts(context, state, batch)\n",
+        "",
+        heals="the sweep sends the end markers again, and the receipts follow",
+    ),
+    Bug(
+        "commits are removed that a snapshot still needs",
+        "stream",
+        f"{LAKE}.retention:Retention._oldest_snapshot",
+        "return min(",
+        "return max(",
+        heals="recovery goes on from the lake where every snapshot that is left is older than what was removed",
+    ),
+    Bug(
+        "the lake says a commit is whole before its readings are there",
+        "stream",
+        f"{LAKE}.compaction:Compaction._flush",
+        "for table in self.lake.tables:",
+        "for table in reversed(self.lake.tables):",
+    ),
+    Bug(
+        "appending to the lake forgets what it holds already",
+        "stream",
+        f"{LAKE}.compaction:Compaction._lacking",
+        "return commit.next > reached.get(self._app(commit), 0)",
+        "return True",
+    ),
+    Bug(
+        "a reading that was sent twice counts twice",
+        "stream",
+        "shared.core.forecast.tallies:Sums.of",
+        "redelivered[rows] = batch.position[rows] <= passed[:-1]",
+        "pass",
+    ),
+    Bug(
+        "a minute that came before is applied again",
+        "stream",
+        "shared.core.forecast.step:_Work._first_of_minute",
+        "repeated = again | seen",
+        "repeated = again",
+    ),
+    Bug(
+        "progress is written before the readings are sent",
+        "stream",
+        f"{ROUTE}.messages:RoutePartition._route",
+        "    source = f",
+        "    self._advance(at, etag, events, parsed, expired)\n    at, etag = self._progress()\n    source = f",
+    ),
+    Bug(
+        "an old owner routes on from its old progress",
+        "stream",
+        f"{ROUTE}.messages:_may_be_stale",
+        "return event.sequence != at.next or",
+        "return False and",
+    ),
+    Bug(
+        "letters are sent again under one name whatever comes of them",
+        "stream",
+        f"{ROUTE}.resubmit:_source",
+        "for readings in sent:",
+        "for readings in ():",
+        heals="the scenario does not change in a run: the same letters always come to the same",
+    ),
+    Bug(
+        "a letter leaves the dead-letter before it is sent",
+        "stream",
+        f"{ROUTE}.resubmit:Resubmit._blob",
+        "    for number, again in enumerate(tries):",
+        "    if not name.startswith(COMMITTED):\n"
+        "        self._rest(name, letters, tries, {place for again in tries for place in again.gone})\n"
+        "    for number, again in enumerate(tries):",
+        heals="no letter of a run is accepted when it is fed back, but conflicts, whose blobs stay",
+    ),
+    Bug(
+        "a file's end is sent before its books are open",
+        "stream",
+        f"{ROUTE}.files:RouteFile._route",
+        "self.file_books.routed(routed)\n    self._end(routed, range(routed.partitions))",
+        "self._end(routed, range(routed.partitions))\n    self.file_books.routed(routed)",
+        heals="the trigger or the sweep reads the file again; its positions tell that it was sent",
+    ),
+    Bug(
+        "champion and challenger both serve the canary's devices",
+        "stream",
+        f"{SCORE}.serving:ActiveModels.__call__",
+        "np.ones(len(matrix), bool) if challenged is None else ~challenged.served",
+        "np.ones(len(matrix), bool)",
+    ),
+    Bug(
+        "a damaged snapshot is believed",
+        "stream",
+        "shared.core.forecast.snapshot:decode",
+        "if hashlib.sha256(raw[start:]).digest() != raw[len(MAGIC) : start]:",
+        "if False:",
+    ),
+    Bug(
+        "a batch is committed under the number of its last event",
+        "stream",
+        f"{SCORE}.committing:commit",
+        "name = commit_name(batch.partition, batch.epoch, batch.first)",
+        "name = commit_name(batch.partition, batch.epoch, batch.next - 1)",
+    ),
+)
+
+SLOW = (
+    Bug(
+        "a step is taken twice",
+        "loop",
+        f"{RELEASE}.rollouts:Rollouts._take",
+        "if find(entries, ROLLOUT, key) is not None:",
+        "if False:",
+        heals="the ledger itself keeps one entry a kind and key",
+    ),
+    Bug(
+        "the control document follows backwards",
+        "loop",
+        f"{RELEASE}.rollouts:Rollouts._followed",
+        "if step is None or now.position > step.position:",
+        "if step is None:",
+        heals="the ledger is read behind the document, which is written only where it still is what was read",
+    ),
+    Bug(
+        "the control document is written without looking",
+        "loop",
+        f"{RELEASE}.control:ControlDocument.change",
+        "self.blobs.replace(deployment.CONTAINER, deployment.NAME, deployment.encode(wanted), etag)",
+        "self.blobs.write(deployment.CONTAINER, deployment.NAME, deployment.encode(wanted))",
+    ),
+    Bug(
+        "the ledger is written without looking",
+        "loop",
+        "shared.app.ledger_store:Ledger._write",
+        "self._blobs.replace(CONTAINER, blob_of(self._scenario, file), raw + lines, etag)",
+        "self._blobs.write(CONTAINER, blob_of(self._scenario, file), raw + lines)",
+    ),
+    Bug(
+        "the ledger enters the same thing twice",
+        "loop",
+        "shared.app.ledger_store:Ledger.decide",
+        "if (known := find(entries, kind, key)) is not None:",
+        "if (known := None) is not None:",
+    ),
+    Bug(
+        "a model is judged against another champion than its evidence is about",
+        "loop",
+        f"{LOOP}.completion:Completion._judge",
+        "if decided != champion:",
+        "if False:",
+    ),
+    Bug(
+        "a job is started after it has ended",
+        "loop",
+        f"{LOOP}.retraining:Retraining.launch",
+        "if job.launched is None and job.ended is None:",
+        "if job.launched is None:",
+        heals="a place of jobs takes a name once, and whoever finds the end cancels the job",
+    ),
+    Bug(
+        "whoever says that a job completed is believed",
+        "loop",
+        f"{LOOP}.retraining:Retraining.ended",
+        "end = self._end(job)",
+        'end = ("completed", "") if source == "event" else self._end(job)',
+    ),
+    Bug(
+        "registry marks are not read back",
+        "loop",
+        f"{RELEASE}.registry_tags:RegistryTags.sync",
+        "marks = self.registry.marks()",
+        "marks = noted",
+    ),
+    Bug(
+        "a challenger begins beside one that is on its way",
+        "loop",
+        f"{RELEASE}.rollouts:Rollouts.begin",
+        "if now.stage in CLIMBING:",
+        "if False:",
+    ),
+    Bug(
+        "a paused challenger climbs on",
+        "loop",
+        f"{RELEASE}.rollouts:Rollouts._held",
+        'if pauses and pauses[-1].data["action"] == "pause":',
+        "if False:",
+    ),
+)
+
+BUGS: tuple[Bug, ...] = (*STREAM, *SLOW)

@@ -1,0 +1,227 @@
+"""The stream in the world: hubs, triggers that redeliver, skip and change hands, files, replays and the lake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from shared.core.intake import progress
+from shared.core.model import deployment
+from shared.core.model.deployment import Deployment
+from shared.core.stream.commit import folder, place_of
+from shared.core.stream.events import partition_of
+from shared.errors import ContractBroken
+from tests.kit import message
+from tests.kit.model import publish
+from tests.simulation import stream_checks
+from tests.simulation.story import Arrival, story
+from tests.simulation.triggers import KEYS, Key, Trigger, Triggers
+from tests.simulation.worker import DEVICES, PARTITIONS, READINGS
+from tests.simulation.world import World
+
+VERSIONS = ("v1", "v2", "v3")
+
+
+class Stream:
+    """The fast half.
+
+    Args:
+        world: Where it happens.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.hubs, self.blobs = world.stores.hubs, world.stores.blobs
+        self.triggers = Triggers(world)
+        arrivals = story(world.seed, world.conditions)
+        world.arrivals = len(arrivals)
+        self.coming = [arrival for place, arrival in enumerate(arrivals) if place not in world.cut.arrivals]
+        self.files: list[str] = []
+        self.closing = ""  # name of a hub that is to be created anew
+        for version in VERSIONS if world.kind == "stream" else ():
+            publish(self.blobs, version)
+        if world.kind == "stream":
+            self._serve(Deployment(champion="v1"))
+        self.acts: list[tuple[float, Callable[[], None]]] = [
+            (8, self._arrive),
+            (14, self.triggers.deliver),
+            *((weight, act) for name, weight, act in self._at_times() if name in world.on),
+        ]
+
+    def _at_times(self) -> list[tuple[str, float, Callable[[], None]]]:
+        return [
+            ("moves", 1.5, self.triggers.move),
+            ("files", 0.8, self._sweep),
+            ("replays", 0.4, self._replay),
+            ("moves", 0.3, self.triggers.lose_checkpoint),
+            ("swaps", 0.5, self._swap),
+            ("damage", 0.3, self._damage),
+            ("compaction", 0.6, self._compact),
+            ("removal", 0.6, self._compact),
+            ("anew", 0.8, self._recreate),
+            ("forgets", 0.3, self._forget),
+            ("rewound", 0.2, self._rewind_snapshots),
+        ]
+
+    def happen(self) -> None:
+        if not self.world.ordinary():
+            weights = [weight for weight, _ in self.acts]
+            ((_, act),) = self.world.schedule.random.choices(self.acts, weights)
+            self.world.schedule.counts[act.__name__.strip("_")] += 1
+            act()
+
+    def _arrive(self) -> None:
+        if self.closing:
+            self._close()
+            return
+        for _ in range(self.world.schedule.random.randint(1, 6)):
+            if self.coming:
+                self._one_arrives(self.coming.pop(0))
+
+    def _one_arrives(self, arrival: Arrival, *, noticed: bool = True) -> None:
+        world, random = self.world, self.world.schedule.random
+        if isinstance(arrival.where, int):
+            self.hubs[DEVICES].append(arrival.where, arrival.body)
+            return
+        self.blobs.write("incoming", arrival.where, arrival.body)
+        self.files.append(arrival.where)
+        if noticed and random.random() < 0.8:
+            for _ in range(random.choice((1, 1, 2))):
+                world.call(f"file {arrival.where}", lambda worker: worker.route_file(str(arrival.where)))
+
+    def _sweep(self) -> None:
+        for _ in range(self.world.schedule.random.choice((1, 1, 2))):
+            self.world.call("sweep", lambda worker: worker.sweep())
+
+    def _replay(self) -> None:
+        prefix = self.world.schedule.random.choice(("", "hub/0", "file", "partition"))
+        reasons = self.world.schedule.random.choice(([], [], ["conflict"]))
+        self.world.call("replay", lambda worker: worker.resubmit(prefix, reasons))
+
+    def _compact(self) -> None:
+        for _ in range(self.world.schedule.random.choice((1, 1, 2))):
+            self.world.call("compact", lambda worker: worker.loop.compact(), refusals=(ContractBroken,))
+
+    def _serve(self, wanted: Deployment) -> None:
+        self.blobs.write(deployment.CONTAINER, deployment.NAME, deployment.encode(wanted))
+
+    def _swap(self) -> None:
+        if self.world.kind != "stream":
+            return  # there the loop's own rollouts decide who answers
+        random = self.world.schedule.random
+        one, other = random.sample(VERSIONS, 2)
+        share, salt = random.choice((0.0, 0.5)), random.choice(("", "s"))
+        wanted = random.choice(
+            (
+                Deployment(champion=one),
+                Deployment(champion=one, challenger=other, share=share, salt=salt),
+                Deployment(champion=one, quarantine=["d1"]),
+            )
+        )
+        self.world.schedule.tell(f"{wanted.champion} answers, {wanted.challenger} beside it")
+        self._serve(wanted)
+
+    def _damage(self) -> None:
+        """Half a snapshot or profile heals by itself; a commit has to be put back."""
+        random = self.world.schedule.random
+        container = random.choice(("state", "state", "profiles", "commits", "predictions", "progress", "mend", "mend"))
+        names = self.blobs.names(container)
+        if container == "mend":
+            self.world.mend()
+        elif names:
+            name = random.choice(names)
+            raw = self.blobs.read(container, name) or b""
+            bad = random.choice((raw[: len(raw) // 2], b"", b"\0" * 100, raw[:-1] + b"x"))
+            heals = container in {"state", "profiles"}
+            if heals or (container, name) not in self.world.damaged:
+                self.world.damage(container, name, bad, mended=not heals)
+
+    def _rewind_snapshots(self) -> None:
+        """The newest snapshot of a partition is gone, as if it had never been taken."""
+        names = self.blobs.names("state")
+        if names:
+            self.blobs.delete("state", max(names, key=lambda name: name))
+            self.world.schedule.tell("the newest snapshot is gone")
+
+    def reached(self, key: Key) -> int:
+        """How far everything of the hub as it stands is committed, or routed."""
+        hub, number = key
+        life = len(self.hubs[hub].lives)
+        if hub == READINGS:
+            names = self.blobs.names("commits", folder(number, life))
+            names += [name for name, _ in self.world.stores.lake.commits(number) if place_of(name)[0] == life]
+            ends = [self._end(name, number) for name in names]
+            return max(ends, default=0)
+        raw = self.blobs.read(progress.CONTAINER, progress.name_of(number))
+        at = (
+            progress.decode(raw)
+            if raw and (progress.CONTAINER, progress.name_of(number)) not in self.world.damaged
+            else None
+        )
+        return at.next if at and at.epoch == life else 0
+
+    def _end(self, name: str, number: int) -> int:
+        raw = self.world.damaged.get(("commits", name)) or self.blobs.read("commits", name)
+        if raw is not None:
+            return int(self.world.stores.files.decode_commit(raw)[0].next)
+        return max(commit.next for each, commit in self.world.stores.lake.commits(number) if each == name)
+
+    def _forget(self) -> None:
+        """A hub forgets what everybody has read."""
+        key = self.world.schedule.random.choice(KEYS)
+        self.hubs[key[0]].begin[key[1]] = max(self.hubs[key[0]].begin[key[1]], self.reached(key))
+
+    def _recreate(self) -> None:
+        """Somebody wants a hub created anew: from here on nothing arrives until it is read to its end."""
+        name = self.world.schedule.random.choice((READINGS, READINGS, DEVICES))
+        if len(self.hubs[name].lives) < 3 and all(self.hubs[name].logs):
+            self.closing = name
+
+    def _close(self) -> None:
+        """Create the hub anew once it is read to its end; processes keep what they hold."""
+        hub = self.hubs[self.closing]
+        if all(self.reached((self.closing, number)) == len(log) > 0 for number, log in enumerate(hub.logs)):
+            self._anew(self.closing)
+            self.closing = ""
+
+    def _anew(self, name: str) -> None:
+        hub = self.hubs[name]
+        self.world.time.ms = max(self.world.time.ms, hub.newest_ms) + 1000
+        hub.renew()
+        for number in range(PARTITIONS):
+            self.triggers.held[name, number] = Trigger()
+        self.world.schedule.counts[f"{name} anew"] += 1
+        self.world.schedule.tell(f"hub {name} is created anew")
+
+    def end(self) -> None:
+        world = self.world
+        for arrival in self.coming:
+            self._one_arrives(arrival, noticed=False)
+        self._say_farewell()
+        world.time.ms += 8 * 3_600_000  # files that no trigger brought are old enough for the sweep
+        for name in self.files:
+            world.final.route_file(name)
+        for _ in range(4):
+            self._take_the_rest()
+            world.final.sweep()
+        world.final.resubmit()
+        self._take_the_rest()
+        world.final.loop.compact()
+
+    def _say_farewell(self) -> None:
+        """An event at the end of every partition: one that a trigger skipped is missed when a later one comes."""
+        names = [f"last{number}" for number in range(20)]
+        for number in range(PARTITIONS):
+            for owner in range(PARTITIONS):
+                device = [name for name in names if partition_of(name, PARTITIONS) == owner][number]
+                self.hubs[DEVICES].append(number, message(device))
+
+    def _take_the_rest(self) -> None:
+        for name in (DEVICES, READINGS):
+            for number, log in enumerate(self.hubs[name].logs):
+                begin = max(self.triggers.held[name, number].checkpoint, self.hubs[name].begin[number])
+                if log[begin:]:
+                    self.world.final.take(name, number, log[begin:])
+                self.triggers.held[name, number].checkpoint = len(log)
+
+    def check(self) -> None:
+        stream_checks.check(self)

@@ -1,0 +1,178 @@
+"""What must hold of the stream after a run, whatever befell it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from local.books import recount as books
+from shared.app.lake.compaction import rebuild
+from shared.core.forecast.losses import TOTALS
+from shared.core.forecast.state import State, own
+from shared.core.task.state import State as AnyState
+from tests.kit import picture
+from tests.kit.bench import plain
+from tests.kit.whole import write_log
+from tests.simulation.quiet import Quiet
+from tests.simulation.schedule import Process
+from tests.simulation.worker import DEVICES, PARTITIONS, READINGS, Simulated
+
+if TYPE_CHECKING:
+    from tests.simulation.stream import Stream
+
+QUARANTINED = ("d0", "d1", "d2", "d3")
+
+
+class Forecast(NamedTuple):
+    """Which forecast a row is."""
+
+    device: str
+    as_of: int
+    role: str
+    revision: int
+
+
+class Answer(NamedTuple):
+    """What it says."""
+
+    value: float
+    lower: float
+    upper: float
+    model: str
+    served: bool
+
+
+Forecasts = dict[Forecast, Answer]
+
+
+def check(stream: Stream) -> None:
+    """All of it; an AssertionError says what does not hold."""
+    found = forecasts(stream)
+    _served_once(found)
+    _states_agree(stream)
+    _books(stream)
+    _as_undisturbed(stream, found)
+
+
+def forecasts(stream: Stream) -> Forecasts:
+    """Every forecast that a commit names, each once, with revisions that rise; the lake has them all."""
+    stores, found, last = stream.world.stores, dict[Forecast, Answer](), dict[tuple[str, int, str], int]()
+    for number in range(PARTITIONS):
+        for commit, _, made in stores.lake.stored(stores.lake.commits(number)):
+            for forecast, answer in _rows(made) if made else ():
+                assert forecast not in found, (
+                    f"{forecast} was made twice, again in commit {commit.epoch} {commit.first}"
+                )
+                before = last.get(forecast[:3], -1)
+                assert forecast.revision > before, f"{forecast} follows revision {before}"
+                found[forecast], last[forecast[:3]] = answer, forecast.revision
+    return found
+
+
+def _rows(rows: dict[str, Any]) -> Any:
+    for place, device in enumerate(rows["device_id"]):
+        forecast = Forecast(device, int(rows["as_of"][place]), rows["role"][place], int(rows["revision"][place]))
+        value, lower, upper = (float(rows[name][place]) for name in ("value", "lower", "upper"))
+        yield forecast, Answer(value, lower, upper, rows["model_version"][place], bool(rows["served"][place]))
+
+
+def _served_once(found: Forecasts) -> None:
+    served: Counter[tuple[str, int, int]] = Counter()
+    for forecast, answer in found.items():
+        served[forecast.device, forecast.as_of, forecast.revision] += answer.served
+    wrong = [key for key, count in served.items() if count != 1]
+    assert not wrong, f"not served exactly once: {wrong[:3]}"
+
+
+def _states_agree(stream: Stream) -> None:
+    """Live memory, recovery with snapshots, recovery without, and the lake tell the same."""
+    world, blobs = stream.world, stream.blobs
+    for number in range(PARTITIONS):
+        live = picture(world.final.partition(number).recovered())
+        _same(f"partition {number}: recovered", picture(_fresh(stream).partition(number).recovered()), live)
+        lake = rebuild(world.stores.lake, world.stores.task, number)
+        _same(f"partition {number}: from the lake", picture(lake), live)
+    for name in blobs.names("state"):
+        blobs.delete("state", name)
+    for number in range(PARTITIONS):
+        live = picture(world.final.partition(number).recovered())
+        whole = picture(_fresh(stream).partition(number).recovered())
+        _same(f"partition {number}: recovered without snapshots", whole, live)
+
+
+def _fresh(stream: Stream) -> Simulated:
+    world = stream.world
+    return Simulated(world.stores, Process("fresh"), world.conditions.settings, beside=False)
+
+
+def _same(what: str, found: dict[str, Any], expected: dict[str, Any]) -> None:
+    wrong = [name for name in {**expected, **found} if found.get(name) != expected.get(name)]
+    told = [f"{name}: {str(found.get(name))[:80]} instead of {str(expected.get(name))[:80]}" for name in wrong[:2]]
+    assert not wrong, f"{what} differs in {wrong[:4]}: {'; '.join(told)}"
+
+
+def _books(stream: Stream) -> None:
+    stores = stream.world.stores
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for hub in (READINGS, DEVICES):
+            write_log(folder, hub, stores.hubs[hub].logs, stores.hubs[hub].created_ms)
+        lake: Any = stores.lake
+        found = books.recount(stores.blobs, stores.files, folder, READINGS, DEVICES, lake)
+    assert not found.problems, f"the books do not balance: {found.problems[:3]}"
+    expired = found.totals()["expired"]
+    assert not expired, f"{expired} events count as expired, but no hub forgot what nobody had read"
+
+
+def _as_undisturbed(stream: Stream, found: Forecasts) -> None:
+    """The newest revision of every forecast is, bit for bit, what its model says in an undisturbed run."""
+    last: dict[tuple[str, int], int] = {}
+    for forecast in found:
+        key = forecast[:2]
+        last[key] = max(forecast.revision, last.get(key, -1))
+    mixed = "swaps" in stream.world.on or stream.world.kind != "stream"
+    for model in sorted({answer.model for answer in found.values()}):
+        quiet = Quiet(stream, model)
+        for forecast, answer in found.items():
+            if answer.model != model or forecast.revision != last[forecast[:2]]:
+                continue
+            expected = quiet.values.get(forecast[:2])
+            held_back = mixed and forecast.device in QUARANTINED  # not made anew while it was in quarantine
+            assert held_back or expected == answer[:3], f"{forecast}: {answer} instead of {expected}"
+        if not mixed:
+            assert set(last) == set(quiet.values), f"made or missing: {sorted(set(last) ^ set(quiet.values))[:3]}"
+            for number in range(PARTITIONS):
+                live = own(stream.world.final.partition(number).recovered())
+                _same(f"partition {number} beside an undisturbed one", essence(live), essence(quiet.states[number]))
+
+
+def essence(state: AnyState) -> dict[str, Any]:
+    """What must not depend on cuts and repetitions: rings, waiting forecasts, error sums, positions, tallies."""
+    known = own(state)
+    found: dict[str, Any] = {device: _device(known, place) for place, device in enumerate(known.devices)}
+    for name, tally in known.sources.items():
+        totals = dict(zip(TOTALS, tally.totals.tolist(), strict=True))
+        kept = {key: value for key, value in totals.items() if key not in {"forecasts", "redelivered"}}
+        days = {day: np.delete(sums, 1).tolist() for day, sums in tally.daily.items()}  # 1 counts forecasts
+        found[name] = tally.position, kept, days, tally.first_hour, tally.last_hour
+    for (day, role, model), sums in known.errors.items():
+        found[f"{day} {role} {known.models[model]}"] = sums.tolist()
+    return {**found, "expired": known.expired, "next": (known.epoch, known.next)}
+
+
+def _device(state: State, place: int) -> dict[str, Any]:
+    out: dict[str, Any] = {"head": int(state.columns.ring.head[place])}
+    for name, array in state.columns.arrays().items():
+        column = array[:, :, place]
+        if name == "revision":
+            column = column > 0
+        elif name == "model":
+            there = state.columns.waiting.revision[:, :, place] > 0
+            out[name] = [state.models[model] for model in column[there]]
+            continue
+        out[name] = plain(np.ascontiguousarray(column))
+    return out
