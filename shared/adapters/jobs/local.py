@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import subprocess
@@ -17,6 +18,7 @@ from shared.ports import Clock
 CODE = Path(__file__).resolve().parents[3]
 WEBHOOK = "JOB_EVENTS_URL"  # in the supervisor's environment, as a webhook's address may carry its key
 START_S = 60.0
+LASTING = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG}  # until a person mends it
 BUSY = 3  # exit code of a supervisor that found another one at work
 logger = logging.getLogger(__name__)
 
@@ -66,8 +68,8 @@ class LocalJobs:
         """Start a job; nothing happens when there is already one of that name.
 
         Raises:
-            TransientFailure: The folder could not be written (a full disk).
-            ConfigError: The supervisor cannot be started.
+            TransientFailure: The folder could not be written for now (a full disk).
+            ConfigError: It can never be, or the supervisor cannot be started.
         """
         folder = self._folder(spec.name)
         job = LocalJob(
@@ -80,7 +82,8 @@ class LocalJobs:
         try:
             JobFolder.create(folder.path, job)
         except OSError as error:
-            raise TransientFailure(f"local jobs: {folder.path}: {error.strerror or type(error).__name__}") from error
+            kind = ConfigError if error.errno in LASTING else TransientFailure
+            raise kind(f"local jobs: {folder.path}: {error.strerror or type(error).__name__}") from error
         # also when the folder was there: whoever made it may have died before it started the supervisor
         if self.status(spec.name) == "queued":
             self._supervise(folder)

@@ -6,18 +6,15 @@ import logging
 import os
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from shared.errors import ConfigError, TransientFailure
+from shared.adapters.models.mlflow_errors import translated
 
 log = logging.getLogger(__name__)
 VERSION, STATUS = "airloop.version", "airloop.status"
-PERMANENT = {"INVALID_PARAMETER_VALUE", "PERMISSION_DENIED", "UNAUTHENTICATED", "ENDPOINT_NOT_FOUND",
-             "RESOURCE_DOES_NOT_EXIST"}  # fmt: skip
 TRANSIENT = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
 WITHOUT_ALIASES = "azureml"  # its registry has none
 ALIASES = {"installed": "champion", "champion": "champion", "guarded": "champion", "shadow": "challenger",
@@ -49,7 +46,7 @@ class MlflowRegistry:
             TransientFailure: The registry does not answer.
             ConfigError: It refuses.
         """
-        with self._lock, _translated(self.uri):
+        with self._lock, translated(self.uri):
             found = self._find(version)
             if found is not None:
                 return str(found.version)
@@ -71,7 +68,7 @@ class MlflowRegistry:
             TransientFailure: The registry does not answer.
             ConfigError: It refuses.
         """
-        with self._lock, _translated(self.uri):
+        with self._lock, translated(self.uri):
             found = self._find(version)
             if found is None:
                 log.warning("registry: version %s of %s is not known and not marked", version, self.scenario)
@@ -89,7 +86,7 @@ class MlflowRegistry:
             TransientFailure: The registry does not answer.
             ConfigError: It refuses.
         """
-        with self._lock, _translated(self.uri):
+        with self._lock, translated(self.uri):
             found = sorted(self._all(), key=lambda each: -int(each.version))  # of two of a version the first one counts
             aliases = self._aliases() if found and not self.uri.startswith(WITHOUT_ALIASES) else None
             return {each.tags[VERSION]: _mark(each, aliases) for each in found if VERSION in each.tags}
@@ -101,7 +98,7 @@ class MlflowRegistry:
             TransientFailure: The store does not answer.
             ConfigError: It refuses, or has no such run.
         """
-        with self._lock, _translated(self.uri):
+        with self._lock, translated(self.uri):
             for name, data in files.items():
                 self._client.log_text(run_id, data.decode(), f"{folder}/{name}")
 
@@ -112,7 +109,7 @@ class MlflowRegistry:
             TransientFailure: The registry does not answer.
             ConfigError: It refuses.
         """
-        with self._lock, _translated(self.uri):
+        with self._lock, translated(self.uri):
             found = sorted(self._all(), key=lambda each: int(each.version))
             aliases = self._aliases() if found else {}
             return [
@@ -180,22 +177,3 @@ def _mark(version: Any, aliases: Mapping[str, str] | None) -> str:
         return status
     wanted, last = ALIASES.get(status), aliases.get("challenger") == number
     return status if (wanted is None or aliases.get(wanted) == number) and last <= (wanted == "challenger") else ""
-
-
-@contextmanager
-def _translated(uri: str) -> Iterator[None]:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        message = f"registry at {_redacted(uri)}: {error.error_code}"  # its text may hold the address with a secret
-        raise (ConfigError if error.error_code in PERMANENT else TransientFailure)(message) from error
-    except OSError as error:
-        raise TransientFailure(f"registry at {_redacted(uri)}: {type(error).__name__}") from error
-
-
-def _redacted(uri: str) -> str:
-    """A URI without what may be a secret in it."""
-    scheme, tag, rest = uri.partition("://")
-    return scheme + tag + rest.rpartition("@")[2].partition("?")[0]

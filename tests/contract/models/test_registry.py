@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shared.adapters.models.mlflow_registry import STATUS, VERSION, MlflowRegistry
-from shared.errors import ConfigError, PipelineError
+from shared.errors import ConfigError, PipelineError, TransientFailure
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +107,79 @@ def test_a_store_that_cannot_be_used_is_named_without_its_secret() -> None:
     with pytest.raises(PipelineError, match=r"registry at http://127\.0\.0\.1:9/x") as caught:
         registry.versions()
     assert "secret" not in str(caught.value)
+
+
+@contextmanager
+def answering(status: int, body: bytes) -> Iterator[str]:
+    """A tracking server that answers every request with the same."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def of_azure(code: str) -> bytes:
+    """An error's body as Azure ML writes it."""
+    told = {"code": code, "message": "no for Bearer secret", "innerError": None}
+    return json.dumps({"error": told, "correlation": {}, "environment": "westeurope"}).encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "told"),
+    [
+        (400, b"", ConfigError, "HTTP 400 BAD_REQUEST"),
+        (401, b"", ConfigError, "HTTP 401 "),
+        (403, b"secret", ConfigError, "HTTP 403 PERMISSION_DENIED"),
+        (404, b"<html>", ConfigError, "HTTP 404 ENDPOINT_NOT_FOUND"),
+        (404, b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}', ConfigError, "HTTP 404 RESOURCE_DOES_NOT_EXIST"),
+        (409, b'{"error_code": "RESOURCE_CONFLICT"}', ConfigError, "HTTP 409 RESOURCE_CONFLICT"),
+        (403, of_azure("Forbidden"), ConfigError, "HTTP 403 Forbidden"),
+        (400, of_azure("UserError"), ConfigError, "HTTP 400 UserError"),
+        (501, b'{"error_code": "INTERNAL_ERROR"}', TransientFailure, "HTTP 500 INTERNAL_ERROR"),
+        (501, of_azure("ServiceError"), TransientFailure, "HTTP 500 INTERNAL_ERROR"),
+    ],
+)
+def test_what_a_server_refuses_is_no_transient_failure_and_is_told_by_its_codes(
+    status: int, body: bytes, kind: type[PipelineError], told: str
+) -> None:
+    with answering(status, body) as uri, pytest.raises(kind, match=f"registry at {uri}: {told}") as caught:
+        MlflowRegistry("air", uri).versions()
+    assert "secret" not in str(caught.value)
+
+
+def test_a_database_that_a_newer_mlflow_has_opened_is_named_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    assert MlflowRegistry("air", f"sqlite:///{path}").versions() == []
+    copy = tmp_path / "newer.db"  # another address, for MLflow keeps open stores by address
+    copy.write_bytes(path.read_bytes())
+    with closing(sqlite3.connect(copy)) as database:
+        database.execute("update alembic_version set version_num = 'ffffffffffff'")
+        database.commit()
+    with pytest.raises(ConfigError, match=r"MLFLOW_TRACKING_URI: .*newer\.db: its database has another schema than"):
+        MlflowRegistry("air", f"sqlite:///{copy}").versions()
+
+
+def test_what_is_no_database_is_a_configuration_error(tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_bytes(b"not a database " * 100)
+    with pytest.raises(ConfigError, match=r"text\.db: file is not a database"):
+        MlflowRegistry("air", f"sqlite:///{tmp_path / 'text.db'}").versions()
+
+
+def test_a_database_without_its_driver_is_a_configuration_error() -> None:
+    with pytest.raises(ConfigError, match="registry at postgresql://h/x: No module named"):
+        MlflowRegistry("air", "postgresql://someone:secret@h/x").versions()

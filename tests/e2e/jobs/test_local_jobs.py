@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -300,11 +302,23 @@ def test_an_interpreter_that_does_not_exist_is_a_configuration_error_and_a_faile
     assert jobs.status(SPEC.name) == "failed"
 
 
-def test_a_folder_that_cannot_be_written_is_transient_and_leaves_nothing(world: World, tmp_path: Path) -> None:
+def test_a_folder_that_can_never_be_written_is_a_configuration_error(world: World, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.touch()
-    with pytest.raises(TransientFailure, match="file"):
+    with pytest.raises(ConfigError, match="file"):
         LocalJobs(blocked / "jobs", "", world.clock).submit(SPEC)
+
+
+def test_a_folder_that_cannot_be_written_for_now_is_transient_and_leaves_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> str:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "mkdtemp", full)
+    with pytest.raises(TransientFailure, match="No space left"):
+        world.jobs(OK).submit(SPEC)
+    assert world.jobs(OK).status(SPEC.name) is None
 
 
 @pytest.mark.parametrize("file", ["status.json", "job.json"])
