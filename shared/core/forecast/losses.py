@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from shared.core.intake.readings import Longs
-from shared.core.scenario import Scenario
+from shared.core.scenario import Loss, Scenario
+from shared.core.task.losses import power
 
 FORECAST, TRUTH = ("value", "lower", "upper"), ("truth", "latest")  # number columns of answers and labels
 TOTALS = (
@@ -64,14 +65,26 @@ class ForecastLosses:
 
     Args:
         unit: Quantum of errors; squared ones are in its square.
+        loss: By which models are compared.
     """
 
     unit: float
+    loss: Loss = "absolute"
     totals: tuple[str, ...] = TOTALS
     daily: tuple[str, ...] = DAILY
     errors: tuple[str, ...] = ERRORS
     pairs: tuple[str, ...] = PAIRS
     shown: tuple[str, ...] = ("mae", "rmse", "coverage")
+
+    @property
+    def compared(self) -> tuple[str, str]:
+        """Sums of the scenario's loss over paired forecasts, the champion's first."""
+        return f"{self.loss}_champion", f"{self.loss}_challenger"
+
+    @property
+    def power(self) -> float:
+        """Root of squared errors."""
+        return power(self.loss)
 
     def scores(self, sums: Longs, unit: float) -> dict[str, float]:
         """Error, coverage of the interval, and error relative to persistence's, NaN without a truth."""

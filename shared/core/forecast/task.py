@@ -53,7 +53,7 @@ class HourlyForecast:
         self.version: int = 0 if before is None else before.version + 1
         self.row = tuple(Column(name, "number") for name in scenario.channel_names)
         self.delay_h = scenario.horizon + scenario.lateness
-        self.losses = ForecastLosses(quantum(scenario))
+        self.losses = ForecastLosses(quantum(scenario), scenario.loss)
         self.device_columns = scenario.stored
         self.words = Words(scenario.title, scenario.target_channel.unit)
         self._given = featurizer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -16,7 +15,7 @@ from shared.core.gate.measure import Case, draws, nothing
 from shared.core.gate.rules import COMMON, above_chance, devices
 from shared.core.gate.verdict import Rule, Scores, Verdict
 from shared.core.intake.readings import Doubles, Ints
-from shared.core.scenario import Scenario
+from shared.core.scenario import Loss, Scenario
 from shared.validation import number
 
 
@@ -30,6 +29,7 @@ def f1(case: Case) -> Rule:
     return above_chance("f1", case.intervals["f1"].lower, "gain in macro F1", case.gate.confidence)
 
 
+WRONG: Loss = "absolute"  # a wrong forecast costs 1, whichever way it is counted
 CLASS_RULES: tuple[Callable[[Case], Rule], ...] = (*COMMON, accuracy, f1, devices)
 
 
@@ -50,7 +50,7 @@ def judge_classes(
     with np.errstate(all="ignore"):
         case = _measure(scenario, evidence, facts)
         found = tuple(rule(case) for rule in rules)
-        return conclude(scenario, case, found, listed("device", case.devices, case.gate), "")
+        return conclude(scenario, case, found, listed("device", case.devices), "")
 
 
 def _measure(scenario: Scenario, evidence: ClassEvidence, facts: Facts) -> Case:
@@ -65,12 +65,11 @@ def _measure(scenario: Scenario, evidence: ClassEvidence, facts: Facts) -> Case:
         influence = gain[:, 0] - gain[:, 0].sum() / gain[:, 1].sum() * gain[:, 1]
         for name, statistic, sums in _statistics(axis, truth, challenger, reference):
             intervals[name] = bootstrap(sums, statistic, influence, draws(scenario))
-    losses = Losses(challenger=1 - right, reference=1 - referred, axis=axis, block=intervals["f1"].block)
+    losses = Losses(challenger=1 - right, reference=1 - referred, axis=axis, block=intervals["f1"].block, loss=WRONG)
     device = evidence.device[rows].astype(np.int64)
-    gate = dataclasses.replace(scenario.gate, loss="absolute")  # a wrong forecast costs 1, whichever way it is counted
     return Case(
-        gate=gate, facts=facts, flaws=_flaws(evidence, facts), axis=axis, as_of=evidence.as_of[rows],
-        losses=losses, devices=tabulate(evidence.devices, device, losses, gate), intervals=intervals,
+        gate=scenario.gate, facts=facts, flaws=_flaws(evidence, facts), axis=axis, as_of=evidence.as_of[rows],
+        losses=losses, devices=tabulate(evidence.devices, device, losses, scenario.gate), intervals=intervals,
         scores={"challenger": _scores(truth, challenger), "champion" if facts.champion else "floor":
                 _scores(truth, reference)},
     )  # fmt: skip

@@ -13,7 +13,7 @@ import numpy as np
 from shared.core.gate.bootstrap import Timeline
 from shared.core.gate.verdict import Group
 from shared.core.intake.readings import Doubles, Longs, Mask
-from shared.core.scenario import GateRules
+from shared.core.scenario import GateRules, Loss
 from shared.validation import number
 
 LISTED = 200
@@ -30,6 +30,7 @@ class Table:
         reference: The other's loss, summed.
         lower: Lower end of the ratio of losses, beyond chance.
         judged: Large enough, or what small ones make together.
+        loss: What was summed.
     """
 
     names: tuple[str, ...]
@@ -38,16 +39,18 @@ class Table:
     reference: Doubles
     lower: Doubles
     judged: Mask
+    loss: Loss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Losses:
-    """Losses row by row, shape (n,), and the time axis that they stand on."""
+    """Losses row by row, shape (n,), of which kind, and the time axis that they stand on."""
 
     challenger: Doubles
     reference: Doubles
     axis: Timeline
     block: int
+    loss: Loss
 
 
 def tabulate(names: Sequence[str], group: Longs, losses: Losses, rules: GateRules) -> Table:
@@ -75,6 +78,7 @@ def tabulate(names: Sequence[str], group: Longs, losses: Losses, rules: GateRule
     return Table(
         names=tuple(titles), rows=sums[0].astype(np.int64), challenger=sums[1], reference=sums[2],
         lower=_lower(totals, rules.confidence, int(judged.sum())), judged=judged,
+        loss=losses.loss,
     )  # fmt: skip
 
 
@@ -107,16 +111,16 @@ def quotient(challenger: Doubles, reference: Doubles) -> Doubles:
 
 def harmed(table: Table, rules: GateRules) -> Mask:
     """Judged groups whose error grew by more than is allowed and, beyond chance, grew at all; NaN is harm."""
-    ratio = root(quotient(table.challenger, table.reference), rules)
+    ratio = root(quotient(table.challenger, table.reference), table.loss)
     return np.asarray(table.judged & ~(ratio <= rules.worst_group_ratio) & ~(table.lower <= 1))
 
 
-def listed(kind: Literal["device", "band"], table: Table, rules: GateRules) -> list[Group]:
+def listed(kind: Literal["device", "band"], table: Table) -> list[Group]:
     """The groups, the worst first, at most `LISTED`."""
-    ratio = root(quotient(table.challenger, table.reference), rules)
-    lower = root(np.maximum(table.lower, 0.0), rules)
+    ratio = root(quotient(table.challenger, table.reference), table.loss)
+    lower = root(np.maximum(table.lower, 0.0), table.loss)
     order = sorted(range(len(ratio)), key=lambda i: (-math.inf if math.isnan(ratio[i]) else -ratio[i], table.names[i]))
-    errors = [root(sums / table.rows, rules) for sums in (table.challenger, table.reference)]
+    errors = [root(sums / table.rows, table.loss) for sums in (table.challenger, table.reference)]
     return [
         Group(
             kind=kind, name=table.names[i], rows=int(table.rows[i]), judged=bool(table.judged[i]),
@@ -127,6 +131,6 @@ def listed(kind: Literal["device", "band"], table: Table, rules: GateRules) -> l
     ]  # fmt: skip
 
 
-def root(values: Doubles, rules: GateRules) -> Doubles:
-    """Mean losses, or their ratios, as errors: RMSE is the root of the squared loss."""
-    return np.sqrt(values) if rules.loss == "squared" else values
+def root(values: Doubles, loss: Loss) -> Doubles:
+    """Mean losses, or their ratios, as errors."""
+    return np.sqrt(values) if loss == "squared" else values

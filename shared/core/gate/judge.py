@@ -37,7 +37,7 @@ def judge(
     with np.errstate(all="ignore"):  # NaN and infinities are for the rules to find
         case = measure(scenario, evidence, facts)
         found = tuple(rule(case) for rule in rules)
-        groups = [*listed("device", case.devices, case.gate), *listed("band", case.bands, case.gate)]
+        groups = [*listed("device", case.devices), *listed("band", case.bands)]
         return conclude(scenario, case, found, groups, scenario.target_channel.unit)
 
 
@@ -94,7 +94,7 @@ def _plain(facts: Facts) -> Facts:
 def _days(case: Case) -> tuple[Day, ...]:
     days, which, counts = np.unique(case.as_of // DAY_HOURS, return_inverse=True, return_counts=True)
     challenger, reference = (
-        root(np.bincount(which, losses, len(days)) / counts, case.gate)
+        root(np.bincount(which, losses, len(days)) / counts, case.losses.loss)
         for losses in (case.losses.challenger, case.losses.reference)
     )
     names = np.datetime_as_string(days.astype("datetime64[D]")) if len(days) else ()

@@ -14,8 +14,9 @@ from shared.core.gate.groups import Losses, Table, tabulate
 from shared.core.gate.scores import correlation, doubles, mean, scores_of
 from shared.core.gate.verdict import Scores
 from shared.core.intake.readings import Doubles, Floats, Longs
-from shared.core.scenario import GateRules, Scenario
+from shared.core.scenario import GateRules, Loss, Scenario
 from shared.core.task.calendar import DAY_HOURS
+from shared.core.task.losses import MEASURES, cost, power
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,13 +68,13 @@ def measure(scenario: Scenario, evidence: Evidence, facts: Facts) -> Numbers:
     """Measure forecasts of numbers on the rows that the champion answered, without a champion those of the floor."""
     reference = evidence.damped if facts.champion is None else evidence.champion
     rows = ~np.isnan(reference)
-    gate = scenario.gate
+    gate, kind = scenario.gate, scenario.loss
     truth, challenger, floor = (doubles(a, rows) for a in (evidence.truth, evidence.challenger, evidence.damped))
-    lost = loss(gate, challenger - truth)
+    lost = cost(kind, challenger - truth)
     axis = Timeline.of(evidence.as_of[rows], scenario.horizon)
-    referred = loss(gate, doubles(reference, rows) - truth)
+    referred = cost(kind, doubles(reference, rows) - truth)
     interval = _improvement(axis, lost, referred, scenario)
-    losses = Losses(challenger=lost, reference=referred, axis=axis, block=interval.block)
+    losses = Losses(challenger=lost, reference=referred, axis=axis, block=interval.block, loss=kind)
     device = evidence.device[rows].astype(np.int64)
     names, band = bands(scenario, evidence.persistence[rows])
     covered = (evidence.lower[rows] <= evidence.truth[rows]) & (evidence.truth[rows] <= evidence.upper[rows])
@@ -84,20 +85,15 @@ def measure(scenario: Scenario, evidence: Evidence, facts: Facts) -> Numbers:
     return Numbers(
         gate=gate, facts=facts, flaws=flaws_of(evidence, facts), axis=axis, as_of=evidence.as_of[rows], losses=losses,
         devices=tabulate(evidence.devices, device, losses, gate), bands=tabulate(names, band, losses, gate),
-        intervals={"rmse" if gate.loss == "squared" else "mae": interval},
+        intervals={MEASURES[kind]: interval},
         scores=scores_of(evidence, rows), nominal=scenario.interval, coverage=coverage,
-        floor=_ratio(gate, lost[there].sum(), loss(gate, floor - truth)[there].sum()),
+        floor=_ratio(kind, lost[there].sum(), cost(kind, floor - truth)[there].sum()),
         correlation=correlation(challenger, truth, device, gate.minimum_group_rows),
     )  # fmt: skip
 
 
 def _nearer(nominal: float, one: float, other: float) -> float:
     return other if abs(other - nominal) < abs(one - nominal) else one
-
-
-def loss(gate: GateRules, error: Doubles) -> Doubles:
-    """What errors cost, shape (n,)."""
-    return error * error if gate.loss == "squared" else np.abs(error)
 
 
 def draws(scenario: Scenario) -> Draws:
@@ -117,9 +113,9 @@ def _improvement(axis: Timeline, challenger: Doubles, reference: Doubles, scenar
         return nothing(scenario)
     sums = axis.sums(challenger, reference)
     total = sums.sum(axis=0)
-    power = 0.5 if scenario.gate.loss == "squared" else 1.0
+    exponent = power(scenario.loss)
     influence = sums[:, 0] - total[0] / total[1] * sums[:, 1]
-    return bootstrap(sums, lambda drawn: 1 - (drawn[:, 0] / drawn[:, 1]) ** power, influence, draws(scenario))
+    return bootstrap(sums, lambda drawn: 1 - (drawn[:, 0] / drawn[:, 1]) ** exponent, influence, draws(scenario))
 
 
 def bands(scenario: Scenario, now: Floats) -> tuple[tuple[str, ...], Longs]:
@@ -147,8 +143,8 @@ def bands(scenario: Scenario, now: Floats) -> tuple[tuple[str, ...], Longs]:
     return (*names, "no value as of now"), np.where(there, found, len(names)).astype(np.int64)
 
 
-def _ratio(gate: GateRules, challenger: float, reference: float) -> float:
+def _ratio(loss: Loss, challenger: float, reference: float) -> float:
     if not reference > 0:
         return math.nan
     ratio = challenger / reference
-    return float(math.sqrt(ratio) if gate.loss == "squared" else ratio)
+    return math.sqrt(ratio) if loss == "squared" else ratio

@@ -161,7 +161,7 @@ def above_chance(name: str, lower: float, claim: str, sure: float) -> Rule:
 
 
 def _groups(name: str, kind: str, table: Table, case: Case) -> Rule:
-    ratio = root(quotient(table.challenger, table.reference), case.gate)
+    ratio = root(quotient(table.challenger, table.reference), table.loss)
     bad, limit = harmed(table, case.gate), case.gate.worst_group_ratio
     chosen = bad if bad.any() else table.judged
     if not chosen.any():

@@ -135,7 +135,7 @@ def _ratio(days: Days) -> float:
     champion, challenger = float(days.champion.sum()), float(days.challenger.sum())
     if math.isnan(champion) or math.isnan(challenger):
         return math.nan
-    return challenger / champion if champion > 0 else (1.0 if challenger == 0 else math.inf)
+    return (challenger / champion) ** days.power if champion > 0 else (1.0 if challenger == 0 else math.inf)
 
 
 def _days(days: Days) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import msgspec
@@ -22,7 +22,7 @@ TYPICAL_BLOCKS = 30  # where the bound is tightest
 
 
 class Improvement(msgspec.Struct, frozen=True, kw_only=True):
-    """How much less the challenger errs, as shares of the champion's mean absolute error.
+    """How much less the challenger errs, as shares of the champion's error, MAE or RMSE.
 
     Args:
         rows: Paired forecasts whose truth is known.
@@ -46,17 +46,19 @@ class Days:
     Args:
         day: Days since 1970.
         rows: Pairs.
-        champion: Sum of the champion's absolute errors, any unit.
+        champion: Sum of the champion's losses, any unit.
         challenger: Sum of the challenger's, same unit.
+        power: The power of a mean loss that is an error: 0.5 of squared ones.
     """
 
     day: Longs
     rows: Longs
     champion: Doubles
     challenger: Doubles
+    power: float = 1.0
 
     @classmethod
-    def of(cls, sums: Mapping[int, tuple[int, float, float]]) -> Days:
+    def of(cls, sums: Mapping[int, tuple[int, float, float]], power: float = 1.0) -> Days:
         """From rows and the two sums by day."""
         days = sorted(sums)
         table = np.array([sums[day] for day in days], np.float64).reshape(len(days), 3)
@@ -65,11 +67,12 @@ class Days:
             rows=table[:, 0].astype(np.int64),
             champion=table[:, 1],
             challenger=table[:, 2],
+            power=power,
         )
 
     def swapped(self) -> Days:
         """The same with the two models' parts exchanged."""
-        return Days(day=self.day, rows=self.rows, champion=self.challenger, challenger=self.champion)
+        return replace(self, champion=self.challenger, challenger=self.champion)
 
 
 def improvement(days: Days, rules: RolloutRules) -> Improvement:
@@ -88,12 +91,18 @@ def improvement(days: Days, rules: RolloutRules) -> Improvement:
     if rows == 0 or not total > 0:
         return Improvement(rows=rows, blocks=0, estimate=math.nan, lower=-math.inf, upper=math.inf)
     each = _blocks(days, rules.block_days)
-    estimate = (total - float(days.challenger.sum())) / total
+    estimate = _of_error((total - float(days.challenger.sum())) / total, days.power)
     if len(each) < rules.minimum_blocks:
         return Improvement(rows=rows, blocks=len(each), estimate=estimate, lower=-math.inf, upper=math.inf)
     centre = float(each.mean())
     width = math.sqrt(_long_run_variance(each)) * _boundary(len(each), rules.error_rate)
-    return Improvement(rows=rows, blocks=len(each), estimate=estimate, lower=centre - width, upper=centre + width)
+    lower, upper = (_of_error(end, days.power) for end in (centre - width, centre + width))
+    return Improvement(rows=rows, blocks=len(each), estimate=estimate, lower=lower, upper=upper)
+
+
+def _of_error(share: float, power: float) -> float:
+    """The share by which an error is lower whose mean loss is lower by a share; it rises with that, so bounds hold."""
+    return share if power == 1.0 else 1 - max(1 - share, 0.0) ** power
 
 
 def _blocks(days: Days, size: int) -> Doubles:

@@ -19,11 +19,13 @@ from shared.core.task.calendar import DAY_HOURS
 
 def paired_days(merged: MergedProfile, current: RolloutStatus) -> Days:
     """Paired losses of the two models since the stage began."""
+    losses = merged.task.losses
+    one, other = map(losses.pairs.index, losses.compared)
     sums: dict[int, tuple[int, float, float]] = {}
     for (day, first, second), row in merged.pairs.items():
         if (first, second) == (current.champion, current.challenger) and day >= current.since_day:
-            sums[day] = int(row[0]), float(row[1]), float(row[2])  # as the task's losses name them
-    return Days.of(sums)
+            sums[day] = int(row[0]), float(row[one]), float(row[other])
+    return Days.of(sums, losses.power)
 
 
 def matured_days(merged: MergedProfile, current: RolloutStatus) -> int:

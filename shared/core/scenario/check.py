@@ -30,6 +30,10 @@ def parse(raw: Mapping[str, object]) -> Scenario:
         ConfigError: Something is wrong; the message lists every problem, one a line.
     """
     problems: list[str] = []
+    gate = raw.get("gate")
+    if isinstance(gate, Mapping) and "loss" in gate:
+        problems.append("gate.loss: is now the scenario's own key loss, by which gate, floor and rollout go alike")
+        raw = {**raw, "gate": {key: value for key, value in gate.items() if key != "loss"}}
     values, wrong = read(Scenario, raw, "", problems)
     scenario = Scenario(**{**_STAND_IN, **values})
     problems.extend(line for fields, line in _problems(scenario) if wrong.isdisjoint(fields))

@@ -14,6 +14,7 @@ Days = Annotated[int, Meta(ge=1, le=3650)]
 Hours = Annotated[float, Meta(ge=0, le=8760)]
 Money = Annotated[float, Meta(ge=0, le=1e9)]
 Share = Annotated[float, Meta(ge=0, le=1)]
+Loss = Literal["absolute", "squared"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,6 @@ class GateRules:
     """When a challenger may replace the champion.
 
     Args:
-        loss: What an error costs; errors are compared as RMSE (squared) or MAE (absolute).
         minimum_improvement: Least share by which the challenger's error has to be below the champion's.
         confidence: Probability that the improvement is above the lower end of its interval.
         minimum_rows: Fewest forecasts that both models answered.
@@ -51,7 +51,6 @@ class GateRules:
         seed: Of the draws.
     """
 
-    loss: Literal["squared", "absolute"] = "squared"
     minimum_improvement: Annotated[float, Meta(ge=0, le=0.5)] = 0.01
     confidence: Annotated[float, Meta(ge=0.5, le=0.999)] = 0.95
     minimum_rows: Count = 500

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from shared.core.scenario.channels import Category, Channel, Name, Names, Role, Station
-from shared.core.scenario.rules import DriftRules, GateRules, RetrainRules, RolloutRules, Search
+from shared.core.scenario.rules import DriftRules, GateRules, Loss, RetrainRules, RolloutRules, Search
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,8 @@ class Scenario:
     """A checked use case; hours are the unit of history, horizon and lateness.
 
     `key` names the device's column in what comes in, `names.device` what else it is called; commits and lake call
-    it `device_id`.
+    it `device_id`. `loss` is what an error costs wherever models are compared, by the gate, its floor and the rollout:
+    as MAE (absolute) or RMSE (squared).
     """
 
     name: Name
@@ -32,6 +33,7 @@ class Scenario:
     history: Annotated[int, Meta(ge=2, le=2000)] = 121
     horizon: Annotated[int, Meta(ge=1, le=168)] = 24
     lateness: int = 24
+    loss: Loss = "absolute"
     interval: Annotated[float, Meta(ge=0.5, le=0.99)] = 0.9
     zone: str = "UTC"
     unlisted_stations: Literal["accept", "reject"] = "accept"

@@ -5,7 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from shared.core.intake.readings import Longs
+import numpy as np
+
+from shared.core.intake.readings import Doubles, Longs
+from shared.core.scenario import Loss
+
+MEASURES: Mapping[Loss, str] = {"absolute": "mae", "squared": "rmse"}
+
+
+def cost(loss: Loss, error: Doubles) -> Doubles:
+    """What errors cost, shape (n,)."""
+    return error * error if loss == "squared" else np.abs(error)
+
+
+def power(loss: Loss) -> float:
+    """The power of a mean loss, or of a ratio of such, that is an error: RMSE is the root of the mean squared one."""
+    return 0.5 if loss == "squared" else 1.0
 
 
 class Losses(Protocol):
@@ -29,7 +44,15 @@ class Losses(Protocol):
 
     @property
     def pairs(self) -> tuple[str, ...]:
-        """Names of the sums over paired answers: their count, then the losses a rollout compares, champion's first."""
+        """Names of the sums over paired answers; the first counts them."""
+
+    @property
+    def compared(self) -> tuple[str, str]:
+        """Names of those that a rollout compares, champion's first: the scenario's loss."""
+
+    @property
+    def power(self) -> float:
+        """The power of a mean of these that is an error."""
 
     @property
     def shown(self) -> tuple[str, ...]:

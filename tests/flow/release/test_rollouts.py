@@ -19,6 +19,7 @@ from shared.app.release.refusals import REFUSED
 from shared.app.release.registry_tags import MARKED, RegistryTags
 from shared.app.release.rollouts import Rollouts
 from shared.core.forecast.losses import ERRORS, PAIRS
+from shared.core.forecast.task import HourlyForecast
 from shared.core.model import deployment
 from shared.core.model.deployment import Deployment
 from shared.core.profile.bins import CELLS
@@ -569,6 +570,19 @@ def test_a_damaged_champion_does_not_keep_a_good_challenger_down(world: World) -
     assert world.tick_for(14, 0.7).count("promote") == 2
     assert world.steps[1:] == ["shadow", "canary", "canary", "champion", "guarded"]
     assert world.refused == ["v1"] * 4  # once where each of these steps began
+
+
+def test_the_pairs_that_count_are_those_of_the_scenarios_loss(world: World) -> None:
+    world.rollouts().begin("v2", DAY)
+    row = np.arange(len(PAIRS), dtype=np.int64) + 10
+    world.pairs[DAY, "v1", "v2"] = row
+    status, sums = world.rollouts().current()[0], dict(zip(PAIRS, row.tolist(), strict=True))
+    for loss, power in (("absolute", 1.0), ("squared", 0.5)):
+        task = HourlyForecast(with_overrides(SCENARIO, loss=loss))
+        found = paired_days(dataclasses.replace(world.merged, task=task), status)
+        assert (found.rows.tolist(), found.power) == ([sums["rows"]], power)
+        assert found.champion.tolist() == [sums[f"{loss}_champion"]]
+        assert found.challenger.tolist() == [sums[f"{loss}_challenger"]]
 
 
 def test_a_registry_that_is_away_stops_no_rollback(world: World) -> None:

@@ -11,11 +11,11 @@ from scipy.signal import lfilter
 from shared.adapters.stores.scenario_files import load
 from shared.core.gate.evidence import Evidence, Facts, Model
 from shared.core.intake.readings import Doubles
-from shared.core.scenario import GateRules, Scenario, with_overrides
+from shared.core.scenario import GateRules, Loss, Scenario, with_overrides
 
 DEVICES, DAYS = 12, 100
 START = 470_000 // 24 * 24
-SCENARIO = load("air_quality")
+SCENARIO = with_overrides(load("air_quality"), loss="squared")
 CHAMPION = Model(version="v1", sha256="a" * 64, trained_until=START)
 FACTS = Facts(
     challenger=Model(version="v2", sha256="b" * 64, trained_until=START + 24 * DAYS), champion=CHAMPION,
@@ -23,9 +23,9 @@ FACTS = Facts(
 )  # fmt: skip
 
 
-def scenario(**changes: Any) -> Scenario:
-    """The reference scenario with some of the gate's limits changed."""
-    return with_overrides(SCENARIO, gate=dataclasses.replace(SCENARIO.gate, **changes))
+def scenario(*, loss: Loss = "squared", **changes: Any) -> Scenario:
+    """The reference scenario with a loss, and some of the gate's limits changed."""
+    return with_overrides(SCENARIO, loss=loss, gate=dataclasses.replace(SCENARIO.gate, **changes))
 
 
 def rules(**changes: Any) -> GateRules:

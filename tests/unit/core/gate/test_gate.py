@@ -25,7 +25,9 @@ from shared.core.gate.verdict import Verdict
 from shared.core.gate.verdict import decode as read_verdict
 from shared.core.gate.verdict import encode as write_verdict
 from shared.core.model.manifest import decode_arrays, encode_arrays
-from shared.core.scenario import with_overrides
+from shared.core.rollout.improvement import Days, improvement
+from shared.core.scenario import Loss, RolloutRules, with_overrides
+from shared.core.task.losses import cost, power
 from shared.errors import ConfigError, ContractBroken
 from tests.kit.data.gate_world import FACTS, SCENARIO, START, World, change, facts, pick, rules, scenario, wander
 
@@ -57,15 +59,17 @@ def test_a_fact_may_reach_its_limit_and_nothing_else(name: str, fact: str, limit
 )
 def test_an_amount_may_equal_its_limit_but_not_fall_below(limit: str, name: str) -> None:
     there = {"rows": 3840, "days": 40}[name]
-    assert found(judge(scenario(**{limit: there}), GOOD, FACTS), name).holds
-    assert judge(scenario(**{limit: there + 1}), GOOD, FACTS).reasons == (name,)
+    limits: list[dict[str, Any]] = [{limit: there}, {limit: there + 1}]
+    assert found(judge(scenario(**limits[0]), GOOD, FACTS), name).holds
+    assert judge(scenario(**limits[1]), GOOD, FACTS).reasons == (name,)
 
 
 def test_improvement_and_errors_are_those_of_plain_arithmetic() -> None:
-    for loss, error in (
+    errors: tuple[tuple[Loss, Any], ...] = (
         ("squared", lambda x: math.sqrt(np.mean(x.astype(float) ** 2))),
         ("absolute", lambda x: np.mean(np.abs(x.astype(float)))),
-    ):
+    )
+    for loss, error in errors:
         verdict = judge(scenario(loss=loss), GOOD, FACTS)
         mine, theirs = error(GOOD.challenger - GOOD.truth), error(GOOD.champion - GOOD.truth)
         (one,) = verdict.improvements
@@ -294,25 +298,28 @@ def test_bounds_hold_the_value_and_do_not_depend_on_the_unit(seed: int, unit: fl
     assert math.isnan(one.lower) or one.lower <= one.value <= one.upper
 
 
-def table(ratio: float, rows: int, noise: float, limits: Any, groups: int = 1, seed: int = 0) -> Any:
+def table(
+    ratio: float, rows: int, noise: float, limits: Any, groups: int = 1, seed: int = 0, loss: Loss = "absolute"
+) -> Any:
     """Losses of 200 hours a block whose ratio is `ratio`; `noise` scatters it from block to block."""
     hours = np.tile(np.arange(rows), groups)
     random = np.random.default_rng(seed)
     reference = np.ones(rows * groups)
     challenger = ratio + noise * np.repeat(random.standard_normal(groups * -(-rows // 40)), 40)[: rows * groups]
     axis = Timeline.of(hours, 24)
-    losses = Losses(challenger=challenger, reference=reference, axis=axis, block=40)
+    losses = Losses(challenger=challenger, reference=reference, axis=axis, block=40, loss=loss)
     return tabulate([f"d{i}" for i in range(groups)], np.repeat(np.arange(groups), rows), losses, limits)
 
 
 @pytest.mark.parametrize(("ratio", "harm"), [(1.2099, False), (1.2101, True), (9.0, True), (math.nan, True)])
 def test_a_group_is_harmed_from_the_limit_of_the_error_on(ratio: float, harm: bool) -> None:
     with np.errstate(all="ignore"):
-        assert harmed(table(ratio, 400, 0.0, rules()), rules()).tolist() == [harm]  # 1.21 is 1.1 squared
+        found = harmed(table(ratio, 400, 0.0, rules(), loss="squared"), rules())
+        assert found.tolist() == [harm]  # 1.21 is 1.1 squared
 
 
 def test_a_group_that_may_be_worse_by_chance_alone_is_not_harmed() -> None:
-    limits = rules(loss="absolute")
+    limits = rules()
     noisy = table(1.0, 400, 0.6, limits, groups=300)
     assert (noisy.challenger / noisy.reference > 1.1).sum() > 50
     assert harmed(noisy, limits).sum() <= 3
@@ -320,12 +327,13 @@ def test_a_group_that_may_be_worse_by_chance_alone_is_not_harmed() -> None:
 
 
 def test_small_groups_are_judged_together() -> None:
-    limits = rules(minimum_group_rows=200, loss="absolute")
+    limits = rules(minimum_group_rows=200)
     small = table(1.5, 80, 0.0, limits, groups=4)
     assert (small.names[-1], small.judged.tolist()) == ("4 small ones together", [False] * 4 + [True])
     assert harmed(small, limits).tolist() == [False] * 4 + [True]
     assert tabulate(["a", "b"], np.zeros(300, int), Losses(
-        challenger=np.ones(300), reference=np.ones(300), axis=Timeline.of(np.arange(300), 24), block=40), limits
+        challenger=np.ones(300), reference=np.ones(300), axis=Timeline.of(np.arange(300), 24), block=40,
+        loss="absolute"), limits
     ).names == ("a",)  # fmt: skip
     assert not harmed(table(0.0, 400, 0.0, limits), limits).any()
 
@@ -367,8 +375,27 @@ def test_limits_of_the_gate_have_limits_themselves(name: str, low: float, high: 
         assert getattr(rules(**{name: value}), name) == value
     step = 1 if isinstance(low, int) else 1e-6
     for value in (low - step, high + step):
+        changes: dict[str, Any] = {name: value}
         with pytest.raises(ConfigError, match=f"gate.{name}: .* is outside"):
-            scenario(**{name: value})
+            scenario(**changes)
+
+
+@pytest.mark.parametrize("loss", ["absolute", "squared"])
+@pytest.mark.parametrize("size", [0.7, 1.0, 1.3])
+def test_gate_floor_and_rollout_go_by_one_loss(loss: Loss, size: float) -> None:
+    evidence = WORLD.evidence(WORLD.error(1, size, 0.97), WORLD.error(0, 1.0, 0.97))
+    (judged,) = judge(scenario(loss=loss), evidence, FACTS).improvements
+    errors = [(each - evidence.truth).astype(np.float64) for each in (evidence.champion, evidence.challenger)]
+    day = evidence.as_of // 24
+    sums = {
+        int(each): (int((day == each).sum()), *(float(cost(loss, error)[day == each].sum()) for error in errors))
+        for each in np.unique(day)
+    }
+    climbed = improvement(Days.of(sums, power(loss)), RolloutRules())  # type: ignore[arg-type]
+    assert climbed.estimate == pytest.approx(judged.value, rel=1e-4, abs=1e-6)
+    assert climbed.lower < climbed.estimate < climbed.upper
+    plain = improvement(Days.of(sums), RolloutRules())  # type: ignore[arg-type]
+    assert [np.sign(end) for end in (plain.lower, plain.upper)] == [np.sign(e) for e in (climbed.lower, climbed.upper)]
 
 
 def classes(seed: int, right: tuple[float, float] = (0.8, 0.7), days: int = 60, **changes: Any) -> ClassEvidence:

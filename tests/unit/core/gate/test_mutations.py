@@ -11,7 +11,7 @@ import pytest
 from shared.core.gate.evidence import Evidence, Facts, Model
 from shared.core.gate.judge import judge
 from shared.core.gate.rules import RULES
-from shared.core.scenario import Scenario
+from shared.core.scenario import Loss, Scenario
 from tests.kit.data.gate_world import CHAMPION, FACTS, SCENARIO, START, World, change, facts, pick, scenario
 
 Trial: TypeAlias = tuple[Scenario, Evidence, Facts]
@@ -221,7 +221,7 @@ GOOD: dict[str, Callable[[], Evidence]] = {
 
 @pytest.mark.parametrize("loss", ["squared", "absolute"])
 @pytest.mark.parametrize("name", GOOD)
-def test_a_better_challenger_is_promoted(name: str, loss: str) -> None:
+def test_a_better_challenger_is_promoted(name: str, loss: Loss) -> None:
     verdict = judge(scenario(loss=loss), GOOD[name](), FACTS)
     assert (verdict.kind, verdict.reasons) == ("promote", ()), verdict.text
 

@@ -45,6 +45,21 @@ def test_days_are_sorted_and_keep_their_sums() -> None:
     assert found.swapped().champion.tolist() == [5.0, 3.0]
 
 
+def test_of_squared_losses_shares_and_ratios_are_those_of_their_root() -> None:
+    squared = dataclasses.replace(days(alternating(64.0, 20)), power=0.5)
+    found, plain = improvement(squared, RULES), improvement(days(alternating(64.0, 20)), RULES)
+    for name in ("estimate", "lower", "upper"):
+        assert getattr(found, name) == pytest.approx(1 - math.sqrt(1 - getattr(plain, name)))
+    worse = dataclasses.replace(days([220.0] * 6), power=0.5)  # 1.48 times the error
+    assert decide.decide(0.0, worse, Health(), RULES).kind == "hold"
+    assert decide.decide(0.0, days([220.0] * 6), Health(), RULES).kind == "roll_back"
+
+
+def test_an_improvement_beyond_all_is_all_of_the_error() -> None:
+    found = improvement(dataclasses.replace(days([0.0, 0.0, 150.0, 150.0] * 5), power=0.5), RULES)
+    assert found.upper == 1.0
+
+
 def test_without_pairs_nothing_is_known_and_the_challenger_waits() -> None:
     step = decide.decide(0.0, Days.of({}), Health(), RULES)
     assert step.kind == "hold"

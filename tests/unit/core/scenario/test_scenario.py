@@ -169,6 +169,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("lateness", -1, "lateness: -1 is outside 0 to horizon 24"),
     ("interval", 0.49, "interval: 0.49 is outside 0.5 to 0.99"),
     ("interval", 1, "interval: 1 is outside 0.5 to 0.99"),
+    ("loss", "cubed", "loss: 'cubed' is not one of absolute, squared"),
+    ("gate", {"loss": "squared"}, "gate.loss: is now the scenario's own key loss, by which gate, floor and rollout"),
     ("search", {"trials": 0}, "search.trials: 0 is outside 1 to 200"),
     ("search", {"trials": 201}, "search.trials: 201 is outside 1 to 200"),
     ("search", {"folds": 1}, "search.folds: 1 is outside 2 to 10"),
