@@ -33,6 +33,10 @@ class Schedule(Protocol):
         """The first run after an aware moment, `NEVER` when there is none."""
         ...
 
+    def resumed(self, moment: dt.datetime, noted: dt.datetime) -> dt.datetime:
+        """The first run after a moment at which the host starts again, having noted a later one before."""
+        ...
+
 
 class Field(NamedTuple):
     """One of the six fields: its name, limits, and names of its values if they have any."""
@@ -82,6 +86,10 @@ class Cron:
                 return dt.datetime.combine(day, time, dt.timezone.utc)
         return NEVER
 
+    def resumed(self, moment: dt.datetime, noted: dt.datetime) -> dt.datetime:  # noqa: ARG002 - the clock says it
+        """What the clock says, whatever was noted: the schedule may be another one now."""
+        return self.after(moment)
+
     def _days(self, start: dt.date) -> Iterator[dt.date]:
         """Days from one on that fit month, day and weekday."""
         for year in range(start.year, min(start.year + CALENDAR_YEARS, dt.MAXYEAR) + 1):
@@ -110,6 +118,10 @@ class Every:
     def after(self, moment: dt.datetime) -> dt.datetime:
         """A span after a moment."""
         return moment + self.span
+
+    def resumed(self, moment: dt.datetime, noted: dt.datetime) -> dt.datetime:
+        """What was noted, or else a host that is started often would never get there."""
+        return min(noted, self.after(moment))
 
 
 def schedule(text: str) -> Schedule:

@@ -54,14 +54,17 @@ class TimerListener:
         """Wait for each run and make it, until `stop`."""
         self._status = await self._read()
         now = dt.datetime.now(dt.timezone.utc)
-        past_due = dt.datetime.fromisoformat(self._status["Next"]) < now if "Next" in self._status else False
+        noted = dt.datetime.fromisoformat(self._status["Next"]) if "Next" in self._status else None
+        due = self._schedule.after(now) if noted is None else self._schedule.resumed(now, noted)
+        past_due = noted is not None and noted < now
         if past_due or self._function.binding.get("runOnStartup"):
             await self._fire(past_due=past_due)
-        while not self._stopping.is_set():
             due = self._schedule.after(dt.datetime.now(dt.timezone.utc))
+        while not self._stopping.is_set():
             await self._write(due)
             if await self._sleep_until(due):
                 await self._fire(past_due=False)
+            due = self._schedule.after(dt.datetime.now(dt.timezone.utc))
 
     async def stop(self, grace_s: float) -> bool:
         """Make no further run and let the running one end; whether it did in time."""

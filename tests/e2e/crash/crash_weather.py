@@ -43,18 +43,24 @@ def fates(seed: int) -> Iterator[Fate]:
         yield Fate(kind, size if kind == "cut" else ENDLESS, delay_s if kind == "slow" else 0.0)
 
 
+class Cut(Exception):
+    """A connection has had all the bytes it was to have."""
+
+
 class Weather:
     """Passes bytes on to a port of this machine as long as the weather lets it; a context manager.
 
     Args:
         target: The port behind it.
         seed: Of the fates, and of the times in which it refuses everything.
+        told: The fates instead, without such times.
     """
 
-    def __init__(self, target: Callable[[], int], seed: int) -> None:
+    def __init__(self, target: Callable[[], int], seed: int = 0, told: Iterator[Fate] | None = None) -> None:
         self.port = 0
         self.seen: Counter[str] = Counter()
-        self._target, self._fates, self._draw = target, fates(seed), random.Random(seed + 1)
+        self._target, self._fates, self._draw = target, told or fates(seed), random.Random(seed + 1)
+        self._stormy = told is None
         self._open: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
@@ -92,7 +98,7 @@ class Weather:
     async def _storms(self, server: asyncio.Server) -> None:
         """Now and then nobody listens for a while, and whatever is open is cut."""
         try:
-            while not await self._cleared_within(self._draw.uniform(1.0, 6.0)):
+            while self._stormy and not await self._cleared_within(self._draw.uniform(1.0, 6.0)):
                 server.close()
                 self.seen["refusing"] += 1
                 for writer in list(self._open):
@@ -117,6 +123,8 @@ class Weather:
         try:
             if fate.kind != "reset":
                 await self._joined((reader, writer), fate)
+        except Cut:
+            self.seen["ended"] += 1
         except OSError:
             self.seen["broken"] += 1
         finally:
@@ -131,7 +139,12 @@ class Weather:
         ways = [asyncio.create_task(self._pass(near[0], far[1], fate, left))]
         ways += [asyncio.create_task(self._pass(far[0], near[1], fate, left))]
         try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_EXCEPTION)
+            for way in done:
+                way.result()
+            for writer in (near[1], far[1]):  # both said all they had to say
+                writer.close()
+                await writer.wait_closed()
         finally:
             for way in ways:
                 way.cancel()
@@ -150,8 +163,8 @@ class Weather:
             writer.write(piece)
             await writer.drain()
             if left[0] <= 0:
-                self.seen["ended"] += 1
-                return
+                raise Cut
+        writer.write_eof()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -97,6 +97,13 @@ def test_a_day_that_never_comes_is_never(text: str) -> None:
     assert schedule(text).after(START) == NEVER
 
 
+def test_a_span_goes_on_where_it_was_when_the_host_starts_again_and_a_clock_is_read_anew() -> None:
+    later, sooner = START + dt.timedelta(hours=20), START + dt.timedelta(hours=3)
+    assert schedule("12:00:00").resumed(START, sooner) == sooner
+    assert schedule("12:00:00").resumed(START, later) == START + dt.timedelta(hours=12), "the span was made shorter"
+    assert schedule("0 0 12 * * *").resumed(START, sooner) == START + dt.timedelta(hours=12)
+
+
 @dataclass(frozen=True)
 class Said:
     """A field as text, and what it allows by the words of its grammar."""
