@@ -13,7 +13,7 @@ from shared.core.forecast.matured import Counted, Final, labels
 from shared.core.forecast.outcome import Answered, Outcome, predictions
 from shared.core.forecast.state import State
 from shared.core.forecast.window.columns import fingerprint, spread
-from shared.core.forecast.window.counting import rank_within
+from shared.core.forecast.window.counting import earlier_within, rank_within
 from shared.core.forecast.window.due import Heads, Rows, due
 from shared.core.forecast.window.ring import Ring
 from shared.core.forecast.window.segments import Rules, cut, groups, running_heads
@@ -114,18 +114,26 @@ class _Work:
         return rows, cut(by, rows.hour, rows.before, rows.after, rules), extra
 
     def _first_of_minute(self, rows: Rows) -> Longs:
-        """Which readings are the first of their minute; the others are marked duplicates or conflicts."""
+        """Which readings are the first of their minute; the others are marked duplicates or conflicts.
+
+        A conflict is told while the hour has no more minutes than the ring remembers, counted when the reading came:
+        whatever stood in an earlier batch and whatever stands in this one is treated alike.
+        """
         key = rows.device << 32 | rows.minute
         _, first, which = np.unique(key, return_index=True, return_inverse=True)
         again = first[which] != np.arange(len(key))
         differs = rows.prints != rows.prints[first[which]]
-        device = self.touched[rows.device]
-        known = device < len(self.state.columns.ring.head)
+        device, ring = self.touched[rows.device], self.state.columns.ring
+        known = np.flatnonzero(device < len(ring.head))
         seen = np.zeros(len(key), bool)
-        ring = self.state.columns.ring
         seen[known] = ring.seen(device[known], rows.minute[known])
         differs[seen] = ring.conflicts(device[seen], rows.minute[seen], rows.prints[seen])
         repeated = again | seen
+        if (differs & repeated).any():
+            held = known[rows.hour[known] <= ring.head[device[known]]]
+            minutes = earlier_within(rows.device << 32 | rows.hour, ~repeated)
+            minutes[held] += ring.samples(device[held], rows.hour[held])
+            differs &= minutes <= self.scenario.samples_per_hour
         self.disposition[rows.place[repeated]] = np.where(differs[repeated], CONFLICT, DUPLICATE)
         return np.flatnonzero(~repeated)
 

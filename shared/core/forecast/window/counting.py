@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from shared.core.intake.readings import Longs
+from shared.core.intake.readings import Longs, Mask
 
 
 def new_hours(old: Longs, new: Longs, limit: int) -> tuple[Longs, Longs]:
@@ -21,12 +21,18 @@ def new_hours(old: Longs, new: Longs, limit: int) -> tuple[Longs, Longs]:
 
 def rank_within(key: Longs) -> Longs:
     """How many earlier rows have the same key, shape (n,)."""
+    return earlier_within(key, np.ones(len(key), bool))
+
+
+def earlier_within(key: Longs, counted: Mask) -> Longs:
+    """How many earlier rows with the same key are counted ones, shape (n,)."""
     order = np.argsort(key, kind="stable")
-    ordered = key[order]
+    ordered, chosen = key[order], counted[order]
     starts = np.r_[True, ordered[1:] != ordered[:-1]] if len(key) else np.zeros(0, bool)
     first = np.flatnonzero(starts)
+    before: Longs = np.cumsum(chosen) - chosen
     ranks = np.empty(len(key), np.int64)
-    ranks[order] = np.arange(len(key)) - np.repeat(first, np.diff(np.r_[first, len(key)]))
+    ranks[order] = before - np.repeat(before[first], np.diff(np.r_[first, len(key)]))
     return ranks
 
 

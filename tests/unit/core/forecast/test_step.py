@@ -266,16 +266,8 @@ def told_by(plain: Plain) -> Counts:
 
 
 def whatever_the_cut(found: Counts) -> Counts:
-    """Tallies without what depends on the cut into batches.
-
-    An hour that changes twice within a batch is forecast once. A repeated minute is compared with the first reading
-    itself within a batch, later with a bounded memory of it.
-    """
-    kept: Counts = Counter()
-    for (source, day, name), count in found.items():
-        if name != "forecasts":
-            kept[source, day, "repeated" if name in ("duplicates", "conflicts") else name] += count
-    return kept
+    """Tallies without what depends on the cut into batches: an hour that changes twice within one is forecast once."""
+    return Counter({key: count for key, count in found.items() if key[2] != "forecasts"})
 
 
 def errors_of(state: State) -> dict[tuple[int, int, str], dict[str, int]]:
@@ -643,3 +635,17 @@ def test_an_incomplete_hour_is_forecast_when_the_next_begins_unless_its_target_i
     assert set(_forecasts(2, (0, 0, 1.0), (2, 0, 2.0))) == {0}
     assert set(_forecasts(2, (0, 0, 1.0), (3, 0, 2.0))) == set()
     assert set(_forecasts(2, (0, 0, 1.0), (0, 9, 1.0))) == {0}
+
+
+@pytest.mark.parametrize("cut", [(), (1,), (2,), (1, 2)])
+def test_readings_of_one_minute_are_a_conflict_or_none_however_the_batch_is_cut(cut: tuple[int, ...]) -> None:
+    """Two minutes of an hour that the ring remembers one of, the second one twice."""
+    values: list[Values] = [(1.0, 0.0, 0.0), (2.0, 0.0, 0.0), (3.0, 0.0, 0.0)]
+    minutes = [START * 60, START * 60 + 1, START * 60 + 1]
+    items: list[Item] = [
+        Reading("hub/0", i + 1, "a", m, v) for i, (m, v) in enumerate(zip(minutes, values, strict=True))
+    ]
+    told = told_by(read_by_plain(small(), items))
+    assert told["hub/0", "", "duplicates"] == 1
+    found = tallies_of(fold(small(), as_batches(small(), items, cut)).state)
+    assert whatever_the_cut(found) == whatever_the_cut(told)
