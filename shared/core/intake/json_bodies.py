@@ -1,16 +1,25 @@
-"""JSON as devices send it: what msgspec refuses gets a second reading that knows NaN and Infinity, then a reason."""
+"""JSON as devices send it: what msgspec refuses gets a second reading that knows NaN and Infinity, then a reason.
+
+How deep it may nest is decided before either reads it: their own limit is the interpreter's, another one in each
+version of Python, and what was refused by one must not be accepted by the next.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from typing import TypeAlias
 
 import msgspec
+import numpy as np
 
 from shared.errors import BadEvent
 
 Body: TypeAlias = bytes | msgspec.Raw
+DEEPEST = 64
 _BLANKS = " \t\r\n"
+_TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_UNMARKED = bytes(set(range(256)) - set(b'"\\[]{}'))
 _decode = msgspec.json.Decoder().decode
 _decode_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _standard = json.JSONDecoder()
@@ -22,9 +31,11 @@ def value_of(body: Body) -> object:
     Raises:
         BadEvent: `empty`, `encoding`, `too_deep` or `not_json`.
     """
+    if not isinstance(body, msgspec.Raw):  # an element of an array was looked at with it
+        _check_levels(body)
     try:
         return _decode(body)
-    except (ValueError, RecursionError):
+    except ValueError:
         return _second_reading(bytes(body))
 
 
@@ -34,10 +45,28 @@ def elements(body: bytes) -> list[Body]:
     Raises:
         BadEvent: `encoding`, `too_deep` or `not_json`.
     """
+    _check_levels(body)
     try:
         return list(_decode_elements(body))
-    except (ValueError, RecursionError):
+    except ValueError:
         return _slices(_text(body))
+
+
+def _check_levels(body: bytes) -> None:
+    if body.count(b"[") + body.count(b"{") > DEEPEST and _levels(body) > DEEPEST:
+        raise BadEvent("too_deep", f"nested deeper than {DEEPEST} levels")
+
+
+def _levels(body: bytes) -> int:
+    """How many brackets are open at once, those in texts not counted, as far as it is JSON."""
+    marks = body.translate(None, _UNMARKED)
+    if b"\\" in marks:
+        marks = _TEXT.sub(b"", body).translate(None, _UNMARKED)
+    else:
+        marks = _TEXT.sub(b"", marks.replace(b'""', b""))  # most texts hold no mark
+    signs = np.frombuffer(marks.translate(None, b'"\\'), np.uint8)
+    opening = (signs == ord("[")) | (signs == ord("{"))
+    return int(np.cumsum(np.where(opening, 1, -1)).max(initial=0))
 
 
 def _text(body: bytes) -> str:
@@ -53,7 +82,7 @@ def _second_reading(body: bytes) -> object:
         raise BadEvent("empty", "no bytes but blanks")
     try:
         return json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise _refusal(error) from error
 
 
@@ -64,7 +93,7 @@ def _slices(text: str) -> list[Body]:
         place = _after_blanks(text, place + 1)
         try:
             _, end = _standard.raw_decode(text, place)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise _refusal(error) from error
         found.append(text[place:end].encode())
         place = _after_blanks(text, end)
@@ -80,9 +109,7 @@ def _after_blanks(text: str, place: int) -> int:
     return place
 
 
-def _refusal(error: Exception) -> BadEvent:
-    if isinstance(error, RecursionError):
-        return BadEvent("too_deep", "nested deeper than the decoder follows")
+def _refusal(error: ValueError) -> BadEvent:
     if isinstance(error, json.JSONDecodeError):
         return BadEvent("not_json", f"{error.msg.lower()} at character {error.pos}")
     return BadEvent("not_json", "a number with more digits than can be read")

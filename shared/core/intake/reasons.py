@@ -9,7 +9,7 @@ REASONS: dict[str, str] = {
     "not_an_object": "JSON, but neither a reading (an object) nor an array of readings",
     "empty": "nothing in it: no bytes, or an array without elements",
     "too_large": "message, array, line or file above a size limit",
-    "too_deep": "JSON nested deeper than the decoder follows",
+    "too_deep": "JSON nested deeper than 64 levels",
     "columns": "the row does not have as many cells as the header, or a quote in it never ends",
     "missing_device": "no device id",
     "device_id": "the device or row id is too long, holds control characters or is not a text",

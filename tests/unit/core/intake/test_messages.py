@@ -338,7 +338,6 @@ SNIPPETS = [
 ]  # fmt: skip
 
 
-@pytest.mark.slow
 def mutated(source: random.Random, message: bytes) -> bytes:
     data = bytearray(message)
     for _ in range(source.choice((0, 1, 1, 2, 3))):
@@ -357,6 +356,7 @@ def mutated(source: random.Random, message: bytes) -> bytes:
     return bytes(data)
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_mutated_messages_are_each_accepted_or_rejected_once() -> None:
     source = random.Random(20261120)
     decoder = Decoder(AIR)
