@@ -1,7 +1,8 @@
 """A local stand-in for the Azure Functions host: runs the triggers that a function app declares, on this machine.
 
-It is not the Functions host: it drives the same functions with the same azure-functions objects from the real clients,
-against Azurite and our Event Hubs endpoint. Use `func start` where Core Tools are available.
+It is not the Functions host: it drives the same functions from the real clients, against Azurite and our Event Hubs
+endpoint. What a worker does, it leaves to the vendor's own runtime from Python 3.13 on, and to an imitation below. Use
+`func start` where Core Tools are available.
 """
 
 import argparse
@@ -12,9 +13,10 @@ import signal
 import sys
 from pathlib import Path
 
-from local.host.functions import HostError, load_app
+from local.host.functions import HostError
 from local.host.host import GRACE_S, Host
 from local.host.settings import apply_settings, read_host_json
+from local.host.worker.start import start
 
 log = logging.getLogger("host")
 
@@ -66,8 +68,7 @@ def run(app_dir: Path, settings: Path, *, port: int = 7071, **pace: float) -> in
         apply_settings(settings, environment)
         os.environ.update(environment)
         os.chdir(app_dir)
-        functions = load_app(app_dir)
-        host = Host(functions, os.environ, read_host_json(app_dir), **pace)
+        host = Host(start(app_dir), os.environ, read_host_json(app_dir), **pace)
         code = asyncio.run(serve(host, port))
     except HostError as error:
         print(f"host: {error}", file=sys.stderr)  # noqa: T201 - for the person who started it

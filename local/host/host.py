@@ -11,10 +11,11 @@ from local.host.blobs.listener import BlobListener
 from local.host.blobs.options import BlobOptions
 from local.host.eventhub.listener import EventHubListener
 from local.host.eventhub.partitions import EventHubOptions
-from local.host.functions import Declared, HostError
+from local.host.functions import Declared, HostError, declare
 from local.host.http.server import Server
 from local.host.invoke import Invoker
 from local.host.timers import TimerListener
+from local.host.worker.worker import Worker
 
 GRACE_S = 20.0
 log = logging.getLogger("host")
@@ -24,17 +25,20 @@ class Host:
     """The listeners of an app and the HTTP server, on one event loop.
 
     Args:
-        functions: The app's functions.
+        worker: Has indexed the app and runs its functions.
         settings: App settings (the environment).
         host_json: The app's host.json.
         balance_s: Seconds between two looks at who owns which partition.
         expiry_s: Seconds after which what a crashed host held is free.
         poll_s: Seconds between two listings of a watched container.
+
+    Raises:
+        HostError: Two functions have one name.
     """
 
     def __init__(
         self,
-        functions: list[Declared],
+        worker: Worker,
         settings: Mapping[str, str],
         host_json: Mapping[str, Any],
         *,
@@ -42,14 +46,14 @@ class Host:
         expiry_s: float = 6.0,
         poll_s: float = 0.5,
     ) -> None:
-        self._invoker = Invoker(functions)
+        self._functions = declare(worker.functions)
+        self._invoker = Invoker(self._functions, worker)
         self._events = EventHubOptions.from_host_json(host_json, balance_s=balance_s, expiry_s=expiry_s)
         self._blobs = BlobOptions.from_host_json(host_json, poll_s=poll_s, expiry_s=expiry_s)
         self._settings = settings
         self._listeners: dict[str, EventHubListener | BlobListener | TimerListener] = {}
-        self._functions = functions
         prefix = host_json.get("extensions", {}).get("http", {}).get("routePrefix", "api")
-        self._server = Server(functions, self._listeners, self._invoker, prefix=prefix)
+        self._server = Server(self._functions, self._listeners, self._invoker, prefix=prefix)
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
         self.broken = asyncio.Event()
@@ -93,6 +97,8 @@ class Host:
             self._tasks.append(asyncio.create_task(self._supervise(function.name, listener)))
 
     def _listener(self, function: Declared) -> EventHubListener | BlobListener | TimerListener | None:
+        if function.missing is not None:
+            raise HostError(function.missing)
         if function.kind == "eventHubTrigger":
             return EventHubListener(function, self._invoker, self._events, self._settings)
         if function.kind == "blobTrigger":

@@ -1,23 +1,13 @@
-"""Calling functions: where they run, what counts as failure, and what is remembered about it."""
+"""Executions of functions: what is remembered about them, whichever worker runs them."""
 
-import asyncio
 import datetime as dt
-import functools
-import threading
-import typing
-import uuid
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import azure.functions as func
+from azure.functions.meta import Datum
 
-from local.host.functions import Declared, where
-
-
-class InvocationFailed(Exception):
-    """A function raised, or returned a value that nothing is bound to."""
+from local.host.functions import Declared
+from local.host.worker.worker import InvocationFailed, Past, Sent, Worker
 
 
 @dataclass(slots=True)
@@ -31,52 +21,33 @@ class Tally:
     listener: str = "started"
 
 
-@dataclass(frozen=True, slots=True)
-class _RetryContext:
-    """Stands in for the worker's retry context."""
-
-    retry_count: int
-    max_retry_count: int
-    exception: None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Context:
-    """Stands in for the worker's `func.Context`."""
-
-    function_name: str
-    invocation_id: str
-    retry_context: _RetryContext
-    function_directory: str = "."
-    trace_context: None = None
-    thread_local_storage: threading.local = threading.local()  # noqa: RUF009 - shared on purpose, as in the worker
-
-
 class Invoker:
-    """Runs functions as the Python worker does: plain ones in a thread pool, coroutines on one loop of their own."""
+    """Hands what triggers send to the worker, and counts."""
 
-    def __init__(self, functions: list[Declared], *, threads: int = 32) -> None:
+    def __init__(self, functions: Sequence[Declared], worker: Worker) -> None:
         self.tallies = {function.name: Tally() for function in functions}
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="function")
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = threading.Thread(target=self._run_loop, name="coroutines", daemon=True)
+        self._worker = worker
 
-    async def __call__(self, function: Declared, make: Callable[[], Any], *, failures: int = 0) -> Any:
-        """Run one execution and return the function's value.
+    async def __call__(
+        self, function: Declared, send: Callable[[], Sent], *, failures: int = 0, last: InvocationFailed | None = None
+    ) -> Datum | None:
+        """Run one execution and return what the function's return binding is given.
 
         Args:
             function: What to run.
-            make: Builds the trigger's value; called on the function's thread, so that the host's loop stays free.
+            send: Gives the trigger's value; called on a thread of the worker, so that the host's loop stays free.
             failures: Executions of the same trigger value that failed before.
+            last: The newest of them.
 
         Raises:
-            InvocationFailed: With the function's error in one line; the error itself is its cause.
+            InvocationFailed: With the function's error in one line.
         """
         tally = self.tallies[function.name]
         tally.invocations += 1
         tally.running += 1
+        limit = function.retry.limit if function.retry else 0
         try:
-            return await self._run(function, make, failures)
+            return await self._worker.invoke(function.name, send, Past(failures, limit, last))
         except InvocationFailed as failed:
             tally.failures += 1
             tally.last_error = _described(failed)
@@ -89,59 +60,10 @@ class Invoker:
         return sum(tally.running for tally in self.tallies.values())
 
     def close(self) -> None:
-        """Let go of the threads without waiting for functions that do not end."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(1.0)
-
-    async def _run(self, function: Declared, make: Callable[[], Any], failures: int) -> Any:
-        keywords = {"context": _context(function, failures)} if function.wants_context else {}
-        if function.is_async:
-            coroutine = _call_async(function, make, keywords)
-            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self._worker_loop()))
-        call = functools.partial(_call, function, make, keywords)
-        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
-
-    def _worker_loop(self) -> asyncio.AbstractEventLoop:
-        """The loop of coroutine functions: a function that blocks it holds up the others, but not the host."""
-        if self._loop is None:
-            self._loop = asyncio.new_event_loop()
-            self._thread.start()
-        return self._loop
-
-    def _run_loop(self) -> None:
-        if self._loop is not None:
-            self._loop.run_forever()
-            self._loop.close()
-
-
-def _call(function: Declared, make: Callable[[], Any], keywords: dict[str, Any]) -> Any:
-    try:
-        return _verified(function, function.call(**{function.argument: make()}, **keywords))
-    except BaseException as error:  # also SystemExit, which would otherwise end the host's loop
-        raise InvocationFailed(where(error)) from error
-
-
-async def _call_async(function: Declared, make: Callable[[], Any], keywords: dict[str, Any]) -> Any:
-    try:
-        return _verified(function, await function.call(**{function.argument: make()}, **keywords))
-    except BaseException as error:
-        raise InvocationFailed(where(error)) from error
-
-
-def _verified(function: Declared, result: Any) -> Any:
-    if result is not None and not function.returns:
-        raise TypeError(f"returned {type(result).__name__}, but no output binding takes it: Azure fails this too")
-    return result
-
-
-def _context(function: Declared, failures: int) -> func.Context:
-    limit = function.retry.limit if function.retry else 0
-    context = _Context(function.name, str(uuid.uuid4()), _RetryContext(failures, limit))
-    return typing.cast(func.Context, context)
+        """Let go of the worker without waiting for functions that do not end."""
+        self._worker.close()
 
 
 def _described(failed: InvocationFailed) -> dict[str, str]:
     now = dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds")
-    return {"type": type(failed.__cause__).__name__, "message": str(failed), "at": now}
+    return {"type": failed.kind, "message": str(failed), "at": now}

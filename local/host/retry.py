@@ -2,9 +2,10 @@
 
 import random
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from local.host.worker.protos import RpcRetryOptions
 
 # the storage SDK's own retries: its first pause is 15 s, too long for an Azurite that restarts beside us
 # and Azurite is on this machine: no proxies, which the clients look for in the environment with every request
@@ -46,19 +47,15 @@ class Retry:
     maximum_s: float
 
     @classmethod
-    def from_settings(cls, policy: Mapping[str, str]) -> "Retry":
-        """Read what `@app.retry` declared.
-
-        Raises:
-            ValueError: An interval is not a time span.
-        """
-        if policy["strategy"].replace("_", "").lower() == "fixeddelay":
-            delay = span_s(policy["delay_interval"])
-            return cls(limit=int(policy["max_retry_count"]), minimum_s=delay, maximum_s=delay)
+    def of(cls, policy: RpcRetryOptions) -> "Retry":
+        """A policy as the worker tells it to the host."""
+        if policy.retry_strategy == "fixed_delay":
+            delay_s = policy.delay_interval.total_seconds()
+            return cls(limit=policy.max_retry_count, minimum_s=delay_s, maximum_s=delay_s)
         return cls(
-            limit=int(policy["max_retry_count"]),
-            minimum_s=span_s(policy["minimum_interval"]),
-            maximum_s=span_s(policy["maximum_interval"]),
+            limit=policy.max_retry_count,
+            minimum_s=policy.minimum_interval.total_seconds(),
+            maximum_s=policy.maximum_interval.total_seconds(),
         )
 
     def allows(self, failures: int) -> bool:

@@ -8,15 +8,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from azure.core.exceptions import AzureError, ResourceNotFoundError
-from azure.functions.timer import TimerRequest
+from azure.functions.meta import Datum
 from azure.storage.blob.aio import BlobClient
 
 from local.host.blobs.receipts import HOSTS_CONTAINER
 from local.host.functions import Declared, connection, resolve
-from local.host.invoke import InvocationFailed, Invoker
+from local.host.invoke import Invoker
 from local.host.retry import NO_RETRY, STORAGE
 from local.host.schedule import schedule
 from local.host.waiting import ended, happened
+from local.host.worker.worker import InvocationFailed, Sent
 
 log = logging.getLogger("host.timers")
 
@@ -87,21 +88,19 @@ class TimerListener:
         self._status["Last"] = dt.datetime.now(dt.timezone.utc).isoformat()
 
     async def _attempts(self, past_due: bool) -> None:
-        failures = 0
+        failures, last = 0, None
         while not self._stopping.is_set():
             try:
-                await self._invoke(self._function, lambda: self.request(past_due), failures=failures)
+                await self._invoke(
+                    self._function, lambda: request(past_due, self._status), failures=failures, last=last
+                )
                 return
             except InvocationFailed as failed:
-                failures += 1
+                failures, last = failures + 1, failed
                 log.warning("%s: attempt %d failed: %s", self._function.name, failures, failed)
                 if not self._retry.allows(failures):
                     return
             await happened(self._stopping, self._retry.delay_s(failures))
-
-    def request(self, past_due: bool) -> TimerRequest:
-        """The value that the function receives."""
-        return TimerRequest(past_due=past_due, schedule_status=dict(self._status), schedule={"AdjustForDST": True})
 
     async def _read(self) -> dict[str, str]:
         try:
@@ -117,3 +116,9 @@ class TimerListener:
             await self._note.upload_blob(json.dumps(self._status).encode(), overwrite=True)
         except (AzureError, OSError) as error:
             log.warning("%s: schedule not noted: %s", self._function.name, type(error).__name__)
+
+
+def request(past_due: bool, status: Mapping[str, str]) -> Sent:
+    """What a timer sends to its function."""
+    found = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": dict(status) or None, "IsPastDue": past_due}
+    return Sent(Datum(json.dumps(found), "json"))

@@ -15,11 +15,12 @@ from azure.storage.blob.aio import BlobServiceClient
 from local.host.blobs.options import BlobOptions, path_pattern
 from local.host.blobs.receipts import DONE, FAILED, HOSTS_CONTAINER, OVER, POISON, Receipt, Receipts
 from local.host.blobs.renewal import Renewal
-from local.host.blobs.stream import LazyInputStream
+from local.host.blobs.sent import sent
 from local.host.functions import Declared, connection, resolve
-from local.host.invoke import InvocationFailed, Invoker
+from local.host.invoke import Invoker
 from local.host.retry import STORAGE
 from local.host.waiting import ended, happened
+from local.host.worker.worker import InvocationFailed
 
 POISON_CONTAINER = "webjobs-blobtrigger-poison"
 log = logging.getLogger("host.blobs")
@@ -41,8 +42,9 @@ class BlobListener:
         self._invoke = invoker
         self._options = options
         self._container, self._prefix, self._pattern = path_pattern(resolve(function.binding["path"], settings))
-        self._watched = connection(function.binding["connection"], settings)
-        self._service = BlobServiceClient.from_connection_string(self._watched, **STORAGE)
+        self._service = BlobServiceClient.from_connection_string(
+            connection(function.binding["connection"], settings), **STORAGE
+        )
         self._hosts = BlobServiceClient.from_connection_string(connection("AzureWebJobsStorage", settings), **STORAGE)
         self._receipts = Receipts(
             self._hosts.get_container_client(HOSTS_CONTAINER), function.name, expiry_s=options.expiry_s
@@ -152,8 +154,11 @@ class BlobListener:
 
     async def _execute(self, blob: str) -> None:
         container, _, name = blob.partition("/")
-        found = await self._service.get_blob_client(container, name).get_blob_properties()
-        await self._invoke(self.function, lambda: LazyInputStream(self._watched, blob, found))
+        client = self._service.get_blob_client(container, name)
+        # as it stands, whatever its Content-Encoding says; all of it, as the host sends it to a worker
+        download = await client.download_blob(decompress=False)
+        body, uri, found = await download.readall(), client.url, download.properties
+        await self._invoke(self.function, lambda: sent(body, blob, uri, found))
 
     async def _failed(self, claim: Receipt, failed: InvocationFailed) -> str:
         log.warning(

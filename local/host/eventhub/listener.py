@@ -15,12 +15,13 @@ from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 from azure.storage.blob.aio import ContainerClient
 
 from local.host.eventhub.checkpoints import Checkpoints
-from local.host.eventhub.events import to_functions
+from local.host.eventhub.events import sent
 from local.host.eventhub.partitions import EventHubOptions, Ownership, PartitionState
 from local.host.functions import Declared, connection, resolve
-from local.host.invoke import InvocationFailed, Invoker
+from local.host.invoke import Invoker
 from local.host.retry import NO_RETRY, STORAGE
 from local.host.waiting import ended
+from local.host.worker.worker import InvocationFailed
 
 CHECKPOINT_CONTAINER = "azure-webjobs-eventhub"
 POLL_S = 0.1  # how often an unfinished small batch is looked at again
@@ -164,7 +165,7 @@ class EventHubListener:
         partition = owned.context.partition_id
         state = self.partitions[partition]
         async with self._busy[partition]:
-            state.attempt = 0
+            state.attempt, owned.failed = 0, None
             while not owned.revoked.is_set():
                 if await self._attempt(owned, state, batch):
                     state.retrying_since = None
@@ -177,10 +178,13 @@ class EventHubListener:
     async def _attempt(self, owned: Ownership, state: PartitionState, batch: list[EventData]) -> bool:
         """One execution; whether the batch is over (done, or given up as the Functions host does)."""
         try:
-            await self._invoke(self._function, lambda: to_functions(batch, self._place(owned)), failures=state.attempt)
+            await self._invoke(
+                self._function, lambda: sent(batch, self._place(owned)), failures=state.attempt, last=owned.failed
+            )
             return True
         except InvocationFailed as failed:
             state.attempt += 1
+            owned.failed = failed
             place = f"{self._function.name} partition {owned.context.partition_id}"
             if not self._retry.allows(state.attempt):
                 numbers = f"{batch[0].sequence_number} to {batch[-1].sequence_number}"

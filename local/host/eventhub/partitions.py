@@ -11,6 +11,7 @@ from azure.eventhub import EventData
 from azure.eventhub.aio import PartitionContext
 
 from local.host.retry import span_s
+from local.host.worker.worker import InvocationFailed
 
 
 def _start(options: Mapping[str, Any]) -> str | dt.datetime:
@@ -84,6 +85,7 @@ class Ownership:
     waiting: list[EventData] = field(default_factory=list)
     waiting_since: float = 0.0
     revoked: asyncio.Event = field(default_factory=asyncio.Event)
+    failed: InvocationFailed | None = None  # how the batch that is tried again failed last
 
     def add(self, events: Sequence[EventData]) -> None:
         """Let events wait."""

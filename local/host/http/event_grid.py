@@ -1,11 +1,12 @@
-"""What the Event Grid webhooks are sent."""
+"""What the Event Grid webhooks are sent, and send on."""
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
-from azure.functions.eventgrid import EventGridEventInConverter
 from azure.functions.meta import Datum
+
+from local.host.worker.worker import Sent
 
 DEEPEST = 64  # levels of JSON
 TEXTS = ("id", "topic", "subject", "eventType", "eventTime", "dataVersion", "source", "type", "specversion")
@@ -32,9 +33,9 @@ def events_of(body: bytes) -> list[dict[str, Any]]:
     return [{**event, "data": event.get("data") or {}} for event in events]
 
 
-def decoded(event: Mapping[str, Any]) -> Any:
-    """An event as functions get it."""
-    return EventGridEventInConverter.decode(Datum(json.dumps(event), "json"), trigger_metadata={})
+def sent(event: Mapping[str, Any]) -> Sent:
+    """An event as the host sends it to a worker."""
+    return Sent(Datum(json.dumps(event), "json"))
 
 
 def _deeper(value: object, most: int) -> bool:

@@ -1,4 +1,4 @@
-"""HTTP-triggered functions: route templates, and requests and responses through the library's own converters."""
+"""HTTP-triggered functions: route templates, and requests and responses as they go to and come from a worker."""
 
 import logging
 import re
@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aiohttp import web
-from azure.functions.http import HttpRequestConverter, HttpResponseConverter
 from azure.functions.meta import Datum
 
 from local.host.functions import Declared
-from local.host.invoke import InvocationFailed, Invoker
+from local.host.invoke import Invoker
+from local.host.worker.worker import InvocationFailed, Sent
 
 _CONSTRAINTS = {"int": r"-?\d+", "long": r"-?\d+", "alpha": "[A-Za-z]+", "bool": "(?i:true|false)"}
 log = logging.getLogger("host.http")
@@ -51,7 +51,7 @@ def routes(functions: Sequence[Declared]) -> list[Route]:
     """The HTTP functions, those with the more literal templates first."""
     found = []
     for function in functions:
-        if function.kind == "httpTrigger":
+        if function.kind == "httpTrigger" and function.missing is None:
             template = function.binding["route"]
             methods = function.binding.get("methods")
             literal = len(re.sub(r"\{[^}]*\}", "", template))
@@ -60,54 +60,60 @@ def routes(functions: Sequence[Declared]) -> list[Route]:
     return sorted(found, key=lambda route: -route.literal)
 
 
-async def answer(table: Sequence[Route], path: str, request: web.Request, invoke: Invoker) -> web.Response:
+async def answer(table: Sequence[Route], path: str, given: web.Request, invoke: Invoker) -> web.Response:
     """Run the function that a path below the prefix means: 404 for none, 405 for another method, 500 if it fails."""
     allowed: set[str] = set()
     for route in table:
         match = route.pattern.fullmatch(path)
         if match is None:
             continue
-        if route.methods is None or request.method in route.methods:
-            return await _run(route.function, match.groupdict(), request, invoke)
+        if route.methods is None or given.method in route.methods:
+            return await _run(route.function, match.groupdict(), given, invoke)
         allowed |= route.methods
     if allowed:
         return web.Response(status=405, headers={"Allow": ", ".join(sorted(allowed))})
     return web.Response(status=404)
 
 
+def request(
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    query: Mapping[str, str],
+    params: Mapping[str, str],
+    body: bytes,
+) -> Sent:
+    """A request as the host sends it to a worker; names of headers are small there."""
+    found = {
+        "method": Datum(method, "string"),
+        "url": Datum(url, "string"),
+        "headers": {name.lower(): Datum(value, "string") for name, value in headers.items()},
+        "query": {name: Datum(value, "string") for name, value in query.items()},
+        "params": {name: Datum(value, "string") for name, value in params.items()},
+        "body": Datum(body, "bytes"),
+    }
+    return Sent(Datum(found, "http"))
+
+
 async def _run(
-    function: Declared, found: Mapping[str, str | None], request: web.Request, invoke: Invoker
+    function: Declared, found: Mapping[str, str | None], given: web.Request, invoke: Invoker
 ) -> web.Response:
-    body = await request.read()
+    body = await given.read()
     params = {name: urllib.parse.unquote(value) for name, value in found.items() if value is not None}
-    datum = Datum(
-        {
-            "method": Datum(request.method, "string"),
-            "url": Datum(str(request.url), "string"),
-            "headers": {name.lower(): Datum(value, "string") for name, value in request.headers.items()},
-            "query": {name: Datum(value, "string") for name, value in request.query.items()},
-            "params": {name: Datum(value, "string") for name, value in params.items()},
-            "body": Datum(body, "bytes"),
-        },
-        "http",
-    )
+    sent = request(given.method, str(given.url), given.headers, given.query, params, body)
     try:
-        result = await invoke(function, lambda: HttpRequestConverter.decode(datum, trigger_metadata={}))
-        return _response(result)
+        return _response(await invoke(function, lambda: sent))
     except InvocationFailed as failed:
         log.warning("%s failed: %s", function.name, failed)
-    except NotImplementedError:
-        log.warning("%s returned a %s, which is no HTTP response", function.name, type(result).__name__)
     return web.Response(status=500)
 
 
-def _response(result: object) -> web.Response:
-    if result is None:
+def _response(answer: Datum | None) -> web.Response:
+    if answer is None:
         return web.Response(status=204)
-    datum = HttpResponseConverter.encode(result, expected_type=None)
-    if datum.type == "string":
-        return web.Response(text=datum.value)
-    value = datum.value
+    if answer.type == "string":
+        return web.Response(text=answer.value)
+    value = answer.value
     headers = {name: header.value for name, header in value["headers"].items()}
     response = web.Response(status=int(value["status_code"].value), headers=headers, body=value["body"].value)
     for cookie in value["cookies"] or []:

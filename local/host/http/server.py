@@ -8,17 +8,18 @@ from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from aiohttp import web
-from azure.functions.timer import TimerRequest
 
 from local.host.blobs.listener import BlobListener
-from local.host.blobs.stream import blob_of_url
+from local.host.blobs.sent import blob_of_url
 from local.host.eventhub.events import single
 from local.host.eventhub.listener import EventHubListener
 from local.host.functions import Declared
-from local.host.http.event_grid import decoded, events_of
+from local.host.http.event_grid import events_of, sent
 from local.host.http.foreign import no_foreign_pages
 from local.host.http.routes import answer, routes
-from local.host.invoke import InvocationFailed, Invoker
+from local.host.invoke import Invoker
+from local.host.timers import request as timer_request
+from local.host.worker.worker import InvocationFailed
 
 LARGEST_BODY = 100 << 20  # bytes, as in Azure
 log = logging.getLogger("host.http")
@@ -121,13 +122,15 @@ class Server:
 
     def _fire(self, function: Declared, given: str) -> Any:
         """One execution by hand; a coroutine that gives the error's text, or None."""
+        if function.missing is not None:
+            raise ValueError(function.missing)
         if function.kind == "timerTrigger":
-            return self._outcome(function, lambda: TimerRequest(past_due=False, schedule={"AdjustForDST": True}))
+            return self._outcome(function, lambda: timer_request(False, {}))
         if function.kind == "eventHubTrigger":
             return self._outcome(function, lambda: single(given.encode()))
         if function.kind == "eventGridTrigger":
             event = json.loads(given)
-            return self._outcome(function, lambda: decoded(event))
+            return self._outcome(function, lambda: sent(event))
         if function.kind == "blobTrigger":
             if function.name not in self._listeners or "/" not in given:
                 raise ValueError('needs {"input": "container/name"} and a listener that could start')
@@ -169,7 +172,7 @@ class Server:
             return web.Response(status=202 if kind == "Unsubscribe" else 400)
         if function.kind == "blobTrigger":
             return self._announce(function, events)
-        outcomes = await asyncio.gather(*(self._outcome(function, lambda e=event: decoded(e)) for event in events))
+        outcomes = await asyncio.gather(*(self._outcome(function, lambda e=event: sent(e)) for event in events))
         return web.Response(status=500 if any(outcomes) else 202)
 
     def _announce(self, function: Declared, events: list[dict[str, Any]]) -> web.Response:

@@ -1,5 +1,6 @@
 """The local trigger host as a process, against the real Azurite, the Event Hubs endpoint and the real clients."""
 
+import gzip
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 
 import pytest
 from azure.eventhub import EventData, EventHubProducerClient
-from azure.storage.blob import BlobServiceClient
+from azure.storage.blob import BlobServiceClient, ContentSettings
 
 from local.stack.addresses import ANY_PORTS
 from local.stack.programs import PROJECT
@@ -268,6 +269,14 @@ def test_a_dropped_blob_runs_once_and_again_when_it_changes(running: Running, na
     assert second["length"] is None
 
 
+def test_a_blob_comes_as_it_is_stored_whatever_its_encoding_says(running: Running) -> None:
+    packed = gzip.compress(os.urandom(5_000_000))
+    label = ContentSettings(content_encoding="gzip")
+    running.blobs.get_blob_client("incoming", "labelled.gz").upload_blob(packed, content_settings=label)
+    (note,) = running.noted("dropped", "incoming/labelled.gz")
+    assert (note["size"], note["declared"]) == (len(packed), len(packed))
+
+
 def test_a_blob_that_fails_five_times_is_poison_and_a_restart_runs_no_blob_again(running: Running) -> None:
     running.drop("bad.csv", b"fail here")
     poison = running.blobs.get_container_client("webjobs-blobtrigger-poison")
@@ -353,12 +362,14 @@ def test_the_admin_endpoint_fires_functions_and_tells_their_outcome(running: Run
     assert len(running.notes("yearly")) == 2
     status, text, _ = running.call("/admin/functions/returning?wait=true", b"{}")
     assert status == 500
-    assert "no output binding" in text
+    assert "without a $return binding" in text
     single = json.dumps({"input": json.dumps({"key": "by hand"})}).encode()
     assert running.call("/admin/functions/work?wait=true", single)[0] == 200
     (note,) = running.notes("work", "by hand")
     assert (note["partition"], note["sequences"]) == (None, [-(2**63)])
     assert running.call("/admin/functions/absent", b"{}")[0] == 404
+    status, text, _ = running.call("/admin/functions/queued", b"{}")
+    assert (status, text.partition(";")[0]) == (400, "trigger queueTrigger is not supported")
     assert running.call("/admin/functions/dropped?wait=true", b'{"input": "incoming/absent"}')[0] == 500
     assert running.call("/admin/functions/dropped", b'{"input": ""}')[0] == 400
 
@@ -391,6 +402,7 @@ def test_http_functions_get_route_parameters_and_answer_with_their_status(runnin
     assert running.call("/api/files/x/not-a-number")[0] == 404
     assert running.call("/files/x")[0] == 404
     assert running.call("/api/broken", b"no json", "POST")[0] == 500
+    assert running.call("/api/nothing")[0] == 500
     assert running.call("/api/slow")[:2] == (200, "slow GET")
     assert running.call("/admin/host/status", Host="evil.example:80")[0] == 403
 
@@ -399,6 +411,7 @@ def test_a_function_whose_connection_is_missing_is_shown_and_the_others_run(runn
     assert "NOWHERE is missing" in running.status("unconnected")["listener"]
     assert running.status("work")["listener"] == "started"
     assert running.status("switched_off")["listener"] == "disabled"
+    assert "trigger queueTrigger is not supported" in running.status("queued")["listener"]
 
 
 def test_a_port_that_is_taken_is_told(running: Running) -> None:

@@ -36,7 +36,7 @@ def obey(function: str, events: List[func.EventHubEvent]) -> None:
     note(
         function,
         key=order.get("key"),
-        partition=metadata["PartitionContext"]["PartitionId"] if metadata["PartitionContext"] else None,
+        partition=metadata.get("PartitionContext", {}).get("PartitionId"),
         sequences=[event.sequence_number for event in events],
         keys=[json.loads(event.get_body() or b"{}").get("key") for event in events],
         received=time.time(),
@@ -52,7 +52,7 @@ def obey(function: str, events: List[func.EventHubEvent]) -> None:
 @app.event_hub_message_trigger(
     arg_name="events", connection="HUBS", event_hub_name="%WORK_HUB%", cardinality="many", data_type="binary"
 )
-@app.retry(strategy="fixed_delay", max_retry_count="-1", delay_interval="00:00:00.1")
+@app.retry(strategy="fixed_delay", max_retry_count="-1", delay_interval="00:00:00")
 def work(events: List[func.EventHubEvent]) -> None:
     """Retries without end."""
     obey("work", events)
@@ -62,7 +62,7 @@ def work(events: List[func.EventHubEvent]) -> None:
     arg_name="events", connection="HUBS", event_hub_name="limited", cardinality="many", data_type="binary"
 )
 @app.retry(
-    strategy="exponential_backoff", max_retry_count="2", minimum_interval="00:00:00.05", maximum_interval="00:00:01"
+    strategy="exponential_backoff", max_retry_count="2", minimum_interval="00:00:00", maximum_interval="00:00:01"
 )
 def limited(events: List[func.EventHubEvent]) -> None:
     """Gives a batch up after two retries."""
@@ -143,6 +143,18 @@ def files(req: func.HttpRequest) -> func.HttpResponse:
         "size": len(req.get_body()),
     }
     return func.HttpResponse(json.dumps(answer), status_code=201, mimetype="application/json", headers={"X-Seen": "1"})
+
+
+@app.queue_trigger(arg_name="message", queue_name="queue", connection="AzureWebJobsStorage")
+def queued(message: func.QueueMessage) -> None:
+    """Azure runs it, the local host cannot."""
+    note("queued", key=message.id)
+
+
+@app.route(route="nothing")
+def nothing(req: func.HttpRequest):  # type: ignore[no-untyped-def]
+    """Answers with nothing."""
+    note("nothing", key=req.method)
 
 
 @app.route(route="broken")

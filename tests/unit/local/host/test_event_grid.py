@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from azure.functions.eventgrid import EventGridEventInConverter
 
-from local.host.http.event_grid import DEEPEST, decoded, events_of
+from local.host.http.event_grid import DEEPEST, events_of, sent
 
 EVENT = {"id": "1", "topic": "t", "subject": "s", "eventType": "k", "eventTime": "2026-12-01T00:00:00Z", "data": {}}
 
@@ -20,7 +21,8 @@ def test_one_event_and_a_list_of_them_are_taken_and_a_missing_value_is_nothing()
     assert events_of(json.dumps(EVENT).encode()) == [EVENT]
     found = events_of(json.dumps([EVENT, {"data": None, "topic": None}, {}]).encode())
     assert found == [EVENT, {"data": {}, "topic": None}, {"data": {}}]
-    assert decoded(EVENT).event_type == "k"
+    made = sent(EVENT)
+    assert EventGridEventInConverter.decode(made.data, trigger_metadata=made.metadata).subject == "s"
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,13 @@
 import datetime as dt
 import json
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from azure.eventhub import EventData
-from azure.functions import meta
 from azure.functions.eventhub import EventHubTriggerConverter
 
-from local.host.eventhub.events import body_of, single, to_functions, trigger_metadata
+from local.host.eventhub.events import body_of, sent, trigger_metadata
 
 PLACE = {
     "FullyQualifiedNamespace": "localhost",
@@ -36,10 +34,18 @@ def received(
 
 
 def converted(events: Sequence[EventData]) -> list[Any]:
-    """What the library makes of the same batch and metadata."""
-    bodies = meta.Datum(SimpleNamespace(bytes=[body_of(event) for event in events]), "collection_bytes")
-    found = EventHubTriggerConverter.decode(bodies, trigger_metadata=trigger_metadata(events, PLACE))
+    """What the library makes of what is sent."""
+    batch = sent(events, PLACE)
+    found = EventHubTriggerConverter.decode(batch.data, trigger_metadata=batch.metadata)
     assert isinstance(found, list)
+    return found
+
+
+def made(events: Sequence[EventData]) -> list[Any]:
+    """What our worker hands to a function instead."""
+    make = sent(events, PLACE).made
+    assert make is not None
+    found: list[Any] = make()
     return found
 
 
@@ -58,7 +64,7 @@ EVENTS = [
 
 
 def test_every_field_is_what_the_library_converts() -> None:
-    for ours, theirs in zip(to_functions(EVENTS, PLACE), converted(EVENTS), strict=True):
+    for ours, theirs in zip(made(EVENTS), converted(EVENTS), strict=True):
         for name in ("partition_key", "sequence_number", "offset", "enqueued_time", "iothub_metadata", "metadata"):
             assert getattr(ours, name) == getattr(theirs, name), name
             assert type(getattr(ours, name)) is type(getattr(theirs, name)), name
@@ -66,7 +72,7 @@ def test_every_field_is_what_the_library_converts() -> None:
 
 
 def test_quirks_of_the_real_host_are_kept() -> None:
-    first, second, third = to_functions(EVENTS, PLACE)
+    first, second, third = made(EVENTS)
     assert first.enqueued_time == dt.datetime(2026, 9, 21, 14, 13, 20, 250_000)  # noqa: DTZ001 - naive, and UTC
     assert [str(first.offset), str(second.offset)] == ["4096", "-1"]
     assert third.iothub_metadata == {
@@ -85,7 +91,7 @@ def test_quirks_of_the_real_host_are_kept() -> None:
 def test_properties_of_each_event_stay_at_its_place() -> None:
     events = [received(b"1"), received(b"2")]
     events[1].properties = {b"kind": b"end", "rows": 12, b"raw": b"\xff"}
-    found = to_functions(events, PLACE)[0].metadata
+    found = made(events)[0].metadata
     assert found is not None
     assert found["PropertiesArray"] == [{}, {"kind": "end", "rows": 12, "raw": "/w=="}]
 
@@ -110,12 +116,3 @@ def test_system_properties_have_the_shape_of_the_real_host() -> None:
 @pytest.mark.parametrize("body", [b"", b"x" * 300_000, "ä".encode()])
 def test_a_body_is_passed_byte_for_byte(body: bytes) -> None:
     assert body_of(received(body)) == body
-
-
-def test_an_event_by_hand_has_the_defaults_of_one_never_sent() -> None:
-    (event,) = single(b"{}")
-    assert [event.get_body(), event.sequence_number, event.offset] == [b"{}", -(2**63), -1]
-    assert event.partition_key is None
-    metadata = event.metadata or {}
-    assert metadata["PartitionContext"] is None
-    assert metadata["PropertiesArray"] == [{}]

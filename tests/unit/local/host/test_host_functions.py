@@ -1,77 +1,39 @@
-"""Indexing of a function app by the local host, retry policies, settings and HTTP route templates."""
+"""What the local host makes of an indexed function app, retry policies, settings and HTTP route templates."""
 
 import json
 import re
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, List  # noqa: UP035 - the worker does not index list[...]
+from typing import Any
 
-import azure.functions as func
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.host.functions import Declared, HostError, connection, declare, resolve, where
+from local.host.functions import Declared, HostError, Indexed, connection, declare, resolve
 from local.host.http.foreign import is_foreign
 from local.host.http.routes import route_pattern, routes
 from local.host.retry import Retry, span_s
 from local.host.settings import apply_settings, read_host_json
+from local.host.worker.protos import RpcRetryOptions
+from local.host.worker.where import where
 from tests import ROOT
 
 
-def hub_app(call: Any, **changes: Any) -> list[Any]:
-    app = func.FunctionApp()
-    binding = {"arg_name": "events", "connection": "HUBS", "event_hub_name": "%HUB%"}
-    binding |= {"cardinality": "many", "data_type": "binary"} | changes
-    app.event_hub_message_trigger(**binding)(call)
-    return list(app.get_functions())
+def indexed(name: str, kind: str = "timerTrigger") -> Indexed:
+    return Indexed(name, [{"type": "blob", "name": "out"}, {"type": kind, "name": "timer"}], None)
 
 
-def many(events: List[func.EventHubEvent]) -> None:  # noqa: UP006
-    """Takes a batch."""
+def test_a_trigger_is_found_among_the_bindings_and_what_is_missing_is_named() -> None:
+    first, second = declare([indexed("first"), indexed("second", "queueTrigger")])
+    assert (first.name, first.kind, first.binding["name"]) == ("first", "timerTrigger", "timer")
+    assert "binding blob is not supported" in (first.missing or "")
+    assert "trigger queueTrigger is not supported" in (second.missing or "")
 
 
-def builtin_list(events: list[func.EventHubEvent]) -> None:
-    """An annotation that fails indexing in Azure."""
-
-
-def other_name(batch: List[func.EventHubEvent]) -> None:  # noqa: UP006
-    """Lacks the parameter of its trigger."""
-
-
-def test_a_trigger_is_declared_with_its_binding() -> None:
-    (found,) = declare(hub_app(many))
-    assert (found.name, found.kind, found.argument) == ("many", "eventHubTrigger", "events")
-    assert found.binding["eventHubName"] == "%HUB%"
-    assert (found.retry, found.is_async, found.returns) == (None, False, False)
-
-
-@pytest.mark.parametrize(
-    ("call", "changes", "says"),
-    [
-        (many, {"cardinality": "one"}, "cardinality"),
-        (many, {"data_type": None}, "data_type"),
-        (many, {"data_type": "string"}, "data_type"),
-        (builtin_list, {}, "fails indexing"),
-        (other_name, {}, "no parameter events"),
-    ],
-)
-def test_what_would_fail_in_azure_is_refused_here(call: Any, changes: dict[str, Any], says: str) -> None:
-    with pytest.raises(HostError, match=says):
-        declare(hub_app(call, **changes))
-
-
-def test_every_function_that_cannot_run_is_named_at_once() -> None:
-    app = func.FunctionApp()
-
-    @app.queue_trigger(arg_name="message", queue_name="q", connection="C")
-    def queued(message: func.QueueMessage) -> None: ...
-
-    @app.timer_trigger(arg_name="timer", schedule="0 0 * * * *")
-    @app.blob_output(arg_name="out", path="a/b", connection="C")
-    def writing(timer: func.TimerRequest, out: func.Out[str]) -> None: ...
-
-    with pytest.raises(HostError, match=r"(?s)queueTrigger is not supported.*binding blob is not supported"):
-        declare(list(app.get_functions()))
+def test_two_functions_of_one_name_are_refused_whatever_their_capitals() -> None:
+    with pytest.raises(HostError, match="two functions have the name work"):
+        declare([indexed("Work"), indexed("work")])
 
 
 def test_settings_are_put_into_names() -> None:
@@ -189,15 +151,22 @@ def test_retry_delays_stay_within_their_bounds(failures: int, limit: int) -> Non
     assert retry.allows(failures) == (limit == -1 or failures <= limit)
 
 
-def test_retry_policies_are_read_from_their_decorator() -> None:
-    fixed = {"strategy": "fixed_delay", "max_retry_count": "3", "delay_interval": "00:00:10"}
-    assert Retry.from_settings(fixed) == Retry(limit=3, minimum_s=10.0, maximum_s=10.0)
-    assert Retry.from_settings(fixed).delay_s(3) == 10.0
-    growing = {"strategy": "exponential_backoff", "max_retry_count": "-1"}
-    growing |= {"minimum_interval": "00:00:02", "maximum_interval": "00:01:00"}
-    assert Retry.from_settings(growing) == Retry(limit=-1, minimum_s=2.0, maximum_s=60.0)
+def test_retry_policies_are_read_as_the_worker_tells_them() -> None:
+    ten = timedelta(seconds=10)
+    fixed = Retry.of(RpcRetryOptions(max_retry_count=3, retry_strategy="fixed_delay", delay_interval=ten))
+    assert fixed == Retry(limit=3, minimum_s=10.0, maximum_s=10.0)
+    assert fixed.delay_s(3) == 10.0
+    options = {"minimum_interval": timedelta(seconds=2), "maximum_interval": timedelta(minutes=1)}
+    growing = RpcRetryOptions(max_retry_count=-1, retry_strategy="exponential_backoff", **options)
+    assert Retry.of(growing) == Retry(limit=-1, minimum_s=2.0, maximum_s=60.0)
     with pytest.raises(ValueError, match="time span"):
         span_s("ten seconds")
+
+
+@pytest.mark.parametrize(("strategy", "limit"), [("fixedDelay", 1), ("fixed_delay", 2**31)])
+def test_a_policy_that_no_message_can_hold_is_refused(strategy: str, limit: int) -> None:
+    with pytest.raises(ValueError, match=rf"{strategy}|{limit}"):
+        RpcRetryOptions(max_retry_count=limit, retry_strategy=strategy)
 
 
 @pytest.mark.parametrize(
@@ -227,12 +196,6 @@ def test_the_more_literal_route_is_tried_first() -> None:
             name=template,
             kind="httpTrigger",
             binding={"route": template},
-            call=lambda: None,
-            argument="req",
-            is_async=False,
-            wants_context=False,
-            returns=True,
-            retry=None,
         )
 
     found = routes([route("{name}"), route("jobs/{name}"), route("jobs/latest")])

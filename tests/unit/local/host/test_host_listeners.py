@@ -1,21 +1,18 @@
-"""Pieces of the local host's listeners that need no network: batching, checkpoints, names, invocation."""
+"""Pieces of the local host's listeners that need no network: batching, checkpoints, names."""
 
 import asyncio
 import datetime as dt
 import time
 from typing import Any
 
-import azure.functions as func
 import pytest
 from azure.core.exceptions import AzureError
 from azure.eventhub import EventData
 
 from local.host.blobs.options import BlobOptions, path_pattern
-from local.host.blobs.stream import blob_of_url
+from local.host.blobs.sent import blob_of_url
 from local.host.eventhub.checkpoints import Checkpoints
 from local.host.eventhub.partitions import EventHubOptions, Ownership
-from local.host.functions import Declared, declare
-from local.host.invoke import InvocationFailed, Invoker
 
 
 def events(count: int) -> list[EventData]:
@@ -178,56 +175,3 @@ def test_blob_paths(path: str, name: str, meant: bool) -> None:
 def test_a_blob_url_is_read_in_both_forms() -> None:
     assert blob_of_url("http://localhost:1/devstoreaccount1/incoming/a%20b/%23.csv") == "incoming/a b/#.csv"
     assert blob_of_url("https://x.blob.core.windows.net/incoming/a%2Bb?sv=1") == "incoming/a+b"
-
-
-# ruff: noqa: ARG001 - the parameter belongs to the trigger
-def function(call: Any) -> Declared:
-    app = func.FunctionApp()
-    app.timer_trigger(arg_name="timer", schedule="0 0 * * * *")(call)
-    return declare(list(app.get_functions()))[0]
-
-
-def raising(timer: func.TimerRequest) -> None:
-    """Fails."""
-    raise KeyError("gone")
-
-
-def leaving(timer: func.TimerRequest) -> None:
-    """Tries to end the host."""
-    raise SystemExit(3)
-
-
-def returning(timer: func.TimerRequest) -> int:
-    """Returns what nothing takes."""
-    return 1
-
-
-async def awaiting(timer: func.TimerRequest, context: func.Context) -> None:
-    """Fails on the loop of coroutines, saying how often it failed before."""
-    await asyncio.sleep(0)
-    raise RuntimeError(f"{context.function_name} {context.retry_context.retry_count}")
-
-
-@pytest.mark.parametrize(
-    ("call", "kind", "says"),
-    [
-        (raising, "KeyError", "gone"),
-        (leaving, "SystemExit", "3"),
-        (returning, "TypeError", "no output binding"),
-        (awaiting, "RuntimeError", "awaiting 2"),
-    ],
-)
-def test_whatever_a_function_does_wrong_fails_its_invocation_alone(call: Any, kind: str, says: str) -> None:
-    declared = function(call)
-    invoker = Invoker([declared], threads=1)
-
-    async def scenario() -> None:
-        with pytest.raises(InvocationFailed, match=says):
-            await invoker(declared, lambda: None, failures=2)
-
-    asyncio.run(scenario())
-    invoker.close()
-    tally = invoker.tallies[declared.name]
-    assert (tally.invocations, tally.failures, tally.running) == (1, 1, 0)
-    assert tally.last_error is not None
-    assert tally.last_error["type"] == kind

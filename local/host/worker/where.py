@@ -1,0 +1,14 @@
+"""An error in one line."""
+
+from pathlib import Path
+
+
+def where(error: BaseException) -> str:
+    """An exception in one line: type, message (shortened) and the place it came from."""
+    trace, frame = error.__traceback__, None
+    while trace is not None:
+        frame, trace = trace, trace.tb_next
+    text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    if frame is None:
+        return text
+    return f"{text} ({Path(frame.tb_frame.f_code.co_filename).name}:{frame.tb_lineno})"
