@@ -85,6 +85,9 @@ class Stream(Protocol):
     def read(self, partition: int, first: int, end: int) -> Iterator[Event]:
         """Events `first` to `end - 1` that the hub still has, in order and without gaps."""
 
+    def oldest(self, partition: int) -> Event | None:
+        """The oldest event that the hub still has, None when it has none."""
+
 
 class Model(Protocol):
     """A loaded model package."""

@@ -68,20 +68,21 @@ class Partitions:
         compacted = self._compacted(removed)
         for name in sorted(names, key=place_of):
             epochs.setdefault(place_of(name)[0], []).append(name)
-        newest_ms, next_event, last, found = -1, 0, max(epochs, default=0), []
-        for epoch in range(last + 1):
-            account = Account(titled(f"partition {number}", epoch, epoch))
-            found.append(account)
+        newest_ms, after, found = -1, (0, 0), []
+        for epoch in range(max(epochs, default=0) + 1):
+            found.append(account := Account(titled(f"partition {number}", epoch, epoch)))
             if names and epoch not in epochs:
                 account.problems.append("no commit is left")
             counted = (next(landed if name in kept else compacted) for name in epochs.get(epoch, []))
-            next_event, newest_ms = self._epoch(account, counted, newest_ms)
+            after, newest_ms = self._epoch(account, epoch, counted, newest_ms)
+        last, next_event = after
         stands = info is not None and number < info.partitions
         log = event_log.read(event_log.log_path(self.logs, self.hub, number)) if stands else iter(())
         oldest = next(log, None)
         if created_anew(info, oldest, next_event, newest_ms):
-            found.append(Account(titled(f"partition {number}", last + 1, last + 1)))
-            next_event = 0
+            last, next_event = last + 1, 0
+        if last == len(found):
+            found.append(Account(titled(f"partition {number}", last, last)))
         for account in found[:-1]:
             _close(account)
         self._log(found[-1], chain([oldest] if oldest else [], log), next_event)
@@ -103,18 +104,21 @@ class Partitions:
         for commit, batch, became in self.lake.recounted(removed) if self.lake else ():
             yield commit, batch, became, commit.counts["predictions"]  # the lake has counted them while reading
 
-    def _epoch(self, account: Account, commits: Iterable[Counted], newest_ms: int) -> tuple[int, int]:
-        """Count the commits of one epoch; the event expected next, and the newest enqueued time so far."""
-        next_event = 0
+    def _epoch(
+        self, account: Account, epoch: int, commits: Iterable[Counted], newest_ms: int
+    ) -> tuple[tuple[int, int], int]:
+        """Count the commits of one epoch; epoch and event expected after it, and the newest enqueued time so far."""
+        after = epoch, 0
         for commit, batch, became, predictions in commits:
+            next_event = after[1]
             if commit.first != next_event and not commit.follows == next_event < commit.first:
                 account.problems.append(f"events {next_event} to {commit.first - 1} are in no commit")
             account.counts["expired"] += max(0, commit.first - commit.follows)
-            next_event, newest_ms = commit.next, max(newest_ms, commit.enqueued_ms)
+            after, newest_ms = commit.after, max(newest_ms, commit.enqueued_ms)
             self._count(commit, batch, became, account)
             found = self._predictions(commit, account) if predictions is None else predictions
             account.counts["predictions"] += found
-        return next_event, newest_ms
+        return after, newest_ms
 
     def _log(self, account: Account, log: Iterable[event_log.Record], next_event: int) -> None:
         """Hold the log against the commits of its epoch."""

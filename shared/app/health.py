@@ -40,7 +40,10 @@ def health(
         "challenger": answering.control.challenger,
         "share": answering.share,
         "refused": dict(context.serving.problems),
-        "partitions": {number: _partition(state, context.task.losses) for number, state in held.items()},
+        "partitions": {
+            number: {**_partition(state, context.task.losses), "dropped": partitions[number].dropped}
+            for number, state in held.items()
+        },
         "routes": {number: found.status() for number, found in sorted(routes.items())},
         "quality": _quality(context.task.losses, list(held.values())),
         "latency": context.latencies.summary(context.clock.now_ms() - int(window_s * 1000)),

@@ -102,9 +102,16 @@ def test_the_same_inputs_send_the_same_events(told: Mapping[str, Told], story: s
 
 @STORIES
 def test_the_same_inputs_leave_the_same_blobs(told: Mapping[str, Told], story: str) -> None:
+    """Beside them one commit closes each epoch, which it did not when the golden files were written."""
     needs_floats(story)
+    found = told[story].out()
+    decode = KINDS[story].files.decode_commit
+    closing = [place for place, raw in found.items() if place[0] == "commits" and decode(raw)[0].closes]
+    assert [place_of(name)[0] for _, name in closing] == ([0, 0] if story == "small" else [])
+    for place in closing:
+        del found[place]
     before = {place: raw for place, raw in kept.blobs(story).items() if not _fed_nothing(place[1], raw)}
-    assert_same(told[story].out(), before)
+    assert_same(found, before)
 
 
 def test_the_same_job_is_judged_released_and_written_down_in_the_same_bytes() -> None:

@@ -71,3 +71,6 @@ class Forgetful(MemoryStream):
     def read(self, partition: int, first: int, end: int) -> Iterator[Event]:
         self.reads.append((first, end))
         return super().read(partition, max(first, self.begin), max(end, self.begin))
+
+    def oldest(self, partition: int) -> Event | None:
+        return next(iter(self.logs[partition][self.begin :]), None)

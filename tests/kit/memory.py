@@ -201,6 +201,10 @@ class MemoryStream:
         """Number of partitions."""
         return len(self.logs)
 
+    def pass_time(self, ms: int) -> None:
+        """The hub's clock moves, also backwards."""
+        self._now_ms += ms
+
     def send(self, partition: int, bodies: Sequence[bytes]) -> None:
         """Append events to a partition, in order."""
         with self._lock:
@@ -211,3 +215,7 @@ class MemoryStream:
     def read(self, partition: int, first: int, end: int) -> Iterator[Event]:
         """Events `first` to `end - 1`."""
         yield from self.logs[partition][first:end]
+
+    def oldest(self, partition: int) -> Event | None:
+        """The oldest event, None when there is none."""
+        return next(iter(self.logs[partition]), None)

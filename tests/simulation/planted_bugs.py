@@ -37,14 +37,14 @@ STREAM = (
     Bug(
         "two workers commit the same place",
         "stream",
-        f"{SCORE}.committing:commit",
+        f"{SCORE}.committing:_made_durable",
         'if not context.blobs.create("commits", name, raw) and context.blobs.read("commits", name) != raw:',
         'context.blobs.write("commits", name, raw)\n    if False:',
     ),
     Bug(
         "one's own commit is taken for a stranger's",
         "stream",
-        f"{SCORE}.committing:commit",
+        f"{SCORE}.committing:_made_durable",
         ' and context.blobs.read("commits", name) != raw',
         "",
         heals="the worker reads the commit, which is its own, and goes on behind it: slower, and right",
@@ -67,7 +67,7 @@ STREAM = (
     Bug(
         "catching up leaves the next commit out",
         "stream",
-        f"{SCORE}.recovery:catch_up",
+        f"{SCORE}.recovery:_fold",
         "if (epoch, first) < (state.epoch, state.next):",
         "if (epoch, first) <= (state.epoch, state.next):",
     ),
@@ -98,7 +98,7 @@ STREAM = (
         "appending to the lake forgets what it holds already",
         "stream",
         f"{LAKE}.compaction:Compaction._lacking",
-        "return commit.next > reached.get(self._app(commit), 0)",
+        "return _end(commit) > reached.get(self._app(commit), 0)",
         "return True",
     ),
     Bug(
@@ -172,9 +172,9 @@ STREAM = (
     Bug(
         "a batch is committed under the number of its last event",
         "stream",
-        f"{SCORE}.committing:commit",
-        "name = commit_name(batch.partition, batch.epoch, batch.first)",
-        "name = commit_name(batch.partition, batch.epoch, batch.next - 1)",
+        f"{SCORE}.committing:_made_durable",
+        "name = commit_name(found.partition, found.epoch, found.first)",
+        "name = commit_name(found.partition, found.epoch, found.next - 1)",
     ),
 )
 

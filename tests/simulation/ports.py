@@ -150,6 +150,10 @@ class Hub:
         self.schedule.point("read", f"{self.name}/{partition} {first} to {end - 1}")
         return iter(self.logs[partition][max(first, self.begin[partition]) : end])
 
+    def oldest(self, partition: int) -> Event | None:
+        self.schedule.point("read", f"{self.name}/{partition} its oldest event")
+        return next(iter(self.logs[partition][self.begin[partition] :]), None)
+
     def _add(self, partition: int, bodies: Sequence[bytes]) -> None:
         for body in bodies:
             self.append(partition, body)

@@ -67,6 +67,11 @@ class EventHubStream:
             yield from events
             first = events[-1].sequence + 1
 
+    def oldest(self, partition: int) -> Event | None:
+        """The oldest event that the hub still has, None when it has none."""
+        with _translated(self._hub):
+            return asyncio.run(self._oldest(partition))
+
     def close(self) -> None:
         """Close the connections."""
         for partition in list(self._producers):
@@ -102,6 +107,12 @@ class EventHubStream:
             first = max(first, known["beginning_sequence_number"])
             end = min(end, known["last_enqueued_sequence_number"] + 1, first + READ_AT_ONCE)
             return await received(consumer, partition, first, end) if first < end else []
+
+    async def _oldest(self, partition: int) -> Event | None:
+        async with self._consumer() as consumer:
+            known = await consumer.get_partition_properties(str(partition))
+            first = known["beginning_sequence_number"]
+            return None if known["is_empty"] else (await received(consumer, partition, first, first + 1))[0]
 
 
 def _batch(bodies: Sequence[bytes], partition: int) -> EventDataBatch:

@@ -1,7 +1,8 @@
 """The lake: everything committed goes into its tables exactly once; a partition's state is rebuilt from them alone.
 
 Every table carries, for each partition and epoch, an application transaction: the sequence number up to which it holds
-everything. An append and the move of its transactions are one write, so a run may die anywhere and another continue.
+everything, one more once the epoch is closed. An append and the move of its transactions are one write, so a run may
+die anywhere and another continue.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ class Compaction:
             for table in self.lake.tables:
                 self._check_cut(rows.commit, reached[table])
             yield rows
-            expected = rows.commit.next
+            expected = _end(rows.commit)
 
     def _read(self, name: str) -> LakeRows:
         predictions = partial(read_referenced, self.blobs, "predictions", decode=bytes)
@@ -134,7 +135,7 @@ class Compaction:
             ends: dict[str, int] = {}
             rows = [item for item in chunk if self._lacking(item.commit, reached[table])]
             for item in rows:
-                ends[self._app(item.commit)] = item.commit.next
+                ends[self._app(item.commit)] = _end(item.commit)
             advances = [Advance(app, reached[table].get(app), end) for app, end in sorted(ends.items())]
             if self.lake.append(table, rows, advances):
                 reached[table].update(ends)
@@ -143,7 +144,7 @@ class Compaction:
 
     def _lacking(self, commit: Commit, reached: Mapping[str, int]) -> bool:
         """Whether a table lacks a commit."""
-        return commit.next > reached.get(self._app(commit), 0)
+        return _end(commit) > reached.get(self._app(commit), 0)
 
     def _check_cut(self, commit: Commit, reached: Mapping[str, int]) -> None:
         """Refuse a commit that was lost and made again with another end than a table holds."""
@@ -172,6 +173,11 @@ class Compaction:
     @property
     def _marker(self) -> tuple[str, str]:
         return "progress", f"lake-{self.task.scenario.name}.day"
+
+
+def _end(commit: Commit) -> int:
+    """Where the transaction of a table stands that holds everything up to a commit."""
+    return commit.next + commit.closes
 
 
 def rebuild(lake: Lake, task: Task, partition: int) -> State:

@@ -56,7 +56,7 @@ class Retention:
         old = [
             (name, commit)
             for name, commit in self.lake.commits(partition, min(mine))
-            if (commit.epoch, commit.next) <= behind and commit.enqueued_ms < before_ms
+            if commit.after <= behind and commit.enqueued_ms < before_ms
             if name in landed["commits"] or commit.predictions in landed["predictions"]
         ]
         for number, _ in enumerate(self.lake.stored(old)):

@@ -18,7 +18,7 @@ from shared.core.model.scoring import Control
 from shared.core.scenario import Scenario
 from shared.core.stream.commit import CONFLICT, Commit, commit_name, folder, scenario_fields
 from shared.core.stream.events import Batch, Event
-from shared.core.stream.gathering import gather
+from shared.core.stream.gathering import gather, nothing
 from shared.core.task.state import Outcome, State
 from shared.core.task.task import Task, names_of
 from shared.core.task.versions import aligned, bring
@@ -55,14 +55,36 @@ def commit(
     task = bring(context.task, state, context.task.version if version is None else version)
     batch, bad = gather(state.partition, state.epoch, events, names_of(task.row))
     control, outcome = _scored(context, task, state, batch)
-    name = commit_name(batch.partition, batch.epoch, batch.first)
-    raw = _write(context, task, outcome, control, bad, follows)
-    if not context.blobs.create("commits", name, raw) and context.blobs.read("commits", name) != raw:
-        log.warning("partition %d: another worker committed event %d first", batch.partition, batch.first)
+    if not _made_durable(context, state, outcome, _written(context, task, outcome, control, bad, follows)):
         return False
-    outcome.put(state)
     context.latencies.add(context.clock.now_ms(), batch.born_ms)
     give_receipts(context, state, batch)
+    return True
+
+
+def commit_nothing(context: ScoringContext, state: State, end: int, enqueued_ms: int) -> bool:
+    """Make durable that the partition goes on at `end`, or that its epoch ends here; False when somebody was first.
+
+    Args:
+        context: What the partition works with.
+        state: The partition.
+        end: Sequence number expected next, or that already expected: then the next epoch begins.
+        enqueued_ms: When what follows began.
+    """
+    task, control = bring(context.task, state, context.task.version), Control()
+    batch = nothing(state.partition, state.epoch, state.next, end, enqueued_ms, len(names_of(task.row)))
+    outcome = task.step(state, batch, control, lambda _: [])
+    return _made_durable(context, state, outcome, _written(context, task, outcome, control, [], state.next))
+
+
+def _made_durable(context: ScoringContext, state: State, outcome: Outcome, found: Commit) -> bool:
+    raw = context.files.encode_commit(found, outcome)
+    name = commit_name(found.partition, found.epoch, found.first)
+    if not context.blobs.create("commits", name, raw) and context.blobs.read("commits", name) != raw:
+        log.warning("partition %d: another worker committed event %d first", found.partition, found.first)
+        return False
+    outcome.put(state)
+    state.epoch, state.next = found.after
     return True
 
 
@@ -83,21 +105,21 @@ def _scored(context: ScoringContext, task: Task, state: State, batch: Batch) -> 
     return alone.control, task.step(state, batch, alone.control, aligned(alone, task, context.task))
 
 
-def _write(
+def _written(
     context: ScoringContext,
     task: Task,
     outcome: Outcome,
     control: Control,
     bad: Sequence[tuple[Event, BadEvent]],
     follows: int,
-) -> bytes:
+) -> Commit:
     """Write what the commit refers to, and return the commit itself."""
     batch = outcome.batch
     predictions = context.files.encode_predictions(outcome, task.version) if len(outcome.predictions) else None
     letters = [*_undecodable(batch.partition, bad), *_conflicts(outcome, task.scenario)]
     lost = dead_letters.encode(letters) if letters else None
     counts = {**outcome.counts(), "undecodable": len(bad), "predictions": len(outcome.predictions)}
-    found = Commit(
+    return Commit(
         partition=batch.partition,
         epoch=batch.epoch,
         first=batch.first,
@@ -114,7 +136,6 @@ def _write(
         counts=counts,
         **scenario_fields(task.version),
     )
-    return context.files.encode_commit(found, outcome)
 
 
 def _put(context: ScoringContext, container: str, batch: Batch, data: bytes | None, kind: str) -> str | None:

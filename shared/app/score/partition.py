@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from shared.app.score import recovery
+from shared.app.score import epochs, recovery
 from shared.app.score.committing import commit, run_of
 from shared.app.score.context import ScoringContext
 from shared.core.stream.events import Event
 from shared.core.task.state import State
 
-log = logging.getLogger(__name__)
+HELD_MS = 60_000  # how long memory is taken for what is committed without a look at the store
 
 
 @dataclass
@@ -23,11 +22,14 @@ class Partition:
     Args:
         number: Number of the partition.
         context: What it works with.
+        dropped: Events that came from a hub which is gone, since this worker began.
     """
 
     number: int
     context: ScoringContext
     state: State | None = None
+    dropped: int = 0
+    _held_ms: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, events: Sequence[Event]) -> None:
@@ -47,32 +49,48 @@ class Partition:
     def recovered(self) -> State:
         """The state as the commits tell it, read from them unless it is in memory."""
         if self.state is None:
+            self._held_ms = self.context.clock.now_ms()
             self.state = recovery.recovered(self.context, self.number)
         return self.state
 
     def _take(self, events: list[Event]) -> None:
+        caught_up = False
         while events:
+            if self.state is not None and self._overtaken(self.state):
+                self.state = None
+            caught_up |= self.state is None
             state = self.recovered()
-            self._begin_epoch(state, events[0])
-            if events[0].sequence > state.next:  # another owner may have been here, and the hub may have forgotten
-                recovery.catch_up(self.context, state)
-            events = [event for event in events if event.sequence >= state.next]
+            if not caught_up and (events[0].sequence > state.next or epochs.anew(state, events[0])):
+                state = self.state = recovery.catch_up(self.context, state)  # another owner may have been here
+                caught_up = True
+            if not epochs.enter(self.context, state, events[0]):
+                self.state = None
+                continue
+            events = self._fitting(state, events)
             if events:
                 events = self._process(state, events)
 
-    def _begin_epoch(self, state: State, event: Event) -> None:
-        """A sequence number seen before, but enqueued later than anything seen: the hub was created anew."""
-        if event.sequence < state.next and event.enqueued_ms > state.enqueued_ms >= 0:
-            log.warning("partition %d: the hub was created anew, epoch %d begins", self.number, state.epoch + 1)
-            state.epoch, state.next = state.epoch + 1, 0
+    def _overtaken(self, state: State) -> bool:
+        """Whether others have gone on since; looked for only after a while, within which no commit is removed."""
+        now = self.context.clock.now_ms()
+        held, self._held_ms = 0 <= now - self._held_ms < HELD_MS, now
+        return not held and self.context.snapshots.ahead(state)
+
+    def _fitting(self, state: State, events: Sequence[Event]) -> list[Event]:
+        """Events that are not folded yet and of the hub as it is."""
+        events = [event for event in events if event.sequence >= state.next]
+        gone = epochs.left_behind(self.context, state, events)
+        self.dropped += len(gone)
+        return [event for event in events if event.sequence not in gone]
 
     def _process(self, state: State, events: list[Event]) -> list[Event]:
         """Commit a first run of events; returns what remains to be done."""
         follows = state.next
         while events[0].sequence > state.next:
-            events = [*recovery.missing(self.context, state, events[0].sequence), *events]
+            first = events[0]
+            events = [*recovery.missing(self.context, state, first.sequence, first.enqueued_ms), *events]
         run = run_of(self.context, events)
-        if commit(self.context, state, run, follows):
+        if commit(self.context, state, run, follows) and not self._overtaken(state):
             self.context.profiles.consider(state, due=self.context.snapshots.consider(state))
             return events[len(run) :]
         self.state = None  # another worker committed this place: catch up, then go on with what remains

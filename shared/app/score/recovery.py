@@ -23,12 +23,23 @@ def recovered(context: ScoringContext, partition: int) -> State:
     """A partition's state as its commits tell it."""
     found = context.snapshots.newest(partition) or context.rebuild(partition)
     state = context.task.empty(partition) if found is None else found
-    catch_up(context, state)
+    _fold(context, state)
     bring(context.task, state, context.task.version)  # with its next commit this is so for all
     return state
 
 
-def catch_up(context: ScoringContext, state: State) -> None:
+def catch_up(context: ScoringContext, state: State) -> State:
+    """A partition with what others have committed since; anew from its snapshot where that is newer.
+
+    Of the commits before a snapshot some may have been removed, so that memory cannot go on with those that are left.
+    """
+    if context.snapshots.ahead(state):
+        return recovered(context, state.partition)
+    _fold(context, state)
+    return state
+
+
+def _fold(context: ScoringContext, state: State) -> None:
     """Fold the commits that stand after the state."""
     for name in context.blobs.names("commits", f"partition={state.partition:02d}/"):
         epoch, first = place_of(name)
@@ -39,14 +50,25 @@ def catch_up(context: ScoringContext, state: State) -> None:
         _replay(context, state, name, first)
 
 
-def missing(context: ScoringContext, state: State, end: int) -> list[Event]:
-    """Skipped events from the hub, so many as memory may hold; what it no longer has is counted as expired."""
-    end = min(end, state.next + READ_BACK)
-    found = list(context.stream.read(state.partition, state.next, end))
-    log.warning("partition %d: %d of events %d to %d read back", state.partition, len(found), state.next, end - 1)
-    begin = found[0].sequence if found else end
+def missing(context: ScoringContext, state: State, end: int, before_ms: int) -> list[Event]:
+    """Skipped events from the hub, so many as memory may hold; what it no longer has is counted as expired.
+
+    Args:
+        context: What the partition works with.
+        state: The partition, which moves on over what has expired.
+        end: Sequence number of the first event that is not missing.
+        before_ms: When that one was enqueued; a hub whose oldest event is newer is another one and has nothing of it.
+    """
+    oldest, begin = context.stream.oldest(state.partition), end
+    if oldest is not None and oldest.enqueued_ms <= before_ms:
+        begin = min(max(oldest.sequence, state.next), end)
     if begin > state.next:
         _expire(state, begin)
+    end = min(end, begin + READ_BACK)
+    if begin == end:
+        return []
+    found = list(context.stream.read(state.partition, begin, end))
+    log.warning("partition %d: %d of events %d to %d read back", state.partition, len(found), begin, end - 1)
     return found
 
 
@@ -59,7 +81,7 @@ def _expire(state: State, until: int) -> None:
 def _replay(context: ScoringContext, state: State, name: str, first: int) -> None:
     found, batch = read_referenced(context.blobs, "commits", name, context.files.decode_commit)
     while found.follows > state.next:
-        _refill(context, state, found.follows)
+        _refill(context, state, found)
     if first > state.next:
         _expire(state, first)
     replay(context.task, state, found, batch, _predictions(context, found))
@@ -67,13 +89,14 @@ def _replay(context: ScoringContext, state: State, name: str, first: int) -> Non
     context.snapshots.replayed(state.partition)
 
 
-def _refill(context: ScoringContext, state: State, end: int) -> None:
-    """Commit again what a lost commit held."""
-    follows, events = state.next, missing(context, state, end)
+def _refill(context: ScoringContext, state: State, found: Commit) -> None:
+    """Commit again what was lost before a commit; of an epoch that it closes the hub has nothing any more."""
+    follows, before_ms = state.next, -1 if found.closes else found.enqueued_ms
+    events = missing(context, state, found.follows, before_ms)
     while events:
         run = run_of(context, events)
         if not commit(context, state, run, follows, state.version):
-            raise StateConflict(f"partition {state.partition}: another worker fills the gap before event {end}")
+            raise StateConflict(f"partition {state.partition}: another worker fills the gap before {found.follows}")
         context.snapshots.replayed(state.partition)
         follows, events = state.next, events[len(run) :]
 

@@ -25,6 +25,7 @@ def replay(task: Task, state: State, commit: Commit, batch: Batch, predictions: 
     """Take a committed step again, with the answers that were stored, and put it into the state."""
     answers = Stored(predictions, partial=state.expired > 0)  # what was lost may have made other forecasts due
     bring(task, state, commit.version).step(state, batch, control_of(commit), answers).put(state)
+    state.epoch, state.next = commit.after
 
 
 class Stored:

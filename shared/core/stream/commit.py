@@ -12,6 +12,9 @@ DISPOSITIONS = ("applied", "stored_late", "duplicates", "conflicts", "redelivere
 class Commit(msgspec.Struct, frozen=True, kw_only=True):
     """A commit's metadata: every input of the step that is not a reading.
 
+    One without events, from `first` to `next`, says that none of these are the partition's; where the two are the same
+    it closes its epoch, and because names fence nobody can commit there any more.
+
     Args:
         follows: Sequence number expected before this batch; less than `first` where events had expired.
         champion: Version that served, None without one; likewise `challenger`.
@@ -43,6 +46,16 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     def version(self) -> int:
         """Version of the scenario that it was made under."""
         return self.scenario or 0
+
+    @property
+    def closes(self) -> bool:
+        """Whether it ends its epoch: the hub was created anew."""
+        return self.first == self.next
+
+    @property
+    def after(self) -> tuple[int, int]:
+        """Epoch and sequence number that the partition expects after it."""
+        return (self.epoch + 1, 0) if self.closes else (self.epoch, self.next)
 
 
 def scenario_fields(version: int) -> dict[str, int]:

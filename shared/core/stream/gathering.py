@@ -69,6 +69,13 @@ def gather(
     return batch, bad
 
 
+def nothing(partition: int, epoch: int, first: int, end: int, enqueued_ms: int, width: int) -> Batch:
+    """A batch without events, which stands for `first` to `end - 1`; `width` is the number of channels."""
+    ints, longs = np.empty(0, np.int32), np.empty(0, np.int64)
+    rows = (ints, ints, ints, longs, longs, np.empty((0, width), np.float32))
+    return Batch(partition, epoch, first, end, enqueued_ms, (), (), *rows, ())
+
+
 def _joined(parts: Sequence[npt.NDArray[N]], kind: type[N]) -> npt.NDArray[N]:
     return np.concatenate([np.empty(0, kind), *parts])
 

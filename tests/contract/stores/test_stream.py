@@ -88,9 +88,11 @@ def test_of_a_range_only_what_is_there_is_given_and_the_rest_not_waited_for(hub:
     first = hub.next[2]
     hub.send(2, [])
     assert hub.bodies(2, first, first + 5) == []
+    assert hub.stream.oldest(2) is None
     hub.send(2, [bytes([number]) for number in range(20)])
     assert hub.bodies(2, first + 17, first + 25) == [b"\x11", b"\x12", b"\x13"]
     assert hub.bodies(2, first + 20, first + 25) == []
+    assert hub.stream.oldest(2) == next(hub.stream.read(2, first, first + 1))
 
 
 def test_many_events_are_read_back_whole_and_only_as_far_as_somebody_asks(

@@ -143,6 +143,9 @@ class FatedStream:
     def read(self, partition: int, first: int, end: int) -> Iterator[Event]:
         return self._stream.read(partition, first, end)
 
+    def oldest(self, partition: int) -> Event | None:
+        return self._stream.oldest(partition)
+
 
 def score(order: dict[str, Any]) -> None:
     """Tell a story to one partition of the stream "readings"."""

@@ -51,6 +51,9 @@ class Log:
         self.asked.append((first, end))
         return (event for event in self.logs[partition] if max(first, self.kept) <= event.sequence < end)
 
+    def oldest(self, partition: int) -> Event | None:
+        return next((event for event in self.logs[partition] if event.sequence >= self.kept), None)
+
 
 @dataclass(frozen=True)
 class Story:

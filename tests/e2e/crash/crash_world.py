@@ -106,6 +106,9 @@ class FileHub:
         records = event_log.read(path) if path.exists() else ()
         return (Event(r.sequence, r.enqueued_ms, r.message) for r in records if first <= r.sequence < end)
 
+    def oldest(self, partition: int) -> Event | None:
+        return next(iter(self.read(partition, 0, 2**62)), None)
+
     def _path(self, partition: int) -> Path:
         return self.folder / f"{partition}.log"
 
