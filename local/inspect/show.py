@@ -48,6 +48,10 @@ def show_status(
     console.print(f"scenario {health['scenario']}, champion {health['champion'] or 'none yet'}", markup=False)
     for version, why in health["refused"].items():
         write_line(console, f"refused {version}: {why}", "red")
+    if drift := health.get("drift"):
+        write_line(console, f"drift {drift['kind']}: {'; '.join(drift['reasons'])}")
+        for each in drift.get("not_judged", []):
+            write_line(console, f"  not judged: {each}", "yellow")
     console.print()
     ran = table(("function", "kind"), ("invocations", "failures"))
     ran.add_column("last error")

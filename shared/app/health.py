@@ -13,8 +13,10 @@ from shared.app.score.partition import Partition
 from shared.core.model.scoring import CHAMPION
 from shared.core.task.losses import Losses
 from shared.core.task.state import State
+from shared.validation import decoded
 
 WINDOW_S = 60.0
+NEWEST = ("reports", "drift/newest.json")
 
 
 def health(
@@ -45,6 +47,7 @@ def health(
             for number, state in held.items()
         },
         "routes": {number: found.status() for number, found in sorted(routes.items())},
+        "drift": _drift(context.blobs.read(*NEWEST)),
         "quality": _quality(context.task.losses, list(held.values())),
         "latency": context.latencies.summary(context.clock.now_ms() - int(window_s * 1000)),
     }
@@ -57,6 +60,12 @@ def seconds(window: str) -> float:
     except ValueError:
         return WINDOW_S
     return min(max(found, 0.0), 86_400.0) if found == found else WINDOW_S  # NaN differs from itself
+
+
+def _drift(raw: bytes | None) -> dict[str, Any]:
+    """What the newest check came to, why, and what it could not judge; nothing before the first."""
+    found: dict[str, Any] = {} if raw is None else decoded(raw, dict, "/".join(NEWEST))
+    return {name: found[name] for name in ("check", "model", "kind", "reasons", "not_judged") if name in found}
 
 
 def _partition(state: State, losses: Losses) -> dict[str, int]:

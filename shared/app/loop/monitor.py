@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import msgspec
 
+from shared.app.health import NEWEST
 from shared.app.ledger_store import Ledger
 from shared.app.loop.stored_packages import StoredPackages
 from shared.app.release.control import ControlDocument
@@ -84,10 +85,14 @@ class Monitor:
             ContractBroken: The control document or the ledger is damaged.
         """
         champion = self.control.read().champion
+        key = self.key(merged, champion)
         if champion is None:
+            self._tell(key, {"model": None, "kind": "not enough data", "reasons": ["no model serves yet"]})
             return None, self.signals(merged)
-        look, key = self._inspect(merged, champion), self.key(merged, champion)
-        self.ledger.append(CHECK, key, {"model": champion, **self._act(key, look, merged)})
+        look = self._inspect(merged, champion)
+        told = {"model": champion, **self._act(key, look, merged)}
+        self.ledger.append(CHECK, key, told)
+        self._tell(key, {**told, "not_judged": look.found.not_judged if look.found else look.damage})
         return look.found, self._signals(key, champion, look, merged)
 
     def signals(self, merged: MergedProfile) -> Signals:
@@ -117,8 +122,10 @@ class Monitor:
         """Write the report and isolate devices; returns the data of the ledger entry."""
         if look.judged is None:
             held = self.control.read().quarantine
-            nothing = dict.fromkeys(("magnitude", "rows", "report", "outside"))
-            return {"kind": "not enough data", "reasons": look.damage, "quarantine": held, **nothing}
+            nothing = dict.fromkeys(("magnitude", "rows", "outside"))
+            unable = drift.unable(self.scenario.drift, self.control.read().champion or "", "; ".join(look.damage))
+            report = self._report(key, unable, None, merged)
+            return {"kind": unable.kind, "reasons": look.damage, "quarantine": held, "report": report, **nothing}
         found, baseline = look.judged
         return {
             "kind": found.kind,
@@ -141,13 +148,17 @@ class Monitor:
             raise ContractBroken(f"models/{version}/baseline.npz is missing")
         return package.decode_arrays(f"models/{version}/baseline.npz", raw)
 
-    def _report(self, key: str, found: Verdict, baseline: Baseline, merged: MergedProfile) -> str:
+    def _report(self, key: str, found: Verdict, baseline: Baseline | None, merged: MergedProfile) -> str:
         folder = f"drift/{key}"
         self.blobs.write(REPORTS, f"{folder}/verdict.json", msgspec.json.format(msgspec.json.encode(found), indent=2))
         unit = self.scenario.target_channel.unit
         page = drift_report(found, baseline, merged, title=self.scenario.title, unit=unit)
         self.blobs.write(REPORTS, f"{folder}/report.html", page.encode())
         return folder
+
+    def _tell(self, key: str, told: Mapping[str, Any]) -> None:
+        """Say what the newest check came to where the health route finds it."""
+        self.blobs.write(*NEWEST, msgspec.json.encode({"check": key, **told}))
 
     def _isolate(self, key: str, found: Verdict) -> Deployment:
         """Put faulty devices into quarantine and let healthy ones out; the entry stands before the change."""

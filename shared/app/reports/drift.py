@@ -7,6 +7,7 @@ from shared.app.reports.drift_features import histograms, ranked, ratio_chart
 from shared.app.reports.drift_quality import accepted, device_chart, error_chart, forecast_chart
 from shared.app.reports.page import pretty_unit, render
 from shared.core.drift.baseline import Baseline
+from shared.core.drift.comparable import comparable
 from shared.core.drift.verdict import Verdict
 from shared.core.gate.evidence import LATEST_HOUR
 from shared.core.profile.merged import MergedProfile
@@ -14,18 +15,20 @@ from shared.core.task.calendar import DAY_HOURS
 
 
 def drift_report(
-    verdict: Verdict, baseline: Baseline, merged: MergedProfile, *, title: str = "", unit: str = ""
+    verdict: Verdict, baseline: Baseline | None, merged: MergedProfile, *, title: str = "", unit: str = ""
 ) -> str:
     """Page that tells what a drift check found and what follows from it.
 
     Args:
         verdict: What was found.
-        baseline: What the champion's training left.
+        baseline: What the champion's training left, None where that cannot be read.
         merged: The profiles that were checked.
         title: What is forecast, from the scenario.
         unit: Unit of the forecast, from the scenario.
     """
     unit, ordered = pretty_unit(unit), ranked(verdict.features)
+    if baseline is not None:
+        merged, _ = comparable(baseline, merged)
     formula, _, meaning = verdict.formula.partition(". ")
     return render(
         "drift.html",
@@ -39,13 +42,13 @@ def drift_report(
         features=ordered,
         leading=next((one for one in ordered if one.ratio is not None), None),
         judged=ratio_chart(verdict),
-        histograms=histograms(verdict, baseline, merged),
+        histograms=[] if baseline is None else histograms(verdict, baseline, merged),
         faulty=list(dict.fromkeys(fault.device for fault in verdict.faulty)),
         devices=sorted(verdict.quality.devices, key=lambda one: -one.mae),
         device_errors=device_chart(verdict, unit),
-        daily=error_chart(verdict, baseline, merged, unit),
+        daily=error_chart(verdict, merged, unit),
         accepted=accepted(verdict.quality),
-        forecasts=forecast_chart(verdict, baseline, merged, unit),
+        forecasts=None if baseline is None else forecast_chart(verdict, baseline, merged, unit),
     )
 
 

@@ -40,9 +40,9 @@ def device_chart(verdict: Verdict, unit: str) -> Chart:
     return bar_chart("Error of each device", names, errors, unit=unit, note=note)
 
 
-def error_chart(verdict: Verdict, baseline: Baseline, merged: MergedProfile, unit: str) -> Chart:
+def error_chart(verdict: Verdict, merged: MergedProfile, unit: str) -> Chart:
     """Error by day, the window of the check shaded."""
-    hours, lines = _daily(verdict, baseline, merged)
+    hours, lines = _daily(verdict, merged)
     shaded = (verdict.window[0] * DAY_HOURS, verdict.window[1] * DAY_HOURS)
     note = "Mean absolute error of the forecasts made on each day; the shaded days are the window of this check."
     return line_chart("Error by day", hours, lines, unit=unit, note=note, clock=False, shaded=shaded)
@@ -69,7 +69,7 @@ def forecast_chart(verdict: Verdict, baseline: Baseline, merged: MergedProfile, 
     return shares_chart("Forecasts", baseline.forecast_edges, lines, unit=unit, note="Share of forecasts per bar.")
 
 
-def _daily(verdict: Verdict, baseline: Baseline, merged: MergedProfile) -> tuple[Longs, list[Series]]:
+def _daily(verdict: Verdict, merged: MergedProfile) -> tuple[Longs, list[Series]]:
     """Noon of each day (hours since 1970) and the champion's error, that of models before it, and of persistence."""
     end = verdict.window[1]
     sums: dict[tuple[bool, int], Longs] = {}
@@ -79,7 +79,7 @@ def _daily(verdict: Verdict, baseline: Baseline, merged: MergedProfile) -> tuple
             sums[key] = sums[key] + row if key in sums else row
     seen = {day for _, day in sums}
     days = range(min(seen), max(seen) + 1) if seen else range(0)
-    quantum, sums_of = float(baseline.quantum[0]), merged.task.losses.errors
+    quantum, sums_of = merged.task.losses.unit, merged.task.losses.errors
     nothing = np.zeros(len(sums_of), np.int64)
     every = [sums.get((True, day), nothing) + sums.get((False, day), nothing) for day in days]
     own = [sums.get((True, day)) for day in days]

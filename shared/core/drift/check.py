@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
 from shared.core.drift import quality, triage
 from shared.core.drift.baseline import Baseline
+from shared.core.drift.comparable import comparable, devices_of
 from shared.core.drift.features import features_of, forecasts_of
 from shared.core.drift.statistic import FORMULA, shift, statistics
 from shared.core.drift.triage import Triage
-from shared.core.drift.verdict import FeatureDrift, Kind, Verdict
+from shared.core.drift.verdict import FeatureDrift, ForecastDrift, Kind, Quality, Verdict
 from shared.core.intake.readings import Doubles, Longs
 from shared.core.profile.bins import CELLS, Watched
 from shared.core.profile.merged import MergedProfile
 from shared.core.scenario import DriftRules
 from shared.core.task.calendar import DAY_HOURS
-from shared.errors import ContractBroken
 
 
 def check(
@@ -41,23 +41,24 @@ def check(
         quarantined: Devices that are in quarantine or were within the last two windows: what they showed before may
             still stand in the counts, so that much is allowed for.
 
-    Raises:
-        ContractBroken: The profiles count other features, versions or bins than the baseline.
+    What of the baseline cannot be compared, because the scenario or its features have changed, is told and left out.
     """
-    _same(baseline, merged)
+    merged, apart = comparable(baseline, merged)
     window, delay = int(baseline.history[0]), int(baseline.history[1])
     end = max(0, (merged.newest_hour - delay) // DAY_HOURS) if merged.newest_hour >= 0 else 0
     now = _sum(merged, len(baseline.names), range(end - window, end))
     before = _sum(merged, len(baseline.names), range(end - 2 * window, end - window))
-    rows = int(now[0].sum()) if len(now) else 0
-    found = triage.triage(baseline, merged.devices, now_hour, quarantined)
-    values = _statistics(baseline, now, before if before[0].sum() >= rules.minimum_rows else before * 0, end)
+    rows, rows_before = (int(counts.sum(1).max(initial=0)) for counts in (now, before))
+    found = triage.triage(baseline, devices_of(baseline, merged), now_hour, quarantined)
+    values = _statistics(baseline, now, before if rows_before >= rules.minimum_rows else before * 0, end)
     allowed = _allowances(baseline, merged.task.watched, found.allowance)
     features = features_of(baseline, now, values, allowed, end - window / 2)
     ratios = [f.ratio for f in features if f.ratio is not None]
-    short = _short(rules, baseline, rows, len(ratios))
+    short = _short(rules, baseline, rows, len(ratios), apart)
     magnitude = None if short or not ratios else max(ratios)
     kind, reasons = _verdict(found, features, magnitude, short)
+    reasons = (*reasons, *(f"not judged: {each}" for each in apart))
+    worth = quality.realised(baseline, merged, model_version, range(end - window, end), rules.minimum_rows)
     return Verdict(
         kind=kind,
         reasons=reasons,
@@ -71,23 +72,46 @@ def check(
         faulty=found.faulty,
         recovered=found.recovered,
         silent=found.silent,
-        quality=quality.realised(baseline, merged, model_version, range(end - window, end), rules.minimum_rows),
+        quality=worth,
         forecasts=forecasts_of(baseline, merged, model_version, range(end - window, end)),
         model=model_version,
         calibrated_windows=int(baseline.history[3]),
         calibrated_years=round(float(baseline.history[2]), 2),
+        not_judged=(*apart, *_unjudged_quality(rules, worth)),
     )
 
 
-def _same(baseline: Baseline, merged: MergedProfile) -> None:
-    if not merged.histograms:
-        return
-    ours, theirs = dict(baseline.watched), dict(merged.watched)
-    if tuple(map(tuple, merged.watched)) != baseline.watched:
-        other = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
-        raise ContractBroken(f"profiles: features {other[:5]} differ from those of the model's baseline")
-    if not np.array_equal(merged.edges, baseline.edges):
-        raise ContractBroken("profiles: the bins differ from those of the model's baseline")
+def unable(rules: DriftRules, model_version: str, why: str) -> Verdict:
+    """The verdict where nothing can be looked at, because the model's package is damaged or lacks what is needed."""
+    nothing = dict.fromkeys(("mae", "rmse", "coverage", "ratio", "rmse_ratio"))
+    unknown = dict.fromkeys(("mean", "difference", "wasserstein", "psi", "jensen_shannon", "ks", "ratio"))
+    return Verdict(
+        kind="not enough data",
+        reasons=(why,),
+        magnitude=None,
+        formula=FORMULA,
+        window=(0, 0),
+        rows=0,
+        minimum_rows=rules.minimum_rows,
+        features=(),
+        pipeline=(),
+        faulty=(),
+        recovered=(),
+        silent=(),
+        quality=Quality(rows=0, paired=0, limits={}, outside=None, reasons=(), devices=(), **nothing),
+        forecasts=ForecastDrift(rows=0, **unknown),
+        model=model_version,
+        calibrated_windows=0,
+        calibrated_years=0.0,
+        not_judged=(why,),
+    )
+
+
+def _unjudged_quality(rules: DriftRules, worth: Quality) -> Iterator[str]:
+    if worth.outside is None and worth.rows < rules.minimum_rows:
+        yield f"quality: {worth.rows} forecasts with known truth in the window, minimum {rules.minimum_rows}"
+    elif worth.outside is None:
+        yield "quality: the training history was too short to calibrate limits"
 
 
 def _sum(merged: MergedProfile, width: int, days: range) -> Longs:
@@ -117,7 +141,9 @@ def _allowances(baseline: Baseline, watched: Watched, columns: Doubles) -> Doubl
     return np.stack([own, conditional, conditional])
 
 
-def _short(rules: DriftRules, baseline: Baseline, rows: int, judged: int) -> str:
+def _short(rules: DriftRules, baseline: Baseline, rows: int, judged: int, apart: Sequence[str]) -> str:
+    if not rows and apart:
+        return "the scenario counts nothing as the model's baseline does: it needs a newly trained model"
     if rows < rules.minimum_rows:
         return f"{rows} rows in the window, minimum {rules.minimum_rows}"
     if not baseline.calibrated:

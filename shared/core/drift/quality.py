@@ -25,7 +25,7 @@ def realised(baseline: Baseline, merged: MergedProfile, model: str, days: range,
     keys = [(day, ROLES[CHAMPION], model) for day in days]
     total = sum((merged.errors[key] for key in keys if key in merged.errors), np.zeros(len(losses.errors), np.int64))
     values, counted = (
-        losses.scores(total, float(baseline.quantum[0])),
+        losses.scores(total, losses.unit),
         dict(zip(losses.errors, total.tolist(), strict=True)),
     )
     limits = dict(zip(QUALITY, map(float, baseline.quality), strict=True))

@@ -146,6 +146,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         model: Version of the model the baseline belongs to.
         calibrated_windows: Windows the limits rest on.
         calibrated_years: Years they span.
+        not_judged: What could not be judged, and why.
     """
 
     kind: Kind
@@ -165,3 +166,4 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     calibrated_windows: int
     calibrated_years: float
+    not_judged: tuple[str, ...] = ()

@@ -20,8 +20,10 @@ from shared.core.model.feature import Feature
 from shared.core.model.manifest import Damped, Interval, Manifest, encode_arrays, encode_manifest
 from shared.core.profile.merged import MergedProfile
 from shared.errors import ContractBroken
-from tests.kit import HandClock, MemoryBlobs, MemoryJobs
-from tests.kit.data.drift_baseline import NOW, SCENARIO, baseline, spoilt, table
+from tests.kit import TASK as SMALL
+from tests.kit import HandClock, MemoryBlobs, MemoryJobs, MemoryStream, assemble, load
+from tests.kit.application import EAGER
+from tests.kit.data.drift_baseline import NOW, SCENARIO, WATCHED, baseline, spoilt, table
 from tests.unit.core.drift.test_drift import merged
 
 FOUR = ("a", "b", "c", "d")
@@ -94,6 +96,22 @@ def test_an_ordinary_check_leaves_a_report_an_entry_and_signals(watched: Watched
     assert (signals.dataset, signals.labelled_rows, signals.champion) == ("lake@7", 18_000, "v1")
     assert (signals.drift, signals.quality) == ("none", "not enough data")
     assert (signals.trained_rows, signals.trained_ms) == (18_000, (NOW - 500) * HOUR_MS)
+
+
+def test_what_cannot_be_judged_is_said_in_status_ledger_and_report(watched: Watched) -> None:
+    edges = WATCHED.edges.copy()
+    edges[[name for name, _ in WATCHED.names].index("pm25.latest")] *= 2
+    watched.monitor().check(replace(ordinary(), edges=edges))
+    says = "pm25.latest: bins differ: baseline 0..1000, scenario 0..2000"
+    (entry,) = (entry for entry in watched.ledger.entries() if entry.kind == "check")
+    assert f"not judged: {says}" in entry.data["reasons"]
+    app = assemble(EAGER, watched.blobs, MemoryStream(2), HandClock(), task=SMALL, load=load)
+    told = app.health()[1]["drift"]
+    assert (told["check"], told["kind"]) == (entry.key, "none")
+    assert says in told["not_judged"]
+    assert "quality: 0 forecasts with known truth in the window, minimum 300" in told["not_judged"]
+    page = (watched.blobs.read("reports", f"{entry.data['report']}/report.html") or b"").decode()
+    assert f"<li>{says}</li>" in page
 
 
 def test_a_redelivered_timer_writes_nothing_twice(watched: Watched) -> None:
@@ -170,6 +188,8 @@ def test_before_the_first_champion_only_signals_are_given(watched: Watched) -> N
     found, signals = watched.monitor().check(ordinary())
     assert found is None
     assert (signals.dataset, signals.labelled_rows, signals.drift) == (None, 0, "not enough data")
+    newest = msgspec.json.decode(watched.blobs.read("reports", "drift/newest.json") or b"")
+    assert newest["reasons"] == ["no model serves yet"]
 
 
 @pytest.mark.parametrize("raw", [None, b"PK"], ids=["gone", "damaged"])
@@ -189,7 +209,11 @@ def test_a_damaged_champion_is_told_and_a_job_can_be_decided_all_the_same(
     assert reason.startswith("champion v1 cannot be watched: ")
     assert name in reason
     assert reason in caplog.text
-    assert watched.blobs.names("reports") == []
+    newest = msgspec.json.decode(watched.blobs.read("reports", "drift/newest.json") or b"")
+    assert (newest["kind"], newest["not_judged"]) == ("not enough data", [reason])
+    page = (watched.blobs.read("reports", f"{entry.data['report']}/report.html") or b"").decode()
+    assert "What could not be judged" in page
+    assert "champion v1 cannot be watched: " in page
     assert watched.monitor().signals(ordinary(run=400)) == signals
     assert (signals.drift, signals.quality, signals.notes) == ("not enough data", "not enough data", (reason,))
     retraining = Retraining(SCENARIO, watched.ledger, MemoryJobs(), watched.clock)

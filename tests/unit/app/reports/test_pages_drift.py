@@ -16,16 +16,16 @@ from shared.app.reports.drift import drift_report
 from shared.core.drift.baseline import Baseline
 from shared.core.drift.check import check
 from shared.core.drift.verdict import Fault, FeatureDrift, Kind, Quality, Verdict
-from shared.core.forecast.losses import ERRORS
+from shared.core.forecast.losses import ERRORS, ForecastLosses
+from shared.core.forecast.task import HourlyForecast
 from shared.core.intake.readings import Longs
 from shared.core.profile.bins import BINS, CELLS
 from shared.core.profile.device_table import DeviceTable
 from shared.core.profile.merged import MergedProfile
 from shared.core.scenario import DriftRules
-from shared.core.task.tasks import task_of
 from tests.unit.app.reports.test_pages import HOSTILE, Outline, draw, text
 
-TASK = task_of(scenario_files.load("air_quality"))
+TASK = HourlyForecast(scenario_files.load("air_quality"))
 FEATURES = ("temp.latest", "pm25.latest", "rain.latest", "wind.latest")
 COLUMNS = ("temp", "pm25", "rain", "wind")
 EDGES = np.stack([
@@ -38,6 +38,7 @@ LEVELS, SPREADS = np.array([260.0, 300.0, 40.0, 100.0]), np.array([40.0, 45.0, 3
 WEEK, END, MODEL = 7, 19_800, "v7"
 RULES = DriftRules(minimum_rows=200)
 QUANTUM = 0.01
+TASK.device_columns, TASK.losses, TASK.answer_edges = COLUMNS, ForecastLosses(QUANTUM), EDGES[1]
 
 
 def drawn(rows: int, move: float, seed: int, level: float = 0.0) -> Longs:

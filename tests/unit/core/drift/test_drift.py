@@ -8,9 +8,12 @@ import msgspec
 import numpy as np
 import pytest
 
+from shared.core.drift import triage
 from shared.core.drift.baseline import Baseline
 from shared.core.drift.check import check
+from shared.core.drift.comparable import PER_COLUMN, devices_of
 from shared.core.forecast.losses import ERRORS
+from shared.core.forecast.task import HourlyForecast
 from shared.core.model.manifest import decode_arrays, encode_arrays
 from shared.core.profile.device_table import DeviceTable
 from shared.core.profile.merged import MergedProfile
@@ -103,10 +106,89 @@ def test_the_pipeline_comes_before_the_population() -> None:
     assert found.kind == "pipeline"
 
 
-def test_profiles_of_other_features_are_refused_by_name() -> None:
-    other = replace(merged(table(*FOUR)), watched=(("temp.latest", 2), *WATCHED.names[1:]))
-    with pytest.raises(ContractBroken, match=r"temp\.latest|wind"):
-        check(RULES, baseline(*FOUR), other, NOW, "v1")
+MOVED = {"temp.latest": 60}
+TEMP = [name for name, _ in WATCHED.names].index("temp.latest")
+
+
+def test_a_feature_of_another_version_is_not_judged_and_named() -> None:
+    drifted = merged(table(*FOUR), MOVED, 2000)
+    assert check(RULES, baseline(*FOUR), drifted, NOW, "v1").kind == "population"
+    other = tuple((name, 2 if name == "temp.latest" else version) for name, version in WATCHED.names)
+    found = check(RULES, baseline(*FOUR), replace(drifted, watched=other), NOW, "v1")
+    assert found.kind == "none"
+    assert found.reasons[1:] == ("not judged: temp.latest: version 1 in the baseline, 2 now",)
+    assert next(one for one in found.features if one.name == "temp.latest").ratio is None
+
+
+def test_a_feature_in_other_bins_is_not_judged_and_says_which_while_the_rest_is() -> None:
+    edges = WATCHED.edges.copy()
+    edges[TEMP + 1] *= 2
+    drifted = merged(table(*FOUR), MOVED, 2000)
+    found = check(RULES, baseline(*FOUR), replace(drifted, edges=edges), NOW, "v1")
+    assert found.kind == "population"
+    assert found.reasons[0].startswith("temp.latest: ")
+    says = "not judged: rel_humidity.latest: bins differ: baseline 0..100, scenario 0..200"
+    assert found.reasons[-1] == says
+
+
+def test_a_channel_that_is_new_or_stands_elsewhere_changes_no_verdict() -> None:
+    profiles = merged(table(*FOUR), MOVED, 2000)
+    order = [*range(1, len(WATCHED.names)), 0]
+    devices = profiles.devices
+    more = replace(
+        profiles,
+        watched=(("new.latest", 1), *(WATCHED.names[place] for place in order)),
+        edges=np.concatenate([WATCHED.edges[:1], WATCHED.edges[order]]),
+        histograms={day: np.concatenate([counts[:1], counts[order]]) for day, counts in profiles.histograms.items()},
+        devices=devices,
+    )
+    assert check(RULES, baseline(*FOUR), more, NOW, "v1") == check(RULES, baseline(*FOUR), profiles, NOW, "v1")
+
+
+def test_a_channel_that_is_gone_is_not_judged_and_no_fault() -> None:
+    profiles = merged(table(*FOUR), rows=2000)
+    kept = [place for place, (name, _) in enumerate(WATCHED.names) if not name.startswith("pm25.")]
+    gone = replace(
+        profiles,
+        watched=tuple(WATCHED.names[place] for place in kept),
+        edges=WATCHED.edges[kept],
+        histograms={day: counts[kept] for day, counts in profiles.histograms.items()},
+    )
+    found = check(RULES, baseline(*FOUR), gone, NOW, "v1")
+    assert found.kind == "none"
+    assert "not judged: pm25.latest: the scenario no longer has it" in found.reasons
+
+
+def test_nothing_that_can_be_compared_is_not_enough_data_and_says_what_is_needed() -> None:
+    edges = WATCHED.edges + 1
+    found = check(RULES, baseline(*FOUR), replace(merged(table(*FOUR), rows=2000), edges=edges), NOW, "v1")
+    assert found.kind == "not enough data"
+    assert "newly trained model" in found.reasons[0]
+    assert sum("bins differ" in reason for reason in found.reasons) == len(WATCHED.names)
+
+
+class Renamed(HourlyForecast):
+    """The forecast with the device columns of another scenario."""
+
+    device_columns = ("new", *(name for name in COLUMNS if name != "pm25"))
+
+    def __init__(self) -> None:
+        super().__init__(TASK.scenario)
+        self.device_columns = type(self).device_columns
+
+
+def test_device_tables_are_laid_out_as_the_baseline_was() -> None:
+    given = replace(merged(table(*FOUR)), task=Renamed())
+    order = [0, *(place for place, name in enumerate(COLUMNS) if name != "pm25")]
+    per_column = {name: getattr(given.devices, name)[..., order] for name in PER_COLUMN}
+    found = devices_of(baseline(*FOUR), replace(given, devices=replace(given.devices, **per_column)))
+    pm25 = COLUMNS.index("pm25")
+    for name in PER_COLUMN:
+        there, before = getattr(found, name), getattr(given.devices, name)
+        others = [place for place in range(len(COLUMNS)) if place != pm25]
+        assert np.array_equal(there[..., others], before[..., others], equal_nan=True), name
+        assert not np.nan_to_num(there[..., pm25]).any()
+    assert triage.triage(baseline(*FOUR), found, NOW).pipeline == ()
 
 
 @pytest.mark.parametrize(
@@ -123,7 +205,7 @@ def test_quality_beside_its_limits(absolute: int, covered: int, rows: int, outsi
     profiles = replace(merged(table(*FOUR)), errors=errors)
     found = check(RULES, baseline(*FOUR), profiles, NOW, "v1").quality
     assert (found.rows, found.outside, bool(found.reasons)) == (rows, outside, bool(outside))
-    assert found.mae == pytest.approx(absolute / rows * 0.5)
+    assert found.mae == pytest.approx(absolute / rows * profiles.task.losses.unit)
     assert found.ratio == pytest.approx(absolute / 100)
     assert found.rmse_ratio == 0.5
 
