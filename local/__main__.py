@@ -61,6 +61,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     books = commands.add_parser("books", help="recount everything and name what does not balance")
     books.add_argument("--json", action="store_true", help="for a machine")
+    migrate = commands.add_parser(
+        "migrate", help="let a store go on under an edited scenario, or say what would be kept"
+    )
+    migrate.add_argument("--apply", action="store_true", help="do it (default: only say what it would mean)")
     inspect_arguments.add(commands)
     demo = commands.add_parser(
         "demo", help="the whole loop on a stack of its own: forecasts, drift, training, release, roll-back"

@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from local import migrate as migration
 from local.books import recount as bookkeeping
 from local.inspect import explain as explanation
 from local.inspect import ledger as decisions
@@ -163,6 +164,12 @@ def ledger(given: argparse.Namespace) -> int:
 def explain(given: argparse.Namespace) -> int:
     """What stood behind a forecast; 1 when it does not come out again."""
     return explanation.run(Workspace.of(given.root), given)
+
+
+def migrate(given: argparse.Namespace) -> int:
+    """Let the store go on under an edited scenario, or say what that would mean; 1 when there is nothing to do."""
+    scenario_file, blobs = migration.store_of(given.root)
+    return migration.run(new_console(), scenario_file, blobs, apply=given.apply)
 
 
 def lineage(given: argparse.Namespace) -> int:

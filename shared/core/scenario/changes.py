@@ -59,7 +59,8 @@ def _channels(versions: Sequence[Shape], new: Shape) -> Iterator[Change]:
         if known is not None and known.unit != channel.unit:
             yield Change(f"{key}.unit", known.unit, channel.unit, "needs another store")
         if before is None:
-            yield Change(key, None, "added", "taken over")
+            # with a role it may name or compute the features of other channels otherwise
+            yield Change(key, None, "added", "taken over" if channel.role is None else "needs a migration")
             continue
         yield from _channel(key, before, channel)
     for channel in versions[-1].channels:
