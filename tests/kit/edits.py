@@ -84,7 +84,7 @@ def wider(raw: Raw) -> None:
 RULES: Mapping[str, Mapping[str, Any]] = {
     "search": {"trials": 5, "folds": 2, "max_trees": 50, "seed": 8},
     "gate": {
-        "loss": "absolute", "minimum_improvement": 0.02, "confidence": 0.9, "minimum_rows": 400,
+        "minimum_improvement": 0.02, "confidence": 0.9, "minimum_rows": 400,
         "minimum_days": 10, "minimum_blocks": 6, "worst_group_ratio": 1.2, "minimum_group_rows": 100,
         "coverage_tolerance": 0.06, "coverage_days": 20, "maximum_parity": 0.01, "maximum_mb": 40.0,
         "maximum_latency_ms": 40.0, "suspicious_ratio": 0.2, "suspicious_correlation": 0.99,
@@ -128,6 +128,7 @@ EDITS: Mapping[str, tuple[Callable[[Raw], None], Effect]] = {
     "horizon": (edit("horizon", 4), "needs a migration"),
     "lateness": (edit("lateness", 2), "needs a migration"),
     "interval": (edit("interval", 0.8), "none"),
+    "loss": (edit("loss", "squared"), "none"),
     "zone": (edit("zone", "Africa/Kampala"), "none"),
     "unlisted_stations": (edit("unlisted_stations", "reject"), "none"),
     "names.device": (edit("names.device", ["device_id", "site"]), "none"),
