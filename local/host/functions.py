@@ -94,14 +94,15 @@ def _missing(trigger: Mapping[str, Any], bindings: Sequence[Mapping[str, Any]]) 
 
 
 def resolve(value: str, settings: Mapping[str, str]) -> str:
-    """Replace each `%NAME%` by the setting of that name.
+    """Replace each `%NAME%` by the setting of that name, in whatever case it stands, as in the Functions host.
 
     Raises:
         HostError: A setting is missing.
     """
+    known = {name.casefold(): text for name, text in settings.items()}
 
     def setting(match: re.Match[str]) -> str:
-        found = settings.get(match[1])
+        found = known.get(match[1].casefold())
         if not found:
             raise HostError(f"setting {match[1]}, which {value} refers to, is missing")
         return found

@@ -16,6 +16,7 @@ from local.host.http.server import Server
 from local.host.invoke import Invoker
 from local.host.timers import TimerListener
 from local.host.worker.worker import Worker
+from shared.adapters.stores.azure_errors import brief
 
 GRACE_S = 20.0
 log = logging.getLogger("host")
@@ -113,7 +114,7 @@ class Host:
             try:
                 return await listener.run()
             except (AzureError, OSError) as error:
-                log.warning("%s: listener will start again: %s", name, type(error).__name__)
+                log.warning("%s: listener will start again: %s", name, brief(error))
             except Exception:
                 if self._stopping:  # it was still starting, and its clients are closed now
                     return None

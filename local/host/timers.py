@@ -18,6 +18,7 @@ from local.host.retry import NO_RETRY, STORAGE
 from local.host.schedule import schedule
 from local.host.waiting import ended, happened
 from local.host.worker.worker import InvocationFailed, Sent
+from shared.adapters.stores.azure_errors import brief
 
 log = logging.getLogger("host.timers")
 
@@ -115,7 +116,7 @@ class TimerListener:
         try:
             await self._note.upload_blob(json.dumps(self._status).encode(), overwrite=True)
         except (AzureError, OSError) as error:
-            log.warning("%s: schedule not noted: %s", self._function.name, type(error).__name__)
+            log.warning("%s: schedule not noted: %s", self._function.name, brief(error))
 
 
 def request(past_due: bool, status: Mapping[str, str]) -> Sent:

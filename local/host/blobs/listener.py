@@ -21,6 +21,7 @@ from local.host.invoke import Invoker
 from local.host.retry import STORAGE
 from local.host.waiting import ended, happened
 from local.host.worker.worker import InvocationFailed
+from shared.adapters.stores.azure_errors import brief
 
 POISON_CONTAINER = "webjobs-blobtrigger-poison"
 log = logging.getLogger("host.blobs")
@@ -64,7 +65,7 @@ class BlobListener:
             try:
                 await self._scan()
             except (AzureError, OSError) as error:
-                log.warning("%s: %s cannot be listed: %s", self.function.name, self._container, type(error).__name__)
+                log.warning("%s: %s cannot be listed: %s", self.function.name, self._container, brief(error))
             # listing ten thousand blobs must not keep the store busy
             pause_s = max(self._options.poll_s, 3 * (time.monotonic() - begun))
             await happened(self._stopping, pause_s)
@@ -129,7 +130,7 @@ class BlobListener:
         except ResourceNotFoundError:
             log.info("%s: %s was deleted before it was handled", self.function.name, blob)
         except (AzureError, OSError) as error:
-            log.warning("%s: %s: %s, will be tried again", self.function.name, blob, type(error).__name__)
+            log.warning("%s: %s: %s, will be tried again", self.function.name, blob, brief(error))
         finally:
             del self._running[blob]
 

@@ -7,6 +7,7 @@ from azure.core.exceptions import AzureError
 
 from local.host.blobs.receipts import Receipt, Receipts
 from local.host.waiting import happened
+from shared.adapters.stores.azure_errors import brief
 
 log = logging.getLogger("host.blobs")
 
@@ -31,4 +32,4 @@ class Renewal:
             try:
                 self._claim = await self._receipts.renew(self._claim)
             except (AzureError, OSError) as error:
-                log.warning("%s: claim not renewed: %s", self._claim.blob, type(error).__name__)
+                log.warning("%s: claim not renewed: %s", self._claim.blob, brief(error))

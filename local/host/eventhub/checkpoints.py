@@ -8,6 +8,8 @@ from dataclasses import KW_ONLY, dataclass, field
 from azure.core.exceptions import AzureError
 from azure.eventhub import EventData
 
+from shared.adapters.stores.azure_errors import brief
+
 log = logging.getLogger("host.checkpoints")
 
 
@@ -64,7 +66,7 @@ class Checkpoints:
         try:
             await self.write(partition, last)
         except (AzureError, OSError) as error:
-            log.warning("partition %s: checkpoint not written: %s", partition, type(error).__name__)
+            log.warning("partition %s: checkpoint not written: %s", partition, brief(error))
             self._wake.set()
             return
         if self._newest.get(partition) is last:

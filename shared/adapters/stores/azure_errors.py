@@ -59,7 +59,13 @@ def answer(where: str, status: int, code: str) -> PipelineError:
     return ConfigError(f"{found}: {ADVICE[status]}" if status in ADVICE else found)
 
 
-def code_of(error: AzureError) -> str:
+def brief(error: BaseException) -> str:
+    """An error in a few words: status and code where a store answered, else its kind."""
+    status = getattr(error, "status_code", None)
+    return type(error).__name__ if status is None else f"HTTP {status} {code_of(error)}".rstrip()
+
+
+def code_of(error: BaseException) -> str:
     """The store's own word for what is wrong, empty when it gave none."""
     code: Any = getattr(error, "error_code", None)
     text = str(getattr(code, "value", code) or "")

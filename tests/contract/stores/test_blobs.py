@@ -17,6 +17,7 @@ from azure.storage.blob import BlobServiceClient, ContentSettings
 
 from shared.adapters.stores import azure_account
 from shared.adapters.stores.azure_blobs import AzureBlobs
+from shared.adapters.stores.azure_errors import brief
 from shared.errors import ConfigError, StateConflict, TransientFailure
 from shared.ports import Blobs
 from tests.kit import MemoryBlobs
@@ -334,6 +335,7 @@ def test_an_answer_says_its_status_and_code_and_whether_waiting_helps(
             with pytest.raises(kind) as told:
                 act()
             assert type(told.value) is kind
+            assert brief(told.value.__cause__ or told.value) == f"HTTP {status} {code}".rstrip()
 
 
 @pytest.mark.emulator

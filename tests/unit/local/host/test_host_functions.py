@@ -37,7 +37,7 @@ def test_two_functions_of_one_name_are_refused_whatever_their_capitals() -> None
 
 
 def test_settings_are_put_into_names() -> None:
-    assert resolve("a-%X%-%Y%", {"X": "1", "Y": "2"}) == "a-1-2"
+    assert resolve("a-%X%-%y%", {"X": "1", "Y": "2"}) == "a-1-2"
     with pytest.raises(HostError, match="Y"):
         resolve("%X%%Y%", {"X": "1", "Y": ""})
 
