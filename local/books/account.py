@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from local.eventhub.event_log import HubInfo, Record
 
-ARRIVED = ("applied", "stored_late", "duplicates", "conflicts")
+ARRIVED = ("applied", "stored_late", "duplicates", "conflicts", "refused")
 GONE = "the log is gone with the old hub"
 
 

@@ -21,7 +21,7 @@ from local.eventhub.amqp.message import read_message
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.lake.delta_lake import DeltaLake
 from shared.core.intake import dead_letters
-from shared.core.stream.commit import CONFLICT, DISPOSITIONS, Commit, partition_in, place_of
+from shared.core.stream.commit import CONFLICT, DISPOSITIONS, REFUSED, Commit, partition_in, place_of
 from shared.core.stream.events import Batch
 from shared.core.stream.packing import unpack
 from shared.errors import BadEvent
@@ -137,12 +137,13 @@ class Partitions:
         for place, source in enumerate(batch.sources):
             self.by_source.setdefault(source, Counter()).update(_by_disposition(became[batch.source == place]))
         recounted = _by_disposition(became)
-        claimed = {name: commit.counts[name] for name in DISPOSITIONS}
+        claimed = {name: commit.counts.get(name, 0) for name in DISPOSITIONS}
         if recounted != claimed:
             account.problems.append(f"commit {commit.first} says {claimed}, holds {recounted}")
         account.counts.update(recounted)
         account.counts["undecodable"] += commit.counts["undecodable"]
-        letters, expected = self._letters(commit), int((became == CONFLICT).sum()) + commit.counts["undecodable"]
+        lost = int(np.isin(became, (CONFLICT, REFUSED)).sum())
+        letters, expected = self._letters(commit), lost + commit.counts["undecodable"]
         if letters != expected and letters + self._replayed(commit) != expected:
             account.problems.append(f"commit {commit.first} names {letters} dead letters, which is not what it lost")
 

@@ -51,7 +51,7 @@ class Books:
             sums["waiting"] += account.waiting
         sums["arrived"] = sum(account.logged for account in self.sources) + sums["undecodable"]
         rejected = sum(account.dead for account in self.sources)
-        sums["dead_lettered"] = rejected + sums.pop("conflicts") + sums.pop("undecodable")
+        sums["dead_lettered"] = rejected + sum(sums.pop(name) for name in ("conflicts", "refused", "undecodable"))
         sums["expired"] += sum(account.counts["expired"] for account in self.sources)
         sums.pop("predictions", None)
         return dict(sums)

@@ -13,8 +13,8 @@ from local.books.recount import Books
 from local.inspect.console import cell, table, write_line
 
 LONGEST_NAME = 36
-COUNTED = ("applied", "duplicates", "stored_late", "conflicts", "redelivered", "forecasts")
-BOOKED = ("applied", "stored_late", "duplicates", "conflicts", "redelivered", "predictions", "expired")
+COUNTED = ("applied", "duplicates", "stored_late", "conflicts", "refused", "redelivered", "forecasts")
+BOOKED = ("applied", "stored_late", "duplicates", "conflicts", "refused", "redelivered", "predictions", "expired")
 
 
 def verdict(summary: dict[str, Any]) -> str:

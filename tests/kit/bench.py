@@ -78,5 +78,5 @@ def plain(value: Any) -> Any:
         return {key: plain(item) for key, item in value.items()}
     if dataclasses.is_dataclass(value):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    assert isinstance(value, (int, float, str, list, tuple, type(None))), type(value)
+    assert isinstance(value, (int, float, str, bytes, list, tuple, type(None))), type(value)
     return list(value) if isinstance(value, (list, tuple)) else value

@@ -37,6 +37,7 @@ BEFORE: Raw = {
     "name": "small", "title": "small", "task": "regression", "key": "device_id", "target": "pm",
     "featurizer": "hourly", "cadence_s": 3600, "samples_per_hour": 1, "history": 9, "horizon": 3, "lateness": 3,
     "interval": 0.9, "zone": "UTC", "unlisted_stations": "accept",
+    "maximum_devices": 10_000, "silent_days": 30,
     "names": {"device": ["device_id"], "time": ["timestamp"], "row": ["ID"], "ignored": []},
     "channels": [
         {"name": "pm", "unit": "ug/m3", "minimum": 0, "maximum": 1000, "aliases": [], "units": {}},
@@ -131,6 +132,8 @@ EDITS: Mapping[str, tuple[Callable[[Raw], None], Effect]] = {
     "loss": (edit("loss", "squared"), "none"),
     "zone": (edit("zone", "Africa/Kampala"), "none"),
     "unlisted_stations": (edit("unlisted_stations", "reject"), "none"),
+    "maximum_devices": (edit("maximum_devices", 9_000), "none"),
+    "silent_days": (edit("silent_days", 29), "none"),
     "names.device": (edit("names.device", ["device_id", "site"]), "none"),
     "names.time": (edit("names.time", ["timestamp", "at"]), "none"),
     "names.row": (edit("names.row", ["row"]), "none"),

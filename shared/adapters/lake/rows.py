@@ -25,7 +25,7 @@ ORDER = ("device_id", "timestamp", "partition", "epoch", "sequence_number", "pos
 
 def readings_in(commit: Commit) -> int:
     """Readings in a commit, those redelivered included."""
-    return sum(commit.counts[name] for name in DISPOSITIONS)
+    return sum(commit.counts.get(name, 0) for name in DISPOSITIONS)
 
 
 def commits_of(rows: pa.Table) -> list[tuple[str, Commit]]:

@@ -31,6 +31,7 @@ _FATES = (
     ("stored, too late to forecast from", "stored_late"),
     ("already known", "duplicates"),
     ("contradict a known value", "conflicts"),
+    ("of a device too many", "refused"),
     ("delivered twice", "redelivered"),
     ("rejected", "rows_rejected"),
 )
@@ -67,7 +68,7 @@ def file_report(summary: Mapping[str, object], *, title: str = "", unit: str = "
 
 def _fates(summary: Mapping[str, object]) -> Iterator[Chart]:
     """What became of the rows, and why some were rejected."""
-    fates = [(name, float(np.nan_to_num(number(summary, key)))) for name, key in _FATES]
+    fates = [(name, float(np.nan_to_num(number(summary, key)))) for name, key in _FATES if key in summary]
     if sum(size for _, size in fates) > 0:
         yield split_bar("What became of each row", fates)
     rejected = _mapping(summary.get("rejected"))

@@ -17,6 +17,7 @@ from shared.app.reports.file import file_report
 from shared.app.route.file_letters import CONTAINER as LETTERS
 from shared.app.route.file_letters import folder_of_letters
 from shared.core.intake import dead_letters
+from shared.core.intake.readings import Longs
 from shared.core.stream.events import FILE_PREFIX
 from shared.core.task.calendar import DAY_HOURS
 from shared.core.task.losses import Losses
@@ -33,6 +34,7 @@ REPORTS = "reports"
 BEGUN, ROUTE = "begun.json", "route.json"
 ARRIVED = ("applied", "stored_late", "duplicates", "conflicts")
 COUNTED = (*ARRIVED, "redelivered", "forecasts", "matured", "paired")
+RARE = ("refused",)  # counts that are said where there are any
 
 
 class Routed(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,7 +158,7 @@ class FileBooks:
         receipt = Receipt(
             source=source,
             partition=state.partition,
-            totals=dict(zip(self.task.losses.totals, tally.totals.tolist(), strict=True)),
+            totals=_totals(self.task.losses, tally.totals),
             daily={day: sums.tolist() for day, sums in tally.daily.items()},
             first_hour=tally.first_hour,
             last_hour=tally.last_hour,
@@ -215,11 +217,18 @@ class FileBooks:
         return None if raw is None else decoded(raw, kind, f"{RECEIPTS}/{name}")
 
 
+def _totals(losses: Losses, totals: Longs) -> dict[str, int]:
+    """Sums by name, without rare ones that are nought."""
+    named = zip(losses.totals, totals.tolist(), strict=True)
+    return {name: total for name, total in named if total or name not in RARE}
+
+
 def summarise(losses: Losses, routed: Routed, receipts: Sequence[Receipt], seconds: float) -> dict[str, Any]:
     """A file's summary from its routing and the partitions' receipts."""
-    totals = {name: sum(receipt.totals[name] for receipt in receipts) for name in losses.totals}
+    totals = {name: sum(receipt.totals[name] for receipt in receipts) for name in losses.totals if name not in RARE}
+    totals |= {name: sum(receipt.totals.get(name, 0) for receipt in receipts) for name in RARE}
     if routed.abandoned:
-        accepted = sum(totals[name] for name in ARRIVED)
+        accepted = sum(totals[name] for name in (*ARRIVED, *RARE))
         rows = accepted + sum(routed.rejected.values())
         routed = msgspec.structs.replace(routed, rows_in=rows, rows_accepted=accepted)
     left_out = {"letters_left_out": routed.letters_left_out} if routed.letters_left_out else {}
@@ -237,6 +246,7 @@ def summarise(losses: Losses, routed: Routed, receipts: Sequence[Receipt], secon
         "rejected": routed.rejected,
         **left_out,
         **{name: totals[name] for name in COUNTED},
+        **{name: totals[name] for name in RARE if totals[name]},
         **losses.file_scores(totals),
         "model_version": models[-1] if models else None,
         "devices": None if routed.abandoned else routed.devices,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from shared.app.route.file_books import REPORTS, FileBooks, Routed, folder_of, k
 from shared.app.route.file_letters import MINUTE_MS, FileLetters, folder_of_letters, zone_of
 from shared.app.route.wide_answers import WideAnswers
 from shared.app.score.serving import Serving
+from shared.core.intake.crowds import Crowd
 from shared.core.intake.tables import LongTable, WideTable
 from shared.core.stream.events import split
 from shared.core.stream.packing import pack, pack_end
@@ -31,7 +32,7 @@ class _Count:
 
     letters: FileLetters
     accepted: int = 0
-    devices: set[str] = field(default_factory=set)
+    devices: int = 0
 
     @property
     def rows(self) -> int:
@@ -139,7 +140,7 @@ class RouteFile:
             rows_in=count.rows,
             rows_accepted=count.accepted,
             rejected=dict(count.letters.rejected),
-            devices=len(count.devices),
+            devices=count.devices,
             ignored=list(table.ignored),
             converted=dict(table.converted),
             problem=problem,
@@ -150,15 +151,15 @@ class RouteFile:
 
     def _send(self, table: LongTable, begun: Routed, count: _Count) -> str | None:
         """Send a file's readings; what ended it early where that shows only after a part was sent."""
-        channels = names_of(self.task.row)
+        channels, crowd = names_of(self.task.row), Crowd(self.task.scenario)
         try:
             for parsed in table:
+                count.devices = crowd.count(parsed.readings)
                 if not count.rows:
                     self.file_books.begun(begun)
                 for partition, readings in split(parsed.readings, begun.partitions):
                     self.stream.send(partition, list(pack(begun.source, channels, readings)))
                 count.accepted += len(parsed.readings)
-                count.devices.update(parsed.readings.devices)
                 count.letters.write(parsed.rejected, table.header)
         except BadEvent as error:
             if not count.rows:

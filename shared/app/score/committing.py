@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -16,8 +17,8 @@ from shared.core.intake.dead_letters import DeadLetter
 from shared.core.intake.readings import Rejection
 from shared.core.model.scoring import Control
 from shared.core.scenario import Scenario
-from shared.core.stream.commit import CONFLICT, Commit, commit_name, folder, scenario_fields
-from shared.core.stream.events import Batch, Event
+from shared.core.stream.commit import CONFLICT, REFUSED, Commit, commit_name, folder, scenario_fields
+from shared.core.stream.events import Batch, Event, share_of
 from shared.core.stream.gathering import gather, nothing
 from shared.core.task.state import Outcome, State
 from shared.core.task.task import Task, names_of
@@ -97,12 +98,15 @@ def give_receipts(context: ScoringContext, state: State, batch: Batch) -> None:
 def _scored(context: ScoringContext, task: Task, state: State, batch: Batch) -> tuple[Control, Outcome]:
     """The batch's change; a challenger that fails is left out of all of it, so that recovery finds one answer."""
     answering = context.serving.current()
+    limit = share_of(context.task.scenario.maximum_devices, context.stream.partitions())
+    control = replace(answering.control, devices=limit)
     try:
-        return answering.control, task.step(state, batch, answering.control, aligned(answering, task, context.task))
+        return control, task.step(state, batch, control, aligned(answering, task, context.task))
     except ChallengerFails as error:
         log.warning("partition %d: left out of a batch: %s", batch.partition, error)
     alone = answering.alone()
-    return alone.control, task.step(state, batch, alone.control, aligned(alone, task, context.task))
+    control = replace(alone.control, devices=limit)
+    return control, task.step(state, batch, control, aligned(alone, task, context.task))
 
 
 def _written(
@@ -116,7 +120,7 @@ def _written(
     """Write what the commit refers to, and return the commit itself."""
     batch = outcome.batch
     predictions = context.files.encode_predictions(outcome, task.version) if len(outcome.predictions) else None
-    letters = [*_undecodable(batch.partition, bad), *_conflicts(outcome, task.scenario)]
+    letters = [*_undecodable(batch.partition, bad), *_refused(outcome, task.scenario)]
     lost = dead_letters.encode(letters) if letters else None
     counts = {**outcome.counts(), "undecodable": len(bad), "predictions": len(outcome.predictions)}
     return Commit(
@@ -134,6 +138,7 @@ def _written(
         predictions=_put(context, "predictions", batch, predictions, "parquet"),
         dead_letters=_put(context, "dead-letter", batch, lost, "jsonl"),
         counts=counts,
+        devices=control.devices if control.devices is not None and "refused" in counts else msgspec.UNSET,
         **scenario_fields(task.version),
     )
 
@@ -156,14 +161,18 @@ def _undecodable(partition: int, bad: Sequence[tuple[Event, BadEvent]]) -> list[
     ]
 
 
-def _conflicts(outcome: Outcome, scenario: Scenario) -> list[DeadLetter]:
-    """Readings of a minute that already had another value, written out again as messages."""
+def _refused(outcome: Outcome, scenario: Scenario) -> list[DeadLetter]:
+    """Readings that the partition did not take, written out again as messages."""
+    why = {
+        CONFLICT: ("conflict", "the device already sent another value for this minute; the first one counts"),
+        REFUSED: ("too_many_devices", f"a new device beyond maximum_devices = {scenario.maximum_devices}"),
+    }
     batch, (time, *_) = outcome.batch, scenario.names.time
     letters = []
-    for row in np.flatnonzero(outcome.disposition == CONFLICT).tolist():
+    for row in np.flatnonzero(np.isin(outcome.disposition, list(why))).tolist():
         values = {n: v for n, v in zip(scenario.channel_names, batch.values[row].tolist(), strict=True) if v == v}
         reading = {scenario.key: batch.devices[batch.device[row]], time: int(batch.minute[row]) * 60, **values}
-        detail = "the device already sent another value for this minute; the first one counts"
-        rejection = Rejection(int(batch.position[row]), "conflict", detail, msgspec.json.encode(reading))
+        reason, detail = why[int(outcome.disposition[row])]
+        rejection = Rejection(int(batch.position[row]), reason, detail, msgspec.json.encode(reading))
         letters.append(dead_letters.letter(batch.sources[batch.source[row]], rejection))
     return letters

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from shared.core.model.scoring import ROLES, Control, Scored, ScoreRequest
@@ -18,7 +19,8 @@ from shared.errors import ContractBroken
 
 def control_of(commit: Commit) -> Control:
     """Who answered, and for whom, when the batch was committed."""
-    return Control(commit.champion, commit.challenger, frozenset(commit.quarantine))
+    limit = None if commit.devices is msgspec.UNSET else commit.devices
+    return Control(commit.champion, commit.challenger, frozenset(commit.quarantine), limit)
 
 
 def replay(task: Task, state: State, commit: Commit, batch: Batch, predictions: dict[str, Any] | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from shared.core.forecast import archive
 from shared.core.forecast.losses import DAILY, ERRORS, PAIRS, QUALITY, TOTALS, quantum
 from shared.core.forecast.state import State
 from shared.core.forecast.window.columns import Layout
@@ -14,9 +15,10 @@ from shared.core.intake.readings import Array, Doubles, Longs
 from shared.core.model.scoring import CHAMPION
 from shared.core.profile.bins import CELLS, MISSING
 from shared.core.scenario import Scenario
+from shared.core.stream.commit import DISPOSITIONS
 from shared.core.task.task import Task
 
-COUNTED_ANYWAY = {"arrived", "applied", "stored_late", "duplicates", "conflicts", "redelivered", "forecasts", "rows"}
+COUNTED_ANYWAY = {"arrived", *DISPOSITIONS, "forecasts", "rows"}
 
 
 def carry(state: State, before: Task, after: Task) -> None:
@@ -28,17 +30,22 @@ def carry(state: State, before: Task, after: Task) -> None:
     old, new = before.scenario, after.scenario
     same = _asks_the_same(old, new)
     picks = _watched(before, after)
-    state.columns = _columns(state.columns, old, new, picks, keep_waiting=same)
-    state.histograms = {day: _rows(counts, picks) for day, counts in state.histograms.items()}
     ratio = quantum(old) / quantum(new)
+
+    def moved(columns: Columns) -> Columns:
+        out = _columns(columns, old, new, picks, keep_waiting=same)
+        for slot in range(len(out.quality)):
+            out.quality[slot] = _rescaled(out.quality[slot], QUALITY, ratio, same)
+        return out
+
+    archive.replace_columns(state, moved)
+    state.columns = moved(state.columns)
+    state.histograms = {day: _rows(counts, picks) for day, counts in state.histograms.items()}
     for tally in state.sources.values():
         tally.totals = _rescaled(tally.totals, TOTALS, ratio, same)
         tally.daily = {day: _rescaled(sums, DAILY, ratio, same) for day, sums in tally.daily.items()}
     state.errors = {key: _rescaled(sums, ERRORS, ratio, same) for key, sums in state.errors.items() if same}
     state.pairs = {key: _rescaled(sums, PAIRS, ratio, same) for key, sums in state.pairs.items() if same}
-    quality = state.columns.quality
-    for slot in range(len(quality)):
-        quality[slot] = _rescaled(quality[slot], QUALITY, ratio, same)
     if not same or not np.array_equal(before.answer_edges, after.answer_edges):
         state.forecasts = {}
 

@@ -27,6 +27,7 @@ TOTALS = (
     "squared",
     "absolute_persistence",
     "squared_persistence",
+    "refused",
 )
 DAILY = ("rows", "forecasts", "matured", "forecast", "truth", "paired", "absolute", "absolute_persistence")
 ERRORS = (

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shared.core.forecast import tallies
+from shared.core.forecast import archive, tallies
 from shared.core.forecast.losses import FORECAST
 from shared.core.forecast.matured import Counted
 from shared.core.forecast.state import Tally, own
@@ -18,7 +18,7 @@ from shared.core.intake.readings import Codes, Floats, Longs
 from shared.core.model.answers import Labels, Predictions
 from shared.core.model.scoring import Scored
 from shared.core.profile.bins import add_sums
-from shared.core.stream.commit import DISPOSITIONS
+from shared.core.stream.commit import DISPOSITIONS, REFUSED
 from shared.core.stream.events import Batch
 from shared.core.task.state import State as AnyState
 
@@ -40,6 +40,8 @@ class Outcome:
         errors: What matured forecasts add to the error sums.
         counted: What they add to the histograms and the pairs.
         matured: These forecasts themselves.
+        back: Devices that speak again after they had left.
+        silent_until: Devices that were not heard of after this hour leave.
     """
 
     batch: Batch
@@ -54,16 +56,19 @@ class Outcome:
     errors: dict[tuple[int, int, int], Longs]
     counted: Counted
     matured: Labels
+    back: list[str]
+    silent_until: int
 
     def counts(self) -> dict[str, int]:
-        """Readings by what became of them; `arrived` leaves redelivered ones out."""
+        """Readings by what became of them; `arrived` leaves redelivered ones out, `refused` is there if there are."""
         by = np.bincount(self.disposition, minlength=len(DISPOSITIONS))
-        counts = {name: int(by[place]) for place, name in enumerate(DISPOSITIONS)}
+        counts = {name: int(by[place]) for place, name in enumerate(DISPOSITIONS) if by[place] or place != REFUSED}
         return {"arrived": len(self.disposition) - counts["redelivered"], **counts}
 
     def put(self, state: AnyState) -> None:
         """Write the change into the state; the batch has been committed."""
         state = own(state)
+        archive.wake(state, self.back)
         for device in self.devices:
             state.index[device] = len(state.devices)
             state.devices.append(device)
@@ -73,6 +78,7 @@ class Outcome:
         add_sums(state.errors, self.errors)
         self.counted.put(state)
         tallies.forget(state)
+        archive.leave(state, self.silent_until)
         state.next = self.batch.next
         state.enqueued_ms = max(state.enqueued_ms, self.batch.enqueued_ms)
 

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from shared.core.forecast.features.watched import rules_of as watched_rules
-from shared.core.forecast.losses import quantum
+from shared.core.forecast.losses import TOTALS, quantum
 from shared.core.forecast.state import State, Tally
 from shared.core.profile.bins import CELLS, COUNT, Watched, counts_of
 from shared.core.scenario import Scenario
@@ -17,6 +17,7 @@ from shared.core.task.versions import OtherScenario, at
 from shared.errors import ContractBroken
 
 FORMAT = 2
+PACKED = 3  # with devices that left the live arrays, which a reader of the other would lose
 MAGIC = b"AIRLOOP-STATE\n"
 DIGEST_BYTES = 32
 
@@ -59,6 +60,7 @@ class Body(msgspec.Struct, frozen=True):
     forecasts: list[tuple[int, int, int, bytes]]
     arrays: dict[str, tuple[str, list[int], bytes]]
     version: int | msgspec.UnsetType = msgspec.UNSET  # of the scenario; the first one is left out
+    archive: list[tuple[str, bytes]] | msgspec.UnsetType = msgspec.UNSET
 
 
 def rules_of(scenario: Scenario, watched: Watched) -> list[str]:
@@ -85,7 +87,7 @@ def copied(task: Task, state: State) -> Body:
     arrays = {name: array[:, :, :count] for name, array in state.columns.arrays().items()}
     arrays["head"] = state.columns.ring.head[:count]
     return Body(
-        FORMAT,
+        PACKED if state.archive else FORMAT,
         task.scenario.name,
         task.rules,
         state.partition,
@@ -100,7 +102,7 @@ def copied(task: Task, state: State) -> Body:
                 name,
                 tally.position,
                 tally.touched,
-                tally.totals.tolist(),
+                _totals(tally),
                 {day: sums.tolist() for day, sums in tally.daily.items()},
                 tally.first_hour,
                 tally.last_hour,
@@ -113,7 +115,14 @@ def copied(task: Task, state: State) -> Body:
         [(*key, counts.astype(COUNT).tobytes()) for key, counts in state.forecasts.items()],
         {name: (array.dtype.str, list(array.shape), array.tobytes()) for name, array in arrays.items()},
         task.version or msgspec.UNSET,
+        list(state.archive.items()) or msgspec.UNSET,
     )
+
+
+def _totals(tally: Tally) -> list[int]:
+    """Sums by `TOTALS`; its last, readings refused, where there are any."""
+    totals: list[int] = tally.totals.tolist()
+    return totals if totals[-1] else totals[:-1]
 
 
 def decode(task: Task, raw: bytes) -> State:
@@ -130,8 +139,8 @@ def decode(task: Task, raw: bytes) -> State:
         raise ContractBroken(f"snapshot of {len(raw)} bytes is damaged: its checksum differs")
     try:
         found = msgspec.msgpack.decode(raw[start:], type=Head).format
-        if found != FORMAT:
-            raise ContractBroken(f"snapshot is of format {found}, not {FORMAT}")
+        if found not in {FORMAT, PACKED}:
+            raise ContractBroken(f"snapshot is of format {found}, not {FORMAT} or {PACKED}")
         body = msgspec.msgpack.decode(raw[start:], type=Body)
     except msgspec.DecodeError as error:
         raise ContractBroken(f"snapshot cannot be read: {error}") from error
@@ -150,12 +159,14 @@ def _state(task: Task, body: Body) -> State:
     state.index = {name: place for place, name in enumerate(state.devices)}
     for item in body.sources:
         daily = {day: np.array(sums, np.int64) for day, sums in item.daily.items()}
-        totals = np.array(item.totals, np.int64)
+        totals = np.zeros(len(TOTALS), np.int64)
+        totals[: len(item.totals)] = item.totals
         state.sources[item.name] = Tally(item.position, item.touched, totals, daily, item.first_hour, item.last_hour)
     state.errors = {(day, role, model): np.array(sums, np.int64) for day, role, model, sums in body.errors}
     state.pairs = {(day, one, two): np.array(sums, np.int64) for day, one, two, sums in body.pairs}
     state.histograms = {day: counts_of(raw, (width, CELLS)) for day, raw in body.histograms.items()}
     state.forecasts = {(day, role, model): counts_of(raw, (CELLS,)) for day, role, model, raw in body.forecasts}
+    state.archive = {} if body.archive is msgspec.UNSET else dict(body.archive)
     state.columns.grow(len(state.devices))
     arrays = {**state.columns.arrays(), "head": state.columns.ring.head}
     for name, array in arrays.items():

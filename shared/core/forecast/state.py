@@ -57,8 +57,9 @@ class State:
         epoch: How often the hub was created anew.
         next: Sequence number of the first event not yet folded.
         enqueued_ms: Enqueued time of the newest folded event, milliseconds since 1970.
-        devices: Device ids in the order of their first reading.
+        devices: Ids of the live devices, in the order in which they spoke first, or again.
         columns: Hours and waiting forecasts of these devices.
+        archive: The same of devices that went silent, packed; see `archive`.
         sources: What each source brought, newest `KEPT_SOURCES`.
         models: Model versions that made forecasts here.
         errors: Error sums in quanta of matured forecasts by (as-of day, role, model), named by `ERRORS`.
@@ -86,6 +87,12 @@ class State:
     expired: int = 0
     version: int = 0
     index: dict[str, int] = field(default_factory=dict)
+    archive: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def known(self) -> int:
+        """Devices ever heard of."""
+        return len(self.devices) + len(self.archive)
 
     @classmethod
     def empty(cls, scenario: Scenario, partition: int, watched: int) -> State:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shared.core.forecast import tallies
+from shared.core.forecast import archive, tallies
 from shared.core.forecast.matured import Counted, Final, labels
 from shared.core.forecast.outcome import Answered, Outcome, predictions
 from shared.core.forecast.state import State
@@ -21,7 +21,7 @@ from shared.core.forecast.window.windows import Windows
 from shared.core.intake.readings import Longs, Mask
 from shared.core.model.scoring import CHAMPION, ROLES, Control, Scored, Scorer, ScoreRequest
 from shared.core.scenario import Scenario
-from shared.core.stream.commit import APPLIED, CONFLICT, DISPOSITIONS, DUPLICATE, REDELIVERED, STORED_LATE
+from shared.core.stream.commit import APPLIED, CONFLICT, DISPOSITIONS, DUPLICATE, REDELIVERED, REFUSED, STORED_LATE
 from shared.core.stream.events import Batch
 from shared.core.task.calendar import DAY_HOURS, HOUR_MINUTES, NO_HOUR
 from shared.core.task.task import Task
@@ -55,6 +55,8 @@ class _Work:
         self.task, self.state, self.batch, self.control, self.scorer = task, state, batch, control, scorer
         self.scenario = task.scenario
         self.sums = tallies.Sums.of(self.scenario, state, batch)
+        self.back = self._returning()
+        self.state = archive.awake(state, self.back)
         self.models = list(state.models)
         self.answers: list[Answered] = []
         self.counted = Counted.of(self.scenario)
@@ -64,9 +66,9 @@ class _Work:
         self.new_devices: list[str] = []
         self.touched, local = self._devices()
         self.rows, self.segment, extra = self._classify(local)
-        self.columns = state.columns.take(self.touched, extra)
-        everyone = state.devices, self.new_devices
-        known = len(state.devices)
+        self.columns = self.state.columns.take(self.touched, extra)
+        everyone = self.state.devices, self.new_devices
+        known = len(self.state.devices)
         self.newest_day = np.zeros(len(self.touched), np.int64)
         self.names = [everyone[place >= known][place - known * (place >= known)] for place in self.touched.tolist()]
 
@@ -74,25 +76,37 @@ class _Work:
     def ring(self) -> Ring:
         return self.columns.ring
 
+    def _heard(self) -> Longs:
+        """The batch's devices with fresh readings, in the order of the first of these."""
+        used, first = np.unique(self.batch.device[~self.sums.redelivered], return_index=True)
+        return used[np.argsort(first)].astype(np.int64)
+
+    def _returning(self) -> list[str]:
+        """Devices that left and speak again."""
+        if not self.state.archive:
+            return []
+        return [name for place in self._heard() if (name := self.batch.devices[place]) in self.state.archive]
+
     def _devices(self) -> tuple[Longs, Longs]:
         """Global indices of the touched devices, rising, and for each of the batch's devices its place among them."""
-        fresh = self.batch.device[~self.sums.redelivered]
-        used, first = np.unique(fresh, return_index=True)
         everywhere = np.full(len(self.batch.devices), -1, np.int64)
-        for place in used[np.argsort(first)]:  # new devices are numbered in the order of their first reading
+        room = len(everywhere) if self.control.devices is None else self.control.devices - self.state.known
+        for place in self._heard():  # new devices are numbered in the order of their first reading
             name = self.batch.devices[place]
             known = self.state.index.get(name)
-            if known is None:
+            if known is None and len(self.new_devices) < room:
                 known = len(self.state.devices) + len(self.new_devices)
                 self.new_devices.append(name)
-            everywhere[place] = known
-        touched = np.sort(everywhere[used])
+            everywhere[place] = -1 if known is None else known
+        refused = (everywhere < 0)[self.batch.device] & ~self.sums.redelivered
+        self.disposition[refused] = REFUSED
+        touched = np.sort(everywhere[everywhere >= 0])
         return touched, np.searchsorted(touched, everywhere)
 
     def _classify(self, local: Longs) -> tuple[Rows, Longs, int]:
         """Tell what becomes of each reading; returns the ones to fold by device, their segment, and extra hours."""
         batch = self.batch
-        place = np.flatnonzero(~self.sums.redelivered)
+        place = np.flatnonzero(self.disposition == APPLIED)
         device = local[batch.device[place]]
         order = np.argsort(device, kind="stable")
         place, device = place[order], device[order]
@@ -231,7 +245,14 @@ class _Work:
             self.sums.errors,
             self.counted,
             labels(self.finals, self.names, self.models),
+            self.back,
+            self._silent_until(),
         )
+
+    def _silent_until(self) -> int:
+        before = archive.newest(self.state)
+        after = int(self.ring.head.max(initial=before))
+        return archive.silent_until(self.scenario.silent_days, before, after)
 
 
 def _heads(state: State, touched: Longs) -> Longs:

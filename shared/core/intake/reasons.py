@@ -27,6 +27,7 @@ REASONS: dict[str, str] = {
     "duplicate_id": "the id of a wide file's row stood in the file before",
     "window": "a cell of a wide file does not hold exactly one number per hour of the history",
     "poison": "reading this message failed again and again for one same reason that is not transient",
+    "too_many_devices": "the scenario's maximum_devices are known, and this is none of them",
     "conflict": "another value was accepted for the same device and minute before",
     # a record or a whole file
     "truncated": "the compressed file ends early or is damaged; what stood before was read",

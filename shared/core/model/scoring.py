@@ -27,11 +27,13 @@ class Control:
         champion: Version that serves, None before the first deployment.
         challenger: Version scored beside it, None without one.
         quarantine: Devices that are stored but not scored.
+        devices: Most devices that the partition may know, None for any number.
     """
 
     champion: str | None = None
     challenger: str | None = None
     quarantine: frozenset[str] = frozenset()
+    devices: int | None = None
 
 
 class Inputs(NamedTuple):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 FORMAT, EVOLVED = 1, 2  # the second says under which version of an edited scenario it was made
-APPLIED, STORED_LATE, DUPLICATE, CONFLICT, REDELIVERED = range(5)
-DISPOSITIONS = ("applied", "stored_late", "duplicates", "conflicts", "redelivered")  # what became of a reading
+APPLIED, STORED_LATE, DUPLICATE, CONFLICT, REDELIVERED, REFUSED = range(6)
+DISPOSITIONS = ("applied", "stored_late", "duplicates", "conflicts", "redelivered", "refused")
+"""What became of a reading; one is refused when its device would be one too many."""
 
 
 class Commit(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,8 +22,9 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
         quarantine: Devices that were not scored.
         predictions: Name of the batch's predictions, None when there are none.
         dead_letters: Name of the batch's dead letters, None when there are none.
-        counts: Readings by what became of them, `undecodable` events and `predictions`.
+        counts: Readings by what became of them, `undecodable` events and `predictions`; `refused` where there are any.
         scenario: Version of the scenario, left out for the first.
+        devices: Most devices that the partition might know; said where readings were refused for it.
     """
 
     format: int = FORMAT
@@ -41,6 +43,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     dead_letters: str | None
     counts: dict[str, int]
     scenario: int | msgspec.UnsetType = msgspec.UNSET
+    devices: int | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def version(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,6 +20,16 @@ def partition_of(device: str, partitions: int) -> int:
     """The partition that owns a device, whatever road its readings come by: BLAKE2 of its id modulo the count."""
     digest = hashlib.blake2b(device.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big") % partitions
+
+
+def share_of(devices: int, partitions: int) -> int:
+    """Most devices that one partition may know so that `devices` in all fit, however their ids happen to be spread.
+
+    >>> share_of(10_000, 1), share_of(10_000, 4), share_of(3, 32)
+    (10000, 2750, 2)
+    """
+    mean = devices / partitions
+    return min(devices, math.ceil(mean + 5 * math.sqrt(mean)))
 
 
 def split(readings: Readings, partitions: int) -> Iterator[tuple[int, Readings]]:

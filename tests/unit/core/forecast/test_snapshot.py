@@ -60,7 +60,18 @@ def fields(state: State) -> dict[str, Any]:
     count = len(state.devices)
     out: dict[str, Any] = {
         name: getattr(state, name)
-        for name in ("partition", "epoch", "next", "enqueued_ms", "expired", "devices", "models", "index")
+        for name in (
+            "partition",
+            "epoch",
+            "next",
+            "enqueued_ms",
+            "expired",
+            "devices",
+            "models",
+            "index",
+            "archive",
+            "version",
+        )
     }
     out["head"] = state.columns.ring.head[:count].tolist()
     for name, array in state.columns.arrays().items():
@@ -154,7 +165,7 @@ def sealed(packed: bytes) -> bytes:
     ("packed", "said"),
     [
         (msgspec.msgpack.encode({"format": 1, "anything": 1}), "is of format 1, not 2"),
-        (msgspec.msgpack.encode({"format": 3, "anything": 1}), "is of format 3, not 2"),
+        (msgspec.msgpack.encode({"format": 4, "anything": 1}), "is of format 4, not 2 or 3"),
         (msgspec.msgpack.encode({"format": 2}), "cannot be read"),
         (msgspec.msgpack.encode({"scenario": "small"}), "cannot be read"),
         (msgspec.msgpack.encode([1]), "cannot be read"),
