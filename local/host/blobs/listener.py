@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob.aio import BlobServiceClient
 
+from local.host.blobs.listing import Listing
 from local.host.blobs.options import BlobOptions, path_pattern
 from local.host.blobs.receipts import DONE, FAILED, HOSTS_CONTAINER, OVER, POISON, Receipt, Receipts
 from local.host.blobs.renewal import Renewal
@@ -46,6 +47,7 @@ class BlobListener:
         self._service = BlobServiceClient.from_connection_string(
             connection(function.binding["connection"], settings), **STORAGE
         )
+        self._blobs = Listing(self._service.get_container_client(self._container))
         self._hosts = BlobServiceClient.from_connection_string(connection("AzureWebJobsStorage", settings), **STORAGE)
         self._receipts = Receipts(
             self._hosts.get_container_client(HOSTS_CONTAINER), function.name, expiry_s=options.expiry_s
@@ -111,8 +113,8 @@ class BlobListener:
         found: list[tuple[str, str]] = []
         with contextlib.suppress(ResourceNotFoundError):  # the container may come later
             if self.listing:
-                blobs = container.list_blobs(name_starts_with=self._prefix or None)
-                return [(each.name, _bare(each.etag)) async for each in blobs if self._pattern.fullmatch(each.name)]
+                blobs = await self._blobs.below(self._prefix)
+                return [(name, _bare(etag)) for name, etag in blobs if self._pattern.fullmatch(name)]
         for name in list(self._announced):
             try:
                 properties = await container.get_blob_client(name).get_blob_properties()
