@@ -20,6 +20,7 @@ from local.eventhub import event_log
 from local.eventhub.amqp.message import read_message
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.lake.delta_lake import DeltaLake
+from shared.app.score.removed import Mark, mark_of
 from shared.core.intake import dead_letters
 from shared.core.stream.commit import CONFLICT, DISPOSITIONS, REFUSED, Commit, partition_in, place_of
 from shared.core.stream.events import Batch
@@ -63,6 +64,9 @@ class Partitions:
     def _partition(self, info: event_log.HubInfo | None, number: int, names: Sequence[str]) -> list[Account]:
         """Accounts of a partition's epochs; the last one is of the hub as it stands."""
         epochs: dict[int, list[str]] = {}
+        if self.lake:  # what stands before the mark stands in the lake, or was made again by one who did not know
+            mark = mark_of(self.blobs, number)
+            names = [name for name in names if Mark(*place_of(name)) >= mark]
         removed, landed = self._removed(number, names), self._landed(names)
         kept, names = set(names), [*names, *(name for name, _ in removed)]
         compacted = self._compacted(removed)

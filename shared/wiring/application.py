@@ -19,6 +19,7 @@ from shared.app.route.files import RouteFile
 from shared.app.route.messages import RoutePartition, RoutingContext
 from shared.app.route.resubmit import Resubmit
 from shared.app.route.sweep import Sweep
+from shared.app.score import removed
 from shared.app.score.context import ScoringContext
 from shared.app.score.latencies import Latencies
 from shared.app.score.partition import Partition
@@ -87,7 +88,7 @@ class Application:
             batch_rows=settings.batch_rows,
             clock=ports.clock,
             latencies=Latencies(),
-            rebuild=self._rebuilt if settings.retain_days > 0 else lambda _: None,
+            rebuild=self._rebuilt,
         )
 
     @wired
@@ -168,9 +169,11 @@ class Application:
         return RoutePartition(partition, context)
 
     def _rebuilt(self, partition: int) -> State | None:
-        """A partition's state from the lake alone, None when that holds none of its commits."""
+        """A partition's state from the lake alone, None when that holds none of its commits or none were removed."""
         from shared.app.lake.compaction import rebuild
 
+        if self.ports.settings.retain_days <= 0 and removed.mark_of(self.ports.blobs, partition) == removed.Mark():
+            return None
         lake = self._lake()
         return rebuild(lake, self.ports.task, partition) if lake.commits(partition) else None
 

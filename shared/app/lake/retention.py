@@ -6,10 +6,10 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from shared.app.score import snapshots
+from shared.app.score import removed, snapshots
 from shared.core.stream.commit import Commit, partition_in, place_of
 from shared.core.task.task import Task
-from shared.errors import ContractBroken
+from shared.errors import ContractBroken, StateConflict
 from shared.ports import Blobs, Lake
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Retention:
             try:
                 for commit in self._unneeded(partition, landed, before_ms):
                     gone += self._delete(commit, landed)
-            except ContractBroken as error:
+            except (ContractBroken, StateConflict) as error:
                 log.warning("lake: partition %d keeps its landed commits: %s", partition, error)
         return gone
 
@@ -59,6 +59,8 @@ class Retention:
             if commit.after <= behind and commit.enqueued_ms < before_ms
             if name in landed["commits"] or commit.predictions in landed["predictions"]
         ]
+        if old:
+            removed.raise_mark(self.blobs, partition, *max(commit.after for _, commit in old))
         for number, _ in enumerate(self.lake.stored(old)):
             yield old[number]
 

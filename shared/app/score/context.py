@@ -30,8 +30,8 @@ class ScoringContext:
         batch_rows: Most readings in one commit, about.
         clock: Says how long a forecast took.
         latencies: How long recent ones took, for the health route.
-        rebuild: A partition's state from the lake, None when that holds nothing of it; asked when no snapshot is whole,
-            because the first commits may have been removed once they were in the lake.
+        rebuild: A partition's state from the lake, None when that holds nothing of it; asked when no snapshot is whole
+            or as new as what was removed, because the first commits may be gone once they were in the lake.
     """
 
     task: Task

@@ -6,13 +6,14 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from shared.app.score import epochs, recovery
+from shared.app.score import epochs, recovery, removed
 from shared.app.score.committing import commit, run_of
 from shared.app.score.context import ScoringContext
+from shared.core.stream.commit import commit_name
 from shared.core.stream.events import Event
 from shared.core.task.state import State
 
-HELD_MS = 60_000  # how long memory is taken for what is committed without a look at the store
+HELD_MS = 10_000  # how long nobody is taken to have removed anything since it was last looked for
 
 
 @dataclass
@@ -56,7 +57,7 @@ class Partition:
     def _take(self, events: list[Event]) -> None:
         caught_up = False
         while events:
-            if self.state is not None and self._overtaken(self.state):
+            if self.state is not None and self._outlived(self.state):
                 self.state = None
             caught_up |= self.state is None
             state = self.recovered()
@@ -70,11 +71,11 @@ class Partition:
             if events:
                 events = self._process(state, events)
 
-    def _overtaken(self, state: State) -> bool:
-        """Whether others have gone on since; looked for only after a while, within which no commit is removed."""
+    def _outlived(self, state: State) -> bool:
+        """Whether commits that stand after it may have been removed; looked for only when it was not for a while."""
         now = self.context.clock.now_ms()
         held, self._held_ms = 0 <= now - self._held_ms < HELD_MS, now
-        return not held and self.context.snapshots.ahead(state)
+        return not held and removed.before(self.context.blobs, state)
 
     def _fitting(self, state: State, events: Sequence[Event]) -> list[Event]:
         """Events that are not folded yet and of the hub as it is."""
@@ -90,8 +91,11 @@ class Partition:
             first = events[0]
             events = [*recovery.missing(self.context, state, first.sequence, first.enqueued_ms), *events]
         run = run_of(self.context, events)
-        if commit(self.context, state, run, follows) and not self._overtaken(state):
+        done = commit(self.context, state, run, follows)
+        if done and not self._outlived(state):
             self.context.profiles.consider(state, due=self.context.snapshots.consider(state))
             return events[len(run) :]
         self.state = None  # another worker committed this place: catch up, then go on with what remains
+        if done:  # it slept over its commit: the lake holds this place, whose name was free because it was removed
+            self.context.blobs.delete("commits", commit_name(self.number, state.epoch, run[0].sequence))
         return events

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from shared.app.score import removed
 from shared.app.score.committing import commit, give_receipts, run_of
 from shared.app.score.context import ScoringContext
 from shared.app.score.referenced import read_referenced
@@ -21,7 +22,9 @@ READ_BACK = 500
 
 def recovered(context: ScoringContext, partition: int) -> State:
     """A partition's state as its commits tell it."""
-    found = context.snapshots.newest(partition) or context.rebuild(partition)
+    found = context.snapshots.newest(partition)
+    if found is None or removed.before(context.blobs, found):
+        found = context.rebuild(partition) or found
     state = context.task.empty(partition) if found is None else found
     _fold(context, state)
     bring(context.task, state, context.task.version)  # with its next commit this is so for all
@@ -29,11 +32,8 @@ def recovered(context: ScoringContext, partition: int) -> State:
 
 
 def catch_up(context: ScoringContext, state: State) -> State:
-    """A partition with what others have committed since; anew from its snapshot where that is newer.
-
-    Of the commits before a snapshot some may have been removed, so that memory cannot go on with those that are left.
-    """
-    if context.snapshots.ahead(state):
+    """A partition with what others have committed since; recovered anew where some of that may have been removed."""
+    if removed.before(context.blobs, state):
         return recovered(context, state.partition)
     _fold(context, state)
     return state

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -15,7 +14,6 @@ from shared.ports import BlobReader, Blobs
 log = logging.getLogger(__name__)
 KEPT = 3
 CONTAINER = "state"
-NAME = re.compile(r"partition=\d+/(\d+)-(\d+)\.state")  # epoch and next sequence number
 
 
 @dataclass
@@ -66,12 +64,6 @@ class Snapshots:
                 self.blobs.delete(CONTAINER, old)
         except PipelineError as error:
             log.warning("snapshot %s was not stored, the next one will be: %s", name, error)
-
-    def ahead(self, state: State) -> bool:
-        """Whether there is a copy of a later state, so that others have worked on the partition since."""
-        names = self.blobs.names(CONTAINER, f"partition={state.partition:02d}/")
-        places = (NAME.fullmatch(name) for name in names)
-        return any((int(at[1]), int(at[2])) > (state.epoch, state.next) for at in places if at)
 
     def newest(self, partition: int) -> State | None:
         """The newest snapshot that is whole, None when there is none."""
