@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from pathlib import Path
 from types import FrameType
 
@@ -19,6 +18,7 @@ import msgspec
 
 from shared.adapters.jobs.folder import CHILD, LOG, SUPERVISOR, JobFolder, LocalJob, LocalStatus
 from shared.adapters.jobs.local import BUSY, CODE, WEBHOOK
+from shared.adapters.processes import ALL_ENDS, SYSTEM
 from shared.core.retrain.job_spec import JobState
 from shared.errors import PipelineError
 from training import job_event
@@ -44,7 +44,7 @@ class Supervisor:
     def run(self) -> LocalStatus:
         """Run the job to its end and write that down."""
         (self._folder.path / SUPERVISOR).write_text(f"{os.getpid()}\n")  # for people
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in ALL_ENDS:
             signal.signal(number, self._stop)
         try:
             ended = self._run()
@@ -100,8 +100,7 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
-                pass_fds=(lock,),
+                **SYSTEM.apart(lock),
             )
 
     def _wait(self, child: subprocess.Popen[bytes]) -> tuple[JobState, str]:
@@ -119,10 +118,10 @@ class Supervisor:
     def _end_group(self, child: subprocess.Popen[bytes]) -> None:
         """End whatever the job left running. Its group's id stays its own as long as one of the group lives."""
         if child.poll() is None:
-            _signal(child.pid, signal.SIGTERM)
+            SYSTEM.end_group(child.pid, at_once=False)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(self._job.grace_s)
-        _signal(child.pid, signal.SIGKILL)
+        SYSTEM.end_group(child.pid, at_once=True)
 
     def _in_patience(self, waited_s: float) -> bool:
         return waited_s < (STOPPED_PATIENCE_S if self._stopped_by else PATIENCE_S)
@@ -144,7 +143,7 @@ def main(arguments: list[str]) -> int:
             return 1
         if status.state != "queued":
             return BUSY
-        _detach()
+        SYSTEM.go_on_alone()
         supervisor = Supervisor(folder, job)
         supervisor.report(supervisor.run(), os.environ.get(WEBHOOK, ""))
     return 0
@@ -166,20 +165,6 @@ def _lock(folder: JobFolder, stack: contextlib.ExitStack) -> bool:
         attempt.close()
         time.sleep(POLL_S / 5)
     return False
-
-
-def _detach() -> None:
-    """Go on as a process of nobody; the locks stay."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # numpy's threads, which have nothing to do here
-        if os.fork():
-            os._exit(0)
-    os.setsid()
-
-
-def _signal(group: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: a group of zombies only
-        os.killpg(group, number)
 
 
 def _described(code: int) -> str:

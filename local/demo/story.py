@@ -27,10 +27,11 @@ from local.send.wire import Sender
 from local.stack import scenario as stack_scenario
 from local.stack import state
 from local.stack.jobs import stop_jobs
-from local.stack.process import ENDS, StackError, on_end
+from local.stack.process import StackError, on_end
 from local.stack.programs import PROJECT
 from local.stack.running import SETTINGS, new_stack
 from local.stack.workspace import DEVICES, Workspace
+from shared.adapters.processes import ENDS, SYSTEM
 from shared.core.scenario import Scenario
 
 PARTS = ("history", "next", "tail")
@@ -89,7 +90,7 @@ def _check(data: Path | None, scenario: Scenario) -> None:
 def _clear(root: Path) -> None:
     """Remove what the last demo left; one that was killed may still be ending."""
     found = state.read(root)
-    if found is not None and (Path("/proc") / str(found["pid"])).exists():
+    if found is not None and SYSTEM.identity(found["pid"]) is not None:
         raise StackError(f"a demo is running on {root} (process {found['pid']})")
     state.await_end(root)
     if root.exists():

@@ -9,13 +9,13 @@ import argparse
 import asyncio
 import logging
 import re
-import signal
 import sys
 from functools import partial
 from pathlib import Path
 
 from local.eventhub.broker import Broker
 from local.eventhub.protocol.connection import Connection
+from shared.adapters.processes import SYSTEM
 from shared.errors import PipelineError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,255}")
@@ -65,8 +65,7 @@ def _positive(text: str) -> int:
 async def _serve(options: argparse.Namespace) -> int:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    SYSTEM.on_end(loop, stop.set)
     broker = Broker(
         dict(options.hub),
         options.data,

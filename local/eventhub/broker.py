@@ -4,7 +4,6 @@ The key hash is ours (CRC-32 modulo partitions), not the service's: the same key
 one where the service, or a client that computes the service's hash itself (buffered mode), would put it.
 """
 
-import fcntl
 import logging
 import os
 import time
@@ -18,6 +17,7 @@ from local.eventhub.amqp.errors import AmqpError
 from local.eventhub.event_log import create_hub, log_path
 from local.eventhub.messages import Delivery, stamp
 from local.eventhub.partition_log import PartitionLog
+from shared.adapters.processes import SYSTEM
 from shared.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -211,10 +211,8 @@ def _open_hub(data: Path, name: str, count: int, *, retain_events: int | None, f
 
 def _lock(data: Path) -> int:
     data.mkdir(parents=True, exist_ok=True)
-    handle = os.open(data / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    handle = os.open(data / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    if not SYSTEM.lock(handle):
         os.close(handle)
-        raise ConfigError(f"{data} is in use by another endpoint") from None
+        raise ConfigError(f"{data} is in use by another endpoint")
     return handle

@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import logging
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from local.host.functions import HostError
 from local.host.host import GRACE_S, Host
 from local.host.settings import apply_settings, read_host_json
 from local.host.worker.start import start
+from shared.adapters.processes import SYSTEM
 
 log = logging.getLogger("host")
 
@@ -35,8 +35,7 @@ async def serve(host: Host, port: int) -> int:
             os._exit(130)  # the second Ctrl-C does not wait for anything
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
+    SYSTEM.on_end(loop, on_signal)
     try:
         port = await host.start(port)
     except OSError as error:

@@ -6,43 +6,26 @@ would end Azurite and the hosts at the same moment, while Azurite must outlive t
 """
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from shared.adapters.processes import SYSTEM
+
+PROJECT = Path(__file__).resolve().parents[2]
 POLL_S = 0.05
-
-
-def identity(pid: int) -> str | None:
-    """Start time of a live process, which tells it from a later one with the same id; None when it is gone.
-
-    Where there is no /proc the identity of every live process is the empty string.
-    """
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        return "foreign"
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-    except OSError:
-        return "" if not Path("/proc/self/stat").exists() else None
-    return None if fields[0] in "ZX" else fields[19]
 
 
 def end(pid: int, known: str, grace_s: float) -> None:
     """Ask a process to end, and make it when it has not after `grace_s` seconds; a reused id is left alone."""
-    for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 5.0)):
-        if identity(pid) != known:
+    for tell, wait_s in ((SYSTEM.ask_to_end, grace_s), (SYSTEM.make_end, 5.0)):
+        if SYSTEM.identity(pid) != known:
             return
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
+        tell(pid)
         deadline = time.monotonic() + wait_s
-        while identity(pid) == known and time.monotonic() < deadline:
+        while SYSTEM.identity(pid) == known and time.monotonic() < deadline:
             time.sleep(POLL_S)
 
 
@@ -50,17 +33,18 @@ class Guard:
     """The guard's process, as the starter sees it."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(  # noqa: S603 - ourselves
-            [sys.executable, __file__],
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "local.stack.guard"],
+            cwd=PROJECT,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,
+            **SYSTEM.apart(),
         )
 
     def add(self, pid: int, grace_s: float) -> None:
         """Watch over a process; those added last are ended first."""
-        self._write(f"+ {pid} {identity(pid) or '-'} {grace_s}")
+        self._write(f"+ {pid} {SYSTEM.identity(pid) or '-'} {grace_s}")
 
     def remove(self, pid: int) -> None:
         """The process has ended."""

@@ -1,13 +1,12 @@
 """The training jobs of a stack, ended with it."""
 
 import contextlib
-import os
-import signal
 import time
 from pathlib import Path
 
 from shared.adapters.jobs.folder import SUPERVISOR, JobFolder
 from shared.adapters.jobs.local import LocalJobs
+from shared.adapters.processes import SYSTEM
 from shared.adapters.stores.clock import WallClock
 
 
@@ -24,4 +23,4 @@ def stop_jobs(root: Path, patience_s: float = 25.0) -> None:
     for job in running:
         if job.is_held(SUPERVISOR):
             with contextlib.suppress(OSError, ValueError):
-                os.kill(int((job.path / SUPERVISOR).read_text("utf-8")), signal.SIGTERM)
+                SYSTEM.ask_to_end(int((job.path / SUPERVISOR).read_text("utf-8")))

@@ -11,10 +11,10 @@ from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from local.stack.guard import Guard, identity
+from local.stack.guard import Guard
+from shared.adapters.processes import ENDS, SYSTEM
 
 TAIL_LINES = 20
-ENDS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StackError(Exception):
@@ -72,20 +72,20 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C goes to the starter alone, which keeps the order of stopping
+                **SYSTEM.apart(),  # Ctrl-C goes to the starter alone, which keeps the order of stopping
             )
         guard.add(self._child.pid, self.grace_s)
-        self._identity = identity(self._child.pid)
+        self._identity = SYSTEM.identity(self._child.pid)
         self._wanted = True
         self.port = self._wait_ready(self._child, begun_at)
 
     def stop(self, guard: Guard) -> None:
         """Ask it to end and wait; end it the hard way when it does not in time."""
-        self._end(guard, "terminate")
+        self._end(guard, SYSTEM.ask_to_end)
 
     def kill(self, guard: Guard) -> None:
         """End it the hard way, as a crash would."""
-        self._end(guard, "kill")
+        self._end(guard, SYSTEM.make_end)
 
     def died(self) -> str | None:
         """Why it is not running although it should; None when all is well."""
@@ -115,11 +115,12 @@ class Process:
             time.sleep(0.02)
         raise StackError(f"{self.name} was not ready within {self.ready_s:g} s\n{self.tail()}")
 
-    def _end(self, guard: Guard, how: str) -> None:
+    def _end(self, guard: Guard, tell: Callable[[int], None]) -> None:
         self._wanted = False
         if self._child is None:
             return
-        getattr(self._child, how)()
+        if self._child.poll() is None:
+            tell(self._child.pid)
         try:
             self._child.wait(self.grace_s)
         except subprocess.TimeoutExpired:

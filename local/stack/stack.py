@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime as dt
-import fcntl
 import json
 import os
 import threading
@@ -16,6 +15,7 @@ from local.stack.addresses import Ports, eventhub_connection, storage_connection
 from local.stack.guard import Guard
 from local.stack.process import Process, StackError, chosen_port
 from local.stack.programs import PROJECT
+from shared.adapters.processes import SYSTEM
 
 HUBS = ("telemetry:4", "readings:4")
 
@@ -203,13 +203,11 @@ class Stack:
         """Make sure that nobody else runs here; an earlier stack whose starter was killed may still be ending."""
         self.root.mkdir(parents=True, exist_ok=True)
         self._lock = (self.root / "stack.lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not SYSTEM.lock(self._lock.fileno()):
             self._lock.close()
             self._lock = None
             running = state.read(self.root) or {}
-            raise StackError(f"a stack is running on {self.root} (process {running.get('pid', '?')})") from None
+            raise StackError(f"a stack is running on {self.root} (process {running.get('pid', '?')})")
         state.await_end(self.root)
 
     def _hold_scenario(self) -> None:

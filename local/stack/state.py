@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from local.stack.guard import identity
 from local.stack.process import wait_until
+from shared.adapters.processes import SYSTEM
 
 NAME = "stack.json"
 LEFTOVERS_S = 30.0  # how long an earlier stack may take to go away
@@ -49,5 +49,5 @@ def _living(root: Path) -> list[str]:
     return [
         f"{name} (process {each['pid']})"
         for name, each in processes.items()
-        if each["pid"] and each["identity"] and identity(each["pid"]) == each["identity"]
+        if each["pid"] and each["identity"] and SYSTEM.identity(each["pid"]) == each["identity"]
     ]

@@ -11,12 +11,12 @@ from urllib.parse import quote
 
 from local.stack import scenario as stack_scenario
 from local.stack import state
-from local.stack.guard import identity
 from local.stack.process import StackError
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.lake.delta_lake import DeltaLake
 from shared.adapters.lake.storage_options import storage_options
 from shared.adapters.models import onnx_model
+from shared.adapters.processes import SYSTEM
 from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.app.evolution import recorded
 from shared.app.release.publish import Release
@@ -162,4 +162,4 @@ class Workspace:
 def _runs(running: dict[str, Any]) -> bool:
     """Whether all processes of a stack with a host live; its description stays behind when the starter was killed."""
     processes = running["processes"]
-    return "host" in processes and all(identity(each["pid"]) == each["identity"] for each in processes.values())
+    return "host" in processes and all(SYSTEM.identity(each["pid"]) == each["identity"] for each in processes.values())

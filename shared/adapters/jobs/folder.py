@@ -6,11 +6,8 @@ holder is gone, however it went, also with the whole machine, and no later proce
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import shutil
-import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +16,7 @@ from typing import TypeVar
 
 import msgspec
 
+from shared.adapters.processes import SYSTEM
 from shared.core.retrain.job_spec import JobSpec, JobState
 from shared.errors import ContractBroken
 
@@ -128,14 +126,9 @@ class JobFolder:
     @contextmanager
     def held(self, lock: str) -> Iterator[int | None]:
         """Hold a lock while the block runs: its file descriptor, None when somebody else has it."""
-        descriptor = os.open(self.path / lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(self.path / lock, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield None
-                return
-            yield descriptor
+            yield descriptor if SYSTEM.lock(descriptor) else None
         finally:
             os.close(descriptor)
 
@@ -154,8 +147,7 @@ class JobFolder:
             if descriptor is None or found.state in ENDED:
                 return found
             if found.group > 1 and self.is_held(CHILD):  # the lock proves that the group is still the job's
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(found.group, signal.SIGKILL)
+                SYSTEM.end_group(found.group, at_once=True)
             ended = LocalStatus(state="failed", reason=reason, group=found.group)
             self.set_status(ended)
             return ended

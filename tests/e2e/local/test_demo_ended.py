@@ -15,8 +15,8 @@ import pytest
 
 from local.fleet.__main__ import Fleet
 from local.stack import state
-from local.stack.guard import identity
 from local.stack.programs import PROJECT
+from shared.adapters.processes import SYSTEM
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow]
 
@@ -37,7 +37,7 @@ class Demo:
         deadline = time.monotonic() + deadline_s
         while not holds():
             assert time.monotonic() < deadline, self.said()
-            self.seen.update({pid: identity(pid) for pid in descendants(self.process.pid)})
+            self.seen.update({pid: SYSTEM.identity(pid) for pid in descendants(self.process.pid)})
             time.sleep(0.05)
 
     def ended(self) -> bool:
@@ -53,7 +53,7 @@ class Demo:
 
     def left(self) -> list[int]:
         """Processes of it that still run."""
-        return [pid for pid, own in self.seen.items() if own is not None and identity(pid) == own]
+        return [pid for pid, own in self.seen.items() if own is not None and SYSTEM.identity(pid) == own]
 
 
 def descendants(pid: int) -> list[int]:

@@ -17,11 +17,12 @@ from azure.eventhub import EventData, EventHubProducerClient
 from azure.storage.blob import BlobServiceClient
 
 from local.stack.addresses import ANY_PORTS, with_ports
-from local.stack.guard import Guard, end, identity
+from local.stack.guard import Guard, end
 from local.stack.process import Process, StackError, free_port
 from local.stack.programs import PROJECT
 from local.stack.stack import Stack
 from local.stack.state import read
+from shared.adapters.processes import SYSTEM
 
 pytestmark = pytest.mark.emulator
 TRIVIAL = "import azure.functions as func\napp = func.FunctionApp()\n"
@@ -55,7 +56,7 @@ def test_everything_comes_up_and_nothing_but_the_data_stays(tmp_path: Path) -> N
     ) as stack:  # fmt: skip
         started = pids(root)
         assert len(started) == 3
-        assert all(identity(pid) for pid in started)
+        assert all(SYSTEM.identity(pid) for pid in started)
         with urllib.request.urlopen(f"{stack.host_url()}/admin/host/status") as answer:  # noqa: S310
             assert json.load(answer)["state"] == "Running"
         told = json.loads((root / "host.settings.json").read_text("utf-8"))["Values"]["JOB_EVENTS_URL"]
@@ -72,7 +73,7 @@ def test_everything_comes_up_and_nothing_but_the_data_stays(tmp_path: Path) -> N
         assert stack.processes["host"].port == ports["host"]
         assert pids(root)[2] != started[2]
         stack.check()
-    assert not any(identity(pid) for pid in [*started, *pids(root)])
+    assert not any(SYSTEM.identity(pid) for pid in [*started, *pids(root)])
     assert not (root / "stack.json").exists()
     with (
         Stack(root, app_dir=None, ports=ANY_PORTS) as again,
@@ -129,7 +130,7 @@ def test_nothing_outlives_a_starter_that_is_killed(tmp_path: Path) -> None:
     starter.wait()
     starter.stdout.close()
     with Stack(root, app_dir=None, ports=ANY_PORTS):  # waits for what is still ending
-        assert not any(identity(pid) for pid in children)
+        assert not any(SYSTEM.identity(pid) for pid in children)
 
 
 def sleeper(log: Path, code: str, ready_s: float = 30.0) -> Process:
@@ -162,16 +163,16 @@ def test_a_process_that_is_not_ready_in_time_is_told_and_one_that_ignores_its_en
         assert deaf.port == 5
         pid = deaf.pid
         deaf.stop(guard)
-        assert identity(pid) is None
+        assert SYSTEM.identity(pid) is None
     finally:
         guard.close()
 
 
 def test_a_reused_process_id_is_left_alone() -> None:
     own = os.getpid()
-    assert identity(own)
+    assert SYSTEM.identity(own)
     end(own, "another start time", grace_s=0.0)
-    assert identity(2**22 + 1) is None
+    assert SYSTEM.identity(2**22 + 1) is None
 
 
 def test_a_port_in_use_is_not_preferred() -> None:

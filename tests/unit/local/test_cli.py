@@ -18,11 +18,11 @@ from local.__main__ import FOLDER, main
 from local.books.account import Account
 from local.books.recount import Books
 from local.inspect import show
-from local.stack import guard
 from local.stack.addresses import storage_connection
 from local.stack.process import StackError
 from local.stack.running import await_summary, get
 from local.stack.workspace import Workspace
+from shared.adapters.processes import SYSTEM
 from shared.adapters.stores import scenario_files
 from shared.app.route.file_books import key_of
 from tests.kit import MemoryBlobs
@@ -60,7 +60,7 @@ def host() -> Iterator[tuple[str, type[Page]]]:
 def describe(root: Path, port: int = 1, **changes: Any) -> None:
     """A stack.json as of a running stack, whose processes are ours."""
     pid = os.getpid()
-    own = {"pid": pid, "identity": guard.identity(pid), "port": port, "log": ""}
+    own = {"pid": pid, "identity": SYSTEM.identity(pid), "port": port, "log": ""}
     found = {"pid": pid, "storage": storage_connection(1), "processes": {"azurite": own, "host": {**own, **changes}}}
     root.mkdir(exist_ok=True)
     (root / "stack.json").write_text(json.dumps(found))
