@@ -9,14 +9,14 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from shared.adapters.stores.azure_account import CHUNK_BYTES, client_of
-from shared.adapters.stores.azure_download import Download, translated
+from shared.adapters.stores.azure_download import Download, translated, unbroken
 from shared.adapters.stores.azure_errors import failure, if_there, is_conflict
 from shared.adapters.stores.identity import ANY, Identity
 from shared.errors import StateConflict
 from shared.ports import BlobInfo
 
 if TYPE_CHECKING:
-    from azure.storage.blob import BlobProperties, BlobServiceClient
+    from azure.storage.blob import BlobProperties, BlobServiceClient, StorageStreamDownloader
 
 
 class AzureBlobs:
@@ -82,9 +82,13 @@ class AzureBlobs:
         condition: dict[str, Any] = {"etag": etag, "match_condition": MatchConditions.IfModified} if etag else {}
         with translated(container, name):
             blob = self._blob(container, name)
-            try:
+
+            def fetch() -> tuple[bytes, str] | None:
                 loader = if_there(lambda: blob.download_blob(decompress=False, **condition))
                 return None if loader is None else (loader.readall(), str(loader.properties.etag))
+
+            try:
+                return unbroken(fetch)
             except HttpResponseError as error:
                 if error.status_code == 304:
                     return None
@@ -158,16 +162,19 @@ class AzureBlobs:
         from azure.core import MatchConditions
         from azure.core.exceptions import HttpResponseError
 
-        with translated(container, name):
-            try:
-                loader = self._blob(container, name).download_blob(
-                    decompress=False, etag=etag, match_condition=MatchConditions.IfNotModified
-                )
-            except HttpResponseError as error:
-                if not is_conflict(error):
-                    raise
-                raise StateConflict(f"{container}/{name} no longer has ETag {etag}") from error
-        yield io.BufferedReader(Download(loader, container, name), CHUNK_BYTES)
+        version = {"decompress": False, "etag": etag, "match_condition": MatchConditions.IfNotModified}
+
+        def begin(at: int) -> StorageStreamDownloader[bytes]:
+            with translated(container, name):
+                blob = self._blob(container, name)
+                try:
+                    return unbroken(lambda: blob.download_blob(offset=at or None, **version))
+                except HttpResponseError as error:
+                    if not is_conflict(error):
+                        raise
+                    raise StateConflict(f"{container}/{name} no longer has ETag {etag}") from error
+
+        yield io.BufferedReader(Download(begin), CHUNK_BYTES)
 
     def _blob(self, container: str, name: str) -> Any:
         return self._account().get_blob_client(container, name)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from shared.adapters.stores.azure_errors import failure
 
@@ -13,13 +13,22 @@ if TYPE_CHECKING:
     from azure.storage.blob import StorageStreamDownloader
 
 
-class Download(io.RawIOBase):
-    """A download as a raw stream, so that readers pull it piece by piece."""
+T = TypeVar("T")
+TRIES = 4
 
-    def __init__(self, loader: StorageStreamDownloader[bytes], container: str, name: str) -> None:
-        self._chunks = iter(loader.chunks())
+
+class Download(io.RawIOBase):
+    """A download as a raw stream, so that readers pull it piece by piece; it goes on where a line broke.
+
+    Args:
+        begin: Begins a download at a byte.
+    """
+
+    def __init__(self, begin: Callable[[int], StorageStreamDownloader[bytes]]) -> None:
+        self._begin = begin
+        self._at = 0
+        self._chunks = iter(begin(0).chunks())
         self._rest = memoryview(b"")
-        self._where = container, name
 
     def readable(self) -> bool:
         """Always."""
@@ -27,16 +36,36 @@ class Download(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Fill a buffer as far as the piece at hand reaches; 0 at the end."""
+        from azure.core.exceptions import AzureError
+
         while not len(self._rest):
-            with translated(*self._where):
+            try:
                 piece = next(self._chunks, None)
+            except AzureError:
+                self._chunks = iter(self._begin(self._at).chunks())
+                continue
             if piece is None:
                 return 0
+            self._at += len(piece)
             self._rest = memoryview(piece)
         count = min(len(buffer), len(self._rest))
         buffer[:count] = self._rest[:count]
         self._rest = self._rest[count:]
         return count
+
+
+def unbroken(read: Callable[[], T]) -> T:
+    """What a read gives; the client itself does not ask again where a line breaks in the middle of an answer."""
+    from azure.core.exceptions import ServiceResponseError, ServiceResponseTimeoutError
+
+    for _ in range(TRIES - 1):
+        try:
+            return read()
+        except ServiceResponseTimeoutError:
+            raise
+        except ServiceResponseError:
+            continue
+    return read()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import random
 import re
 import threading
 import uuid
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import pytest
 from azure.storage.blob import BlobServiceClient, ContentSettings
@@ -20,6 +22,7 @@ from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.adapters.stores.azure_errors import brief
 from shared.errors import ConfigError, StateConflict, TransientFailure
 from shared.ports import Blobs
+from tests.e2e.crash.crash_weather import Fate, Weather
 from tests.kit import MemoryBlobs
 
 ODD_NAMES = [
@@ -185,12 +188,54 @@ def test_a_stream_is_of_one_version(store: Store) -> None:
         blobs.write(box, "a", b"2" * (2 * azure_account.CHUNK_BYTES))
         try:
             rest = stream.read()
-        except TransientFailure:
+        except StateConflict:
             rest = b""
     assert set(begun + rest) == {ord("1")}
     for name in ("a", "gone"):
         with pytest.raises(StateConflict, match=f"{name} no longer has ETag"), blobs.open(box, name, info.etag):
             pass
+
+
+@contextmanager
+def broken(azurite: str, fates: Sequence[Fate], **sizes: Any) -> Iterator[AzureBlobs]:
+    """The store behind a line to which things happen, without the client's own patience."""
+    port = urlsplit(re.findall("BlobEndpoint=([^;]+)", azurite)[0]).port or 0
+    with Weather(lambda: port, told=iter(fates)) as weather:
+        behind = azurite.replace(f":{port}/", f":{weather.port}/")
+        with BlobServiceClient.from_connection_string(behind, retry_total=0, **sizes) as service:
+            yield AzureBlobs(service)
+
+
+def dropped(azurite: str, data: bytes) -> tuple[str, str]:
+    """Container and ETag of a blob that holds some data."""
+    with BlobServiceClient.from_connection_string(azurite) as service:
+        store = Store(AzureBlobs(service), service)
+        store.drop("a", data, {})
+        info = store.blobs.info(store.container, "a")
+        assert info is not None
+        return store.container, info.etag
+
+
+@pytest.mark.emulator
+def test_a_read_goes_on_where_the_line_broke(azurite: str) -> None:
+    data = random.Random(1).randbytes(1_000_000)
+    box, etag = dropped(azurite, data)
+    pieces = {"max_single_get_size": 100_000, "max_chunk_get_size": 100_000}
+    cuts = [Fate("cut", bytes=size) for size in (50_000, 150_000, 320_000, 30_000, 200_000)]
+    with broken(azurite, [*cuts, Fate("fair")], **pieces) as blobs, blobs.open(box, "a", etag) as stream:
+        assert stream.read() == data
+    with broken(azurite, [Fate("cut", bytes=500_000)] * 2 + [Fate("fair")]) as blobs:
+        assert blobs.read(box, "a") == data
+
+
+@pytest.mark.emulator
+def test_a_line_that_breaks_again_and_again_is_a_transient_failure(azurite: str) -> None:
+    box, etag = dropped(azurite, b"1" * 100_000)
+    cuts = [Fate("cut", bytes=20_000)] * 20
+    with broken(azurite, cuts) as blobs, pytest.raises(TransientFailure), blobs.open(box, "a", etag):
+        pass
+    with broken(azurite, cuts) as blobs, pytest.raises(TransientFailure, match="ServiceResponseError"):
+        blobs.read(box, "a")
 
 
 @pytest.mark.emulator
