@@ -25,6 +25,7 @@ class Conditions:
         settings: Of the application.
         devices: Devices that send.
         hours: Hours that they tell of.
+        unrest: How often a partition's owner changes, in one of some two dozen things that happen.
         on: What happens in this run, by name.
     """
 
@@ -35,6 +36,7 @@ class Conditions:
     settings: Settings
     devices: int
     hours: int
+    unrest: float
     on: frozenset[str]
 
 
@@ -64,12 +66,13 @@ def drawn(kind: Kind, seed: int) -> Conditions:
         jobs="local",
     )
     return Conditions(
-        turns=random.choice((250, 600)) if kind == "loop" else random.choice((500, 1000, 1500)),
+        turns=random.choice((250, 600)) if kind == "loop" else random.choice((250, 500, 800)),
         workers=random.choice((1, 2, 2, 3)) if kind == "stream" else random.choice((1, 2, 3, 4)),
         chances=chances,
         beside=random.random() < 0.7,
         settings=settings,
         devices=random.choice((1, 2, 4)),
-        hours=random.choice((6, 10, 18)),
+        hours=random.choice((8, 16, 30)),
+        unrest=random.choice((0.15, 0.5, 2.0)),
         on=frozenset(on),
     )

@@ -84,6 +84,10 @@ class Lake:
         for commit, batch, entry in self._found(commits):
             yield commit, batch, self.files.dispositions(entry.raw)
 
+    def raw(self) -> dict[str, bytes]:
+        """Every commit as it came in, by name."""
+        return {entry.name: entry.raw for entry in self.held[COMMITS]}
+
     def merge(self, before_day: int) -> int:  # noqa: ARG002
         self.schedule.point("merge", "")
         return 0

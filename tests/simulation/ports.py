@@ -85,6 +85,7 @@ class Blobs(MemoryBlobs):
         return self._call("list", container, prefix, lambda: super(Blobs, self).listed(container, prefix))
 
     def delete(self, container: str, name: str) -> None:
+        self.schedule.counts[f"{container} deleted"] += 1
         self._call("delete", container, name, lambda: super(Blobs, self).delete(container, name))
 
     def info(self, container: str, name: str) -> BlobInfo | None:

@@ -16,8 +16,9 @@ from tests.simulation import stream_checks
 from tests.simulation.story import Arrival, story
 from tests.simulation.triggers import KEYS, Key, Trigger, Triggers
 from tests.simulation.worker import DEVICES, PARTITIONS, READINGS
-from tests.simulation.world import World
+from tests.simulation.world import DAY_MS, World
 
+BUSY = 0.85  # after this part of a run everything has arrived
 VERSIONS = ("v1", "v2", "v3")
 
 
@@ -49,7 +50,7 @@ class Stream:
 
     def _at_times(self) -> list[tuple[str, float, Callable[[], None]]]:
         return [
-            ("moves", 1.5, self.triggers.move),
+            ("moves", self.world.conditions.unrest, self.triggers.move),
             ("files", 0.8, self._sweep),
             ("replays", 0.4, self._replay),
             ("moves", 0.3, self.triggers.lose_checkpoint),
@@ -73,9 +74,9 @@ class Stream:
         if self.closing:
             self._close()
             return
-        for _ in range(self.world.schedule.random.randint(1, 6)):
-            if self.coming:
-                self._one_arrives(self.coming.pop(0))
+        due = self.world.arrivals * self.world.schedule.turn / (BUSY * self.world.conditions.turns)
+        while self.coming and self.world.arrivals - len(self.coming) < due:
+            self._one_arrives(self.coming.pop(0))
 
     def _one_arrives(self, arrival: Arrival, *, noticed: bool = True) -> None:
         world, random = self.world, self.world.schedule.random
@@ -98,7 +99,10 @@ class Stream:
         self.world.call("replay", lambda worker: worker.resubmit(prefix, reasons))
 
     def _compact(self) -> None:
-        for _ in range(self.world.schedule.random.choice((1, 1, 2))):
+        random = self.world.schedule.random
+        if "removal" in self.world.on and random.random() < 0.3:
+            self.world.time.ms += DAY_MS  # once a day what is old is removed
+        for _ in range(random.choice((1, 1, 2))):
             self.world.call("compact", lambda worker: worker.loop.compact(), refusals=(ContractBroken,))
 
     def _serve(self, wanted: Deployment) -> None:

@@ -52,6 +52,7 @@ Forecasts = dict[Forecast, Answer]
 def check(stream: Stream) -> None:
     """All of it; an AssertionError says what does not hold."""
     found = forecasts(stream)
+    _landed_as_compacted(stream)
     _served_once(found)
     _states_agree(stream)
     _books(stream)
@@ -71,6 +72,14 @@ def forecasts(stream: Stream) -> Forecasts:
                 assert forecast.revision > before, f"{forecast} follows revision {before}"
                 found[forecast], last[forecast[:3]] = answer, forecast.revision
     return found
+
+
+def _landed_as_compacted(stream: Stream) -> None:
+    """A commit is what the lake took of it: nobody removes it and makes it again with other answers."""
+    compacted = stream.world.stores.lake.raw()
+    for name in stream.blobs.names("commits"):
+        assert name in compacted, f"{name} has never come into the lake"
+        assert compacted[name] == stream.blobs.read("commits", name), f"{name} is not what the lake has of it"
 
 
 def _rows(rows: dict[str, Any]) -> Any:

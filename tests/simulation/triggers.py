@@ -58,7 +58,7 @@ class Triggers:
         """A batch for the owner of a partition, who may be one that has only just become it."""
         world, random, trigger = self.world, self.world.schedule.random, self.held[key]
         owner = to or trigger.owner
-        if owner is None or owner.process.dead:
+        if owner is None or owner.process.dead or (owner not in world.awake and random.random() < 0.5):
             if not world.awake:
                 return
             owner = random.choice(world.awake)
@@ -69,7 +69,7 @@ class Triggers:
         at = max(at, self.hubs[key[0]].begin[key[1]])
         if "skips" in world.on and random.random() < 0.03 and at < len(log) - 1:
             at = min(at + random.randint(1, 5), len(log) - 1)
-        batch = log[at : at + random.randint(1, 9)]
+        batch = log[at : at + random.choice((1, 1, 2, 3, 6, 12))]
         if name in trigger.busy or not batch:
             return
         trigger.busy.add(name)

@@ -166,7 +166,7 @@ class World:
             self.schedule.tell("a clock jumps")
         elif x < 0.13 and "frozen" in self.on and self.awake:
             frozen = random.choice(self.awake).process
-            frozen.frozen_until = self.schedule.now + random.randint(10, 1500)
+            frozen.frozen_until = self.schedule.now + random.choice((50, 500, 5000))
             self.schedule.tell(f"{frozen.name} stands still")
         elif x < 0.17 and len(self.workers) < self.conditions.workers:
             self.start()
