@@ -12,6 +12,7 @@ from itertools import islice
 
 import msgspec
 
+from shared.app.left_behind import left_behind
 from shared.core.intake import dead_letters, progress
 from shared.core.intake.dead_letters import DeadLetter
 from shared.core.intake.messages import Decoder
@@ -88,10 +89,12 @@ class RoutePartition:
             if self._at is not None and _may_be_stale(self._at[0], events[0]):
                 self._at = None
             at, etag = self._progress()
-            if events[0].sequence < at.next and events[0].enqueued_ms > at.enqueued_ms >= 0:
+            if self._of_a_newer_hub(at, events[0]):
                 log.warning("devices' partition %d was created anew, epoch %d begins", self.number, at.epoch + 1)
                 at = progress.anew(at)
             events = [event for event in events if event.sequence >= at.next]
+            gone = left_behind(self.context.devices, self.number, events, at.enqueued_ms if at.epoch else -1)
+            events = [event for event in events if event.sequence not in gone]
             if not events:
                 return
             run, expired = events, 0
@@ -99,6 +102,13 @@ class RoutePartition:
                 run, expired = self._skipped(at.next, events)
             self._route(at, etag, run, expired)
             events = [event for event in events if event.sequence > run[-1].sequence]
+
+    def _of_a_newer_hub(self, at: Progress, event: Event) -> bool:
+        """Whether a hub was created anew; where the trigger skipped its beginning, the hub itself is asked."""
+        if event.sequence <= at.next:
+            return _anew(at, event)
+        oldest = self.context.devices.oldest(self.number)
+        return oldest is not None and oldest.enqueued_ms <= event.enqueued_ms and _anew(at, oldest)
 
     def _skipped(self, first: int, events: list[Event]) -> tuple[list[Event], int]:
         """The oldest that the hub still has of the messages skipped; else the ones at hand; and how many are lost."""
@@ -203,6 +213,11 @@ def _may_be_stale(at: Progress, event: Event) -> bool:
     A hub cannot be created anew and be read as far as the old one without a pause; the sequence alone would not tell.
     """
     return event.sequence != at.next or event.enqueued_ms - at.enqueued_ms > LOOK_AGAIN_MS
+
+
+def _anew(at: Progress, event: Event) -> bool:
+    """Whether a message is of a newer hub: its number was seen before, yet it was enqueued later than anything seen."""
+    return event.sequence < at.next and event.enqueued_ms > at.enqueued_ms >= 0
 
 
 def _words(error: Exception) -> str:

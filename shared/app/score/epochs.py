@@ -7,7 +7,6 @@ heard of the new hub would commit at.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 
 from shared.app.score.committing import commit_nothing
 from shared.app.score.context import ScoringContext
@@ -42,19 +41,3 @@ def enter(context: ScoringContext, state: State, event: Event) -> bool:
         log.warning("partition %d: begins with event %d, the oldest that the hub has", state.partition, begin)
         return commit_nothing(context, state, begin, began_ms)
     return True
-
-
-def left_behind(context: ScoringContext, state: State, events: Sequence[Event]) -> set[int]:
-    """Which events are of a hub that is gone: older than the epoch, and the hub has nothing or others at their places.
-
-    A hub is asked, because the clocks of its own machines may differ by a little.
-    """
-    old = [event for event in events if event.enqueued_ms < state.enqueued_ms] if state.epoch else []
-    if not old:
-        return set()
-    there = {e.sequence: e.body for e in context.stream.read(state.partition, old[0].sequence, old[-1].sequence + 1)}
-    gone = {event.sequence for event in old if there.get(event.sequence) != event.body}
-    if gone:
-        words = "partition %d: %d events from %d on are dropped: they are of a hub that is gone, older than epoch %d"
-        log.error(words, state.partition, len(gone), min(gone), state.epoch)
-    return gone

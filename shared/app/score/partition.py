@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from shared.app.left_behind import left_behind
 from shared.app.score import epochs, recovery, removed
 from shared.app.score.committing import commit, run_of
 from shared.app.score.context import ScoringContext
@@ -80,7 +81,7 @@ class Partition:
     def _fitting(self, state: State, events: Sequence[Event]) -> list[Event]:
         """Events that are not folded yet and of the hub as it is."""
         events = [event for event in events if event.sequence >= state.next]
-        gone = epochs.left_behind(self.context, state, events)
+        gone = left_behind(self.context.stream, self.number, events, state.enqueued_ms if state.epoch else -1)
         self.dropped += len(gone)
         return [event for event in events if event.sequence not in gone]
 

@@ -341,6 +341,31 @@ def test_a_hub_created_anew_begins_an_epoch_with_a_source_of_its_own() -> None:
     assert world.progress() == found
 
 
+def test_messages_of_a_hub_that_is_gone_are_dropped_wherever_they_were_held_up() -> None:
+    world = World()
+    slow, rival = world.router(), world.router()
+    old = world.hear(*(body("a", hour) for hour in range(6)))
+    rival.take(old)
+    world.devices.logs[0].clear()
+    rival.take(world.hear(*(body("a", hour) for hour in range(6, 8)), after_ms=60_000))
+    slow.take(old[3:])
+    found = world.progress()
+    assert (found.epoch, found.next, found.accepted, found.expired) == (1, 2, 8, 0)
+    slow.take(world.hear(body("a", 8)))
+    assert [source for source, *_ in world.sent()] == ["hub/0.0"] * 6 + ["hub/0.1"] * 3
+
+
+def test_a_new_hub_whose_beginning_was_skipped_is_no_continuation_of_the_old_one() -> None:
+    world = World()
+    world.router().take(world.hear(*(body("a", hour) for hour in range(3))))
+    world.devices.logs[0].clear()
+    fresh = world.hear(*(body("a", hour) for hour in range(3, 9)), after_ms=60_000)
+    world.router().take(fresh[5:])
+    found = world.progress()
+    assert (found.epoch, found.next, found.accepted, found.expired) == (1, 6, 9, 0)
+    assert [source for source, *_ in world.sent()] == ["hub/0.0"] * 3 + ["hub/0.1"] * 6
+
+
 def test_a_rival_makes_the_slower_router_start_over_from_what_is_durable() -> None:
     world = World()
     zombie, rival = world.router(), world.router()
