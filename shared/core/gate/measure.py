@@ -146,5 +146,5 @@ def bands(scenario: Scenario, now: Floats) -> tuple[tuple[str, ...], Longs]:
 def _ratio(loss: Loss, challenger: float, reference: float) -> float:
     if not reference > 0:
         return math.nan
-    ratio = challenger / reference
+    ratio = float(challenger / reference)  # not numpy's: what is found of it stands in the verdict's JSON
     return math.sqrt(ratio) if loss == "squared" else ratio

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -223,6 +224,7 @@ GOOD: dict[str, Callable[[], Evidence]] = {
 @pytest.mark.parametrize("name", GOOD)
 def test_a_better_challenger_is_promoted(name: str, loss: Loss) -> None:
     verdict = judge(scenario(loss=loss), GOOD[name](), FACTS)
+    assert msgspec.json.decode(msgspec.json.encode(verdict))["kind"] == "promote", "it is kept as JSON"
     assert (verdict.kind, verdict.reasons) == ("promote", ()), verdict.text
 
 
