@@ -15,8 +15,8 @@ PINS = ("requirements.txt", "requirements-dev.txt", "training/requirements.txt",
 PYTHON = """#!/bin/sh
 # stands in for Python: makes environments, and notes what is installed into which
 case "$*" in
-  "-m venv .venv") mkdir -p .venv/bin; cp "$0" .venv/bin/python; test ! -e cut || kill -9 $PPID ;;
-  "-m pip"*) echo pip >> log; touch .venv/package; test ! -e cut || kill -9 $PPID ;;
+  "-m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; test ! -e cut || kill -9 $PPID ;;
+  "-m pip"*) echo pip >> log; touch "${0%/bin/python}/package"; test ! -e cut || kill -9 $PPID ;;
 esac
 """
 NPM = """#!/bin/sh
@@ -38,14 +38,19 @@ class Checkout:
             (self.tools / name).write_text(text)
             (self.tools / name).chmod(0o755)
 
-    def make(self, target: str, times: int = 1) -> list[str]:
+    def make(self, target: str, times: int = 1, **variables: str) -> list[str]:
         """What was installed by it, in order; or by as many of them at once."""
         log = self.folder / "log"
         log.unlink(missing_ok=True)
         path = f"{self.tools}{os.pathsep}{os.environ['PATH']}"
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
         environment["PATH"] = path
-        command = ["make", target, f"PYTHON={self.tools / 'python'}"]
+        command = [
+            "make",
+            target,
+            f"PYTHON={self.tools / 'python'}",
+            *(f"{name}={value}" for name, value in variables.items()),
+        ]
         running = [
             subprocess.Popen(command, cwd=self.folder, env=environment, stdout=subprocess.DEVNULL)  # noqa: S603 - our own
             for _ in range(times)
@@ -107,3 +112,11 @@ def test_an_environment_whose_python_is_gone_is_made_anew(checkout: Checkout) ->
 @pytest.mark.skipif(shutil.which("flock") is None, reason="flock is not installed")
 def test_of_two_at_once_one_installs(checkout: Checkout) -> None:
     assert checkout.make("install", times=2) == ["pip", "npm"]
+
+
+def test_another_environment_is_installed_beside_the_first(checkout: Checkout) -> None:
+    assert checkout.make("install") == ["pip", "npm"]
+    assert checkout.make("install", VENV=".venv-3.13") == ["pip"]
+    assert (checkout.folder / ".venv-3.13" / "package").exists()
+    assert checkout.make("install") == []
+    assert checkout.make("install", VENV=".venv-3.13") == []
