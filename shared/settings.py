@@ -73,6 +73,8 @@ class Settings:
         file_reader_mb: Most MB of memory of the process that decodes a Parquet file, of which it needs 300 itself.
         file_reader_s: Most processor seconds of that process.
         file_letters: Dead letters that one dropped file may leave; rejected rows beyond them are counted.
+        model_mb: Most MB of memory in which a model must load and run once, of which 200 are the runtime's own.
+        model_s: Most processor seconds in which it must.
         retain_days: Days that commits stay after they are in the lake, 0 keeps them.
         clock: Where decisions take the time from.
         jobs: Where training jobs run.
@@ -119,6 +121,8 @@ class Settings:
     file_reader_mb: Annotated[int, Meta(ge=400, le=1_000_000)] = 1_000
     file_reader_s: Annotated[int, Meta(ge=1, le=86_400)] = 900
     file_letters: Annotated[int, Meta(ge=0, le=1_000_000)] = 10_000
+    model_mb: Annotated[int, Meta(ge=400, le=1_000_000)] = 1_000
+    model_s: Annotated[int, Meta(ge=1, le=3_600)] = 60
     retain_days: Annotated[float, Meta(ge=0, le=3650)] = 0.0
     clock: Literal["wall", "watermark"] = "wall"
     jobs: Literal["none", "local", "azureml"] = "none"
@@ -166,6 +170,8 @@ VARIABLES = {
     "file_reader_mb": "FILE_READER_MB",
     "file_reader_s": "FILE_READER_S",
     "file_letters": "FILE_LETTERS",
+    "model_mb": "MODEL_MB",
+    "model_s": "MODEL_S",
     "retain_days": "LAKE_RETAIN_DAYS",
     "clock": "CLOCK",
     "jobs": "JOBS",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from shared.adapters.models import onnx_model
+from shared.adapters.models.onnx_limits import ModelLimits
 from shared.adapters.stores import scenario_files
 from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.adapters.stores.clock import WallClock
@@ -50,9 +51,9 @@ class Ports:
     devices: Stream | None = None
 
 
-def loading(task: Task) -> LoadModel:
-    """What loads models on these features."""
-    return partial(onnx_model.load, featurizer_features=task.features)
+def loading(task: Task, trial: ModelLimits | None = None) -> LoadModel:
+    """What loads models on these features, each tried within limits first."""
+    return partial(onnx_model.load, featurizer_features=task.features, trial=trial)
 
 
 def file_limits(settings: Settings) -> FileLimits:
@@ -87,7 +88,7 @@ def connect(env: Mapping[str, str]) -> Ports:
     return Ports(
         settings=settings,
         task=task,
-        load=loading(task),
+        load=loading(task, ModelLimits(memory_mb=settings.model_mb, seconds=settings.model_s)),
         blobs=AzureBlobs.connect(settings.blobs, settings.blobs_url, blobs_identity(settings), CONTAINERS),
         stream=EventHubStream(settings.readings_hub, settings.readings, settings.readings_namespace, identity),
         clock=WallClock(),

@@ -61,6 +61,8 @@ def test_every_variable_reaches_its_setting() -> None:
         "FILE_READER_MB": "414",
         "FILE_READER_S": "15",
         "FILE_LETTERS": "8",
+        "MODEL_MB": "416",
+        "MODEL_S": "17",
         "LAKE_RETAIN_DAYS": "30.0",
         "CLOCK": "watermark",
         "JOBS": "azureml",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from shared.adapters.models import onnx_model, package_folder
+from shared.adapters.models.onnx_limits import ModelLimits
 from shared.core.model.scoring import clip
 from shared.core.scenario import Scenario
 from shared.core.task.tasks import task_of
@@ -32,7 +33,7 @@ def inspect(scenario: Scenario, out: Path, rows: TrainingSet) -> dict[str, Any]:
     Raises:
         ContractBroken: Serving would refuse the package, a forecast or a metric is not a finite number.
     """
-    model = onnx_model.load(package_folder.read(out), task_of(scenario).features)
+    model = onnx_model.load(package_folder.read(out), task_of(scenario).features, trial=ModelLimits())
     manifest = model.manifest
     broken = sorted(name for name, value in manifest.metrics.items() if not math.isfinite(value))
     if broken:

@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
+from shared.adapters.models.onnx_check import check
 from shared.core.intake.readings import Floats
 from shared.errors import ContractBroken
 
@@ -41,10 +42,11 @@ class Graph:
         threads: Threads within an operator.
 
     Raises:
-        ContractBroken: Not a model of that form.
+        ContractBroken: Not a model of that form, or one that could do more than answer; see `onnx_check`.
     """
 
     def __init__(self, raw: bytes, *, threads: int = 1) -> None:
+        check(raw)
         with translated():
             self._session = onnxruntime.InferenceSession(
                 raw, _options(threads), providers=["CPUExecutionProvider"], enable_fallback=False
@@ -99,6 +101,7 @@ def _options(threads: int) -> onnxruntime.SessionOptions:
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a waiting thread must not burn a core
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # the only one that was checked
     options.log_severity_level = 4  # what matters arrives as an exception
     return options
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shared.adapters.models.onnx_graph import Graph
+from shared.adapters.models.onnx_limits import ModelLimits, try_out
 from shared.core.intake.readings import Floats, Longs
 from shared.core.model.feature import Feature
 from shared.core.model.manifest import FILES, Manifest, decode_arrays, decode_manifest
@@ -51,17 +52,25 @@ class OnnxModel:
         return forecast
 
 
-def load(files: Mapping[str, bytes], featurizer_features: Sequence[Feature], *, threads: int = 1) -> OnnxModel:
+def load(
+    files: Mapping[str, bytes],
+    featurizer_features: Sequence[Feature],
+    *,
+    threads: int = 1,
+    trial: ModelLimits | None = None,
+) -> OnnxModel:
     """Check a package and make it ready.
 
     Args:
         files: Content by file name, `manifest.json` among them.
         featurizer_features: What this application computes, in the order of its matrix.
         threads: Threads of the runtime within an operator.
+        trial: Within what the model is tried in a process of its own first; None, if it was made here.
 
     Raises:
         ContractBroken: A file is missing, changed, too large or unreadable, a feature is unknown or of another version,
-            the model has another form, or it does not reproduce the golden rows.
+            the model has another form, does not pass its trial, or does not reproduce the golden rows.
+        TransientFailure: The trial could not be held.
     """
     if "manifest.json" not in files:
         raise ContractBroken("manifest.json: missing from the package")
@@ -69,6 +78,8 @@ def load(files: Mapping[str, bytes], featurizer_features: Sequence[Feature], *, 
     _check_files(manifest, files)
     columns = _columns(manifest, featurizer_features)
     decode_arrays("baseline.npz", files["baseline.npz"])
+    if trial is not None:
+        try_out(files["model.onnx"], trial)
     graph = Graph(files["model.onnx"], threads=threads)
     if graph.width != len(columns):
         raise ContractBroken(f"model.onnx: takes {graph.width} features, manifest.json lists {len(columns)}")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from shared.adapters.confined import STARTED, start
 from shared.adapters.tables.limits import MB, FileLimits
 from shared.errors import BadEvent, TransientFailure
 
@@ -20,8 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PROGRAM = "shared.adapters.tables.parquet_reader"
-STARTED, WORD = b"\n", 8  # as `parquet_reader` has them, which costs an import of pyarrow
-_KEPT = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT")  # of the environment; no connection string is
+WORD = 8  # as `parquet_reader` has it, which costs an import of pyarrow
 
 
 class Reading:
@@ -39,7 +36,8 @@ class Reading:
     def __init__(self, path: str, limits: FileLimits) -> None:
         self._limits = limits
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
-        self._process = _start(path, limits, self._said)
+        given = (path, limits.unpacked_mb * MB, limits.reader_mb, limits.reader_s)
+        self._process = start(PROGRAM, given, self._said)
         self._close = weakref.finalize(self, _end, self._process, self._said)
         self._in, self._out = cast("IO[bytes]", self._process.stdin), cast("IO[bytes]", self._process.stdout)
         if self._out.read(1) != STARTED:
@@ -102,27 +100,6 @@ def _schema(raw: bytes) -> pa.Schema:
     import pyarrow as pa
 
     return pa.ipc.read_schema(pa.py_buffer(raw))
-
-
-def _start(path: str, limits: FileLimits, said: IO[bytes]) -> subprocess.Popen[bytes]:
-    sizes = (limits.unpacked_mb * MB, limits.reader_mb * MB, limits.reader_s)
-    environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    environment |= {
-        "PYTHONPATH": os.pathsep.join(str(Path(place).resolve()) for place in sys.path),
-        "ARROW_DEFAULT_MEMORY_POOL": "system",  # whose memory is what is in use
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-    }
-    try:
-        return subprocess.Popen(  # noqa: S603 - ourselves
-            [sys.executable, "-P", "-m", PROGRAM, path, *map(str, sizes)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=said,
-            env=environment,
-        )
-    except OSError as error:
-        raise TransientFailure(f"the reader of Parquet files does not start: {error.strerror}") from error
 
 
 def _end(process: subprocess.Popen[bytes], said: IO[bytes]) -> None:

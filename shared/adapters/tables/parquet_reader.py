@@ -10,7 +10,6 @@ Texts stay encoded by their dictionary until it is known how long the rows are: 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
@@ -22,32 +21,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
-STARTED = b"\n"
+from shared.adapters.confined import STARTED, confine
+
 WORD = 8  # bytes of a length
 STRETCH_BYTES = 16_000_000  # decoded
 ROW_BYTES = 1 << 20  # as of the longest line of a text file
 _BUFFER = 1 << 20
-_LOG_BYTES = 1 << 20
 
 
 class TooLarge(Exception):
     """A limit was passed; the text says which."""
-
-
-def confine(memory_bytes: int, seconds: int) -> None:
-    """Limit this process's address space and processor time, and let it write no files, where the system can."""
-    try:
-        import resource
-    except ImportError:  # Windows: the limits stand in the sizes alone
-        return
-    for kind, limit in (
-        (resource.RLIMIT_AS, memory_bytes),
-        (resource.RLIMIT_CPU, seconds),
-        (resource.RLIMIT_FSIZE, _LOG_BYTES),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        with contextlib.suppress(ValueError, OSError):  # not every system has every limit
-            resource.setrlimit(kind, (limit, limit))
 
 
 def opened(path: str) -> parquet.ParquetFile:
@@ -152,10 +135,10 @@ def answer(path: str, unpacked_bytes: int) -> int:
 
 
 def main() -> None:
-    """Read the file that the arguments name: its name, most bytes unpacked, most bytes of memory, most seconds."""
-    path, unpacked_bytes, memory_bytes, seconds = sys.argv[1], *map(int, sys.argv[2:5])
+    """Read the file that the arguments name: its name, most bytes unpacked, most MB of memory, most seconds."""
+    path, unpacked_bytes, memory_mb, seconds = sys.argv[1], *map(int, sys.argv[2:5])
     pa.set_cpu_count(1)
-    confine(memory_bytes, seconds)
+    confine(memory_mb, seconds)
     sys.stdout.buffer.write(STARTED)
     sys.stdout.buffer.flush()
     try:

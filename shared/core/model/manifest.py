@@ -149,26 +149,27 @@ def decode_arrays(name: str, raw: bytes) -> Arrays:
             if unpacked > MAXIMUM_UNPACKED_BYTES:
                 raise ContractBroken(f"{name}: unpacks to {unpacked} bytes, limit {MAXIMUM_UNPACKED_BYTES}")
             with _ONE_AT_A_TIME:
-                return {
-                    member.filename.removesuffix(".npy"): _array(name, archive, member) for member in archive.infolist()
-                }
+                return {member.filename.removesuffix(".npy"): _array(archive, member) for member in archive.infolist()}
     except (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, RuntimeError, MemoryError) as error:
         raise ContractBroken(f"{name}: not a readable npz: {error}") from error
 
 
-def _array(name: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[Any]:
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[Any]:
+    name = repr(member.filename[:80])
     if member.compress_type not in _METHODS:
-        raise ContractBroken(f"{name}: {member.filename[:80]!r} is compressed by method {member.compress_type}")
+        raise ValueError(f"{name} is compressed by method {member.compress_type}")
     with archive.open(member) as stream:
         version = np.lib.format.read_magic(stream)
         if version not in ((1, 0), (2, 0)):
-            raise ContractBroken(f"{name}: {member.filename[:80]!r} is of npy version {version}")
+            raise ValueError(f"{name} is of npy version {version}")
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, kind = read(stream)
         count: int = math.prod(shape)
         claimed, held = count * kind.itemsize, member.file_size - stream.tell()
+        if kind.hasobject:
+            raise ValueError(f"{name} holds objects")
         if claimed != held or (count and not kind.itemsize):
-            raise ContractBroken(f"{name}: {member.filename[:80]!r} claims {claimed} bytes of values and holds {held}")
+            raise ValueError(f"{name} claims {claimed} bytes of values and holds {held}")
         stream.seek(0)
         array: npt.NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
         return array
