@@ -22,7 +22,7 @@ from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.lake.delta_lake import DeltaLake
 from shared.app.score.removed import Mark, mark_of
 from shared.core.intake import dead_letters
-from shared.core.stream.commit import CONFLICT, DISPOSITIONS, REFUSED, Commit, partition_in, place_of
+from shared.core.stream.commit import CONFLICT, DISPOSITIONS, EXPIRED, REFUSED, Commit, partition_in, place_of
 from shared.core.stream.events import Batch
 from shared.core.stream.packing import unpack
 from shared.errors import BadEvent
@@ -117,7 +117,7 @@ class Partitions:
             next_event = after[1]
             if commit.first != next_event and not commit.follows == next_event < commit.first:
                 account.problems.append(f"events {next_event} to {commit.first - 1} are in no commit")
-            account.counts["expired"] += max(0, commit.first - commit.follows)
+            account.counts["expired"] += max(0, commit.first - commit.follows) + commit.counts.get(EXPIRED, 0)
             after, newest_ms = commit.after, max(newest_ms, commit.enqueued_ms)
             self._count(commit, batch, became, account)
             found = self._predictions(commit, account) if predictions is None else predictions

@@ -40,6 +40,7 @@ class Compaction:
         retain_days: Age from which landed commits may go, 0 keeps them all.
         retain_h: Hours for which a version of a table stays readable after its files were merged.
         keep: Versions of the readings whose files stay for good, such as those that models were trained on.
+        mend: Told partition, epoch and first event of commits that the store lost, so that they can be made again.
         chunk_commits: Most commits read before they are appended.
         chunk_rows: Most rows read before they are appended, about.
     """
@@ -51,6 +52,7 @@ class Compaction:
     retain_days: float = 0.0
     retain_h: int = 720
     keep: Callable[[], Sequence[int]] = tuple
+    mend: Callable[[int, int, int], None] = lambda *_: None
     chunk_commits: int = 256
     chunk_rows: int = 200_000
     stopped: dict[Place, str] = field(default_factory=dict)
@@ -106,17 +108,25 @@ class Compaction:
             if any(stopped[0] == place[0] for stopped in self.stopped):
                 continue  # an epoch must not get ahead of the one before it
             try:
-                yield from self._following(place, names[place], reached)
+                expected = reached[self.lake.tables[-1]].get(self.app(place), 0)
+                yield from self._following(place, names[place], reached, expected)
             except ContractBroken as error:
                 self.stopped[place] = str(error)
                 log.warning("lake: partition %d stops: %s", place[0], error)
 
-    def _following(self, place: Place, names: Sequence[str], reached: Reached) -> Iterator[LakeRows]:
-        expected = reached[self.lake.tables[-1]].get(self.app(place), 0)
+    def _following(
+        self, place: Place, names: Sequence[str], reached: Reached, expected: int, *, mended: bool = False
+    ) -> Iterator[LakeRows]:
+        """Commits from an event on; where some were lost, these are made again first."""
         for name in sorted(names, key=place_of):
             if place_of(name)[1] < expected:
                 continue
             rows = self._read(name)
+            if rows.commit.follows > expected and not mended:
+                self.mend(*place, expected)
+                found = self.blobs.names("commits", folder(*place))
+                yield from self._following(place, found, reached, expected, mended=True)
+                return
             if rows.commit.follows != expected:
                 end = rows.commit.follows - 1
                 raise ContractBroken(f"commits/{folder(*place)}: events {expected} to {end} are in no commit")

@@ -24,6 +24,7 @@ from shared.app.loop.stored_packages import StoredPackages
 from shared.app.release.control import ControlDocument
 from shared.app.release.registry_tags import RegistryTags
 from shared.app.release.rollouts import Rollouts
+from shared.app.score import recovery
 from shared.app.score.context import ScoringContext
 from shared.app.score.partition import Partition
 from shared.app.score.profiles import ProfileMerge
@@ -242,6 +243,7 @@ def loop_of(
             clock=clock,
             retain_days=settings.retain_days,
             keep=lambda: trained_on(ledger.entries()),
+            mend=partial(recovery.mend, context),
         ),
         monitor=Monitor(scenario, blobs, packages, ledger, control, lake.dataset, lambda: clock.now_ms() // HOUR_MS),
         retraining=retraining,

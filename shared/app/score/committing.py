@@ -17,7 +17,7 @@ from shared.core.intake.dead_letters import DeadLetter
 from shared.core.intake.readings import Rejection
 from shared.core.model.scoring import Control
 from shared.core.scenario import Scenario
-from shared.core.stream.commit import CONFLICT, REFUSED, Commit, commit_name, folder, scenario_fields
+from shared.core.stream.commit import CONFLICT, EXPIRED, REFUSED, Commit, commit_name, folder, scenario_fields
 from shared.core.stream.events import Batch, Event, share_of
 from shared.core.stream.gathering import gather, nothing
 from shared.core.task.state import Outcome, State
@@ -63,7 +63,9 @@ def commit(
     return True
 
 
-def commit_nothing(context: ScoringContext, state: State, end: int, enqueued_ms: int) -> bool:
+def commit_nothing(
+    context: ScoringContext, state: State, end: int, enqueued_ms: int, *, version: int | None = None, lost: bool = False
+) -> bool:
     """Make durable that the partition goes on at `end`, or that its epoch ends here; False when somebody was first.
 
     Args:
@@ -71,11 +73,16 @@ def commit_nothing(context: ScoringContext, state: State, end: int, enqueued_ms:
         state: The partition.
         end: Sequence number expected next, or that already expected: then the next epoch begins.
         enqueued_ms: When what follows began.
+        version: Version of the scenario to say so under, None for the newest.
+        lost: Whether the events that are passed over count as expired.
     """
-    task, control = bring(context.task, state, context.task.version), Control()
+    task, control = bring(context.task, state, context.task.version if version is None else version), Control()
     batch = nothing(state.partition, state.epoch, state.next, end, enqueued_ms, len(names_of(task.row)))
     outcome = task.step(state, batch, control, lambda _: [])
-    return _made_durable(context, state, outcome, _written(context, task, outcome, control, [], state.next))
+    found = _written(context, task, outcome, control, [], state.next)
+    if lost:
+        found = msgspec.structs.replace(found, counts={**found.counts, EXPIRED: end - state.next})
+    return _made_durable(context, state, outcome, found)
 
 
 def _made_durable(context: ScoringContext, state: State, outcome: Outcome, found: Commit) -> bool:
@@ -86,6 +93,7 @@ def _made_durable(context: ScoringContext, state: State, outcome: Outcome, found
         return False
     outcome.put(state)
     state.epoch, state.next = found.after
+    state.expired += found.counts.get(EXPIRED, 0)
     return True
 
 

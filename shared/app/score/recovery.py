@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from shared.app.score import removed
-from shared.app.score.committing import commit, give_receipts, run_of
+from shared.app.score import removed, snapshots
+from shared.app.score.committing import commit, commit_nothing, give_receipts, run_of
 from shared.app.score.context import ScoringContext
 from shared.app.score.referenced import read_referenced
+from shared.app.score.removed import Mark, mark_of
 from shared.app.score.stored_answers import replay
 from shared.core.stream.commit import Commit, place_of
 from shared.core.stream.events import Event
@@ -48,6 +49,24 @@ def _fold(context: ScoringContext, state: State) -> None:
         if epoch > state.epoch:
             state.epoch, state.next = epoch, 0
         _replay(context, state, name, first)
+
+
+def mend(context: ScoringContext, partition: int, epoch: int, following: int) -> None:
+    """Fold events of lost commits again, as far as the hub has them, whoever has gone on meanwhile.
+
+    Args:
+        context: What the partition works with.
+        partition: Its number.
+        epoch: Where the first lost commit was.
+        following: Its first event.
+    """
+    gap, mark = Mark(epoch, following), mark_of(context.blobs, partition)
+    whole = (state for _, state in snapshots.whole(context.task, context.blobs, partition))
+    state = next((state for state in whole if mark <= Mark(state.epoch, state.next) <= gap), None)
+    if state is None:
+        state = context.rebuild(partition) if mark > Mark() else context.task.empty(partition)
+    if state is not None:
+        _fold(context, state)
 
 
 def missing(context: ScoringContext, state: State, end: int, before_ms: int) -> list[Event]:
@@ -90,15 +109,26 @@ def _replay(context: ScoringContext, state: State, name: str, first: int) -> Non
 
 
 def _refill(context: ScoringContext, state: State, found: Commit) -> None:
-    """Commit again what was lost before a commit; of an epoch that it closes the hub has nothing any more."""
-    follows, before_ms = state.next, -1 if found.closes else found.enqueued_ms
-    events = missing(context, state, found.follows, before_ms)
+    """Commit again what was lost before a commit; of an epoch that it closes the hub has nothing any more.
+
+    Where the hub has nothing of it, a commit says so: the lake ends at a gap that nobody answers for.
+    """
+    follows, expired, version = state.next, state.expired, state.version
+    events = missing(context, state, found.follows, -1 if found.closes else found.enqueued_ms)
+    if not events and state.next == found.follows and state.enqueued_ms >= 0:
+        state.next, state.expired = follows, expired
+        when = found.enqueued_ms
+        _first(commit_nothing(context, state, found.follows, when, version=version, lost=True), found)
     while events:
         run = run_of(context, events)
-        if not commit(context, state, run, follows, state.version):
-            raise StateConflict(f"partition {state.partition}: another worker fills the gap before {found.follows}")
+        _first(commit(context, state, run, follows, version), found)
         context.snapshots.replayed(state.partition)
         follows, events = state.next, events[len(run) :]
+
+
+def _first(done: bool, found: Commit) -> None:
+    if not done:
+        raise StateConflict(f"partition {found.partition}: another worker fills the gap before event {found.follows}")
 
 
 def _predictions(context: ScoringContext, found: Commit) -> dict[str, Any] | None:

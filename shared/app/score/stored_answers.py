@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from shared.core.model.scoring import ROLES, Control, Scored, ScoreRequest
-from shared.core.stream.commit import Commit
+from shared.core.stream.commit import EXPIRED, Commit
 from shared.core.stream.events import Batch
 from shared.core.task.state import State
 from shared.core.task.task import Task
@@ -28,6 +28,7 @@ def replay(task: Task, state: State, commit: Commit, batch: Batch, predictions: 
     answers = Stored(predictions, partial=state.expired > 0)  # what was lost may have made other forecasts due
     bring(task, state, commit.version).step(state, batch, control_of(commit), answers).put(state)
     state.epoch, state.next = commit.after
+    state.expired += commit.counts.get(EXPIRED, 0)
 
 
 class Stored:

@@ -9,6 +9,8 @@ APPLIED, STORED_LATE, DUPLICATE, CONFLICT, REDELIVERED, REFUSED = range(6)
 DISPOSITIONS = ("applied", "stored_late", "duplicates", "conflicts", "redelivered", "refused")
 """What became of a reading; one is refused when its device would be one too many."""
 
+EXPIRED = "expired"  # events that a commit of its own says are lost, when what follows them was committed before
+
 
 class Commit(msgspec.Struct, frozen=True, kw_only=True):
     """A commit's metadata: every input of the step that is not a reading.
@@ -22,7 +24,8 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
         quarantine: Devices that were not scored.
         predictions: Name of the batch's predictions, None when there are none.
         dead_letters: Name of the batch's dead letters, None when there are none.
-        counts: Readings by what became of them, `undecodable` events and `predictions`; `refused` where there are any.
+        counts: Readings by what became of them, `undecodable` events and `predictions`, perhaps
+            `expired` events; `refused` where there are any.
         scenario: Version of the scenario, left out for the first.
         devices: Most devices that the partition might know; said where readings were refused for it.
     """

@@ -189,7 +189,8 @@ def test_of_an_old_epoch_nothing_is_taken_from_the_new_hub(lives: Lives) -> None
     lives.blobs.delete("commits", lost)
     heir = lives.worker().recovered()
     assert (heir.epoch, heir.next, heir.expired) == (1, 6, 1)
-    assert (0, 3, 4) not in lives.places()
+    assert [len(batch) for _, commit, batch in lives.commits() if (commit.epoch, commit.first) == (0, 3)] == [0]
+    assert picture(lives.worker().recovered()) == picture(heir)
 
 
 @pytest.mark.parametrize("every", [1, 2, 1000])
