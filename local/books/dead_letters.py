@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from local.books.account import Account
-from shared.app.route.resubmit import Replayed
+from shared.app.route.replayed import Replayed
 from shared.core.intake import dead_letters, progress
 from shared.core.stream.events import REPLAY_PREFIX
 from shared.ports import BlobReader

@@ -16,7 +16,7 @@ from local.books.dead_letters import check, rejected_before
 from local.eventhub import event_log
 from local.eventhub.amqp.message import read_message
 from shared.app.route.messages import MINUTE_MS
-from shared.app.route.resubmit import Replayed
+from shared.app.route.replayed import Replayed
 from shared.core.intake import progress
 from shared.core.intake.messages import Decoder
 from shared.core.intake.progress import Progress

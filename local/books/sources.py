@@ -13,7 +13,7 @@ from local.books.account import Account
 from local.books.dead_letters import check, replays_of
 from shared.app.route.file_books import BEGUN, RECEIPTS, ROUTE, Routed
 from shared.app.route.file_letters import folder_of_letters
-from shared.app.route.resubmit import Replayed
+from shared.app.route.replayed import Replayed
 from shared.core.scenario import Scenario
 from shared.ports import BlobReader
 
@@ -73,6 +73,9 @@ def _replay(replay: Replayed, by_source: Counts) -> Account:
     for source, counts in by_source.items():
         if source.startswith(f"{replay.source}."):
             account.counts.update(counts)
-    if account.arrived != replay.readings:
+    if replay.begun:
+        account.logged = account.arrived
+        account.notes.append(f"it died on its way: {account.arrived} of {replay.readings} readings were sent")
+    elif account.arrived != replay.readings:
         account.problems.append(f"{replay.readings} readings fed back, {account.arrived} in commits")
     return account

@@ -24,7 +24,7 @@ from shared.app.ledger_store import Ledger
 from shared.app.release.registry_tags import wanted_tags
 from shared.app.route.file_books import Receipt, Routed
 from shared.app.route.messages import RoutePartition, RoutingContext
-from shared.app.route.resubmit import Replayed
+from shared.app.route.replayed import Replayed
 from shared.app.score.serving import load_package
 from shared.core.forecast import snapshot
 from shared.core.forecast.task import HourlyForecast

@@ -110,7 +110,7 @@ class Server:
             body = json.loads(await request.read() or b"{}")
             given = body.get("input") if isinstance(body, dict) else None
             firing = self._fire(function, given if isinstance(given, str) else "")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return web.Response(status=400, text=str(error))
         task = asyncio.create_task(firing)
         self._background.add(task)

@@ -99,7 +99,7 @@ class RoutePartition:
                 return
             run, expired = events, 0
             if events[0].sequence > at.next:
-                run, expired = self._skipped(at.next, events)
+                run, expired = self._skipped(at, events)
             self._route(at, etag, run, expired)
             events = [event for event in events if event.sequence > run[-1].sequence]
 
@@ -110,15 +110,21 @@ class RoutePartition:
         oldest = self.context.devices.oldest(self.number)
         return oldest is not None and oldest.enqueued_ms <= event.enqueued_ms and _anew(at, oldest)
 
-    def _skipped(self, first: int, events: list[Event]) -> tuple[list[Event], int]:
-        """The oldest that the hub still has of the messages skipped; else the ones at hand; and how many are lost."""
+    def _skipped(self, at: Progress, events: list[Event]) -> tuple[list[Event], int]:
+        """The oldest that the hub still has of the messages skipped; else the ones at hand; and how many are lost.
+
+        What a hub forgot before anything of it was ever routed was not for us, and is not lost.
+        """
         end = events[0].sequence
-        found = list(islice(self.context.devices.read(self.number, first, end), READ_BACK))
-        begin = found[0].sequence if found else end
-        log.warning("devices' partition %d: %d messages from %d on were skipped", self.number, end - first, first)
-        if begin > first:
-            log.error("devices' partition %d: messages %d to %d are lost", self.number, first, begin - 1)
-        return found or events, begin - first
+        found = list(islice(self.context.devices.read(self.number, at.next, end), READ_BACK))
+        lost = (found[0].sequence if found else end) - at.next
+        log.warning("devices' partition %d: %d messages from %d on were skipped", self.number, end - at.next, at.next)
+        if lost and at.enqueued_ms < 0:
+            log.warning("devices' partition %d: begins with message %d", self.number, at.next + lost)
+            lost = 0
+        if lost:
+            log.error("devices' partition %d: messages %d to %d are lost", self.number, at.next, at.next + lost - 1)
+        return found or events, lost
 
     def _route(self, at: Progress, etag: str | None, events: Sequence[Event], expired: int) -> None:
         """One batch: readings sent on, the rest buried, then the progress."""

@@ -5,7 +5,6 @@ Letters of a commit stay as they are, because the commit names their blob: what 
 
 from __future__ import annotations
 
-import hashlib
 import io
 import logging
 from collections import Counter
@@ -15,17 +14,18 @@ from typing import Any
 
 import msgspec
 
+from shared.app.route.replayed import Key, Replayed, key_of, source_of, sources_of
 from shared.core.intake import dead_letters
 from shared.core.intake.dead_letters import DeadLetter
 from shared.core.intake.messages import Decoder
 from shared.core.intake.progress import CONTAINER as PROGRESS
-from shared.core.intake.readings import Parsed, Readings, Rejection, joined, shown
+from shared.core.intake.readings import Parsed, Rejection, joined, shown
 from shared.core.intake.reasons import REASONS
 from shared.core.intake.tables import LongTable, WideTable
 from shared.core.scenario import Scenario
-from shared.core.stream.events import FILE_PREFIX, REPLAY_PREFIX, split
+from shared.core.stream.events import FILE_PREFIX, split
 from shared.core.stream.packing import pack
-from shared.errors import BadEvent
+from shared.errors import BadEvent, ContractBroken, PipelineError, TransientFailure
 from shared.ports import Blobs, Clock, OpenTable, Stream
 from shared.validation import decoded
 
@@ -36,28 +36,6 @@ LONGEST_PREFIX = 1024
 MINUTE_MS = 60_000
 ELEMENT_BITS = 16  # of a message's position: the index in its array
 FINAL = frozenset({"conflict", "truncated"})  # no fix makes these right: the other value counts, the row is cut
-
-
-class Replayed(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one blob of dead letters, kept beside the progress.
-
-    Args:
-        blob: Its name.
-        source: Source under which its readings were sent.
-        readings: Readings that were accepted.
-        records: Records that became these readings.
-        kept: Records that were refused again.
-        positions: Places of the accepted records in the source that they first came from.
-        lines: Lines of the blob that were fed back, from 0, where the blob stays as it is.
-    """
-
-    blob: str
-    source: str
-    readings: int
-    records: int
-    kept: int
-    positions: list[int] = []
-    lines: list[int] | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,35 +93,55 @@ class Resubmit:
 
         Returns:
             Records tried, accepted and kept.
+
+        Raises:
+            ContractBroken: A blob cannot be read; all others were tried.
         """
         sums: Counter[str] = Counter(tried=0, accepted=0, kept=0)
-        seen: set[tuple[str, int, str]] = set()
+        seen: set[Key] = set()
+        broken: list[str] = []
         for name in self.blobs.names(CONTAINER, prefix):
             raw = self.blobs.read(CONTAINER, name)
-            if raw is not None:
-                sums.update(self._blob(name, raw, reasons, seen))
+            try:
+                sums.update({} if raw is None else self._blob(name, raw, reasons, seen))
+            except ContractBroken as error:
+                broken.append(f"{CONTAINER}/{name}: {error}")
+        if broken:
+            raise ContractBroken(f"{dict(sums)}; left alone: {'; '.join(broken[:10])}")
         return dict(sums)
 
     def asked(self, params: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
-        """A person asks: `prefix` names blobs, `reason` lists reasons; status and body, 400 with what is wrong."""
+        """A person asks: `prefix` names blobs, `reason` lists reasons.
+
+        Returns:
+            Status and body: 200 with what became of the records, 400, 409 or 503 with what is wrong.
+        """
         prefix = params.get("prefix", "")
         reasons = [reason for reason in params.get("reason", "").split(",") if reason]
         if len(prefix) > LONGEST_PREFIX or not prefix.isprintable():
             return 400, {"error": f"prefix: {shown(prefix)} is no name's beginning: at most 1024 printable characters"}
         if unknown := [reason for reason in reasons if reason not in REASONS]:
             return 400, {"error": f"reason: {shown(unknown[0])} is none of {', '.join(sorted(REASONS))}"}
-        return 200, self(prefix, reasons)
+        try:
+            return 200, self(prefix, reasons)
+        except TransientFailure as error:
+            return 503, {"error": str(error)}
+        except PipelineError as error:
+            return 409, {"error": str(error)}
 
-    def _blob(self, name: str, raw: bytes, reasons: Sequence[str], seen: set[tuple[str, int, str]]) -> dict[str, int]:
+    def _blob(self, name: str, raw: bytes, reasons: Sequence[str], seen: set[Key]) -> dict[str, int]:
         found, fed_back = dead_letters.decode(raw), self._fed_back(name)
         # a router that was killed and cut its batch otherwise writes a letter twice
-        lines = [line for line, letter in enumerate(found) if line not in fed_back and _key(letter) not in seen]
+        lines = [line for line, letter in enumerate(found) if line not in fed_back and key_of(letter) not in seen]
         letters = [found[line] for line in lines]
-        seen.update(map(_key, found))
+        seen.update(map(key_of, found))
         tries = list(self._tried(letters, reasons))
         if not tries and (len(letters) == len(found) or name.startswith(COMMITTED)):
             return {}
-        source = _source(name, letters, [again.parsed.readings for again in tries])
+        source = source_of(name, letters, [again.parsed.readings for again in tries])
+        sent = sum(len(again.parsed.readings) for again in tries)
+        if sent:  # what is sent has an account, even if it dies here and fares otherwise when it is tried again
+            self._note(Replayed(blob=name, source=source, readings=sent, records=0, kept=0, begun=True))
         for number, again in enumerate(tries):
             for partition, readings in split(again.parsed.readings, self.readings.partitions()):
                 bodies = list(pack(f"{source}.{number}", self.scenario.channel_names, readings))
@@ -153,24 +151,27 @@ class Resubmit:
         done = Replayed(
             blob=name,
             source=source,
-            readings=sum(len(again.parsed.readings) for again in tries),
+            readings=sent,
             records=len(gone),
             kept=len(tried) - len(gone),
             positions=[letters[place].position for place in sorted(gone)],
         )
         if name.startswith(COMMITTED):
             done = msgspec.structs.replace(done, lines=[lines[place] for place in sorted(gone)])
-        if done.readings:
-            self.blobs.write(PROGRESS, f"{source}.json", msgspec.json.encode(done))
+        if sent:
+            self._note(done)
         if not name.startswith(COMMITTED):
             self._rest(name, letters, tries, gone)
         return {"tried": len(tried), "accepted": done.records, "kept": done.kept}
+
+    def _note(self, done: Replayed) -> None:
+        self.blobs.write(PROGRESS, f"{done.source}.json", msgspec.json.encode(done))
 
     def _fed_back(self, name: str) -> set[int]:
         """Lines of a blob that stays as it is which were fed back before."""
         if not name.startswith(COMMITTED):
             return set()
-        raws = [self.blobs.read(PROGRESS, record) for record in self.blobs.names(PROGRESS, _sources(name))]
+        raws = [self.blobs.read(PROGRESS, record) for record in self.blobs.names(PROGRESS, sources_of(name))]
         records = [decoded(raw, Replayed, f"{PROGRESS}/replay") for raw in raws if raw is not None]
         return {line for record in records if record.blob == name for line in record.lines or ()}
 
@@ -238,29 +239,6 @@ def _long(table: LongTable | WideTable) -> LongTable:
 def wanted(letter: DeadLetter, reasons: Sequence[str]) -> bool:
     """Whether a letter is to be tried again."""
     return letter.reason in reasons if reasons else letter.reason not in FINAL
-
-
-def _key(letter: DeadLetter) -> tuple[str, int, str]:
-    return letter.source, letter.position, letter.raw
-
-
-def _sources(name: str) -> str:
-    """How names of sources begin under which letters of one blob are sent."""
-    return f"{REPLAY_PREFIX}{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-
-
-def _source(name: str, letters: Sequence[DeadLetter], sent: Sequence[Readings]) -> str:
-    """Name of a source: the same for the same letters with the same outcome, so that a repetition is recognised.
-
-    Letters that were fed back before a crash may fare better after it; under the same name their readings would count
-    as redelivered, since later positions of it are known already.
-    """
-    digest = hashlib.sha256(msgspec.json.encode([_key(letter) for letter in letters]))
-    for readings in sent:
-        digest.update(msgspec.json.encode(readings.devices))
-        for column in (readings.device, readings.position, readings.minute, readings.values):
-            digest.update(len(column).to_bytes(8, "big") + column.tobytes())
-    return f"{_sources(name)}{digest.hexdigest()[:16]}"
 
 
 def _again(letter: DeadLetter, new: Rejection | None) -> DeadLetter:

@@ -222,8 +222,9 @@ def test_readings_that_the_old_hub_took_with_it_are_missed_at_their_source(tmp_p
 
 def test_messages_that_expired_are_counted_in_the_epoch_that_lost_them(tmp_path: Path) -> None:
     whole = Whole(tmp_path)
-    whole.routers[0].take([Event(2, whole.now_ms, message(hour=1))])
-    whole.devices.logs[0] = [Event(2, whole.now_ms, message(hour=1))]
+    whole.routers[0].take([Event(0, whole.now_ms, message(hour=0))])
+    whole.routers[0].take([Event(3, whole.now_ms, message(hour=1))])
+    whole.devices.logs[0] = [Event(3, whole.now_ms, message(hour=1))]
     whole.renew(DEVICES)
     a_day(whole, 10)
     found = whole.books()

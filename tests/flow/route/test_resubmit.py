@@ -223,7 +223,7 @@ def test_json_lines_are_read_as_lines(whole: Whole) -> None:
     assert whole.sent(REPLAY) == [("a", 1, 2000.0)]
 
 
-@pytest.mark.parametrize("call", range(4))
+@pytest.mark.parametrize("call", range(5))
 @pytest.mark.parametrize("stored_anyway", [False, True])
 def test_a_crash_on_the_way_is_made_good_by_another_try(whole: Whole, call: int, stored_anyway: bool) -> None:
     whole.hear(message(hour=0), *(message(OTHERS[i % 2], i, pm=2000 + i) for i in range(1, 7)), b"garbage")
@@ -269,7 +269,7 @@ def test_letters_that_fare_better_after_a_crash_and_a_second_fix_are_not_taken_f
     whole = Whole(tmp_path)
     whole.hear(message(hour=1, pm=9000), message(hour=2, pm=2000))
     whole.restart(WIDER)
-    whole.blobs.fail_at = whole.blobs.count
+    whole.blobs.fail_at = whole.blobs.count + 1  # the readings are sent, what became of them is not written
     with pytest.raises(TransientFailure):
         whole.resubmit()
     whole.blobs.fail_at = -1
@@ -279,6 +279,19 @@ def test_letters_that_fare_better_after_a_crash_and_a_second_fix_are_not_taken_f
     whole.score()
     found = whole.counts()
     assert (found["applied"], found["duplicates"], found["redelivered"]) == (2, 1, 0)
+    books = whole.books()
+    assert books.problems == []
+    assert any("it died on its way: 1 of 1 readings were sent" in note for note in books.notes)
+
+
+def test_a_damaged_blob_of_letters_holds_no_other_up(whole: Whole) -> None:
+    whole.hear(message(hour=1, pm=2000))
+    whole.blobs.write("dead-letter", "a/damaged.jsonl", b"{")
+    whole.restart(WIDER)
+    status, body = whole.resubmit.asked({})
+    assert (status, "dead-letter/a/damaged.jsonl: " in body["error"]) == (409, True)
+    assert whole.sent(REPLAY) == [("a", 1, 2000.0)]
+    whole.blobs.delete("dead-letter", "a/damaged.jsonl")
 
 
 def test_a_letter_that_a_killed_router_wrote_twice_is_fed_back_once(whole: Whole) -> None:

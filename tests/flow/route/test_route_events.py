@@ -264,12 +264,52 @@ def test_many_skipped_messages_are_read_back_and_routed_piece_by_piece(monkeypat
     monkeypatch.setattr("shared.app.route.messages.READ_BACK", 3)
     world = World()
     events = world.hear(*(body("a", hour) for hour in range(12)))
+    router = world.router()
+    router.take(events[:1])
     world.devices.begin = 4  # the hub has forgotten the first ones
-    world.router().take(events[10:])
-    assert [minute // 60 - HOUR for *_, minute, _ in world.sent()] == list(range(4, 12))
+    router.take(events[10:])
+    assert [minute // 60 - HOUR for *_, minute, _ in world.sent()] == [0, *range(4, 12)]
     found = world.progress()
-    assert (found.next, found.messages, found.expired) == (12, 8, 4)
+    assert (found.next, found.messages, found.expired) == (12, 9, 3)
     assert len(world.devices.reads) == 2, "what is lost costs no read of its own"
+
+
+def test_a_new_application_begins_with_what_an_old_hub_still_has_and_misses_nothing_before() -> None:
+    world = World()
+    events = world.hear(*(body("a", hour) for hour in range(6)))
+    world.devices.begin = 3
+    world.router().take(events[5:])
+    assert [minute // 60 - HOUR for *_, minute, _ in world.sent()] == [3, 4, 5]
+    assert (world.progress().next, world.progress().expired) == (6, 0)
+
+
+def test_messages_of_a_hub_that_is_gone_do_not_take_the_places_of_the_new_ones(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World()
+    sleeper, rival = world.router(), world.router()
+    old = world.hear(*(body("a", hour) for hour in range(8)))
+    sleeper.take(old[:3])
+    rival.take(old[:4])
+    world.devices.logs[0].clear()
+    new = world.hear(*(body("b", hour) for hour in range(8)), after_ms=3_600_000)
+    rival.take(new[:2])
+    sleeper.take(old[4:])  # asleep with these in its hands since before
+    sleeper.take(new[2:])
+    assert [device for _, _, device, *_ in world.sent()].count("b") == 8
+    found = world.progress()
+    assert (found.epoch, found.next, found.expired) == (1, 8, 0)
+    assert "4 events from 4 on are dropped" in caplog.text
+
+
+def test_a_message_that_the_hub_still_has_is_routed_though_its_clock_says_that_it_is_older() -> None:
+    world = World()
+    router = world.router()
+    router.take(world.hear(*(body("a", hour) for hour in range(3))))
+    world.devices.logs[0].clear()
+    router.take(world.hear(body("a", 3), body("a", 4), after_ms=3_600_000))
+    router.take(world.hear(body("a", 5), after_ms=3_599_000))
+    assert [minute // 60 - HOUR for *_, minute, _ in world.sent()] == list(range(6))
 
 
 def test_a_router_that_gets_a_partition_back_just_where_it_stood_sees_that_the_hub_was_created_anew() -> None:
