@@ -11,6 +11,7 @@ from local.inspect import arguments as inspect_arguments
 from local.send import arguments as send_arguments
 from local.stack.process import StackError
 from local.stack.programs import PROJECT
+from shared.adapters.lake.ending import leave
 from shared.errors import PipelineError
 
 FOLDER = PROJECT / ".airloop"
@@ -78,4 +79,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

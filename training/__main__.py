@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from rich.console import Console
 
 from shared.adapters.lake.delta_lake import CONTAINER_URI
+from shared.adapters.lake.ending import leave
 from shared.adapters.lake.storage_options import storage_options
 from shared.adapters.stores import scenario_files
 from shared.core.model.manifest import VERSION
@@ -193,4 +194,4 @@ def _commit() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
+from shared.adapters.lake.ending import leave
 from shared.errors import ConfigError, ContractBroken, PipelineError
 from training.__main__ import REFUSED, USAGE, fail, options_of
 from training.__main__ import parser as job_parser
@@ -202,4 +202,4 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -40,7 +40,9 @@ class LakeArchive(DeltaLake):
         for rows in () if view is None else view.read():
             end = np.array([ends.get(key, 0) for key in _keys(rows)], np.int64)
             counted = rows.filter(pc.less(rows["sequence_number"], end))
-            groups = counted.group_by(["model_version", "role"]).aggregate([("served", "count"), ("served", "sum")])
+            groups = counted.group_by(["model_version", "role"], use_threads=False).aggregate(
+                [("served", "count"), ("served", "sum")]
+            )
             for row in groups.to_pylist():
                 key = row["model_version"], row["role"]
                 made, served = sums.get(key, (0, 0))

@@ -6,7 +6,6 @@ deltalake's own writer and `optimize.compact` do not suffice, see docs/decisions
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -111,7 +110,7 @@ class View:
         if len(raw) != file.size or (match and digest(raw) != match[1]):
             raise ContractBroken(f"{where} is damaged: its {len(raw)} bytes are not what was written")
         with translated(self.table, self.version):
-            found = _plain(pq.read_table(io.BytesIO(raw)))
+            found = _plain(pq.read_table(pa.BufferReader(raw), use_threads=False, pre_buffer=False))
         if len(found) != file.rows:
             raise ContractBroken(f"{where} holds {len(found)} rows, {file.rows} expected")
         return found.add_column(0, "date", pa.array(np.full(len(found), file.day, np.int32)).cast(pa.date32()))

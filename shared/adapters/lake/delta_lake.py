@@ -123,6 +123,7 @@ class DeltaLake:
     def _ranged(self, table: str, view: View | None, group: Sequence[Commit]) -> pa.Table:
         """Rows of commits that follow each other, sorted by sequence number and, if they have one, by position."""
         import pyarrow as pa
+        import pyarrow.compute as pc
 
         head = group[0]
         bounds = {
@@ -133,7 +134,8 @@ class DeltaLake:
         pieces = [] if view is None else list(view.read(bounds))
         found = pa.concat_tables([self._schemas[table].empty_table(), *pieces], promote_options="default")
         order = [("sequence_number", "ascending"), ("position", "ascending")]
-        return found.sort_by([key for key in order if key[0] in found.column_names])
+        keys = [key for key in order if key[0] in found.column_names]
+        return found.take(pc.sort_indices(found, sort_keys=keys)) if keys else found
 
 
 def _decoded(rows: pa.Table) -> list[NamedCommit]:

@@ -53,6 +53,6 @@ def read(raw: bytes, what: str) -> pa.Table:
 
     check(raw, what)
     try:
-        return pq.read_table(io.BytesIO(raw))
+        return pq.read_table(pa.BufferReader(raw), use_threads=False, pre_buffer=False)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ContractBroken(f"{what} of {len(raw)} bytes cannot be read: {error}") from error

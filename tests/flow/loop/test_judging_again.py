@@ -122,7 +122,7 @@ def end(state: str, at: int, finished: int) -> Callable[[World2], None]:
 
     def happens(world: World2) -> None:
         world.leave(evidence(0.8), finished_ms=world.clock.ms + finished)
-        world.jobs.states[world.job] = state  # type: ignore[assignment]
+        world.jobs.states[world.job] = state
         world.clock.ms += at
 
     return happens
