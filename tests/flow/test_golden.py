@@ -38,6 +38,7 @@ from shared.core.stream.gathering import gather
 from shared.core.stream.packing import unpack
 from tests.flow.loop.test_completion import World2
 from tests.golden import kept
+from tests.golden.evolved import EVOLVED, evolved
 from tests.golden.make_before import MERGED_MS, described
 from tests.golden.stories import (
     AIR,
@@ -118,6 +119,28 @@ def test_the_same_job_is_judged_released_and_written_down_in_the_same_bytes() ->
     if not kept.same("numpy", "scipy", "floats"):
         pytest.skip("made-up errors differ in their last bits with another numpy, scipy or processor")
     assert_same(everything(released().blobs), kept.blobs("release", kept.SINCE))
+
+
+def test_after_an_edit_of_the_scenario_the_same_blobs_are_written_and_read() -> None:
+    written = kept.blobs("evolved", kept.SINCE)
+    found = evolved()
+    assert_same(found, written)
+    assert kept.read(kept.SINCE)["evolved/first.json"] == told_first()
+    store = {**kept.blobs("small"), **written}
+    for number in range(2):
+        states = [picture(worker(EVOLVED, filled(store, *there), number).recovered()) for there in WAYS]
+        assert states[0] == states[1]
+        assert states[0]["version"] == 1
+
+
+WAYS = (("commits", "predictions", "models"), ("commits", "predictions", "models", "state"))
+
+
+def told_first() -> bytes:
+    """The record of a store whose scenario was never edited, as an app that starts on it writes it."""
+    blobs = filled(kept.blobs("small"))
+    worker(SMALL, blobs)
+    return blobs.read("models", "scenario.json") or b""
 
 
 def assert_same(found: Blobs, before: Blobs) -> None:
