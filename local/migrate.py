@@ -55,7 +55,7 @@ def run(console: Console, scenario: Scenario, blobs: Blobs, *, apply: bool) -> i
         write_line(console, "the store has this very scenario: there is nothing to migrate")
         return 1
     if apply:
-        write_line(console, "done: a new version begins with each partition's next commit; start the app again")
+        write_line(console, "done: the app takes it over, a new version begins with each partition's next commit")
     else:
         write_line(console, "nothing was changed: run again with --apply to begin this version")
     return 0

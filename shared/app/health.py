@@ -38,6 +38,7 @@ def health(
     held = {number: state for number, state in states.items() if state is not None}
     return {
         "scenario": context.task.scenario.name,
+        "version": context.task.version,
         "champion": answering.control.champion,
         "challenger": answering.control.challenger,
         "share": answering.share,

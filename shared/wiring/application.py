@@ -61,9 +61,13 @@ class Application:
         self._connect = connect
 
     @wired
+    def _connected(self) -> Ports:
+        return self._connect()
+
+    @wired
     def ports(self) -> Ports:
         """What the use cases work with; the scenario goes on from what the store holds."""
-        ports = self._connect()
+        ports = self._connected
         return replace(ports, task=continued(ports.task, ports.blobs, ParquetFiles.columns))
 
     @wired

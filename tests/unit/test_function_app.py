@@ -11,7 +11,8 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from fnmatch import fnmatch
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -28,7 +29,8 @@ from shared.app.reports.page import TEMPLATES
 from shared.core.stream.events import Event
 from shared.errors import ConfigError, ContractBroken, TransientFailure
 from shared.settings import VARIABLES, Settings
-from shared.wiring import build
+from shared.wiring import Application, build
+from shared.wiring.ports import connect
 from tests import ROOT
 from tests.kit import HandClock, MemoryBlobs, MemoryStream, assemble
 
@@ -188,9 +190,15 @@ def test_every_trigger_is_covered_by_the_tests_of_wrong_settings(empty: dict[str
 
 
 def test_the_application_is_built_without_network_and_once(environment: dict[str, str]) -> None:
-    application = build(environment)
+    build(environment)
+    application = stored(environment)
     assert application.score is application.score
     assert application.ports.task.scenario.name == "air_quality"
+
+
+def stored(environment: Mapping[str, str]) -> Application:
+    """The application that an environment means, on a store in memory."""
+    return Application(lambda: replace(connect(environment), blobs=MemoryBlobs()))
 
 
 AZUREML = {
@@ -220,14 +228,14 @@ AZUREML = {
 def test_the_loop_is_wired_by_the_settings(
     changes: dict[str, str], topic: str, endpoint: type, environment: dict[str, str]
 ) -> None:
-    loop = build({**environment, **changes}).loop
+    loop = stored({**environment, **changes}).loop
     assert (loop.topic, type(loop.endpoint)) == (topic, endpoint)
     assert loop.trains == (changes["JOBS"] != "none")
     assert loop.by_data == (changes.get("CLOCK") == "watermark")
 
 
 def test_messages_without_a_hub_for_them_are_a_wrong_setting(environment: dict[str, str]) -> None:
-    application = build({name: value for name, value in environment.items() if name != "TELEMETRY"})
+    application = stored({name: value for name, value in environment.items() if name != "TELEMETRY"})
     for _ in range(2):
         with pytest.raises(ConfigError, match="TELEMETRY"):
             application.route_events(0, [])
@@ -242,7 +250,7 @@ def test_a_store_that_is_down_is_told_by_the_health_route_and_not_thrown() -> No
     application = assemble(Settings(), Down(), MemoryStream(), HandClock())
     well, body = application.health("nan")
     assert not well
-    assert body == {"error": "blob store: models/deployment.json: ServiceRequestError"}
+    assert body == {"error": "blob store: models/scenario.json: ServiceRequestError"}
 
 
 @pytest.mark.parametrize("window", ["", "nan", "inf", "-5", "x", "1e999", "60"])
@@ -330,8 +338,8 @@ def test_an_event_started_by_hand_is_dropped_and_not_retried_for_ever(
     how: str, name: str, app: ModuleType, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     taken: list[object] = []
-    monkeypatch.setattr(app.application, "route_events", lambda *batch: taken.append(batch), raising=False)
-    monkeypatch.setattr(app.application, "score", lambda *batch: taken.append(batch), raising=False)
+    monkeypatch.setitem(vars(app.application), "route_events", lambda *batch: taken.append(batch))
+    monkeypatch.setitem(vars(app.application), "score", lambda *batch: taken.append(batch))
     call(app, name, BARE[how]())
     assert not taken
     assert [record.levelname for record in caplog.records] == ["ERROR"]
@@ -360,7 +368,7 @@ def test_a_dropped_files_name_is_what_stands_behind_the_container(
     app: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     routed: list[str] = []
-    monkeypatch.setattr(app.application, "route_file", routed.append, raising=False)
+    monkeypatch.setitem(vars(app.application), "route_file", routed.append)
     for name in ("incoming/a.csv", "incoming/b/incoming/c d?.csv"):
         call(app, "route_file", SimpleNamespace(name=name))
     assert routed == ["a.csv", "b/incoming/c d?.csv"]
