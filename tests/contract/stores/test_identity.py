@@ -18,8 +18,7 @@ from shared.adapters.stores.event_hub import EventHubStream
 from shared.adapters.stores.identity import Identity
 from shared.errors import ConfigError
 from shared.settings import Settings
-from shared.wiring import build
-from shared.wiring.ports import blobs_identity
+from shared.wiring.ports import blobs_identity, connect
 
 pytestmark = pytest.mark.emulator
 CLIENT = "00000000-0000-4000-8000-00000000abcd"
@@ -88,7 +87,7 @@ def test_without_a_word_whatever_azure_identity_finds_is_taken() -> None:
 def test_each_connection_has_an_identity_of_its_own(environment: dict[str, str]) -> None:
     devices = {"TELEMETRY__fullyQualifiedNamespace": "devices.servicebus.windows.net", "TELEMETRY": ""}
     named = {"READINGS__credential": "managedidentity", "READINGS__clientId": CLIENT}
-    ports = build({**environment, **READINGS, **devices, **named, "READINGS": ""}).ports
+    ports = connect({**environment, **READINGS, **devices, **named, "READINGS": ""})
     assert isinstance(ports.stream, EventHubStream)
     assert isinstance(ports.devices, EventHubStream)
     assert (ports.stream._identity, ports.devices._identity) == (Identity(True, CLIENT), Identity())
