@@ -81,8 +81,11 @@ def test_hosts_killed_again_and_again(tmp_path: Path, seed: int) -> None:
     kill_hosts(tmp_path, seed=100 + seed, more=4)
 
 
-def test_hosts_killed_fifty_times_while_the_lines_to_the_store_are_cut_slow_and_refused(tmp_path: Path) -> None:
-    told = kill_hosts(tmp_path, seed=200, more=47, weather_seed=7, pause_s=0.25)
+@pytest.mark.parametrize(("seed", "weather"), [(200, 7), (201, 8)])
+def test_hosts_killed_fifty_times_while_the_lines_to_the_store_are_cut_slow_and_refused(
+    tmp_path: Path, seed: int, weather: int
+) -> None:
+    told = kill_hosts(tmp_path, seed=seed, more=47, weather_seed=weather, pause_s=0.25)
     print(  # noqa: T201 - what the run came to
         f"{len(told.killed)} hosts killed, {told.hours} hours, {told.forecasts} forecasts, {dict(told.weather)}"
     )
