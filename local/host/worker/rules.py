@@ -25,7 +25,6 @@ from local.host.worker.protos import BindingInfo, RpcRetryOptions
 from local.host.worker.where import where
 
 LONGEST_S = 2**31 - 1
-_ALIAS: type = type(typing.List[str])  # noqa: UP006 - typing has no public name for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +82,9 @@ def _function(found: Any) -> Function:
     call = found.get_user_function()
     hints = typing.get_type_hints(call)
     bindings = {each.name: each for each in found.get_bindings()}
-    for each in bindings.values():
-        _check_direction(each)
     answer = bindings.pop("$return", None)
+    if answer is not None and answer.direction != BindingInfo.out:
+        raise TypeError("its binding $return does not go out")
     parameters = set(inspect.signature(call).parameters)
     wants_context = "context" in parameters - bindings.keys()
     if wants_context:
@@ -106,13 +105,6 @@ def _function(found: Any) -> Function:
         wants_context=wants_context,
         returns=answer.type if answer is not None else implicit,
     )
-
-
-def _check_direction(binding: Any) -> None:
-    if binding.direction == BindingInfo.inout:
-        raise TypeError("bindings of direction inout are not supported")
-    if binding.name == "$return" and binding.direction != BindingInfo.out:
-        raise TypeError("the binding $return is not of direction out")
 
 
 def _check_context(hints: Mapping[str, Any]) -> None:
@@ -136,17 +128,10 @@ def _check_annotation(binding: Any, annotation: Any) -> None:
         raise TypeError(f"its parameter {binding.name} is annotated {annotation!r}, against the binding's direction")
     if is_out:
         (annotation,) = typing.get_args(annotation)
-    if not isinstance(annotation, type) and not _is_generic(annotation):
-        raise TypeError(f"its parameter {binding.name} is annotated {annotation!r}, which is no type")
     generic = annotation in (str, bytes) and not _implicit_output(binding.type)
     known = None if generic else converter(binding.type)
     if not (_takes if is_out else _gives)(known, annotation):
         raise TypeError(f"its parameter {binding.name} is annotated {annotation!r}, which {binding.type} does not know")
-
-
-def _is_generic(annotation: Any) -> bool:
-    """Whether it is an alias of `typing` for a type, such as List[str]; list[str], unions and tuples are not."""
-    return isinstance(annotation, _ALIAS) and typing.get_origin(annotation) not in (typing.Union, tuple, Callable)
 
 
 def _check_returned(kind: str, annotation: Any) -> None:

@@ -8,7 +8,8 @@ def where(error: BaseException) -> str:
     trace, frame = error.__traceback__, None
     while trace is not None:
         frame, trace = trace, trace.tb_next
-    text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    said = " ".join(str(error).split())[:300]
+    text = f"{type(error).__name__}: {said}" if said else type(error).__name__
     if frame is None:
         return text
     return f"{text} ({Path(frame.tb_frame.f_code.co_filename).name}:{frame.tb_lineno})"

@@ -64,6 +64,8 @@ def retried(**policy: str) -> str:
 
 
 TIMER = "timer: func.TimerRequest"
+RETURN = '@app.event_hub_output(arg_name="$return", event_hub_name="a", connection="HUBS")'
+INPUT = '@app.blob_input(arg_name="$return", path="a/b", connection="BLOBS")'
 OUTPUT = '@app.blob_output(arg_name="out", path="a/b", connection="BLOBS")'
 GROWING = {"strategy": "exponential_backoff", "max_retry_count": "-1"}
 FIXED = {"strategy": "fixed_delay", "max_retry_count": "3"}
@@ -76,7 +78,7 @@ APPS = {
     "a batch without annotation": SmallApp(True, on_hub("")),
     "a batch annotated as one event": SmallApp(True, on_hub(": func.EventHubEvent")),
     "a batch as builtin list": SmallApp(False, on_hub(": list[func.EventHubEvent]")),
-    "a batch as typing.List of nothing": SmallApp(False, on_hub(": List")),
+    "one event as text": SmallApp(True, on_hub(": str", 'cardinality="one"'), "cardinality"),
     "one event at a time": SmallApp(True, on_hub(": func.EventHubEvent", 'cardinality="one"'), "cardinality"),
     "a batch of no data type": SmallApp(True, on_hub(": List[func.EventHubEvent]", "data_type=None"), "data_type"),
     "a batch of strings": SmallApp(True, on_hub(": List[func.EventHubEvent]", 'data_type="string"'), "data_type"),
@@ -86,11 +88,10 @@ APPS = {
     "a parameter that no binding fills": SmallApp(False, on_timer(f"{TIMER}, extra: str")),
     "such a parameter with a default": SmallApp(False, on_timer(f"{TIMER}, extra: int = 1")),
     "any keywords": SmallApp(False, on_timer(f"{TIMER}, **kwargs")),
-    "any positions": SmallApp(False, on_timer(f"{TIMER}, *args")),
-    "a binding without a parameter": SmallApp(False, on_timer("clock: func.TimerRequest")),
+    "a parameter of another name": SmallApp(False, on_timer("clock: func.TimerRequest")),
+    "no parameter": SmallApp(False, on_timer("")),
     "another trigger's type": SmallApp(False, on_timer("timer: func.HttpRequest")),
     "an annotation that names nothing": SmallApp(False, on_timer("timer: 'func.Nothing'")),
-    "a value for an annotation": SmallApp(False, on_timer("timer: 7")),
     # the context
     "a context": SmallApp(True, on_timer(f"{TIMER}, context: func.Context")),
     "a context without annotation": SmallApp(True, on_timer(f"{TIMER}, context")),
@@ -106,7 +107,8 @@ APPS = {
     "an HTTP function that returns nothing": SmallApp(False, on_http(" -> None")),
     # other bindings
     "a blob as text": SmallApp(True, on_blob(": str")),
-    "a blob as a dict": SmallApp(False, on_blob(": dict")),
+    "texts returned to an output": SmallApp(False, on_timer(TIMER, " -> List[str]", RETURN)),
+    "an input called $return": SmallApp(False, on_timer(TIMER, decorators=INPUT)),
     "an output": SmallApp(True, on_timer(f"{TIMER}, out: func.Out[str]", decorators=OUTPUT), "binding blob"),
     "an output that is not annotated as one": SmallApp(False, on_timer(f"{TIMER}, out: str", decorators=OUTPUT)),
     "a queue": SmallApp(
