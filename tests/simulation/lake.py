@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +48,16 @@ class Lake:
         self.schedule, self.files = schedule, files
         self.held: dict[str, list[_Entry]] = {table: [] for table in TABLES}
         self.transactions: dict[str, dict[str, int]] = defaultdict(dict)
-        self.version = 0
+
+    @property
+    def version(self) -> int:
+        return len(self.held[READINGS])
+
+    def under(self, files: ParquetFiles) -> Lake:
+        """The same tables, read as a process with its version of the scenario does."""
+        found = copy(self)
+        found.files = files
+        return found
 
     def rows(self, name: str, raw: bytes, predictions: Callable[[str], bytes]) -> LakeRows:
         commit, batch = self.files.decode_commit(raw)
@@ -102,7 +112,6 @@ class Lake:
             raise StateConflict(f"lake {table}: somebody else has moved a transaction")
         known.update({advance.app: advance.after for advance in advances})
         self.held[table] += joined
-        self.version += 1
         return True
 
     def _found(self, commits: Sequence[Named]) -> Iterator[tuple[Commit, Batch, _Entry]]:

@@ -14,11 +14,13 @@ from shared.app.loop.results import Result
 from shared.core.forecast.task import HourlyForecast
 from shared.core.gate import evidence as gate_evidence
 from shared.core.model.manifest import FILES, Manifest, encode_manifest
-from shared.core.scenario import RetrainRules, RolloutRules, with_overrides
+from shared.core.scenario import RetrainRules, RolloutRules, Scenario, with_overrides
+from shared.core.task.task import Task
 from shared.errors import ContractBroken
-from tests.kit import SCENARIO, TASK, Guess, MemoryBlobs, publish
+from tests.kit import SCENARIO, Guess, MemoryBlobs, publish, window_features
 from tests.kit import load as load_guess
 from tests.kit.data import gate_world
+from tests.kit.scenario import WholeWindow
 
 RULES = with_overrides(
     SCENARIO,
@@ -27,8 +29,24 @@ RULES = with_overrides(
                          maximum_latency_ms=60_000.0),
     retrain=RetrainRules(cooldown_h=6.0, backoff_h=1.0, timeout_h=30.0, challenger_wait_days=1),
 )  # fmt: skip
-LOOP_TASK = HourlyForecast(RULES, TASK.featurizer)
+EDITS = (  # which can be taken over, and which needs a migration
+    with_overrides(RULES, channels=(dataclasses.replace(RULES.channels[0], maximum=900.0), *RULES.channels[1:])),
+    with_overrides(RULES, channels=(*RULES.channels, dataclasses.replace(RULES.channels[0], name="dust"))),
+)
 DAMAGED = b"damaged"
+
+
+class Windowed(HourlyForecast):
+    """The task of a scenario, whose features are its window, under whatever version."""
+
+    def __init__(self, scenario: Scenario, before: Task | None = None) -> None:
+        super().__init__(scenario, WholeWindow(window_features(scenario)), before)  # type: ignore[arg-type]
+
+    def under(self, scenario: Scenario, before: Task | None) -> Windowed:
+        return Windowed(scenario, before)
+
+
+UNEDITED = Windowed(RULES)
 
 
 def load(files: Mapping[str, bytes]) -> Guess:

@@ -13,18 +13,22 @@ from shared.core.retrain.job_spec import JobSpec, JobState
 from shared.core.stream.events import Event
 from shared.errors import TransientFailure
 from shared.ports import BlobInfo
-from tests.kit import MemoryBlobs, MemoryJobs
+from tests.kit import HOUR, MemoryBlobs, MemoryJobs
 from tests.simulation.schedule import Schedule
 
 T = TypeVar("T")
+START_MS = (HOUR + 2000) * 3_600_000
 
 
 @dataclass
 class Time:
-    """The world's own time."""
+    """The world's own time; seconds are for durations."""
 
     ms: int
-    s: float = 0.0
+
+    @property
+    def s(self) -> float:
+        return (self.ms - START_MS) / 1000
 
 
 @dataclass

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from shared.app import evolution
 from shared.core.intake import progress
 from shared.core.model import deployment
 from shared.core.model.deployment import Deployment
 from shared.core.stream.commit import folder, place_of
 from shared.core.stream.events import partition_of
 from shared.errors import ContractBroken
-from tests.kit import message
+from tests.kit import CSV, message, row
 from tests.kit.model import publish
 from tests.simulation import stream_checks
+from tests.simulation.models import EDITS, UNEDITED, Windowed
 from tests.simulation.story import Arrival, story
 from tests.simulation.triggers import KEYS, Key, Trigger, Triggers
 from tests.simulation.worker import DEVICES, PARTITIONS, READINGS
@@ -61,6 +63,8 @@ class Stream:
             ("anew", 0.8, self._recreate),
             ("forgets", 0.3, self._forget),
             ("rewound", 0.2, self._rewind_snapshots),
+            ("replaced", 0.5, self._replace_file),
+            ("edits", 0.1, self._edit_scenario),
         ]
 
     def happen(self) -> None:
@@ -145,6 +149,29 @@ class Stream:
         if names:
             self.blobs.delete("state", max(names, key=lambda name: name))
             self.world.schedule.tell("the newest snapshot is gone")
+
+    def _replace_file(self) -> None:
+        """A dropped file is replaced or deleted, perhaps while it is read."""
+        random = self.world.schedule.random
+        if not self.files:
+            return
+        name = random.choice(self.files)
+        if random.random() < 0.3:
+            self.blobs.delete("incoming", name)
+        else:
+            lines = [CSV, *(row(f"{name[:-4]}b", hour, random.randint(0, 99)) for hour in range(random.randint(1, 12)))]
+            self._one_arrives(Arrival(name, "\n".join([*lines, ""]).encode()))
+        self.world.schedule.tell(f"file {name} is replaced or deleted")
+
+    def _edit_scenario(self) -> None:
+        """Somebody edits the scenario, and processes that start from here on have it so; the others go on for now."""
+        stores, random = self.world.stores, self.world.schedule.random
+        if stores.task is not UNEDITED:
+            return
+        stores.task = Windowed(random.choice(EDITS))
+        evolution.migrate(stores.task.scenario, self.blobs, dry_run=False)
+        stores.files = self.world.start().files
+        self.world.schedule.tell("the scenario is edited")
 
     def reached(self, key: Key) -> int:
         """How far everything of the hub as it stands is committed, or routed."""

@@ -31,9 +31,9 @@ TOPIC = "local/small"
 class Remembered(ParquetFiles):
     """Reads the same bytes once: the same bytes give the same values."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, seen: dict[tuple[int, str, bytes], Any]) -> None:
         super().__init__(task)
-        self.seen: dict[tuple[str, bytes], Any] = {}
+        self.seen = seen
 
     def decode_commit(self, raw: bytes) -> Any:
         return self._once("commit", raw, super().decode_commit)
@@ -45,9 +45,10 @@ class Remembered(ParquetFiles):
         return self._once("dispositions", raw, super().dispositions)
 
     def _once(self, what: str, raw: bytes, read: Callable[[bytes], Any]) -> Any:
-        if (what, raw) not in self.seen:
-            self.seen[what, raw] = read(raw)
-        return self.seen[what, raw]
+        key = self.task.version, what, raw
+        if key not in self.seen:
+            self.seen[key] = read(raw)
+        return self.seen[key]
 
 
 class Steady(StoredPackages):
@@ -75,7 +76,8 @@ class Stores:
     load: LoadModel
 
     def __post_init__(self) -> None:
-        self.files = Remembered(self.task)
+        self.seen: dict[tuple[int, str, bytes], Any] = {}
+        self.files = Remembered(self.task, self.seen)
         self.blobs = Blobs(self.schedule, self.time)
         self.hubs = {name: Hub(self.schedule, self.time, name, PARTITIONS) for name in (READINGS, DEVICES)}
         self.lake = Lake(self.schedule, self.files)
@@ -96,7 +98,8 @@ class Simulated(Application):
     def __init__(self, stores: Stores, process: Process, settings: Settings, *, beside: bool = True) -> None:
         super().__init__(self._given)
         self.stores, self.process, self.settings, self.beside = stores, process, settings, beside
-        self.clock = Clock(stores.time)
+        self.clock, self.task = Clock(stores.time), stores.task
+        self.files = Remembered(self.ports.task, stores.seen)
         for number in range(PARTITIONS):
             self.score(number, [])
             self.route_events(number, [])
@@ -104,7 +107,7 @@ class Simulated(Application):
 
     @wired
     def context(self) -> ScoringContext:
-        return replace(super().context, files=self.stores.files)
+        return replace(super().context, files=self.files)
 
     @wired
     def loop(self) -> Loop:
@@ -115,14 +118,14 @@ class Simulated(Application):
             self.settings,
             clock=self.clock,
             reach=None,
-            lake=stores.lake,
+            lake=self._lake(),
             truth_source=_truth,
             registry=stores.registry,
             jobs=stores.jobs,
             endpoint=Endpoint(stores.schedule),
             topic=TOPIC,
         )
-        packages = Steady(stores.blobs, stores.load, stores.task.features)
+        packages = Steady(stores.blobs, stores.load, self.ports.task.features)
         rollouts = replace(found.rollouts, latency_ms=packages.latency_ms)
         completion = replace(found.completion, packages=packages, rollouts=rollouts)
         return replace(found, completion=completion, rollouts=rollouts)
@@ -139,7 +142,7 @@ class Simulated(Application):
         spawn = partial(stores.schedule.spawn, self.process, "beside")
         return Ports(
             settings=self.settings,
-            task=stores.task,
+            task=self.task,
             load=stores.load,
             blobs=stores.blobs,
             stream=stores.hubs[READINGS],
@@ -149,7 +152,7 @@ class Simulated(Application):
         )
 
     def _lake(self) -> Any:
-        return self.stores.lake
+        return self.stores.lake.under(self.files)
 
 
 def _truth(found: Evidence, _: str) -> Floats:

@@ -7,15 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from shared.errors import TransientFailure
-from tests.kit import HOUR
+from shared.errors import ConfigError, TransientFailure
 from tests.simulation.conditions import Conditions, Kind, drawn
-from tests.simulation.models import LOOP_TASK, load
-from tests.simulation.ports import Time
+from tests.simulation.models import UNEDITED, load
+from tests.simulation.ports import START_MS, Time
 from tests.simulation.schedule import Fault, Killed, Process, Schedule
 from tests.simulation.worker import Simulated, Stores
 
-START_MS = (HOUR + 2000) * 3_600_000
 DAY_MS = 86_400_000
 
 
@@ -64,8 +62,9 @@ class World:
         self.conditions: Conditions = drawn(self.kind, self.seed)
         self.schedule = Schedule(self.seed, self.conditions.chances, self.cut.faults)
         self.time = Time(START_MS)
-        self.stores = Stores(self.schedule, self.time, LOOP_TASK, load)
+        self.stores = Stores(self.schedule, self.time, UNEDITED, load)
         self.arrivals = 0
+        self.start()  # an app that starts takes down what the scenario is
         self.damaged: dict[tuple[str, str], bytes] = {}
 
     @property
@@ -83,6 +82,8 @@ class World:
         self.mend()
         self.schedule.drain()
         self.final = self.start()
+        self.stores.files = self.final.files
+        self.stores.lake = self.stores.lake.under(self.final.files)
         for part in self.parts:
             part.end()
         assert not self.trouble, f"{len(self.trouble)} errors escaped, the first: {self.trouble[0]}"
@@ -137,16 +138,21 @@ class World:
             return
 
         def ended(error: BaseException | None) -> None:
-            self._judge(f"{worker.process.name} {name}", error, refusals)
+            self._judge(worker, name, error, refusals)
             done(error)
 
         self.schedule.tell(f"{worker.process.name} {name}")
         self.schedule.spawn(worker.process, name, lambda: run(worker), ended)
 
-    def _judge(self, name: str, error: BaseException | None, refusals: Sequence[type[Exception]]) -> None:
+    def _judge(
+        self, worker: Simulated, name: str, error: BaseException | None, refusals: Sequence[type[Exception]]
+    ) -> None:
+        if isinstance(error, ConfigError) and worker.task is not self.stores.task:
+            worker.process.dead = True  # the store holds a newer scenario: nobody lets the old app go on
+            return
         if error is None or isinstance(error, (Killed, TransientFailure, *refusals)) or self.damaged:
             return
-        self.trouble.append(f"{name}: {type(error).__name__}: {error}"[:400])
+        self.trouble.append(f"{worker.process.name} {name}: {type(error).__name__}: {error}"[:400])
         self.error = error
 
     # what happens to any part
@@ -155,8 +161,7 @@ class World:
         """Let time pass, a process start, stop or freeze, a clock jump; False when none of it came about."""
         random, x = self.schedule.random, self.schedule.random.random()
         if x < 0.08:
-            self.time.s += random.choice((0.5, 2, 11))
-            self.time.ms += random.choice((100, 60_000, 3_700_000))
+            self.time.ms += random.choice((500, 2000, 11_000, 60_000, 3_700_000))
         elif x < 0.09:
             self.time.ms += DAY_MS
         elif x < 0.11 and "jumps" in self.on and self.workers:
