@@ -216,7 +216,7 @@ class Stream:
 
     def _anew(self, name: str) -> None:
         hub = self.hubs[name]
-        self.world.time.ms = max(self.world.time.ms, hub.newest_ms) + 1000
+        self.world.time.ms = max(self.world.time.ms, hub.newest_ms) + 20_000
         hub.renew()
         for number in range(PARTITIONS):
             self.triggers.held[name, number] = Trigger()

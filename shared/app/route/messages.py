@@ -19,7 +19,7 @@ from shared.core.intake.messages import Decoder
 from shared.core.intake.progress import Progress
 from shared.core.intake.readings import Parsed, Rejection, joined
 from shared.core.scenario import Scenario
-from shared.core.stream.events import HUB_PREFIX, Event, split
+from shared.core.stream.events import HUB_PREFIX, NEW_HUB_MS, Event, split
 from shared.core.stream.packing import pack
 from shared.errors import PipelineError, StateConflict
 from shared.ports import Blobs, Stream
@@ -104,8 +104,9 @@ class RoutePartition:
             events = [event for event in events if event.sequence > run[-1].sequence]
 
     def _of_a_newer_hub(self, at: Progress, event: Event) -> bool:
-        """Whether a hub was created anew; where the trigger skipped its beginning, the hub itself is asked."""
-        if event.sequence <= at.next:
+        """Whether a hub was created anew; where the trigger may have skipped its beginning, the hub itself is asked."""
+        goes_on = event.sequence == at.next and event.enqueued_ms - at.enqueued_ms < NEW_HUB_MS
+        if event.sequence < at.next or goes_on or at.enqueued_ms < 0:
             return _anew(at, event)
         oldest = self.context.devices.oldest(self.number)
         return oldest is not None and oldest.enqueued_ms <= event.enqueued_ms and _anew(at, oldest)

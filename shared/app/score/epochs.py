@@ -10,7 +10,7 @@ import logging
 
 from shared.app.score.committing import commit_nothing
 from shared.app.score.context import ScoringContext
-from shared.core.stream.events import Event
+from shared.core.stream.events import NEW_HUB_MS, Event
 from shared.core.task.state import State
 
 log = logging.getLogger(__name__)
@@ -21,6 +21,11 @@ def anew(state: State, event: Event) -> bool:
     return event.sequence < state.next and event.enqueued_ms > state.enqueued_ms >= 0
 
 
+def _goes_on(state: State, event: Event) -> bool:
+    """Whether an event is the next one of the same hub: of another one it would come after a pause."""
+    return event.sequence == state.next and (state.next == 0 or event.enqueued_ms - state.enqueued_ms < NEW_HUB_MS)
+
+
 def enter(context: ScoringContext, state: State, event: Event) -> bool:
     """Bring a partition into the hub that an event is of; False when another worker was first.
 
@@ -29,7 +34,7 @@ def enter(context: ScoringContext, state: State, event: Event) -> bool:
         state: The partition with all that is committed.
         event: The next one at hand.
     """
-    if not anew(state, event) and event.sequence <= state.next:
+    if not anew(state, event) and (event.sequence < state.next or _goes_on(state, event)):
         return True
     oldest = context.stream.oldest(state.partition) or event
     began_ms = min(oldest.enqueued_ms, event.enqueued_ms)

@@ -14,6 +14,7 @@ from shared.core.intake.readings import Floats, Ints, Longs, Readings
 FILE_PREFIX = "file/"
 HUB_PREFIX = "hub/"
 REPLAY_PREFIX = "replay/"
+NEW_HUB_MS = 10_000  # nobody deletes a hub, makes it anew and has it read as far as the old one in less
 
 
 def partition_of(device: str, partitions: int) -> int:

@@ -395,12 +395,13 @@ def test_messages_of_a_hub_that_is_gone_are_dropped_wherever_they_were_held_up()
     assert [source for source, *_ in world.sent()] == ["hub/0.0"] * 6 + ["hub/0.1"] * 3
 
 
-def test_a_new_hub_whose_beginning_was_skipped_is_no_continuation_of_the_old_one() -> None:
+@pytest.mark.parametrize("skipped", [3, 5])
+def test_a_new_hub_whose_beginning_was_skipped_is_no_continuation_of_the_old_one(skipped: int) -> None:
     world = World()
     world.router().take(world.hear(*(body("a", hour) for hour in range(3))))
     world.devices.logs[0].clear()
     fresh = world.hear(*(body("a", hour) for hour in range(3, 9)), after_ms=60_000)
-    world.router().take(fresh[5:])
+    world.router().take(fresh[skipped:])
     found = world.progress()
     assert (found.epoch, found.next, found.accepted, found.expired) == (1, 6, 9, 0)
     assert [source for source, *_ in world.sent()] == ["hub/0.0"] * 3 + ["hub/0.1"] * 6

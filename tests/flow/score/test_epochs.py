@@ -314,3 +314,19 @@ def test_a_forgotten_gap_of_a_million_events_costs_one_look_at_the_hub(lives: Li
     assert lives.stream.reads == []
     assert worker.recovered().expired == 10**6 - 2
     assert lives.commits()[-1][1].follows == 2
+
+
+@pytest.mark.parametrize("old", [True, False], ids=["by its old owner", "by a new worker"])
+@pytest.mark.parametrize("skipped", [3, 5])
+def test_a_new_hub_whose_beginning_was_skipped_is_no_continuation_of_the_old_one(
+    skipped: int, old: bool, lives: Lives
+) -> None:
+    """A trigger that counts failed batches as delivered goes on just where the old hub ended, or behind that."""
+    owner = lives.worker()
+    owner.take(lives.hear(3))
+    lives.anew()
+    fresh = lives.hear(6)
+    worker = owner if old else lives.worker()
+    worker.take(fresh[skipped:])
+    assert worker.recovered().epoch == 1
+    lives.check(worker)
