@@ -10,7 +10,7 @@ import msgspec
 
 from local.books import devices as books_devices
 from local.books.account import Account
-from local.books.dead_letters import check, replays_of
+from local.books.dead_letters import check, rejected_before, replays_of
 from shared.app.route.file_books import BEGUN, RECEIPTS, ROUTE, Routed
 from shared.app.route.file_letters import folder_of_letters
 from shared.app.route.replayed import Replayed
@@ -54,6 +54,7 @@ def _file(blobs: BlobReader, key: str, routed: Routed, by_source: Counts, replay
     account.counts.update(by_source.get(routed.source, Counter()))
     accepted, rejected = routed.rows_accepted, sum(routed.rejected.values())
     if routed.abandoned:
+        rejected = len(rejected_before(blobs, folder_of_letters(key), replays))  # a slow reader may have gone on
         accepted, account.logged = account.arrived, account.arrived + rejected
         account.notes.append(
             f"it was replaced or deleted when only a part of it had been read: the {accepted} readings in commits and "

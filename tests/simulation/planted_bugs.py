@@ -132,7 +132,7 @@ STREAM = (
     Bug(
         "letters are sent again under one name whatever comes of them",
         "stream",
-        f"{ROUTE}.resubmit:_source",
+        f"{ROUTE}.replayed:source_of",
         "for readings in sent:",
         "for readings in ():",
         heals="the scenario does not change in a run: the same letters always come to the same",
