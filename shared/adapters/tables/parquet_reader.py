@@ -113,7 +113,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def answer(path: str, unpacked_bytes: int) -> int:
     """Serve one file on standard input and output; returns the number of rows that were sent."""
-    out, rows = sys.stdout.buffer, 0
+    out, rows, size = sys.stdout.buffer, 0, 0
     file = opened(path)
     check(file, unpacked_bytes)
     schema = plain(file.schema_arrow)
@@ -128,6 +128,9 @@ def answer(path: str, unpacked_bytes: int) -> int:
     with pa.ipc.new_stream(out, pa.schema([schema.field(name) for name in names])) as stream:
         for batch in file.iter_batches(wanted["rows"], columns=names, use_threads=False):
             for part in stretches(batch.select(names)):
+                size += part.nbytes
+                if size > unpacked_bytes:
+                    raise TooLarge(f"{rows} rows are {size} bytes once written out, FILE_MB allows {unpacked_bytes}")
                 stream.write_batch(part)
                 rows += part.num_rows
             out.flush()

@@ -119,6 +119,16 @@ def test_a_text_that_every_row_repeats_is_written_out_a_few_rows_at_a_time() -> 
     assert [rejection.position for part in parts for rejection in part.rejected] == list(range(1, rows + 1))
 
 
+def test_a_text_that_every_row_repeats_ends_the_file_where_it_is_larger_than_allowed() -> None:
+    rows, length = 4000, 20_000
+    table = opened(long_file(rows, site=["x" * length] * rows), "a.parquet", unpacked_mb=40)
+    found, _ = counted(table)
+    assert found == table.rows
+    assert 40_000_000 - STRETCH_BYTES < found * length < 40_000_000
+    assert "bytes once written out, FILE_MB allows 40000000; " in str(table.problem)
+    assert str(table.problem).startswith("too_large: ")
+
+
 @pytest.mark.parametrize("good", [0, 5])
 def test_a_row_of_more_bytes_than_a_line_may_have_ends_the_file(good: int) -> None:
     data = io.BytesIO()
