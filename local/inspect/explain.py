@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
-from functools import partial
 
 import msgspec
 from rich.console import Console
@@ -17,13 +16,13 @@ from local.inspect.console import cell, new_console, table, write_line
 from local.stack.workspace import READINGS, Workspace
 from shared.adapters.lake.archive import LakeArchive
 from shared.adapters.lake.storage_options import storage_options
-from shared.adapters.models import onnx_model
 from shared.app.lookback import forecast_id
 from shared.app.lookback.commit_history import CommitHistory
 from shared.app.lookback.explain import Explain
 from shared.app.lookback.explanation import Explanation, ReadingFacts, Window
 from shared.app.lookback.forecast_id import ForecastId
 from shared.errors import ConfigError
+from shared.wiring import loading
 
 SHOWN_HOURS, SHOWN_READINGS, SHOWN_FEATURES = 6, 6, 24
 
@@ -41,8 +40,7 @@ def run(space: Workspace, given: argparse.Namespace) -> int:
 
 def explain(history: CommitHistory, wanted: ForecastId, given: argparse.Namespace) -> int:
     """Explain a forecast of the past; 1 when the recomputation does not agree."""
-    load = partial(onnx_model.load, featurizer_features=history.task.features)
-    found, console = Explain(history, load)(wanted), new_console()
+    found, console = Explain(history, loading)(wanted), new_console()
     if given.json:
         console.print_json(msgspec.json.encode(found).decode())
     else:

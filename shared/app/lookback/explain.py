@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from platform import python_version
@@ -33,7 +33,7 @@ from shared.core.model.scoring import Inputs
 from shared.core.stream.commit import DISPOSITIONS
 from shared.core.task.calendar import HOUR_MINUTES
 from shared.core.task.state import Outcome
-from shared.core.task.task import names_of
+from shared.core.task.task import Task, names_of
 from shared.core.task.versions import at
 from shared.errors import ContractBroken
 from shared.ports import LoadModel
@@ -47,11 +47,11 @@ class Explain:
 
     Args:
         history: What was committed.
-        load: Loads and checks a package as serving does.
+        loading: Gives what loads and checks a package on a task's features, as serving does.
     """
 
     history: CommitHistory
-    load: LoadModel
+    loading: Callable[[Task], LoadModel]
 
     def __call__(self, wanted: ForecastId) -> Explanation:
         """What stood behind a forecast.
@@ -62,9 +62,9 @@ class Explain:
         """
         found = find(self.history, wanted)
         version, commit = str(found.column("model_version")), found.step.commit
+        then = at(self.history.task, commit.version)
         try:
-            then = at(self.history.task, commit.version)
-            model = load_package(then, self.history.blobs, self.load, version)
+            model = load_package(then, self.history.blobs, self.loading(then), version)
         except ContractBroken as error:
             raise ContractBroken(f"model {version} made it, but its package cannot be used: {error}") from error
         before = state_before(self.history, found.step)
@@ -83,18 +83,11 @@ class Explain:
                 champion=commit.champion, challenger=commit.challenger, quarantine=list(commit.quarantine)
             ),
             model=model_facts(model.manifest),
-            features=self._features(model.manifest, taken.features),
+            features=_features(then, model.manifest, taken.features),
             readings=self._readings(found, taken.outcome),
             window=_window(taken.inputs),
             runtime={"python": python_version(), **{name: metadata.version(name) for name in RUNTIME}},
         )
-
-    def _features(self, manifest: Manifest, row: Floats) -> list[FeatureFacts]:
-        places = {feature.name: place for place, feature in enumerate(self.history.task.features)}
-        return [
-            FeatureFacts(name=name, version=version, value=_known(row[places[name]]))
-            for name, version in manifest.features
-        ]
 
     def _readings(self, found: Found, outcome: Outcome) -> list[ReadingFacts]:
         task, batch = at(self.history.task, found.step.commit.version), found.step.batch
@@ -112,6 +105,13 @@ class Explain:
             )
             for row in rows.tolist()
         ]
+
+
+def _features(task: Task, manifest: Manifest, row: Floats) -> list[FeatureFacts]:
+    places = {feature.name: place for place, feature in enumerate(task.features)}
+    return [
+        FeatureFacts(name=name, version=version, value=_known(row[places[name]])) for name, version in manifest.features
+    ]
 
 
 def _window(inputs: Inputs) -> Window:

@@ -16,7 +16,7 @@ from shared.app.score.stored_answers import control_of
 from shared.core.intake.readings import Floats
 from shared.core.model.scoring import ROLES, Control, Inputs, Scored, ScoreRequest
 from shared.core.task.state import Outcome
-from shared.core.task.versions import aligned, bring
+from shared.core.task.versions import bring
 from shared.errors import ContractBroken
 from shared.ports import Model
 
@@ -39,17 +39,16 @@ def recompute(history: CommitHistory, found: Found, before: Before, model: Model
         history: What was committed.
         found: The forecast.
         before: The state before its commit; left as it is.
-        model: The model that made it.
+        model: The model that made it, on the features of then.
 
     Raises:
         ContractBroken: The step does not make the forecast due.
     """
     device, as_of, item = str(found.column("device_id")), int(found.column("as_of")), found.step
-    answering = ActiveModels(history.task, Control(), model)
     task = bring(history.task, before.state, item.commit.version)
+    answering = ActiveModels(task, Control(), model)
     scorer = _Watched(answering, model.manifest.version, ROLES.index(found.column("role")), device, as_of)
-    seeing = aligned(scorer, task, history.task)
-    outcome = task.step(before.state, item.batch, control_of(item.commit), seeing)
+    outcome = task.step(before.state, item.batch, control_of(item.commit), scorer)
     made = outcome.predictions
     rows = [row for row in np.flatnonzero(made.as_of == as_of).tolist() if made.device[row] == device]
     if not rows or scorer.inputs is None:

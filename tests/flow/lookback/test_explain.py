@@ -16,6 +16,7 @@ import pytest
 from shared.adapters.lake.archive import LakeArchive
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.models.onnx_model import load as load_onnx
+from shared.app.evolution import migrate
 from shared.app.lake.compaction import Compaction
 from shared.app.lookback.commit_history import CommitHistory
 from shared.app.lookback.explain import Explain
@@ -23,12 +24,16 @@ from shared.app.lookback.explanation import Explanation
 from shared.app.lookback.forecast_id import ForecastId, forecast_id_of, hour_text, parse, required
 from shared.app.lookback.search import find
 from shared.app.lookback.state_as_of import state_before
+from shared.core.forecast.task import HourlyForecast
 from shared.core.intake.readings import Floats
+from shared.core.model import deployment
+from shared.core.model.deployment import Deployment
 from shared.core.model.manifest import decode_manifest, encode_manifest
+from shared.core.scenario.shape import meaning
 from shared.core.stream.commit import place_of
 from shared.errors import ConfigError, ContractBroken
 from tests import kit
-from tests.kit import HOUR, SCENARIO, TASK, Bench, Guess, MemoryBlobs, Row, deploy, hourly
+from tests.kit import HOUR, SCENARIO, TASK, Bench, Guess, MemoryBlobs, Row, deploy, edits, hourly
 from tests.kit.data.real_past import real_past
 
 HOSTILE = "a@2026-01-01T00/#champion"
@@ -39,7 +44,7 @@ def history_of(bench: Bench, lake: LakeArchive | None = None, partitions: int | 
 
 
 def explain(bench: Bench, wanted: ForecastId, lake: LakeArchive | None = None) -> Explanation:
-    return Explain(history_of(bench, lake), kit.load)(wanted)
+    return Explain(history_of(bench, lake), lambda _: kit.load)(wanted)
 
 
 def rows_at(start: int, hours: int, devices: str = "ab", first: int = 1) -> list[Row]:
@@ -156,7 +161,7 @@ def test_a_hostile_device_id_is_found_whatever_number_of_partitions_is_told() ->
     wanted = required(f"{HOSTILE}@{hour_text(HOUR + 7)}/champion")
     assert (wanted.device, wanted.role) == (HOSTILE, "champion")
     for partitions in (None, 1, 7):
-        found = Explain(history_of(bench, partitions=partitions), kit.load)(wanted)
+        found = Explain(history_of(bench, partitions=partitions), lambda _: kit.load)(wanted)
         assert (found.agrees, found.forecast.device) == (True, HOSTILE)
 
 
@@ -172,7 +177,7 @@ def test_one_bit_is_a_disagreement_and_is_told_in_units(story: Bench) -> None:
     def off(files: Mapping[str, bytes]) -> Guess:
         return Off(kit.load(files).manifest)
 
-    found = Explain(history_of(story), off)(ForecastId("a", HOUR + 8))
+    found = Explain(history_of(story), lambda _: off)(ForecastId("a", HOUR + 8))
     assert not found.agrees
     value = found.compared[0]
     assert (value.name, value.agrees) == ("value", False)
@@ -218,7 +223,7 @@ class Shifted(ParquetFiles):
 
 def test_another_revision_is_a_disagreement(story: Bench) -> None:
     history = CommitHistory(TASK, story.blobs, Shifted(TASK))
-    found = Explain(history, kit.load)(ForecastId("a", HOUR + 5, 1))
+    found = Explain(history, lambda _: kit.load)(ForecastId("a", HOUR + 5, 1))
     assert (found.agrees, found.why, found.recomputed_revision) == (False, "revision is 0, not 1", 0)
 
 
@@ -253,7 +258,7 @@ def test_a_damaged_package_is_told(story: Bench, name: str, data: Any, message: 
         raw = story.blobs.read("models", f"{data}/{name}") if isinstance(data, str) else data
         story.blobs.write("models", f"v1/{name}", raw or b"")
     with pytest.raises(ContractBroken, match=message):
-        Explain(history_of(story), load)(ForecastId("a", HOUR + 8))
+        Explain(history_of(story), lambda _: load)(ForecastId("a", HOUR + 8))
 
 
 def test_a_challenger_s_damage_does_not_keep_the_champion_from_being_explained(story: Bench) -> None:
@@ -390,7 +395,7 @@ def test_a_real_model_gives_the_same_bits_again() -> None:
     champion, history = real_past()
     load = partial(load_onnx, featurizer_features=history.task.features)
     for role in ("champion", "challenger"):
-        found = Explain(history, load)(ForecastId("y", HOUR + 130, role=role))
+        found = Explain(history, lambda _: load)(ForecastId("y", HOUR + 130, role=role))
         assert (found.agrees, found.why) == (True, "")
         assert (found.model.version == champion) == (role == "champion")
         assert len(found.features) == len(history.task.features)
@@ -435,3 +440,28 @@ def test_names_of_forecasts_are_read_from_their_end(text: str, expected: tuple[A
 def test_there_must_be_such_an_hour_and_such_a_revision(as_of: str, revision: int | None) -> None:
     with pytest.raises(ConfigError, match=r"is not a whole hour in UTC|is outside 0 to 65535"):
         forecast_id_of("a", as_of, revision)
+
+
+@pytest.mark.parametrize("name", ["a channel more", "wider", "horizon", "a channel less"])
+def test_forecasts_from_before_and_after_an_edit_of_the_scenario_come_out_again(tmp_path: Path, name: str) -> None:
+    makes = {
+        "a channel more": edits.add_a_channel,
+        "wider": edits.wider,
+        "horizon": edits.EDITS["horizon"][0],
+        "a channel less": lambda raw: raw["channels"].pop(1),
+    }
+    app, scenario = edits.Edited(tmp_path), edits.changed(makes[name])
+    app.go_on(0, edits.UNTIL)
+    if name in {"horizon", "a channel less"}:
+        migrate(scenario, app.blobs, dry_run=False)
+    kit.publish(app.blobs, "v2")
+    app.train("v2", HourlyForecast(scenario).features, trained_for=meaning(scenario))
+    app.restart(scenario)
+    app.blobs.write("models", "deployment.json", deployment.encode(Deployment(champion="v2")))
+    app.go_on(edits.UNTIL, edits.END)
+    history = CommitHistory(app.application.ports.task, app.blobs, app.files)
+    made = app.forecasts()
+    assert {model for _, model in made.values()} == {"v1", "v2"}
+    for device, as_of, revision in [key for key in made if key[0] in "ag"]:
+        found = Explain(history, edits.loading)(ForecastId(device, as_of, revision))
+        assert found.agrees, (device, as_of - HOUR, revision, found.why)
