@@ -601,6 +601,14 @@ def test_a_registry_that_is_away_stops_no_rollback(world: World) -> None:
     assert len(world.registry.told) == told + 2
 
 
+def test_each_look_of_the_timer_reads_the_registrys_marks_and_sets_them_right(world: World) -> None:
+    world.registry.marked["v1"] = "shadow"  # a worker's that was slow, or somebody's by hand
+    world.rollouts().follow()
+    assert world.registry.marked["v1"] == "shadow", "the ledger alone cannot tell"
+    world.rollouts().tick(world.merged)
+    assert world.registry.marked["v1"] == "installed"
+
+
 def test_a_ledger_that_lost_its_end_is_not_followed(world: World) -> None:
     world.rollouts().begin("v2", DAY)
     newest = max(world.blobs.names("ledger"))
