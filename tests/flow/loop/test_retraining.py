@@ -300,14 +300,14 @@ def test_a_job_that_takes_too_long_is_cancelled_and_has_failed(after_ms: int, en
 
 def test_the_time_of_a_job_is_the_one_of_its_decision_here_and_where_it_runs() -> None:
     world = World()
-    name = world.started()
-    assert world.jobs.specs[name].timeout_h == 12.0
-    edited = with_overrides(AIR, retrain=RetrainRules(timeout_h=1.0))
-    use = replace(world.use(), scenario=edited)
-    world.clock.ms += 12 * HOUR - 1
-    assert use.poll() == []
+    decided = replace(world.use(), scenario=with_overrides(AIR, retrain=replace(RULES, timeout_h=7.0)))
+    decided.consider(DRIFT)
+    (name,) = world.use().launch()  # of a scenario that was edited meanwhile
+    assert world.jobs.specs[name].timeout_h == 7.0
+    world.clock.ms += 7 * HOUR - 1
+    assert world.use().poll() == []
     world.clock.ms += 1
-    assert [entry.data["why"] for entry in use.poll()] == ["timed out after 12 h"]
+    assert [entry.data["why"] for entry in world.use().poll()] == ["timed out after 7 h"]
 
 
 def test_the_time_of_a_job_counts_from_its_launch_however_long_that_took() -> None:
