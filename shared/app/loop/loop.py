@@ -117,7 +117,7 @@ class Loop:
         except PipelineError as error:
             log.warning("the online endpoint is not where the rollout is: %s", error)
 
-    def job_event(self, kind: str, topic: str, data: object) -> bool:
+    def job_event(self, kind: object, topic: object, data: object) -> bool:
         """Look at the job whose end an event tells; False when it is none of ours, says no end, or the job goes on."""
         found = job_events.ended(kind, topic, data, experiment=self.scenario.name, expected=self.topic)
         if isinstance(found, str):
