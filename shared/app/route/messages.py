@@ -15,6 +15,7 @@ import msgspec
 from shared.app.left_behind import left_behind
 from shared.core.intake import dead_letters, progress
 from shared.core.intake.dead_letters import DeadLetter
+from shared.core.intake.json_bodies import at_once
 from shared.core.intake.messages import Decoder
 from shared.core.intake.progress import Progress
 from shared.core.intake.readings import Parsed, Rejection, joined
@@ -100,6 +101,7 @@ class RoutePartition:
             run, expired = events, 0
             if events[0].sequence > at.next:
                 run, expired = self._skipped(at, events)
+            run = run[: at_once([event.body for event in run])]
             self._route(at, etag, run, expired)
             events = [event for event in events if event.sequence > run[-1].sequence]
 

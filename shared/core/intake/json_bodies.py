@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -17,12 +18,26 @@ from shared.errors import BadEvent
 
 Body: TypeAlias = bytes | msgspec.Raw
 DEEPEST = 64
+VALUES_AT_ONCE = 200_000
 _BLANKS = " \t\r\n"
 _TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _UNMARKED = bytes(set(range(256)) - set(b'"\\[]{}'))
 _decode = msgspec.json.Decoder().decode
 _decode_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _standard = json.JSONDecoder()
+
+
+def at_once(bodies: Sequence[bytes]) -> int:
+    """How many of the first bodies may be decoded together, at least one: with `VALUES_AT_ONCE` values in all.
+
+    A body of 256 kB may hold 65,535 elements, each of which takes a kilobyte until it is judged.
+    """
+    room = VALUES_AT_ONCE
+    for count, body in enumerate(bodies):
+        room -= body.count(b",") + 1
+        if room < 0 and count:
+            return count
+    return len(bodies)
 
 
 def value_of(body: Body) -> object:

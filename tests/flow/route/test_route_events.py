@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import pytest
 
 from shared.app.route.messages import POISON_TRIES, RoutePartition, RoutingContext
-from shared.core.intake import dead_letters, progress
+from shared.core.intake import dead_letters, json_bodies, progress
 from shared.core.intake.dead_letters import DeadLetter
 from shared.core.intake.progress import Progress
 from shared.core.intake.reasons import REASONS
@@ -185,6 +185,20 @@ def test_a_batch_costs_one_write_and_one_more_for_its_dead_letters() -> None:
     assert world.blobs.writes == [("progress", "partition=00.json")]
     router.take(world.hear(*(body(f"d{i}", 2, pm=-1 if i % 2 else 1) for i in range(500))))
     assert [container for container, _ in world.blobs.writes[1:]] == ["dead-letter", "progress"]
+
+
+@pytest.mark.parametrize("limit", [1, 20, 60, 10_000])
+def test_messages_with_many_values_are_decoded_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    whole, cut = World(), World()
+    bodies = [b"[" + b",".join(body(hour=hour, pm=pm) for pm in range(5)) + b"]" for hour in range(6)]  # 15 values each
+    whole.router().take(whole.hear(*bodies, b"garbage"))
+    monkeypatch.setattr(json_bodies, "VALUES_AT_ONCE", limit)
+    cut.router().take(cut.hear(*bodies, b"garbage"))
+    assert sorted(cut.sent()) == sorted(whole.sent())
+    assert [letter.reason for letter in cut.letters()] == ["not_json"]
+    assert cut.progress() == whole.progress()
+    steps = [name for container, name in cut.blobs.writes if container == progress.CONTAINER]
+    assert len(steps) == {1: 7, 20: 6, 60: 2, 10_000: 1}[limit]
 
 
 def test_a_batch_that_comes_again_changes_nothing() -> None:
