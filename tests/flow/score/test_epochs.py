@@ -168,12 +168,17 @@ def test_an_event_is_not_dropped_because_the_hubs_clocks_differ(lag_ms: int, liv
     lives.check(worker)
 
 
-def test_a_hub_that_was_created_anew_and_is_first_heard_of_behind_what_is_known_loses_nothing(lives: Lives) -> None:
-    """The trigger goes on behind the place where the old hub stood; what it leaves out is read back."""
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("first", [3, 5])
+def test_a_hub_that_was_created_anew_and_is_first_heard_of_where_the_old_one_stood_loses_nothing(
+    first: int, restarted: bool, lives: Lives
+) -> None:
+    """The trigger's checkpoint outlived the old hub, or is behind it; what it leaves out is read back."""
     worker = lives.worker()
     worker.take(lives.hear(3))
     lives.anew()
-    worker.take(lives.hear(8)[5:])
+    worker = lives.worker() if restarted else worker
+    worker.take(lives.hear(8)[first:])
     assert lives.places()[-2:] == [(0, 3, 3), (1, 0, 8)]
     lives.check(worker)
 
