@@ -88,7 +88,7 @@ def test_a_story_with_everything_is_rebuilt_from_the_lake(tmp_path: Path) -> Non
     worker = bench.worker()
     deploy(bench.blobs, "v3", quarantine=["b"], challenger="v2", share=0.5)
     late = [(101, "a", (HOUR + 28) * 60 + 1, (3.0, 0.0, 10.0)), (102, "a", (HOUR + 2) * 60 + 5, (4.0, 0.0, 0.0))]
-    worker.take(bench.send("file/x@1", [*late, (103, "a", late[0][2], (9.0, 0.0, 0.0))]))
+    worker.take(bench.send("file/x@1", [*late, (103, "a", (HOUR + 29) * 60, (9.0, 0.0, 0.0))]))
     worker.take(bench.send("file/x@1", hourly("ab", 4)))  # redelivered
     bench.stream.logs[0] = []
     anew = bench.send("hub/0", hourly("ac", 9, HOUR + 31))
