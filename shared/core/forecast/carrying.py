@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from shared.core.forecast import archive
-from shared.core.forecast.losses import DAILY, ERRORS, PAIRS, QUALITY, TOTALS, quantum
+from shared.core.forecast.losses import DAILY, ERRORS, FORECAST, PAIRS, QUALITY, TOTALS, quantum
 from shared.core.forecast.state import State
 from shared.core.forecast.window.columns import Layout
 from shared.core.forecast.window.ring import Ring
@@ -97,10 +97,9 @@ def _columns(columns: Columns, old: Scenario, new: Scenario, picks: list[int], *
     for name, array in _hours(ring, old, new).items():
         target = out.ring.arrays()[name]
         move(array, every, target, every, ring.head, len(target))
-    if keep_waiting:
-        wait = min(old.lateness, new.lateness) + new.horizon + 1
-        for name, array in _waiting(columns.waiting, picks).items():
-            move(array, every, out.waiting.arrays()[name], every, ring.head, min(wait, out.waiting.slots))
+    wait = min(old.lateness, new.lateness) + min(old.horizon, new.horizon) + 1
+    for name, array in _waiting(columns.waiting, picks, void=not keep_waiting).items():
+        move(array, every, out.waiting.arrays()[name], every, ring.head, min(wait, out.waiting.slots))
     return out
 
 
@@ -117,9 +116,13 @@ def _hours(ring: Ring, old: Scenario, new: Scenario) -> dict[str, Array]:
     return found
 
 
-def _waiting(waiting: Waiting, picks: list[int]) -> dict[str, Array]:
+def _waiting(waiting: Waiting, picks: list[int], *, void: bool) -> dict[str, Array]:
+    """The arrays of waiting forecasts; void ones have no value, only their revisions count on."""
     made = waiting.revision[:, CHAMPION] > 0
     missing = np.where(made, MISSING, 0).astype(waiting.bins.dtype)
     columns = [waiting.bins[:, place] if place >= 0 else missing for place in picks]
     bins = np.stack(columns, axis=1) if columns else np.zeros_like(waiting.bins[:, :0])
-    return {**waiting.arrays(), "bins": bins}
+    found = {**waiting.arrays(), "bins": bins}
+    if void:
+        found |= {name: np.full_like(found[name], np.nan) for name in FORECAST}
+    return found

@@ -65,8 +65,8 @@ class Final:
         return self.as_of // DAY_HOURS
 
     def made(self, role: int) -> Mask:
-        """Which hours a role forecast, shape (n,)."""
-        made: Mask = self.revision[:, role] > 0
+        """Which hours a role forecast, shape (n,); one from before its meaning was edited has no value."""
+        made: Mask = (self.revision[:, role] > 0) & ~np.isnan(self.value[:, role])
         return made
 
     def known(self, role: int) -> Mask:

@@ -159,7 +159,25 @@ def test_errors_of_forecasts_that_meant_something_else_are_not_kept(key: str) ->
     assert not state.columns.quality.any()
     totals = dict(zip(TOTALS, state.sources["file/x@1"].totals.tolist(), strict=True))
     assert (totals["arrived"], totals["matured"], totals["absolute"]) == (arrived, 0, 0)
-    assert state.columns.waiting.revision.any() == (key == "none")
+
+
+def test_revisions_count_on_although_what_was_forecast_is_void() -> None:
+    before, state = begun()
+    after = edited(before, EDITS["horizon"][0])
+    bring(after, state, 1)
+    late = dataclasses.replace(
+        readings(after.scenario, HOURS - 1, 1), minute=readings(after.scenario, HOURS - 1, 1).minute + 7
+    )
+    (body,) = pack("file/late@1", after.scenario.channel_names, late)
+    batch, _ = gather(0, 0, [Event(state.next, 1, body)], after.scenario.channel_names)
+    made = after.step(state, batch, Control("v1", "v2"), answers)
+    assert set(made.predictions.as_of.tolist()) == {HOUR + HOURS - 1}
+    assert set(made.predictions.revision.tolist()) == {1}
+    made.put(state)
+    told(after, state, HOURS, 20)
+    counted = sum(int(sums[0]) for (_, role, _), sums in state.errors.items() if role == 0)
+    answered = len(DEVICES) * 21  # the hours made after the edit, the first of them anew
+    assert counted == answered - len(DEVICES) * (after.delay_h + 1)
 
 
 def test_a_longer_history_keeps_the_newest_hours_and_a_removed_channel_goes() -> None:
