@@ -41,7 +41,7 @@ class Conditions:
 
 
 OFTEN = ("garbage", "files", "again", "late", "skips", "moves", "frozen", "replays", "jumps", "forgets", "people")
-AT_TIMES = ("conflicts", "swaps", "anew", "damage", "compaction", "removal", "rewound", "replaced", "edits")
+AT_TIMES = ("conflicts", "swaps", "anew", "damage", "compaction", "removal", "rewound", "replaced", "edits", "losses")
 
 
 def drawn(kind: Kind, seed: int) -> Conditions:

@@ -98,6 +98,10 @@ class Lake:
         """Every commit as it came in, by name."""
         return {entry.name: entry.raw for entry in self.held[COMMITS]}
 
+    def begun(self) -> set[str]:
+        """Names of commits of which any table has something."""
+        return {entry.name for held in self.held.values() for entry in held}
+
     def merge(self, before_day: int) -> int:  # noqa: ARG002
         self.schedule.point("merge", "")
         return 0

@@ -8,7 +8,7 @@ from shared.app import evolution
 from shared.core.intake import progress
 from shared.core.model import deployment
 from shared.core.model.deployment import Deployment
-from shared.core.stream.commit import folder, place_of
+from shared.core.stream.commit import folder, partition_in, place_of
 from shared.core.stream.events import partition_of
 from shared.errors import ContractBroken
 from tests.kit import CSV, message, row
@@ -39,6 +39,7 @@ class Stream:
         world.arrivals = len(arrivals)
         self.coming = [arrival for place, arrival in enumerate(arrivals) if place not in world.cut.arrivals]
         self.files: list[str] = []
+        self.lost = False  # whether a commit was
         self.closing = ""  # name of a hub that is to be created anew
         for version in VERSIONS if world.kind == "stream" else ():
             publish(self.blobs, version)
@@ -65,6 +66,7 @@ class Stream:
             ("rewound", 0.2, self._rewind_snapshots),
             ("replaced", 0.5, self._replace_file),
             ("edits", 0.1, self._edit_scenario),
+            ("losses", 0.2, self._lose_commit),
         ]
 
     def happen(self) -> None:
@@ -150,6 +152,23 @@ class Stream:
             self.blobs.delete("state", max(names, key=lambda name: name))
             self.world.schedule.tell("the newest snapshot is gone")
 
+    def _lose_commit(self) -> None:
+        """The store loses a write that it had acknowledged, of events that the hub still has."""
+        if self.world.on & {"swaps", "edits", "forgets", "anew"} or self.world.kind != "stream":
+            return  # what is made again has the answers of now, and of what the hub still has
+        hub, compacted, damaged = self.hubs[READINGS], self.world.stores.lake.begun(), self.world.damaged
+        lost = [
+            name
+            for name in self.blobs.names("commits")
+            if name not in compacted and ("commits", name) not in damaged
+            if place_of(name)[0] == len(hub.lives) and place_of(name)[1] >= hub.begin[partition_in(name)]
+        ]
+        if lost:
+            name = self.world.schedule.random.choice(lost[-2:])
+            self.blobs.delete("commits", name)
+            self.lost = True
+            self.world.schedule.tell(f"the store loses commits/{name}")
+
     def _replace_file(self) -> None:
         """A dropped file is replaced or deleted, perhaps while it is read."""
         random = self.world.schedule.random
@@ -212,7 +231,8 @@ class Stream:
         hub = self.hubs[self.closing]
         if all(self.reached((self.closing, number)) == len(log) > 0 for number, log in enumerate(hub.logs)):
             self._anew(self.closing)
-            self.closing = ""
+            self.lost = False  # whether a commit was
+        self.closing = ""
 
     def _anew(self, name: str) -> None:
         hub = self.hubs[name]
