@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from shared.app.ledger_store import ACTOR
 from shared.app.release.registry_tags import wanted_tags
+from shared.app.release.rollouts import PAUSE
 from shared.core.ledger import CLOSED, Entry
 from shared.core.retrain.history import DECISION, GATE, LAUNCHED, ROLLOUT, jobs
 
@@ -70,6 +71,9 @@ def _judged_once_it_ended(half: SlowHalf, entries: Sequence[Entry]) -> None:
             assert not gates, f"{job.name} has {status} and was judged"
             continue
         assert gates, f"{job.name} completed and was never judged"
+        about = job.decision.data["inputs"]["signals"]["champion"]
+        wrong = [gate.data["champion"] for gate in gates if gate.data["version"] and gate.data["champion"] != about]
+        assert not wrong, f"{job.name} was judged against {wrong}, and its evidence is about {about}"
         damage = [gate.data["text"] for gate in gates if gate.data["reasons"] == ["evidence"]]
         assert not damage or "damage" in half.world.on, f"{job.name} left its evidence, and yet: {damage[0]}"
 
@@ -98,8 +102,14 @@ def _only_what_passed(half: SlowHalf, entries: Sequence[Entry], steps: Sequence[
             about = step.data["about"]
             assert about in passed, f"{about} became {step.data['step']} without having passed the gate"
             assert half.quality.get(about, 0) < WORST, f"{about} is bad and became {step.data['step']}"
+            told = [entry.data["action"] for entry in entries[: step.position] if _pause_of(entry, about)]
+            assert told[-1:] != ["pause"], f"{about} is paused and became {step.data['step']}"
     begun = Counter(step.data["about"] for step in steps if step.key.endswith("/begin"))
     assert set(begun.values()) <= {1}, f"begun twice: {begun}"
+
+
+def _pause_of(entry: Entry, version: str) -> bool:
+    return entry.kind == PAUSE and entry.data["about"] == version
 
 
 def _document_follows(half: SlowHalf, steps: Sequence[Entry]) -> None:

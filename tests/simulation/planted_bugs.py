@@ -261,4 +261,101 @@ SLOW = (
     ),
 )
 
-BUGS: tuple[Bug, ...] = (*STREAM, *SLOW)
+MENDS = (
+    Bug(
+        "an epoch begins without a commit that closes the one before",
+        "stream",
+        f"{SCORE}.epochs:enter",
+        "return commit_nothing(context, state, state.next, began_ms)",
+        "state.epoch, state.next = state.epoch + 1, 0\n        return True",
+    ),
+    Bug(
+        "an epoch begins on what its worker remembers",
+        "stream",
+        f"{SCORE}.partition:Partition._take",
+        " or epochs.anew(state, events[0])",
+        "",
+        heals="the closing commit has the name of what others committed there: who remembers less cannot write it",
+    ),
+    Bug(
+        "events of a hub that is gone are committed in the new epoch",
+        "stream",
+        f"{SCORE}.partition:Partition._fitting",
+        "gone = left_behind(self.context.stream, self.number, events, state.enqueued_ms if state.epoch else -1)",
+        "gone: set[int] = set()",
+    ),
+    Bug(
+        "messages of a hub that is gone are routed in the new epoch",
+        "stream",
+        f"{ROUTE}.messages:RoutePartition._take",
+        "gone = left_behind(self.context.devices, self.number, events, at.enqueued_ms if at.epoch else -1)",
+        "gone: set[int] = set()",
+    ),
+    Bug(
+        "a new hub whose beginning was skipped is taken for the old one",
+        "stream",
+        f"{SCORE}.epochs:_goes_on",
+        "return event.sequence == state.next and",
+        "return event.sequence >= state.next or",
+    ),
+    Bug(
+        "a new devices' hub whose beginning was skipped is taken for the old one",
+        "stream",
+        f"{ROUTE}.messages:RoutePartition._of_a_newer_hub",
+        "goes_on = event.sequence == at.next and",
+        "goes_on = event.sequence >= at.next or",
+    ),
+    Bug(
+        "a worker goes on from memory that is older than what was removed",
+        "stream",
+        f"{SCORE}.partition:Partition._outlived",
+        "return not held and removed.before(self.context.blobs, state)",
+        "return False",
+    ),
+    Bug(
+        "what a store lost is not folded again",
+        "stream",
+        f"{LAKE}.compaction:Compaction._following",
+        "self.mend(*place, expected)",
+        "pass",
+    ),
+    Bug(
+        "a replay rewrites or deletes what a commit names",
+        "stream",
+        f"{ROUTE}.resubmit:Resubmit._blob",
+        "    if not name.startswith(COMMITTED):\n        self._rest(name, letters, tries, gone)",
+        "    self._rest(name, letters, tries, gone)",
+    ),
+    Bug(
+        "a conflict depends on how its batch is cut",
+        "stream",
+        "shared.core.forecast.step:_Work._first_of_minute",
+        "if (differs & repeated).any():",
+        "if False:",
+    ),
+    Bug(
+        "a file has no account before it is read to its end",
+        "stream",
+        f"{ROUTE}.file_books:FileBooks.begun",
+        'self.blobs.write(RECEIPTS, f"{key_of(routed.source)}/{BEGUN}", msgspec.json.encode(routed))',
+        "pass",
+    ),
+    Bug(
+        "one message that trips a bug takes its whole batch to the dead-letter",
+        "stream",
+        f"{ROUTE}.messages:RoutePartition._pieces",
+        "if len(events) == 1:",
+        "if True:",
+        heals="no message of the world trips a bug; tests/flow/route/test_route_events.py has some that do",
+    ),
+    Bug(
+        "what the hub forgot is looked for piece by piece",
+        "stream",
+        f"{SCORE}.recovery:missing",
+        "begin = min(max(oldest.sequence, state.next), end)",
+        "begin = min(state.next, end)",
+        heals="hubs of the world forget only what is committed, which nobody looks for; tests/flow/score has such hubs",
+    ),
+)
+
+BUGS: tuple[Bug, ...] = (*STREAM, *MENDS, *SLOW)

@@ -50,6 +50,8 @@ def _messages(
     if x < 0.16 and "late" in on:
         late.append((hour + random.choice((1, 2, 3, 5)), Arrival(home, body)))
         return
+    if random.random() < 0.2:  # an hour with more minutes than the scenario asks for
+        bodies.append({**bodies[0], "timestamp": bodies[0]["timestamp"] + 780, "pm": random.randint(0, 200)})
     before += bodies
     if "again" in on and random.random() < 0.2:
         bodies.append(random.choice(before[-4:]))

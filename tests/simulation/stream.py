@@ -166,7 +166,7 @@ class Stream:
         if lost:
             name = self.world.schedule.random.choice(lost[-2:])
             self.blobs.delete("commits", name)
-            self.lost = True
+            self.lost, self.world.excused = True, (ContractBroken,)  # whoever has just listed it finds it gone
             self.world.schedule.tell(f"the store loses commits/{name}")
 
     def _replace_file(self) -> None:

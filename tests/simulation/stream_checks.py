@@ -65,11 +65,11 @@ def forecasts(stream: Stream) -> Forecasts:
     for number in range(PARTITIONS):
         for commit, _, made in stores.lake.stored(stores.lake.commits(number)):
             for forecast, answer in _rows(made) if made else ():
-                assert forecast not in found, (
+                assert stream.lost or forecast not in found, (
                     f"{forecast} was made twice, again in commit {commit.epoch} {commit.first}"
                 )
                 before = last.get(forecast[:3], -1)
-                assert forecast.revision > before, f"{forecast} follows revision {before}"
+                assert stream.lost or forecast.revision > before, f"{forecast} follows revision {before}"
                 found[forecast], last[forecast[:3]] = answer, forecast.revision
     return found
 

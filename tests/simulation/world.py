@@ -65,6 +65,7 @@ class World:
         self.stores = Stores(self.schedule, self.time, UNEDITED, load)
         self.arrivals = 0
         self.start()  # an app that starts takes down what the scenario is
+        self.excused: tuple[type[Exception], ...] = ()  # errors that something the world did explains
         self.damaged: dict[tuple[str, str], bytes] = {}
 
     @property
@@ -150,7 +151,7 @@ class World:
         if isinstance(error, ConfigError) and worker.task is not self.stores.task:
             worker.process.dead = True  # the store holds a newer scenario: nobody lets the old app go on
             return
-        if error is None or isinstance(error, (Killed, TransientFailure, *refusals)) or self.damaged:
+        if error is None or isinstance(error, (Killed, TransientFailure, *refusals, *self.excused)) or self.damaged:
             return
         self.trouble.append(f"{worker.process.name} {name}: {type(error).__name__}: {error}"[:400])
         self.error = error
