@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from shared.adapters.stores.azure_errors import failure
+from shared.errors import TransientFailure
 
 if TYPE_CHECKING:
     from azure.storage.blob import StorageStreamDownloader
@@ -82,3 +83,5 @@ def translated(container: str, name: str) -> Iterator[None]:
         yield
     except AzureError as error:
         raise failure(f"blob store: {container}/{name}", error) from error
+    except TypeError as error:  # azure-storage-blob 12.27.1 fails so over an error in XML without a message: a proxy's
+        raise TransientFailure(f"blob store: {container}/{name}: an answer that is not the store's") from error

@@ -304,6 +304,9 @@ def test_containers_that_are_missing_are_made_with_the_first_use(azurite: str) -
         assert (first.read(names[1], "a"), first.read(names[0], "kept")) == (b"2", b"1")
 
 
+PROXY = "FromAProxy"  # answers XML of its own
+
+
 def refusing(refused: Mapping[str, tuple[int, str]]) -> ThreadingHTTPServer:
     """A store that lists no container and answers the methods given with a status and a code."""
 
@@ -312,7 +315,8 @@ def refusing(refused: Mapping[str, tuple[int, str]]) -> ThreadingHTTPServer:
             status, code = refused.get(self.command, (200, ""))
             body = b"<EnumerationResults><Containers/></EnumerationResults>"
             if status != 200:
-                body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode() if code else b""
+                message = "" if code == PROXY else "<Message>no</Message>"
+                body = f"<Error><Code>{code}</Code>{message}</Error>".encode() if code else b""
             self.send_response(status)
             self.send_header("Content-Type", "application/xml")
             self.send_header("Content-Length", str(len(body)))
@@ -348,6 +352,14 @@ def answered(refused: Mapping[str, tuple[int, str]], containers: Sequence[str] =
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def test_an_error_of_a_proxy_that_the_client_cannot_read_is_a_failure_for_now() -> None:
+    with answered({"GET": (400, PROXY), "PUT": (400, PROXY)}) as blobs:
+        with pytest.raises(TransientFailure, match="commits/a: an answer that is not the store's"):
+            blobs.write("commits", "a", b"")
+        with pytest.raises(TransientFailure, match="commits/a: an answer that is not the store's"):
+            blobs.read("commits", "a")
 
 
 @pytest.mark.emulator
