@@ -36,7 +36,7 @@ UNTIL, END = 11, 19  # hours before the edit and after it
 BEFORE: Raw = {
     "name": "small", "title": "small", "task": "regression", "key": "device_id", "target": "pm",
     "featurizer": "hourly", "cadence_s": 3600, "samples_per_hour": 1, "history": 9, "horizon": 3, "lateness": 3,
-    "interval": 0.9, "zone": "UTC", "unlisted_stations": "accept",
+    "interval": 0.9, "zone": "UTC", "time_fallback": True, "unlisted_stations": "accept",
     "maximum_devices": 10_000, "silent_days": 30,
     "names": {"device": ["device_id"], "time": ["timestamp"], "row": ["ID"], "ignored": []},
     "channels": [
@@ -130,6 +130,7 @@ EDITS: Mapping[str, tuple[Callable[[Raw], None], Effect]] = {
     "lateness": (edit("lateness", 2), "needs a migration"),
     "interval": (edit("interval", 0.8), "none"),
     "loss": (edit("loss", "squared"), "none"),
+    "time_fallback": (edit("time_fallback", False), "none"),
     "zone": (edit("zone", "Africa/Kampala"), "none"),
     "unlisted_stations": (edit("unlisted_stations", "reject"), "none"),
     "maximum_devices": (edit("maximum_devices", 9_000), "none"),

@@ -1,16 +1,16 @@
-"""Opens a dropped file, whatever it is: CSV, Parquet or JSON lines, gzipped or not, long or wide."""
+"""Opens a dropped file, whatever it is: CSV, Parquet, Avro or JSON, gzipped or not, long or wide."""
 
 from __future__ import annotations
 
 import csv
 from typing import BinaryIO
 
-from shared.adapters.tables import csv_files, json_lines, parquet
+from shared.adapters.tables import avro, csv_files, json_array, json_lines, parquet
 from shared.adapters.tables import wide as tables_wide
 from shared.adapters.tables.csv_header import Header, read_header
 from shared.adapters.tables.limits import DEFAULTS, FileLimits
 from shared.adapters.tables.lines import split
-from shared.adapters.tables.source import LONGEST_LINE, Source
+from shared.adapters.tables.source import LONGEST_LINE, Bytes, Source, blocks
 from shared.core.intake.acceptance import Zoning
 from shared.core.intake.columns import DEVICE, TIME, Columns, Layout, plain
 from shared.core.intake.readings import shown
@@ -25,7 +25,6 @@ _FOREIGN = {
     b"PK\x03\x04": "a ZIP archive or Excel workbook",
     b"\xff\xfe": "UTF-16 text",
     b"\xfe\xff": "UTF-16 text",
-    b"[": "a JSON array",
     b"\x28\xb5\x2f\xfd": "Zstandard data",
     b"BZh": "bzip2 data",
     b"\xfd7zXZ": "xz data",
@@ -68,18 +67,20 @@ def open_table(
         _refuse_nothing(source)
     if head.startswith(b"PAR1"):
         return _parquet(parquet.ParquetSource(source, limits), scenario, zoning, not_after_minute, chunk_rows)
+    if head.startswith(avro.MAGIC):
+        return _json(avro.AvroSource(source, limits), scenario, zone, not_after_minute, chunk_rows, array=False)
     text = head.removeprefix(_BOM).lstrip()
     for magic, what in _FOREIGN.items():
         if text.startswith(magic):
-            raise BadEvent("format", f"{what}; CSV, Parquet and JSON lines are read, one reading a line, also gzipped")
+            raise BadEvent(
+                "format", f"{what}; CSV, Parquet, Avro and JSON lines are read, one reading a line, also gzipped"
+            )
     suffix = name.casefold().removesuffix(".gz").rpartition(".")[2]
     if suffix in ("parquet", "pq"):
         raise BadEvent("format", f"the name ends in {suffix}, but it does not begin as a Parquet file")
-    if text.startswith(b"{") or suffix in ("jsonl", "ndjson", "json"):
-        return LongTable(
-            lambda progress: json_lines.long_parts(scenario, source, zone, not_after_minute, chunk_rows, progress),
-            Progress(),
-        )
+    if text.startswith((b"{", b"[")) or suffix in ("jsonl", "ndjson", "json"):
+        array = text.startswith(b"[")
+        return _json(source, scenario, zone, not_after_minute, chunk_rows, array=array)
     return _csv(source, head, scenario, zoning, not_after_minute, chunk_rows)
 
 
@@ -87,6 +88,16 @@ def _refuse_nothing(source: Source) -> None:
     if source.problem is not None:
         raise BadEvent(source.reason, f"{source.problem}, before the first row")
     raise BadEvent("empty_file", f"{source.bytes_read} bytes, none of them a row")
+
+
+def _json(
+    source: Bytes, scenario: Scenario, zone: str | None, not_after: int, chunk_rows: int, *, array: bool
+) -> LongTable:
+    found = json_array.blocks(source) if array else blocks(source)
+    return LongTable(
+        lambda progress: json_lines.long_parts(scenario, source, found, zone, not_after, chunk_rows, progress),
+        Progress(),
+    )
 
 
 def _csv(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
 from shared.adapters.tables.cells import sheet
-from shared.adapters.tables.limits import MB, FileLimits
+from shared.adapters.tables.limits import FileLimits
 from shared.adapters.tables.parquet_process import Reading, damaged
-from shared.adapters.tables.source import BLOCK, Source
+from shared.adapters.tables.source import Source
+from shared.adapters.tables.spooling import store
 from shared.core.intake.acceptance import Acceptance, Sheet, Zoning
 from shared.core.intake.columns import Layout
 from shared.core.intake.readings import Parsed
@@ -35,7 +36,7 @@ class ParquetSource:
 
     def __init__(self, source: Source, limits: FileLimits) -> None:
         with tempfile.NamedTemporaryFile() as file:
-            _store(source, file, limits)
+            store(source, file, limits, "a Parquet file")
             self._reading = Reading(file.name, limits)
         self._schema: pa.Schema = self._reading.schema
         self.names: tuple[str, ...] = tuple(self._schema.names)
@@ -137,16 +138,3 @@ def _usable(column: pa.Array) -> pa.Array:
         column = column.cast(pa.large_string())
     column.validate(full=True)
     return column
-
-
-def _store(source: Source, file: IO[bytes], limits: FileLimits) -> None:
-    """Write the file's bytes to temporary disk."""
-    size = 0
-    while part := source.read(BLOCK):
-        size += len(part)
-        if size > limits.disk_mb * MB:
-            raise BadEvent("too_large", f"a Parquet file of more than FILE_DISK_MB = {limits.disk_mb} MB")
-        file.write(part)
-    file.flush()
-    if source.problem is not None:
-        raise BadEvent(source.reason, f"{source.problem}; a Parquet file is of no use without its end")

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, cast
 
 import msgspec
 
 from shared.adapters.confined import STARTED, start
 from shared.adapters.tables.limits import MB, FileLimits
+from shared.adapters.tables.verdicts import damaged_file, died, end, verdict
 from shared.errors import BadEvent, TransientFailure
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 PROGRAM = "shared.adapters.tables.parquet_reader"
+WHAT = "Parquet file"
 WORD = 8  # as `parquet_reader` has it, which costs an import of pyarrow
 
 
@@ -38,7 +39,7 @@ class Reading:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
         given = (path, limits.unpacked_mb * MB, limits.reader_mb, limits.reader_s)
         self._process = start(PROGRAM, given, self._said)
-        self._close = weakref.finalize(self, _end, self._process, self._said)
+        self._close = weakref.finalize(self, end, self._process, self._said)
         self._in, self._out = cast("IO[bytes]", self._process.stdin), cast("IO[bytes]", self._process.stdout)
         if self._out.read(1) != STARTED:
             raise TransientFailure(f"the reader of Parquet files does not start: exit code {self._process.wait()}")
@@ -72,40 +73,18 @@ class Reading:
 
     def _verdict(self) -> BadEvent | None:
         """What the process says of the file; None when it read all of it."""
-        self._process.wait()
-        self._said.seek(0)
-        try:
-            said = msgspec.json.decode(self._said.read().strip().rpartition(b"\n")[2], type=dict[str, Any])
-        except msgspec.DecodeError:
-            return self._died()
-        if "too_large" in said:
-            return BadEvent("too_large", f"a Parquet file beyond the limits: {_printable(said['too_large'])}")
-        return damaged(said["damaged"]) if "damaged" in said else None
+        return verdict(self._process, self._said, WHAT, self._limits)
 
     def _died(self) -> BadEvent:
-        limits = f"FILE_READER_MB = {self._limits.reader_mb}, FILE_READER_S = {self._limits.reader_s}"
-        return BadEvent("format", f"a Parquet file that ended its reader (code {self._process.wait()}; {limits})")
+        return died(self._process, WHAT, self._limits)
 
 
 def damaged(text: str) -> BadEvent:
     """A damaged file, in its reader's words."""
-    return BadEvent("format", f"a damaged Parquet file: {_printable(text)}")
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text.partition("\n")[0][:200])
+    return damaged_file(WHAT, text)
 
 
 def _schema(raw: bytes) -> pa.Schema:
     import pyarrow as pa
 
     return pa.ipc.read_schema(pa.py_buffer(raw))
-
-
-def _end(process: subprocess.Popen[bytes], said: IO[bytes]) -> None:
-    """Leave nothing behind, whoever stopped reading and when."""
-    process.kill()
-    process.wait()
-    for pipe in (process.stdin, process.stdout, said):
-        if pipe is not None:
-            pipe.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from shared.adapters.tables.limits import DEFAULTS, FREE_BYTES, MB, FileLimits
 
@@ -14,6 +14,23 @@ LONGEST_LINE = 1 << 20
 _PIECE = 1 << 18
 _MAGIC = b"\x1f\x8b"
 _GZIP = 31  # zlib's window bits for a gzip header and trailer
+
+
+class Bytes(Protocol):
+    """Bytes that are taken as they are needed.
+
+    Attributes:
+        bytes_read: Bytes taken of the file as it is stored.
+        problem: What is wrong with the data, None when nothing was found yet.
+        reason: The reason code that goes with a problem.
+    """
+
+    bytes_read: int
+    problem: str | None
+    reason: str
+
+    def read(self, size: int) -> bytes:
+        """Take `size` bytes, fewer at the end."""
 
 
 class Source:
@@ -59,7 +76,7 @@ class Source:
         while not part and not self._ended:
             part = self._inflate(self._engine, size) if self._engine is not None else self._plain(size)
         self._unpacked += len(part)
-        if part and (limit := self._passed()):
+        if part and (limit := passed(self._limits, self._unpacked, self.bytes_read)):
             self.reason = "too_large"
             self._end(limit)
         return part
@@ -69,15 +86,6 @@ class Source:
         part = part or self._take(size)
         self._ended = not part
         return part
-
-    def _passed(self) -> str | None:
-        """The limit that was passed, if one was."""
-        limits, unpacked = self._limits, self._unpacked
-        if unpacked > limits.unpacked_mb * MB:
-            return f"more than FILE_MB = {limits.unpacked_mb} MB once unpacked"
-        if unpacked > FREE_BYTES and unpacked > limits.ratio * self.bytes_read:
-            return f"more than FILE_RATIO = {limits.ratio} times larger than its {self.bytes_read} packed bytes"
-        return None
 
     def _take(self, size: int) -> bytes:
         part = self._stream.read(size)
@@ -117,6 +125,15 @@ class Source:
         self.problem = problem
 
 
+def passed(limits: FileLimits, unpacked: int, packed: int) -> str | None:
+    """The limit that was passed once `packed` bytes have become `unpacked` ones, if one was."""
+    if unpacked > limits.unpacked_mb * MB:
+        return f"more than FILE_MB = {limits.unpacked_mb} MB once unpacked"
+    if unpacked > FREE_BYTES and unpacked > limits.ratio * packed:
+        return f"more than FILE_RATIO = {limits.ratio} times larger than its {packed} packed bytes"
+    return None
+
+
 def _until_damage(engine: zlib._Decompress, data: bytes, size: int) -> bytes:
     """What can be inflated before the error, which zlib keeps to itself when it meets it."""
     found = bytearray()
@@ -126,7 +143,7 @@ def _until_damage(engine: zlib._Decompress, data: bytes, size: int) -> bytes:
     return bytes(found)
 
 
-def blocks(source: Source, size: int = BLOCK) -> Iterator[bytes]:
+def blocks(source: Bytes, size: int = BLOCK) -> Iterator[bytes]:
     """Whole lines, about `size` bytes of them at a time; only the last block may lack its line end.
 
     A line longer than LONGEST_LINE is cut, but stays longer than LONGEST_LINE.

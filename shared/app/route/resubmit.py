@@ -17,7 +17,7 @@ import msgspec
 from shared.app.route.replayed import Key, Replayed, key_of, source_of, sources_of
 from shared.core.intake import dead_letters
 from shared.core.intake.dead_letters import DeadLetter
-from shared.core.intake.messages import Decoder
+from shared.core.intake.messages import ELEMENT_BITS, Decoder
 from shared.core.intake.progress import CONTAINER as PROGRESS
 from shared.core.intake.readings import Parsed, Rejection, joined, shown
 from shared.core.intake.reasons import REASONS
@@ -34,8 +34,7 @@ CONTAINER = "dead-letter"
 COMMITTED = "partition="  # how names of blobs begin that a commit may name
 LONGEST_PREFIX = 1024
 MINUTE_MS = 60_000
-ELEMENT_BITS = 16  # of a message's position: the index in its array
-FINAL = frozenset({"conflict", "truncated"})  # no fix makes these right: the other value counts, the row is cut
+FINAL = frozenset({"conflict", "truncated", "not_telemetry"})  # no fix makes these right: the other value counts ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +201,7 @@ class Resubmit:
             if kind == "hub":
                 yield _Try(places, self._messages(chosen), ELEMENT_BITS)
             else:
-                yield _Try(places, self._rows(chosen, header, zone), 0)
+                yield _Try(places, self._rows(chosen, header, zone), ELEMENT_BITS if header is None else 0)
 
     def _messages(self, chosen: Sequence[DeadLetter]) -> Parsed:
         return Decoder(self.scenario).decode_many(
@@ -215,8 +214,9 @@ class Resubmit:
     def _rows(self, chosen: Sequence[DeadLetter], header: str | None, zone: str | None) -> Parsed:
         lines = [letter.original() for letter in chosen]
         channels = len(self.scenario.channels)
-        limit, positions = self._limit(chosen[0]), range(1, len(chosen) + 1)
+        limit = self._limit(chosen[0])
         if header is None:
+            positions = [place << ELEMENT_BITS for place in range(1, len(chosen) + 1)]
             return Decoder(self.scenario).decode_lines(lines, positions=positions, not_after_minute=limit, zone=zone)
         text = io.BytesIO(b"\n".join([header.encode(), *lines]) + b"\n")
         try:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 REASONS: dict[str, str] = {
     # a record: one message, one element of an array, one row
-    "encoding": "not valid UTF-8",
+    "encoding": "not valid UTF-8, or packed otherwise than its content encoding says",
     "not_json": "not JSON",
     "not_an_object": "JSON, but neither a reading (an object) nor an array of readings",
     "empty": "nothing in it: no bytes, or an array without elements",
     "too_large": "message, array, line or file above a size limit",
     "too_deep": "JSON nested deeper than 64 levels",
+    "not_telemetry": "the hub tells of a device's twin, life or connection; no device sent it",
     "columns": "the row does not have as many cells as the header, or a quote in it never ends",
     "missing_device": "no device id",
     "device_id": "the device or row id is too long, holds control characters or is not a text",

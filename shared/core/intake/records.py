@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
+import msgspec
 import numpy as np
 
 from shared.core.intake.json_bodies import Body
@@ -23,18 +24,83 @@ Row: TypeAlias = tuple[object, ...]
 Kind: TypeAlias = tuple[tuple[Unit | None, ...], str | None]
 
 
+class Sent(NamedTuple):
+    """What is known of a record besides its bytes.
+
+    Args:
+        identity: Device that the hub authenticated, None where unknown.
+        limit: Minute since 1970 that brought it; its time may not be later.
+        created: Time at which the device says it made the message, as written, None where unknown.
+        enqueued: Time at which the hub took the message, as written, None where unknown.
+    """
+
+    identity: str | None
+    limit: int
+    created: object = None
+    enqueued: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of several readings in an envelope: as bytes, an envelope that holds it alone."""
+
+    sent: Sent
+    reading: object
+
+    def __bytes__(self) -> bytes:
+        about = {
+            "EnqueuedTimeUtc": self.sent.enqueued,
+            "Properties": {"iothub-creation-time-utc": self.sent.created},
+            "SystemProperties": {"connectionDeviceId": self.sent.identity},
+            "Body": msgspec.Raw(self.reading) if isinstance(self.reading, bytes) else self.reading,
+        }
+        return msgspec.json.encode(about)
+
+
+Origin: TypeAlias = Body | Part
+
+
 @dataclass(slots=True)
 class Records:
-    """What was decoded: rows of (device, time, channels ...), their kinds, and (position, identity, limit, body)."""
+    """What was decoded: rows of (device, time, channels ...), their kinds, and (position, sent, origin).
+
+    A record's position is that of its message, and one more for each that came out of the message before.
+
+    Attributes:
+        place: Position of the next record.
+        unpacked: Bytes that packed bodies have become.
+        may_unpack_to: Most that this may reach with the message at hand.
+    """
 
     rows: list[Row] = field(default_factory=list)
     kinds: list[Kind] = field(default_factory=list)
-    origins: list[tuple[int, str | None, int, Body]] = field(default_factory=list)
+    origins: list[tuple[int, Sent, Origin]] = field(default_factory=list)
     refused: list[Rejection] = field(default_factory=list)
+    place: int = 0
+    unpacked: int = 0
+    may_unpack_to: int = 0
 
-    def refuse(self, position: int, reason: str, detail: str, body: Body) -> None:
+    def __len__(self) -> int:
+        return len(self.rows) + len(self.refused)
+
+    def keep(self, row: Row, kind: Kind, sent: Sent, origin: Origin) -> None:
+        """Keep a record to be judged."""
+        self.rows.append(row)
+        self.kinds.append(kind)
+        self.origins.append((self.place, sent, origin))
+        self.place += 1
+
+    def refuse(self, reason: str, detail: str, origin: Origin) -> None:
         """Keep a record that is not accepted."""
-        self.refused.append(Rejection(position, reason, detail, bytes(body)))
+        self.refused.append(Rejection(self.place, reason, detail, bytes(origin)))
+        self.place += 1
+
+    def undo(self, place: int) -> None:
+        """Forget what came out of the newest message, which began at `place`."""
+        while self.origins and self.origins[-1][0] >= place:
+            del self.rows[-1], self.kinds[-1], self.origins[-1]
+        self.refused = [rejection for rejection in self.refused if rejection.position < place]
+        self.place = place
 
 
 def by_kind(kinds: list[Kind]) -> dict[Kind, Longs]:
@@ -76,7 +142,7 @@ def devices_of(cells: Sequence[object], identities: Sequence[str | None]) -> tup
 
 def stamps_of(cells: Sequence[object], kinds: dict[Kind, Longs]) -> Stamps:
     """Timestamps in any form, with the zones that their keys declare."""
-    stamps = _read_times(cells)
+    stamps = read_times(cells)
     for (_, declared), rows in kinds.items():
         if declared is not None:
             bare = rows[stamps.offset[rows] == UNZONED]
@@ -84,7 +150,8 @@ def stamps_of(cells: Sequence[object], kinds: dict[Kind, Longs]) -> Stamps:
     return stamps
 
 
-def _read_times(cells: Sequence[object]) -> Stamps:
+def read_times(cells: Sequence[object]) -> Stamps:
+    """Timestamps in any form, those without a zone unzoned."""
     if set(map(type, cells)) == {str}:
         return from_texts(cells)  # type: ignore[arg-type]
     stamps = Stamps.blank(len(cells))

@@ -19,7 +19,8 @@ class Scenario:
     `key` names the device's column in what comes in, `names.device` what else it is called; commits and lake call
     it `device_id`. `loss` is what an error costs wherever models are compared, by the gate, its floor and the rollout:
     as MAE (absolute) or RMSE (squared). At most `maximum_devices` are ever known; one that was silent for `silent_days`
-    is kept packed until it speaks again.
+    is kept packed until it speaks again. With `time_fallback` a message without a time has the one at which it was
+    made, else the one at which the hub took it.
     """
 
     name: Name
@@ -37,6 +38,7 @@ class Scenario:
     loss: Loss = "absolute"
     interval: Annotated[float, Meta(ge=0.5, le=0.99)] = 0.9
     zone: str = "UTC"
+    time_fallback: bool = True
     unlisted_stations: Literal["accept", "reject"] = "accept"
     maximum_devices: Annotated[int, Meta(ge=1, le=10_000_000)] = 10_000
     silent_days: Annotated[int, Meta(ge=1, le=3650)] = 30

@@ -302,7 +302,6 @@ ROW = b"a,2026-11-20T15:00Z,1,1\n"
         ("a.csv", HEADER.encode("utf-16"), "format"),
         ("a.csv", b"site,ts,pm25,temp\ra,2026-11-20T15:00Z,1,1\r", "format"),
         ("a.xlsx", b"PK\x03\x04" + b"\x00" * 50, "format"),
-        ("a.json", b'[{"site":"a"}]', "format"),
         ("a.parquet", lines(GOOD), "format"),
         ("a.parquet", b"PAR1" + b"x" * 100, "format"),
         ("a.parquet", b"PAR1", "format"),

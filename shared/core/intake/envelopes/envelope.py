@@ -1,0 +1,147 @@
+"""Envelopes that Azure puts around messages of devices, recognised by their keys, in any case.
+
+Source: https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-messages-d2c (storage routes),
+https://learn.microsoft.com/azure/event-hubs/event-hubs-capture-overview (Capture),
+https://learn.microsoft.com/azure/iot-central/core/howto-export-to-blob-storage (IoT Central),
+https://learn.microsoft.com/azure/stream-analytics/stream-analytics-define-inputs (Stream Analytics).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, TypeAlias
+
+from shared.core.intake.envelopes.sources import is_telemetry, plain
+
+ANALYTICS = frozenset({"eventenqueuedutctime", "eventprocessedutctime", "partitionid", "iothub"})
+_BATCH = {"body", "properties", "systemproperties", "base64encoded"}
+_DEVICE = ("connectiondeviceid", "iothubconnectiondeviceid")
+_CREATED = ("iothubcreationtimeutc", "creationtimeutc")
+_ENQUEUED = ("enqueuedtimeutc", "enqueuedtime", "iothubenqueuedtime")
+_IOT_EVENT = "microsoft.devices."
+
+
+class Envelope(NamedTuple):
+    """What an envelope holds and says.
+
+    Args:
+        body: A JSON value, or bytes; the enclosing object itself where the envelope only adds keys to a reading.
+        identity: Device that the hub authenticated.
+        created: Time at which the device says it made the message, as written.
+        enqueued: Time at which the hub took the message, as written.
+        encoding: How bytes are packed, "" where it does not say.
+        telemetry: Whether a device sent it; otherwise the hub tells something of a device.
+    """
+
+    body: object
+    identity: str | None = None
+    created: object = None
+    enqueued: object = None
+    encoding: str = ""
+    telemetry: bool = True
+
+
+Facts: TypeAlias = dict[str, object]
+Opener: TypeAlias = Callable[[Mapping[str, object]], Envelope]
+
+
+def opener_of(names: Iterable[str]) -> Opener | None:
+    """What opens an object with these keys, None where it is no envelope."""
+    known = {plain(name) for name in names}
+    for needed, opener in _FORMS:
+        if needed <= known:
+            return opener
+    return _routed if {"body", "properties"} <= known <= _BATCH else None
+
+
+def adds_keys(opener: Opener) -> bool:
+    """Whether the envelope is a reading with keys more, rather than something that holds one."""
+    return opener is _selected
+
+
+def _routed(value: Mapping[str, object]) -> Envelope:
+    """A message as IoT Hub routes it to storage, as Event Hubs Capture writes it, or of a batch."""
+    facts = _facts(value)
+    system, properties = _facts(facts.get("systemproperties")), _facts(facts.get("properties"))
+    body, told = facts.get("body"), system | properties
+    return Envelope(
+        body=_unquoted(body) if isinstance(body, str) else body,
+        identity=_name(_first(system, _DEVICE)),
+        created=_first(told, _CREATED),
+        enqueued=_first(facts | system, _ENQUEUED),
+        encoding=str(_first(system, ("contentencoding",)) or ""),
+        telemetry=is_telemetry(told),
+    )
+
+
+def _exported(value: Mapping[str, object]) -> Envelope:
+    """A message as IoT Central exports it."""
+    facts = _facts(value)
+    return Envelope(
+        body=facts.get("telemetry"),
+        identity=_name(facts.get("deviceid")),
+        created=_first(_facts(facts.get("messageproperties")), _CREATED),
+        enqueued=_first(facts, _ENQUEUED),
+        telemetry=str(facts.get("messagesource")).casefold() == "telemetry",
+    )
+
+
+def _selected(value: Mapping[str, object]) -> Envelope:
+    """A reading with the keys that Stream Analytics adds to it."""
+    facts = _facts(value)
+    hub = _facts(facts.get("iothub"))
+    return Envelope(
+        body=value,
+        identity=_name(_first(hub, _DEVICE)),
+        enqueued=_first(hub, _ENQUEUED) or facts.get("eventenqueuedutctime"),
+    )
+
+
+def _published(value: Mapping[str, object]) -> Envelope:
+    """An event of Event Grid, in its own schema or as a CloudEvent."""
+    facts = _facts(value)
+    kind, data = str(_first(facts, ("eventtype", "type"))).casefold(), facts.get("data")
+    if kind.startswith(_IOT_EVENT) and kind != _IOT_EVENT + "devicetelemetry":
+        return Envelope(data, telemetry=False)
+    time = _first(facts, ("eventtime", "time"))
+    if isinstance(data, dict) and "body" in map(plain, data):
+        inner = _routed(data)
+        return inner._replace(enqueued=inner.enqueued or time)
+    return Envelope(data, enqueued=time)
+
+
+_FORMS: tuple[tuple[frozenset[str], Opener], ...] = (
+    (frozenset({"body", "systemproperties"}), _routed),
+    (frozenset({"body", "enqueuedtimeutc"}), _routed),
+    (frozenset({"messagesource", "telemetry"}), _exported),
+    (frozenset({"messagesource", "applicationid"}), _exported),
+    (frozenset({"eventenqueuedutctime"}), _selected),
+    (frozenset({"eventprocessedutctime"}), _selected),
+    (frozenset({"eventtype", "data", "topic"}), _published),
+    (frozenset({"specversion", "type", "data", "source"}), _published),
+)
+
+
+def _facts(value: object) -> Facts:
+    """Entries by plain name; none where it is no object."""
+    return {plain(name): entry for name, entry in value.items()} if isinstance(value, dict) else {}
+
+
+def _first(facts: Facts, names: Iterable[str]) -> object:
+    return next((facts[name] for name in names if facts.get(name) is not None), None)
+
+
+def _name(value: object) -> str | None:
+    return value.strip() or None if isinstance(value, str) else None
+
+
+def _unquoted(text: str) -> bytes:
+    """The bytes that a text stands for: JSON as it is, else base64, which begins otherwise; else the text's own."""
+    if not text.lstrip().startswith(("{", "[")):
+        try:
+            return base64.b64decode(text.strip(), validate=True)
+        except (binascii.Error, ValueError):
+            pass
+    return text.encode("utf-8", "surrogatepass")
