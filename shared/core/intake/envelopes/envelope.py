@@ -13,7 +13,7 @@ import binascii
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, TypeAlias
 
-from shared.core.intake.envelopes.sources import is_telemetry, plain
+from shared.core.intake.envelopes.sources import facts_of, from_device, plain
 
 ANALYTICS = frozenset({"eventenqueuedutctime", "eventprocessedutctime", "partitionid", "iothub"})
 _BATCH = {"body", "properties", "systemproperties", "base64encoded"}
@@ -63,8 +63,8 @@ def adds_keys(opener: Opener) -> bool:
 
 def _routed(value: Mapping[str, object]) -> Envelope:
     """A message as IoT Hub routes it to storage, as Event Hubs Capture writes it, or of a batch."""
-    facts = _facts(value)
-    system, properties = _facts(facts.get("systemproperties")), _facts(facts.get("properties"))
+    facts = facts_of(value)
+    system, properties = facts_of(facts.get("systemproperties")), facts_of(facts.get("properties"))
     body, told = facts.get("body"), system | properties
     return Envelope(
         body=_unquoted(body) if isinstance(body, str) else body,
@@ -72,17 +72,17 @@ def _routed(value: Mapping[str, object]) -> Envelope:
         created=_first(told, _CREATED),
         enqueued=_first(facts | system, _ENQUEUED),
         encoding=str(_first(system, ("contentencoding",)) or ""),
-        telemetry=is_telemetry(told),
+        telemetry=from_device(told),
     )
 
 
 def _exported(value: Mapping[str, object]) -> Envelope:
     """A message as IoT Central exports it."""
-    facts = _facts(value)
+    facts = facts_of(value)
     return Envelope(
         body=facts.get("telemetry"),
         identity=_name(facts.get("deviceid")),
-        created=_first(_facts(facts.get("messageproperties")), _CREATED),
+        created=_first(facts_of(facts.get("messageproperties")), _CREATED),
         enqueued=_first(facts, _ENQUEUED),
         telemetry=str(facts.get("messagesource")).casefold() == "telemetry",
     )
@@ -90,8 +90,8 @@ def _exported(value: Mapping[str, object]) -> Envelope:
 
 def _selected(value: Mapping[str, object]) -> Envelope:
     """A reading with the keys that Stream Analytics adds to it."""
-    facts = _facts(value)
-    hub = _facts(facts.get("iothub"))
+    facts = facts_of(value)
+    hub = facts_of(facts.get("iothub"))
     return Envelope(
         body=value,
         identity=_name(_first(hub, _DEVICE)),
@@ -101,7 +101,7 @@ def _selected(value: Mapping[str, object]) -> Envelope:
 
 def _published(value: Mapping[str, object]) -> Envelope:
     """An event of Event Grid, in its own schema or as a CloudEvent."""
-    facts = _facts(value)
+    facts = facts_of(value)
     kind, data = str(_first(facts, ("eventtype", "type"))).casefold(), facts.get("data")
     if kind.startswith(_IOT_EVENT) and kind != _IOT_EVENT + "devicetelemetry":
         return Envelope(data, telemetry=False)
@@ -124,13 +124,11 @@ _FORMS: tuple[tuple[frozenset[str], Opener], ...] = (
 )
 
 
-def _facts(value: object) -> Facts:
-    """Entries by plain name; none where it is no object."""
-    return {plain(name): entry for name, entry in value.items()} if isinstance(value, dict) else {}
-
-
 def _first(facts: Facts, names: Iterable[str]) -> object:
-    return next((facts[name] for name in names if facts.get(name) is not None), None)
+    for name in names:
+        if (found := facts.get(name)) is not None:
+            return found
+    return None
 
 
 def _name(value: object) -> str | None:
