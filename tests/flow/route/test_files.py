@@ -621,7 +621,6 @@ REFUSED: dict[str, tuple[bytes, str, str]] = {
     "unknown unit": (simple().replace("temp,", "temp (furlong),").encode(), "unit", "temp"),
     "workbook": (b"PK\x03\x04" + b"0" * 100, "format", "Excel"),
     "UTF-16": (simple().encode("utf-16"), "format", "UTF-16"),
-    "JSON array": (b'[{"device_id": "a"}]', "format", "a JSON array"),
 }
 
 
