@@ -40,14 +40,32 @@ class Conditions:
     on: frozenset[str]
 
 
-OFTEN = ("garbage", "files", "again", "late", "skips", "moves", "frozen", "replays", "jumps", "forgets", "people")
-AT_TIMES = ("conflicts", "swaps", "anew", "damage", "compaction", "removal", "rewound", "replaced", "edits", "losses")
+OFTEN = (
+    "garbage",
+    "files",
+    "again",
+    "late",
+    "skips",
+    "moves",
+    "frozen",
+    "replays",
+    "jumps",
+    "forgets",
+    "people",
+    "anew",
+)
+AT_TIMES = ("conflicts", "swaps", "damage", "compaction", "removal", "rewound", "replaced")
+RARELY = ("edits", "losses")
+NOT_BESIDE_LOSSES = {"swaps", "edits", "forgets", "anew"}  # what is made again has the answers and the hub of now
 
 
 def drawn(kind: Kind, seed: int) -> Conditions:
     """The conditions of a seed."""
     random = Random(f"{kind} {seed}")
     on = {name for name in OFTEN if random.random() < 0.75} | {name for name in AT_TIMES if random.random() < 0.3}
+    on |= {name for name in RARELY if random.random() < 0.12}
+    if "losses" in on:
+        on -= NOT_BESIDE_LOSSES
     chances = Chances(
         refused=random.choice((0, 0.01, 0.05)),
         lost=random.choice((0, 0.01, 0.05)),

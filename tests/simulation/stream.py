@@ -154,8 +154,8 @@ class Stream:
 
     def _lose_commit(self) -> None:
         """The store loses a write that it had acknowledged, of events that the hub still has."""
-        if self.world.on & {"swaps", "edits", "forgets", "anew"} or self.world.kind != "stream":
-            return  # what is made again has the answers of now, and of what the hub still has
+        if self.world.kind != "stream":
+            return  # the loop's rollouts change who answers, and what is made again has the answers of now
         hub, compacted, damaged = self.hubs[READINGS], self.world.stores.lake.begun(), self.world.damaged
         lost = [
             name
@@ -228,11 +228,13 @@ class Stream:
 
     def _close(self) -> None:
         """Create the hub anew once it is read to its end; processes keep what they hold."""
-        hub = self.hubs[self.closing]
-        if all(self.reached((self.closing, number)) == len(log) > 0 for number, log in enumerate(hub.logs)):
+        ends = {number: len(log) for number, log in enumerate(self.hubs[self.closing].logs)}
+        waiting = [number for number, end in ends.items() if self.reached((self.closing, number)) < end]
+        for number in waiting:
+            self.triggers.give((self.closing, number))
+        if not waiting:
             self._anew(self.closing)
-            self.lost = False  # whether a commit was
-        self.closing = ""
+            self.closing = ""
 
     def _anew(self, name: str) -> None:
         hub = self.hubs[name]

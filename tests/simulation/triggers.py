@@ -42,7 +42,7 @@ class Triggers:
         self.held: dict[Key, Trigger] = {key: Trigger() for key in KEYS}
 
     def deliver(self) -> None:
-        self._give(self.world.schedule.random.choice((*KEYS, (READINGS, 0), (READINGS, 1))))
+        self.give(self.world.schedule.random.choice((*KEYS, (READINGS, 0), (READINGS, 1))))
 
     def move(self) -> None:
         """Another process becomes a partition's owner; the one before may be given a batch all the same."""
@@ -50,11 +50,11 @@ class Triggers:
         key, before = random.choice(KEYS), None
         if self.world.awake:
             before = self.held[key].owner
-            self._give(key, random.choice(self.world.awake))
+            self.give(key, random.choice(self.world.awake))
         if before in self.world.awake and random.random() < 0.7:
-            self._give(key, before)
+            self.give(key, before)
 
-    def _give(self, key: Key, to: Simulated | None = None) -> None:
+    def give(self, key: Key, to: Simulated | None = None) -> None:
         """A batch for the owner of a partition, who may be one that has only just become it."""
         world, random, trigger = self.world, self.world.schedule.random, self.held[key]
         owner = to or trigger.owner
