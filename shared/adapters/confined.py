@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -15,6 +16,7 @@ from shared.errors import TransientFailure
 MB = 1_000_000
 STARTED = b"\n"  # the first byte such a program writes: all that it needs is imported
 _LOG_BYTES = 1 << 20
+_OUTSIDE = {-number for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))}
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT")  # of the environment; no connection string is
 
 
@@ -43,9 +45,20 @@ def start(program: str, arguments: Iterable[object], errors: IO[bytes] | int) ->
             stdout=subprocess.PIPE,
             stderr=errors,
             env=environment,
+            start_new_session=True,  # what ends the host from its terminal must not speak of a file or model
         )
     except OSError as error:
         raise TransientFailure(f"{program} does not start: {error.strerror}") from error
+
+
+def check_left_alone(program: str, process: subprocess.Popen[bytes]) -> None:
+    """Make sure that a program which has ended was not asked to by others, such as whoever stops all of a machine.
+
+    Raises:
+        TransientFailure: It was, which says nothing of what it was given.
+    """
+    if process.wait() in _OUTSIDE:
+        raise TransientFailure(f"{program} was ended from outside: {signal.Signals(-process.wait()).name}")
 
 
 def confine(memory_mb: int, seconds: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from shared.adapters.confined import STARTED, start
+from shared.adapters.confined import STARTED, check_left_alone, start
 from shared.errors import ContractBroken, TransientFailure
 
 PROGRAM = "shared.adapters.models.onnx_trial"
@@ -35,7 +35,7 @@ def try_out(raw: bytes, limits: ModelLimits) -> None:
 
     Raises:
         ContractBroken: The model is refused, or ended its process.
-        TransientFailure: The process did not start, or got no processor.
+        TransientFailure: The process did not start, got no processor, or was ended from outside.
     """
     process = start(PROGRAM, (limits.memory_mb, limits.seconds), subprocess.DEVNULL)
     with process:
@@ -48,6 +48,7 @@ def try_out(raw: bytes, limits: ModelLimits) -> None:
     if not said.startswith(STARTED):
         raise TransientFailure(f"{PROGRAM} does not start: exit code {process.returncode}")
     if not said.strip():
+        check_left_alone(PROGRAM, process)
         allowed = f"MODEL_MB = {limits.memory_mb}, MODEL_S = {limits.seconds}"
         raise ContractBroken(f"model.onnx: ended the process that tried it (code {process.returncode}; {allowed})")
     if refused := msgspec.json.decode(said, type=dict[str, str]).get("refused"):

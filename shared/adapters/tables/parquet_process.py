@@ -31,7 +31,7 @@ class Reading:
 
     Raises:
         BadEvent: `format` or `too_large`, it cannot be read.
-        TransientFailure: The process does not start.
+        TransientFailure: The process does not start, or was ended from outside.
     """
 
     def __init__(self, path: str, limits: FileLimits) -> None:
@@ -56,6 +56,7 @@ class Reading:
 
         Raises:
             BadEvent: `format` or `too_large`; what came before it is right.
+            TransientFailure: The process was ended from outside.
         """
         import pyarrow as pa
 

@@ -7,6 +7,7 @@ from typing import IO, Any
 
 import msgspec
 
+from shared.adapters.confined import check_left_alone
 from shared.adapters.tables.limits import FileLimits
 from shared.errors import BadEvent
 
@@ -19,6 +20,9 @@ def verdict(process: subprocess.Popen[bytes], said: IO[bytes], what: str, limits
         said: Its standard error.
         what: Kind of the file, in words.
         limits: Named where it died.
+
+    Raises:
+        TransientFailure: It was ended from outside, not by the file.
     """
     process.wait()
     said.seek(0)
@@ -32,7 +36,12 @@ def verdict(process: subprocess.Popen[bytes], said: IO[bytes], what: str, limits
 
 
 def died(process: subprocess.Popen[bytes], what: str, limits: FileLimits) -> BadEvent:
-    """A file that ended its reader."""
+    """A file that ended its reader.
+
+    Raises:
+        TransientFailure: It was ended from outside, not by the file.
+    """
+    check_left_alone("the reader of a file", process)
     told = f"FILE_READER_MB = {limits.reader_mb}, FILE_READER_S = {limits.reader_s}"
     return BadEvent("format", f"{_a(what)} that ended its reader (code {process.wait()}; {told})")
 

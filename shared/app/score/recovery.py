@@ -63,8 +63,8 @@ def mend(context: ScoringContext, partition: int, epoch: int, following: int) ->
     gap, mark = Mark(epoch, following), mark_of(context.blobs, partition)
     whole = (state for _, state in snapshots.whole(context.task, context.blobs, partition))
     state = next((state for state in whole if mark <= Mark(state.epoch, state.next) <= gap), None)
-    if state is None:
-        state = context.rebuild(partition) if mark > Mark() else context.task.empty(partition)
+    if state is None:  # older versions removed commits and left no mark: the lake knows
+        state = context.rebuild(partition) or (context.task.empty(partition) if mark == Mark() else None)
     if state is not None:
         _fold(context, state)
 

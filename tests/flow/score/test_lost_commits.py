@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared.app.lake.compaction import Compaction, rebuild
-from shared.app.score import recovery
+from shared.app.score import recovery, removed
 from shared.core.stream.commit import commit_name
 from shared.errors import ContractBroken
 from tests.flow.lake.test_lake import DAY_MS, compaction
@@ -66,6 +66,22 @@ def test_they_are_made_again_where_everything_before_them_was_removed(losing: Lo
     losing.compaction().run()
     losing.check_chain()
     assert losing.worker().recovered().expired == 0
+
+
+def test_what_an_older_version_removed_is_not_made_again_with_them(losing: Losing) -> None:
+    """It left no mark of what it removed, and the snapshots that are left are newer than the loss."""
+    worker = losing.worker()
+    losing.give(worker, EVENTS)
+    losing.remove()
+    losing.blobs.delete(removed.CONTAINER, "removed/partition=00.json")
+    there = set(losing.blobs.names("commits"))
+    losing.give(worker, EVENTS)
+    losing.lose(EVENTS + 1)
+    losing.compaction().run()
+    events = range(EVENTS, 2 * EVENTS)
+    assert set(losing.blobs.names("commits")) - there == {commit_name(0, 0, event) for event in events}
+    losing.check_chain()
+    losing.check_lake()
 
 
 def test_what_the_hub_no_longer_has_is_said_to_be_lost_and_the_lake_goes_on(losing: Losing) -> None:

@@ -20,7 +20,7 @@ from shared.adapters.tables.parquet_process import Reading
 from shared.adapters.tables.parquet_reader import ROW_BYTES, STRETCH_BYTES
 from shared.core.intake.readings import Parsed
 from shared.core.intake.tables import LongTable
-from shared.errors import BadEvent
+from shared.errors import BadEvent, TransientFailure
 from tests.unit.adapters.tables.table_files import AIR, GOOD, NOW, as_parquet, lines, sample
 
 SAME = lines(*[GOOD] * 20_000)
@@ -166,6 +166,13 @@ def test_a_reader_that_dies_refuses_the_file(path: str) -> None:
     with pytest.raises(
         BadEvent, match=r"format: a Parquet file that ended its reader \(code -9; FILE_READER_MB = 1000"
     ):
+        list(reading.batches(["site"], 100))
+
+
+def test_a_reader_that_is_stopped_with_the_machine_says_nothing_of_the_file(path: str) -> None:
+    reading = Reading(path, FileLimits())
+    reading._process.terminate()
+    with pytest.raises(TransientFailure, match="ended from outside: SIGTERM"):
         list(reading.batches(["site"], 100))
 
 
