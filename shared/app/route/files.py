@@ -16,14 +16,13 @@ from shared.app.score.serving import Serving
 from shared.core.intake.crowds import Crowd
 from shared.core.intake.tables import LongTable, WideTable
 from shared.core.stream.events import split
-from shared.core.stream.packing import pack, pack_end
+from shared.core.stream.packing import BEYOND, pack, pack_end
 from shared.core.task.task import Task, names_of
 from shared.errors import BadEvent
 from shared.ports import BlobInfo, Blobs, Clock, OpenTable, Stream
 
 log = logging.getLogger(__name__)
 INCOMING = "incoming"
-BEYOND = 1 << 48  # a position behind every row
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ from shared.core.scenario import Scenario
 from shared.core.stream.commit import CONFLICT, EXPIRED, REFUSED, Commit, commit_name, folder, scenario_fields
 from shared.core.stream.events import Batch, Event, share_of
 from shared.core.stream.gathering import gather, nothing
+from shared.core.stream.packing import gives_up
 from shared.core.task.state import Outcome, State
 from shared.core.task.task import Task, names_of
 from shared.core.task.versions import aligned, bring
@@ -30,12 +31,15 @@ READING_BYTES = 14
 
 
 def run_of(context: ScoringContext, events: Sequence[Event]) -> Sequence[Event]:
-    """The first events that follow each other and together hold about as many readings as one commit may."""
+    """The first events that follow each other and together hold about as many readings as one commit may.
+
+    What a source sends after it was given up never counts, so the commit ends there: within it an end comes last.
+    """
     limit = context.batch_rows * (READING_BYTES + 4 * len(context.task.row))
     count, size = 1, len(events[0].body)
     while count < len(events) and events[count].sequence == events[count - 1].sequence + 1:
         size += len(events[count].body)
-        if size > limit:
+        if size > limit or gives_up(events[count - 1].body):
             break
         count += 1
     return events[:count]

@@ -19,6 +19,7 @@ from shared.errors import BadEvent
 VERSION = 1
 EVENT_BYTES = 200_000
 MAX_POSITION = 2**63 - 1
+BEYOND = 1 << 48  # a position behind every record: that of a source whose rest does not count any more
 
 
 class Packed(msgspec.Struct, frozen=True, array_like=True):
@@ -99,6 +100,14 @@ def pack_end(source: str, end: int) -> bytes:
         end: Position after its last record.
     """
     return _ENCODER.encode(Packed(VERSION, source, [], [], b"", b"", b"", b"", end))
+
+
+_GIVEN_UP = pack_end("", BEYOND)[3:]  # what follows the name of the source
+
+
+def gives_up(body: bytes) -> bool:
+    """Whether an event is the end marker of a source whose rest does not count any more."""
+    return body.endswith(_GIVEN_UP)
 
 
 def unpack(body: bytes, channels: Sequence[str]) -> tuple[Packed, Readings]:

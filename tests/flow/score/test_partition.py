@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -23,6 +24,7 @@ from shared.core.forecast.window.waiting import Waiting
 from shared.core.intake import dead_letters
 from shared.core.stream.commit import commit_name, place_of
 from shared.core.stream.events import Event
+from shared.core.stream.packing import BEYOND
 from shared.errors import ContractBroken, PipelineError, TransientFailure
 from tests.kit import HOUR, TASK, Bench, MemoryBlobs, Row, deploy, hourly, newest, picture
 
@@ -385,6 +387,24 @@ def test_a_large_batch_is_committed_in_parts() -> None:
     bench.worker().take(events)
     check_one_history(bench, 5)
     assert [len(batch) for _, _, batch in bench.commits()] == [8] * 5
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 4])
+def test_what_a_slow_reader_sends_of_a_file_that_was_given_up_never_counts_however_it_is_cut(cut: int) -> None:
+    bench = Bench()
+    deploy(bench.blobs, "v1")
+    rows = hourly("a", 5)
+    bench.send("file/x@1", rows[:2], end=BEYOND)
+    bench.send("file/x@1", rows[2:])
+    bench.send("file/y@1", hourly("b", 1))
+    worker, events = bench.worker(), bench.events()
+    for start in range(0, len(events), cut):
+        worker.take(events[start : start + cut])
+    sums = Counter[str]()
+    for _, commit, _ in bench.commits():
+        sums.update(commit.counts)
+    assert (sums["applied"], sums["redelivered"]) == (3, 3)
+    assert {device for device, _, _ in bench.forecasts()} == {"a", "b"}
 
 
 def test_a_skipped_range_is_read_back_from_the_hub() -> None:
