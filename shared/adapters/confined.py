@@ -20,13 +20,16 @@ _OUTSIDE = {-number for number in (signal.SIGINT, signal.SIGTERM, getattr(signal
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT")  # of the environment; no connection string is
 
 
-def start(program: str, arguments: Iterable[object], errors: IO[bytes] | int) -> subprocess.Popen[bytes]:
+def start(
+    program: str, arguments: Iterable[object], errors: IO[bytes] | int, ahead: int = -1
+) -> subprocess.Popen[bytes]:
     """A program of ours in a new process, its standard input and output in our hands.
 
     Args:
         program: Its module.
         arguments: What it is given.
         errors: Where its standard error goes.
+        ahead: Bytes that it may write before we read, where the system lets us choose.
 
     Raises:
         TransientFailure: There is no room for a process.
@@ -44,6 +47,7 @@ def start(program: str, arguments: Iterable[object], errors: IO[bytes] | int) ->
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
+            pipesize=ahead,
             env=environment,
             start_new_session=True,  # what ends the host from its terminal must not speak of a file or model
         )

@@ -15,6 +15,7 @@ from shared.errors import BadEvent, TransientFailure
 
 MAGIC = b"Obj\x01"
 WHAT = "Avro file"
+_AHEAD = 1 << 18  # bytes that are decoded while we read those before them
 _PROGRAM = "shared.adapters.tables.avro_reader"
 
 
@@ -36,7 +37,7 @@ class AvroSource:
             self._packed = store(source, file, limits, "an Avro file")
             self.bytes_read = source.bytes_read
             self._said = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
-            self._process = start(_PROGRAM, (file.name, limits.reader_mb, limits.reader_s), self._said)
+            self._process = start(_PROGRAM, (file.name, limits.reader_mb, limits.reader_s), self._said, _AHEAD)
             self._close = weakref.finalize(self, end, self._process, self._said)
             self._out = cast("IO[bytes]", self._process.stdout)
             if self._out.read(1) != STARTED:
@@ -45,19 +46,19 @@ class AvroSource:
                 raise problem
 
     def read(self, size: int) -> bytes:
-        """Take `size` bytes, fewer at the end.
+        """Take at most `size` bytes, few enough that the process works meanwhile; none at the end.
 
         Raises:
             BadEvent: `format` or `too_large`, before the first record.
         """
         if self.problem is not None:
             return b""
-        part = self._out.read(size)
+        part = self._out.read(min(size, _AHEAD))
         self._unpacked += len(part)
         if limit := passed(self._limits, self._unpacked, self._packed):
             self.reason, self.problem = "too_large", limit
             self._close()
-        elif len(part) < size and (problem := self._verdict()):
+        elif not part and (problem := self._verdict()):
             if not self._unpacked:
                 raise problem
             self.reason = "too_large" if problem.reason == "too_large" else "truncated"

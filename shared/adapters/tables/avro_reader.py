@@ -22,7 +22,7 @@ from shared.errors import BadEvent
 
 LARGEST_SCHEMA = 1 << 20
 CODECS = ("null", "deflate", "bzip2", "xz")
-_BYTES = 1 << 18  # written at once
+_BYTES = 1 << 16  # written at once
 _HEADER = {
     "type": "record", "name": "Header", "fields": [
         {"name": "magic", "type": {"type": "fixed", "name": "magic", "size": 4}},
@@ -60,7 +60,7 @@ def check_header(file: Held) -> None:
     """Refuse what the header says: a schema that is too deep or too long, or a codec that is not read.
 
     Raises:
-        Damaged: It says so.
+        Damaged: It says so, or a type holds itself.
         BadEvent: `too_deep`, or the schema is not JSON.
     """
     meta = cast("dict[str, dict[str, bytes]]", fastavro.schemaless_reader(cast("IO[bytes]", file), _HEADER, None))[
@@ -69,9 +69,32 @@ def check_header(file: Held) -> None:
     schema, codec = meta.get("avro.schema", b""), meta.get("avro.codec", b"null")
     if len(schema) > LARGEST_SCHEMA:
         raise Damaged(f"a schema of {len(schema)} bytes is longer than {LARGEST_SCHEMA}")
-    value_of(schema)
+    check_names(value_of(schema))
     if codec.decode(errors="replace") not in CODECS:
         raise Damaged(f"its codec is none of {', '.join(CODECS)}")
+
+
+def check_names(kind: object, around: frozenset[str] = frozenset()) -> None:
+    """Refuse a schema whose records may hold themselves, as deep as a file likes.
+
+    Raises:
+        Damaged: It has such a type.
+    """
+    if isinstance(kind, list):
+        for each in kind:
+            check_names(each, around)
+    elif isinstance(kind, dict):
+        inside = around | {_short(kind.get("name"))} if "fields" in kind else around
+        fields = kind["fields"] if isinstance(kind.get("fields"), list) else []
+        inner = [kind.get(key) for key in ("type", "items", "values")]
+        check_names([*inner, *(field.get("type") for field in fields if isinstance(field, dict))], inside)
+    elif isinstance(kind, str) and _short(kind) in around:
+        raise Damaged("a type of its schema holds itself")
+
+
+def _short(name: object) -> str:
+    """A type's name without its namespace."""
+    return name.rpartition(".")[2] if isinstance(name, str) else ""
 
 
 def lines(file: Held) -> Iterator[bytes]:

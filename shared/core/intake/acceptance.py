@@ -10,11 +10,12 @@ import numpy as np
 from shared.core.intake.columns import DEVICE, FIRST_CHANNEL, TIME
 from shared.core.intake.quantities import MISSING, value_problem
 from shared.core.intake.readings import Codes, Floats, Ints, Longs, Parsed, Readings, Rejection, id_problem, shown
-from shared.core.intake.timestamps import FUTURE, REASON, Stamps, utc
+from shared.core.intake.timestamps import FUTURE, REASON, UNZONED, Stamps, utc
 from shared.core.intake.zones import Zone, zone
 from shared.core.scenario import Scenario
 
 _NO_DEVICE = frozenset({"", "nan", "null", "none"})
+_FURTHEST_ZONE = 14 * 60  # minutes ahead of UTC
 _ACCEPTED, _DEVICE, _TIME, _VALUE, _NO_VALUES = range(5)
 
 
@@ -138,7 +139,7 @@ class Acceptance:
             return found or self._no_device(sheet.cell(i, DEVICE))
         if verdict == _TIME:
             limit = int(not_after[i]) if isinstance(not_after, np.ndarray) else int(not_after)
-            return REASON[late], _time_detail(sheet.cell(i, TIME), late, limit)
+            return REASON[late], _time_detail(sheet.cell(i, TIME), late, limit) + _hint(sheet.stamps, i, late, limit)
         if verdict == _VALUE and sheet.faults is not None:
             c = int(np.flatnonzero(sheet.faults[i])[0])
             cell = sheet.cell(i, FIRST_CHANNEL + c)
@@ -162,6 +163,14 @@ def _time_detail(cell: object, late: int, limit: int) -> str:
     if late == FUTURE:
         return f"{shown(cell)} is later than {np.datetime64(limit, 'm')}Z, when it arrived"
     return tail[REASON[late]]
+
+
+def _hint(stamps: Stamps, i: int, late: int, limit: int) -> str:
+    """What to declare where a clock that is ahead of UTC, and does not say so, explains a time in the future."""
+    ahead = int(stamps.local[i]) - limit <= _FURTHEST_ZONE
+    if late == FUTURE and stamps.offset[i] == UNZONED and ahead:
+        return "; it has no zone: declare one for its station ([stations.ID] zone), or for its file"
+    return ""
 
 
 def _readings(sheet: Sheet, names: list[str], minute: Longs, rows: slice | Longs) -> Readings:

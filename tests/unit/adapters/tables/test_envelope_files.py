@@ -43,7 +43,11 @@ def test_a_route_of_iot_hub_is_read_whatever_form_its_bodies_have() -> None:
 def test_a_clock_without_zone_is_read_in_the_declared_zone_and_never_as_a_later_utc() -> None:
     line = jsonl([routed(text(b'{"timestamp": "2026-05-04T13:00:21.303468", "temperature": 23.0}'))])
     assert found(read(line, "a.json", zone="Europe/London")) == [("yard-1", "2026-05-04T12:00", 23.0)]
-    assert read(line, "a.json").reasons == [(1, "future")]
+    (rejection,) = read(line, "a.json").rejected
+    assert rejection.reason == "future"
+    assert rejection.detail.endswith(
+        "it has no zone: declare one for its station ([stations.ID] zone), or for its file"
+    )
 
 
 def test_exports_of_iot_central_and_lines_of_stream_analytics_are_read() -> None:
@@ -197,6 +201,12 @@ def test_a_schema_that_is_too_deep_too_long_or_packed_otherwise_is_refused_befor
     assert "nested deeper than" in refused(avro([], deep(70))).detail
     long = {"type": "record", "name": "R", "doc": "x" * (1 << 20), "fields": []}
     assert "is longer than 1048576" in refused(avro([], long)).detail
+    inner = {"type": "record", "name": "I", "fields": [{"name": "r", "type": ["null", "N.R"]}]}
+    itself = {"type": "record", "name": "R", "namespace": "N", "fields": [{"name": "a", "type": inner}]}
+    assert "a type of its schema holds itself" in refused(avro([], itself)).detail
+    fields = [{"name": "a", "type": deep(2) | {"name": "I"}}, {"name": "b", "type": "I"}]
+    twice = {"type": "record", "name": "R", "fields": fields}
+    assert read(avro([], twice), "a").rejected == []
     other = avro([]).replace(b"\x08null", b"\x08zstd")
     assert "its codec is none of null, deflate, bzip2, xz" in refused(other).detail
 
