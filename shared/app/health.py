@@ -13,6 +13,7 @@ from shared.app.score.partition import Partition
 from shared.core.model.scoring import CHAMPION
 from shared.core.task.losses import Losses
 from shared.core.task.state import State
+from shared.errors import ContractBroken
 from shared.validation import decoded
 
 WINDOW_S = 60.0
@@ -65,7 +66,10 @@ def seconds(window: str) -> float:
 
 def _drift(raw: bytes | None) -> dict[str, Any]:
     """What the newest check came to, why, and what it could not judge; nothing before the first."""
-    found: dict[str, Any] = {} if raw is None else decoded(raw, dict, "/".join(NEWEST))
+    try:
+        found: dict[str, Any] = {} if raw is None else decoded(raw, dict, "/".join(NEWEST))
+    except ContractBroken as error:  # a report alone: nothing works with it, and the next check writes another
+        return {"problem": str(error)}
     return {name: found[name] for name in ("check", "model", "kind", "reasons", "not_judged") if name in found}
 
 

@@ -170,8 +170,8 @@ class Resubmit:
         """Lines of a blob that stays as it is which were fed back before."""
         if not name.startswith(COMMITTED):
             return set()
-        raws = [self.blobs.read(PROGRESS, record) for record in self.blobs.names(PROGRESS, sources_of(name))]
-        records = [decoded(raw, Replayed, f"{PROGRESS}/replay") for raw in raws if raw is not None]
+        raws = {record: self.blobs.read(PROGRESS, record) for record in self.blobs.names(PROGRESS, sources_of(name))}
+        records = [decoded(raw, Replayed, f"{PROGRESS}/{record}") for record, raw in raws.items() if raw is not None]
         return {line for record in records if record.blob == name for line in record.lines or ()}
 
     def _rest(self, name: str, letters: Sequence[DeadLetter], tries: Sequence[_Try], gone: Collection[int]) -> None:

@@ -29,7 +29,7 @@ def mark_of(blobs: BlobReader, partition: int) -> Mark:
         ContractBroken: It cannot be read.
     """
     raw = blobs.read(CONTAINER, _name_of(partition))
-    return Mark() if raw is None else decoded(raw, Mark, "mark of removed commits")
+    return Mark() if raw is None else _decoded(raw, partition)
 
 
 def before(blobs: BlobReader, state: State) -> bool:
@@ -45,8 +45,12 @@ def raise_mark(blobs: Blobs, partition: int, epoch: int, following: int) -> None
     """
     found = blobs.read_changed(CONTAINER, _name_of(partition), None)
     mark = Mark(epoch, following)
-    if found is None or decoded(found[0], Mark, "mark of removed commits") < mark:
+    if found is None or _decoded(found[0], partition) < mark:
         blobs.replace(CONTAINER, _name_of(partition), msgspec.json.encode(mark), found and found[1])
+
+
+def _decoded(raw: bytes, partition: int) -> Mark:
+    return decoded(raw, Mark, f"{CONTAINER}/{_name_of(partition)} (mark of removed commits)")
 
 
 def _name_of(partition: int) -> str:

@@ -87,9 +87,11 @@ def decode(raw: bytes) -> list[Shape]:
     Raises:
         ContractBroken: Not such a document, or of another format.
     """
-    found = decoded(raw, _Document, NAME)
+    found = decoded(raw, _Document, f"{CONTAINER}/{NAME}")
     if found.format != FORMAT or not found.versions:
-        raise ContractBroken(f"{NAME}: format {found.format} with {len(found.versions)} versions is not {FORMAT}")
+        raise ContractBroken(
+            f"{CONTAINER}/{NAME}: format {found.format} with {len(found.versions)} versions is not {FORMAT}"
+        )
     return found.versions
 
 

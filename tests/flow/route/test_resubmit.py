@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.app.route.replayed import sources_of
 from shared.app.route.resubmit import Resubmit
 from shared.core.intake import dead_letters
 from shared.core.intake.readings import Rejection
@@ -309,3 +310,14 @@ def test_a_letter_that_a_killed_router_wrote_twice_is_fed_back_once(whole: Whole
 
 def test_the_scenario_of_these_tests_refuses_what_the_wider_one_takes() -> None:
     assert SCENARIO.channels[0].maximum < 2000 < WIDER.channels[0].maximum
+
+
+def test_a_damaged_record_of_what_was_fed_back_is_named(whole: Whole) -> None:
+    whole.hear(message(hour=0), message(hour=0, pm=6))
+    whole.score()
+    (name,) = whole.blobs.names("dead-letter", "partition=")
+    record = f"{sources_of(name)}ff.json"
+    whole.blobs.write("progress", record, b"{")
+    status, body = whole.resubmit.asked({})
+    assert (status, f"progress/{record}: " in body["error"]) == (409, True)
+    whole.blobs.delete("progress", record)

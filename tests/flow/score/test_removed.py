@@ -15,7 +15,7 @@ from shared.app.score import removed
 from shared.app.score.partition import HELD_MS, Partition
 from shared.core.forecast.losses import TOTALS
 from shared.core.stream.commit import place_of
-from shared.errors import StateConflict
+from shared.errors import ContractBroken, StateConflict
 from tests.flow.lake.test_lake import DAY_MS, compaction, lake_in
 from tests.flow.lake.test_lake import rows as lake_rows
 from tests.flow.score.test_epochs import SOURCE, Lives
@@ -157,3 +157,11 @@ def test_a_mark_that_is_raised_by_two_at_once_is_raised_by_one() -> None:
     with pytest.raises(StateConflict):
         removed.raise_mark(blobs, 0, 0, 5)
     assert removed.mark_of(blobs, 0) == removed.Mark(0, 9)
+
+
+def test_a_damaged_mark_is_named_with_its_blob(days: Days) -> None:
+    days.blobs.write(removed.CONTAINER, "removed/partition=00.json", b"{")
+    with pytest.raises(ContractBroken, match=r"^progress/removed/partition=00\.json "):
+        removed.mark_of(days.blobs, 0)
+    with pytest.raises(ContractBroken, match=r"^progress/removed/partition=00\.json "):
+        removed.raise_mark(days.blobs, 0, 0, 5)

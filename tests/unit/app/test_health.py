@@ -33,6 +33,16 @@ def test_before_anything_happened_it_says_so() -> None:
     json.dumps(told)
 
 
+def test_a_damaged_drift_report_is_said_and_hides_nothing_else() -> None:
+    bench = Bench()
+    deploy(bench.blobs, "v1")
+    one = worker(bench)
+    bench.blobs.write(*health.NEWEST, b"{")
+    told = health.health(one.context, {3: one}, {})
+    assert told["drift"] == {"problem": "reports/drift/newest.json: Input data was truncated"}
+    assert (told["champion"], told["partitions"][3]["applied"]) == ("v1", 40)
+
+
 def test_it_tells_who_serves_how_far_partitions_are_and_how_good_forecasts_were() -> None:
     bench = Bench()
     deploy(bench.blobs, "v1")
