@@ -15,6 +15,7 @@ from shared.validation import convert, hints
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,255}"
 Hub = Annotated[str, Meta(pattern=rf"\A{_NAME}\Z", description="the name of a hub")]
 Group = Annotated[str, Meta(pattern=rf"\A(\$Default|{_NAME})\Z", description="the name of a consumer group")]
+LOOKUP = "lookup"
 Domain = Annotated[
     str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9-]*(\.[A-Za-z0-9-]+)+\Z", description="of the form name.domain")
 ]
@@ -61,6 +62,7 @@ class Settings:
         telemetry_client: As `blobs_client`.
         telemetry_hub: Name of the devices' hub (IoT Hub: its Event Hub-compatible name).
         telemetry_group: Consumer group under which the app reads it.
+        lookup_group: Consumer group of both hubs under which events are looked up beside the triggers.
         incoming_source: How dropped files are noticed.
         model_refresh_s: Seconds between two looks at the control document.
         snapshot_commits: Commits of a partition between two snapshots.
@@ -109,6 +111,7 @@ class Settings:
     telemetry_client: ClientId | None = None
     telemetry_hub: Hub = "telemetry"
     telemetry_group: Group = "$Default"
+    lookup_group: Group = LOOKUP
     incoming_source: IncomingSource = "EventGrid"
     model_refresh_s: Annotated[float, Meta(ge=0, le=30)] = 10.0
     snapshot_commits: Annotated[int, Meta(ge=1, le=10_000)] = 64
@@ -158,6 +161,7 @@ VARIABLES = {
     "telemetry_client": "TELEMETRY__clientId",
     "telemetry_hub": "TELEMETRY_HUB",
     "telemetry_group": "TELEMETRY_GROUP",
+    "lookup_group": "LOOKUP_GROUP",
     "incoming_source": "INCOMING_SOURCE",
     "model_refresh_s": "MODEL_REFRESH_S",
     "snapshot_commits": "SNAPSHOT_COMMITS",
@@ -259,7 +263,13 @@ def _problems(found: Settings) -> Iterable[str]:
     for name in ("readings", "telemetry"):
         if getattr(found, name) and not _parts(getattr(found, name)) >= HUB_PARTS:
             yield f"{VARIABLES[name]}: is not the connection string of a namespace"
+    yield from _group_problems(found)
     yield from _job_problems(found)
+
+
+def _group_problems(found: Settings) -> Iterable[str]:
+    if found.lookup_group.casefold() in ("$default", found.telemetry_group.casefold()):
+        yield f"LOOKUP_GROUP: {found.lookup_group!r} is the group of a trigger, which has it for itself"
 
 
 def _job_problems(found: Settings) -> Iterable[str]:

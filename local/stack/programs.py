@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from local.stack.process import Process, StackError, free_port
+from shared.settings import LOOKUP
 
 PROJECT = Path(__file__).resolve().parents[2]
 AZURITE = PROJECT / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
@@ -40,7 +41,13 @@ def azurite(root: Path, port: int) -> Process:
 
 def endpoint(root: Path, port: int, hubs: Sequence[str]) -> Process:
     """The Event Hubs endpoint on a port, any when that is taken."""
-    options = ["--data", str(_folder(root, "eventhub")), *(part for hub in hubs for part in ("--hub", hub))]
+    options = [
+        "--data",
+        str(_folder(root, "eventhub")),
+        "--group",
+        LOOKUP,
+        *(part for hub in hubs for part in ("--hub", hub)),
+    ]
     return Process(
         "eventhub",
         [sys.executable, "-m", "local.eventhub", "--port", "{port}", *options],

@@ -80,17 +80,19 @@ def connect(env: Mapping[str, str]) -> Ports:
     """
     settings = from_env(env, scenario_files.names())
     task = task_of(scenario_files.load(settings.scenario))
-    devices = None
+    devices, group = None, settings.lookup_group
     if settings.telemetry or settings.telemetry_namespace:
         identity = Identity(bool(settings.telemetry_credential), settings.telemetry_client)
-        devices = EventHubStream(settings.telemetry_hub, settings.telemetry, settings.telemetry_namespace, identity)
+        where = settings.telemetry_hub, settings.telemetry, settings.telemetry_namespace
+        devices = EventHubStream(*where, identity, group)
     identity = Identity(bool(settings.readings_credential), settings.readings_client)
+    where = settings.readings_hub, settings.readings, settings.readings_namespace
     return Ports(
         settings=settings,
         task=task,
         load=loading(task, ModelLimits(memory_mb=settings.model_mb, seconds=settings.model_s)),
         blobs=AzureBlobs.connect(settings.blobs, settings.blobs_url, blobs_identity(settings), CONTAINERS),
-        stream=EventHubStream(settings.readings_hub, settings.readings, settings.readings_namespace, identity),
+        stream=EventHubStream(*where, identity, group),
         clock=WallClock(),
         in_background=ThreadPoolExecutor(1, "snapshots").submit,
         devices=devices,

@@ -49,6 +49,7 @@ def test_every_variable_reaches_its_setting() -> None:
         "TELEMETRY__fullyQualifiedNamespace": "iothub-ns.servicebus.windows.net",
         "TELEMETRY_HUB": "devices",
         "TELEMETRY_GROUP": "airloop",
+        "LOOKUP_GROUP": "beside",
         "INCOMING_SOURCE": "LogsAndContainerScan",
         "MODEL_REFRESH_S": "2.5",
         "SNAPSHOT_COMMITS": "7",
@@ -131,6 +132,14 @@ def test_every_setting_has_a_variable_and_a_default_that_is_allowed() -> None:
             "TELEMETRY__fullyQualifiedNamespace: 'nodomain' is not of the form name.domain",
         ),
         ({"TELEMETRY_HUB": "/"}, "TELEMETRY_HUB: '/' is not the name of a hub"),
+        (
+            {"LOOKUP_GROUP": "$Default", "TELEMETRY_GROUP": "airloop"},
+            "LOOKUP_GROUP: '$Default' is the group of a trigger, which has it for itself",
+        ),
+        (
+            {"LOOKUP_GROUP": "airloop", "TELEMETRY_GROUP": "AirLoop"},
+            "LOOKUP_GROUP: 'airloop' is the group of a trigger, which has it for itself",
+        ),
         ({"TELEMETRY_GROUP": "$default"}, "TELEMETRY_GROUP: '$default' is not the name of a consumer group"),
         (
             {"INCOMING_SOURCE": "eventgrid"},

@@ -30,9 +30,14 @@ class EventHubStream:
         connection: Connection string, None in Azure.
         namespace: Fully qualified namespace, None locally.
         identity: With which the namespace is reached.
+        group: Consumer group to read in. Not that of a trigger: a trigger has its partitions for itself, and a second
+            reader in its group is refused as long as it runs.
     """
 
-    def __init__(self, hub: str, connection: str | None, namespace: str | None, identity: Identity = ANY) -> None:
+    def __init__(
+        self, hub: str, connection: str | None, namespace: str | None, identity: Identity = ANY, group: str = "$Default"
+    ) -> None:
+        self._group = group
         self._hub, self._connection, self._namespace, self._identity = hub, connection, namespace, identity
         self._lock = threading.Lock()
         # Partitions are sent to side by side. The client is not promised to be thread-safe: each has its own.
@@ -95,9 +100,9 @@ class EventHubStream:
         from azure.eventhub.aio import EventHubConsumerClient
 
         if self._connection:
-            return EventHubConsumerClient.from_connection_string(self._connection, "$Default", eventhub_name=self._hub)
+            return EventHubConsumerClient.from_connection_string(self._connection, self._group, eventhub_name=self._hub)
         credential = self._identity.async_credential()
-        return EventHubConsumerClient(str(self._namespace), self._hub, "$Default", credential)
+        return EventHubConsumerClient(str(self._namespace), self._hub, self._group, credential)
 
     async def _read(self, partition: int, first: int, end: int) -> list[Event]:
         async with self._consumer() as consumer:

@@ -6,7 +6,7 @@ from shared.adapters.stores.azure_errors import failure as http_failure
 from shared.errors import ConfigError, PipelineError, TransientFailure
 
 REFUSED = {
-    "not-found": "there is no such hub or consumer group",
+    "not-found": "there is no such hub or consumer group; READINGS_HUB, TELEMETRY_HUB, LOOKUP_GROUP name them",
     "unauthorized-access": "the identity may not do this: it needs the roles Azure Event Hubs Data Sender and Receiver",
 }
 

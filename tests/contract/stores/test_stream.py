@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from azure.core.exceptions import ClientAuthenticationError
 from azure.eventhub import EventHubProducerClient
+from azure.eventhub.aio import EventHubConsumerClient
 from azure.eventhub.exceptions import AuthenticationError, ConnectError, ConnectionLostError
 
 from shared.adapters.stores import event_hub, event_hub_read
@@ -21,6 +22,7 @@ from shared.adapters.stores.event_hub_errors import failure
 from shared.core.stream.packing import EVENT_BYTES
 from shared.errors import ConfigError, TransientFailure
 from shared.ports import Stream
+from shared.wiring.ports import connect
 from tests.kit import MemoryStream
 
 LOCAL = "Endpoint=sb://localhost:{port};SharedAccessKeyName=k;SharedAccessKey=c2VjcmV0;UseDevelopmentEmulator=true;"
@@ -105,6 +107,39 @@ def test_many_events_are_read_back_whole_and_only_as_far_as_somebody_asks(
     assert hub.bodies(0, first, first + 30) == bodies
     asked = hub.stream.read(0, first, first + 20)
     assert [next(asked).body for _ in range(3)] == bodies[:3]
+
+
+@pytest.mark.emulator
+def test_events_are_looked_up_beside_a_trigger_that_has_the_partition_for_itself(endpoint: str) -> None:
+    within = EventHubStream("readings", endpoint, None, group="$Default")
+    beside = connect({"BLOBS": "UseDevelopmentStorage=true", "READINGS": endpoint}).stream
+    within.send(1, [b"looked up"])
+    owns = threading.Event()
+
+    async def trigger() -> None:
+        async def take(_context: object, _events: object) -> None:
+            owns.set()
+            await release.wait()
+
+        release = asyncio.Event()
+        async with EventHubConsumerClient.from_connection_string(
+            endpoint, "$Default", eventhub_name="readings"
+        ) as client:
+            options = {"partition_id": "1", "starting_position": "-1", "owner_level": 0}
+            receiving = asyncio.ensure_future(client.receive_batch(take, **options))  # type: ignore[arg-type]
+            await asyncio.to_thread(owns.wait, 30)
+            with pytest.raises(TransientFailure, match="stolen"):
+                await asyncio.to_thread(within.oldest, 1)
+            oldest = await asyncio.to_thread(beside.oldest, 1)
+            assert oldest is not None
+            number = oldest.sequence
+            assert await asyncio.to_thread(lambda: list(beside.read(1, number, number + 1))) == [oldest]
+            release.set()
+            receiving.cancel()
+            await asyncio.gather(receiving, return_exceptions=True)
+
+    asyncio.run(trigger())
+    within.close()
 
 
 @pytest.mark.emulator
