@@ -161,12 +161,12 @@ def _has_windows(header: Header, rest: bytes) -> bool:
 def _require(scenario: Scenario, layout: Layout) -> None:
     """Check that a long table's header has what a reading needs."""
     wanted = {
-        "device": (layout.picks[DEVICE] >= 0, scenario.device_names),
-        "time": (layout.picks[TIME] >= 0, scenario.names.time),
+        "the device": (layout.picks[DEVICE] >= 0, scenario.device_names),
+        "the time": (layout.picks[TIME] >= 0, scenario.names.time),
         "any channel": (bool(layout.channels), scenario.channel_names),
     }
     absent = [
-        f"no column for the {what} (one of {', '.join(names)})" for what, (there, names) in wanted.items() if not there
+        f"no column for {what} (one of {', '.join(names)})" for what, (there, names) in wanted.items() if not there
     ]
     if absent:
         other = [name for name in layout.ignored if plain(name) not in map(plain, scenario.names.ignored)]

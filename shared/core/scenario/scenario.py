@@ -19,8 +19,8 @@ class Scenario:
     `key` names the device's column in what comes in, `names.device` what else it is called; commits and lake call
     it `device_id`. `loss` is what an error costs wherever models are compared, by the gate, its floor and the rollout:
     as MAE (absolute) or RMSE (squared). At most `maximum_devices` are ever known; one that was silent for `silent_days`
-    is kept packed until it speaks again. With `time_fallback` a message without a time has the one at which it was
-    made, else the one at which the hub took it.
+    is kept packed until it speaks again. With `time_fallback` a reading without a time, in an
+    envelope of Azure's, has the one at which it was made, else the one at which the hub took it.
     """
 
     name: Name

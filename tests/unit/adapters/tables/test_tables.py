@@ -521,3 +521,13 @@ def test_a_cell_that_the_csv_module_does_not_read_spoils_no_message(note: str) -
 def test_a_header_of_thousands_of_columns_is_refused() -> None:
     with pytest.raises(BadEvent, match="header: 3004 columns are more than 2000"):
         read(lines(GOOD, header=HEADER + ",x" * 3000))
+
+
+def test_a_header_is_told_all_that_it_lacks() -> None:
+    with pytest.raises(BadEvent) as told:
+        read(b"note\nx\n")
+    words = str(told.value)
+    assert [words.count(f"no column for {what} (one of ") for what in ("the device", "the time", "any channel")] == [
+        1
+    ] * 3
+    assert words.endswith("not known: 'note'")
