@@ -17,6 +17,7 @@ from local.eventhub.partition_log import PartitionLog
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.app.route.file_books import FileBooks, Routed
+from shared.core.forecast.archive import awake
 from shared.core.forecast.losses import TOTALS
 from shared.core.forecast.state import State, own
 from shared.core.intake import dead_letters
@@ -229,7 +230,7 @@ def newest(found: Mapping[Forecast, Any]) -> dict[tuple[str, int, str], Any]:
 def essence(*states: State) -> dict[str, Any]:
     """What must not depend on cuts and repetitions: rings, waiting forecasts, error sums, positions, tallies."""
     found: dict[str, Any] = {}
-    for state in states:
+    for state in (awake(each, list(each.archive)) for each in states):  # who is packed follows from the cut
         for place, device in enumerate(state.devices):
             found[device] = _device(state, place)
         for name, tally in state.sources.items():
