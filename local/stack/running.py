@@ -45,7 +45,7 @@ def await_summary(
         patience_s: How long nothing at all may move.
 
     Raises:
-        StackError: The stack ended meanwhile, or stands still.
+        StackError: The stack ended meanwhile, stands still, or says why it cannot work.
     """
     before, moved, checked = "", time.monotonic(), 0.0
     while (folder := space.folder_of_report(source)) is None:
@@ -56,7 +56,10 @@ def await_summary(
             continue
         checked = time.monotonic()
         space.check(UPLOADED)
-        now = str(get(f"{space.host_url}/api/health").get("partitions"))
+        health = get(f"{space.host_url}/api/health")
+        if "error" in health:  # of settings or scenario, or of a store: nothing is read before it is gone
+            raise StackError(f"the application cannot work: {health['error']}; {UPLOADED}")
+        now = str(health.get("partitions"))
         before, moved = (before, moved) if now == before else (now, checked)
         if checked - moved > patience_s:
             raise StackError(

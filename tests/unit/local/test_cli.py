@@ -227,6 +227,16 @@ def test_waiting_for_a_summary_ends_when_nothing_moves(host: tuple[str, type[Pag
         await_summary(space_of(tmp_path, url, MemoryBlobs()), "file/x@1", patience_s=0.0)
 
 
+def test_waiting_for_a_summary_ends_with_the_application_s_own_error(
+    host: tuple[str, type[Page]], tmp_path: Path
+) -> None:
+    url, page = host
+    page.body, page.status = b'{"error": "samples_per_hour: 1 in the store, 2 in the file"}', 503
+    describe(tmp_path)
+    with pytest.raises(StackError, match=r"cannot work: samples_per_hour: 1 .*; the file stays in incoming/"):
+        await_summary(space_of(tmp_path, url, MemoryBlobs()), "file/x@1")
+
+
 def test_waiting_for_a_summary_ends_when_the_stack_does(tmp_path: Path) -> None:
     describe(tmp_path, identity="long ago")
     with pytest.raises(StackError, match="has ended: start it again with `make up`; the file stays in incoming/"):
