@@ -18,7 +18,7 @@ from shared.core.model.scoring import CHALLENGER, CHAMPION, Control, Scored, Sco
 from shared.core.scenario.shape import meaning
 from shared.core.task.task import Task
 from shared.core.task.versions import versions
-from shared.errors import ContractBroken
+from shared.errors import ContractBroken, TransientFailure
 from shared.ports import BlobReader, Blobs, Clock, LoadModel, Model
 
 log = logging.getLogger(__name__)
@@ -157,6 +157,7 @@ class Serving:
     _etag: str | None = None
     _looked_s: float | None = None
     _now: ActiveModels | None = None
+    _postponed: bool = False
 
     def current(self) -> ActiveModels:
         """Who answers now."""
@@ -180,12 +181,13 @@ class Serving:
             self._refuse("deployment", error)
         else:
             self.problems.clear()  # they are of the document before
+            self._postponed = False
             self._now = self._serve(wanted)
-        self._etag = etag
+        self._etag = None if self._postponed else etag  # without it the next look finds the document anew
 
     def _serve(self, wanted: Deployment) -> ActiveModels:
         """What can be served of what is wanted: a broken champion leaves the old one, a broken challenger none."""
-        before, challenger = self._now.champion if self._now else None, self._model(wanted.challenger, None)
+        before, challenger = self._now.champion if self._now else None, self._challenger(wanted.challenger)
         if before is None and not wanted.salt:
             before = challenger  # of no rollout, so the champion of before: also a new worker goes on with it
         champion = self._model(wanted.champion, before)
@@ -194,6 +196,15 @@ class Serving:
         first, second = (model.manifest.version if model else None for model in (champion, challenger))
         control = Control(first, second, frozenset(wanted.quarantine))
         return ActiveModels(self.task, control, champion, challenger, wanted.share, wanted.salt)
+
+    def _challenger(self, version: str | None) -> Model | None:
+        """The challenger; None also while it cannot be read or tried, as the champion does not wait for it."""
+        try:
+            return self._model(version, None)
+        except TransientFailure as error:
+            self._postponed, self.problems[str(version)] = True, str(error)
+            log.warning("challenger %s is left out until the next look: %s", version, error)
+            return None
 
     def _model(self, version: str | None, otherwise: Model | None) -> Model | None:
         """The model of a version, loaded unless it is in use already; `otherwise` when its package is refused."""

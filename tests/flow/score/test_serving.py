@@ -243,6 +243,20 @@ def test_a_store_that_does_not_answer_is_asked_again_at_once(place: Place) -> No
     assert not place.serving.problems
 
 
+def test_a_challenger_that_cannot_be_read_now_is_left_out_until_the_next_look(place: Place) -> None:
+    new = upload(place.blobs, package_of(1))
+    place.blobs.down = f"{new}/golden.npz"
+    old = deploy(place.blobs, challenger=new, share=0.5, salt="s")
+    answering = place.serving.current()
+    assert (answering.control.champion, answering.control.challenger) == (old, None)
+    assert list(place.serving.problems) == [new]
+    place.blobs.down = None
+    assert place.serving.current().control.challenger is None
+    assert place.later() == old
+    assert place.serving.current().control.challenger == new
+    assert not place.serving.problems
+
+
 def test_forecasts_are_the_models_own_within_the_limits_and_their_intervals(place: Place) -> None:
     deploy(place.blobs)
     matrix = FEATURIZER.matrix(*tiny_model.windows(50, 9))
