@@ -87,10 +87,13 @@ class Partition:
 
     def _process(self, state: State, events: list[Event]) -> list[Event]:
         """Commit a first run of events; returns what remains to be done."""
-        follows = state.next
+        follows, expired = state.next, state.expired
         while events[0].sequence > state.next:
             first = events[0]
             events = [*recovery.missing(self.context, state, first.sequence, first.enqueued_ms), *events]
+        if state.expired > expired and recovery.committed(self.context, state, follows):
+            self.state = None  # what the hub has forgotten was committed by another worker since we caught up
+            return events
         run = run_of(self.context, events)
         done = commit(self.context, state, run, follows)
         if done and not self._outlived(state):

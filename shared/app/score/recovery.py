@@ -91,6 +91,12 @@ def missing(context: ScoringContext, state: State, end: int, before_ms: int) -> 
     return found
 
 
+def committed(context: ScoringContext, state: State, follows: int) -> bool:
+    """Whether a commit stands between an event and the one that a state expects next."""
+    names = context.blobs.names("commits", f"partition={state.partition:02d}/")
+    return any((state.epoch, follows) <= place_of(name) < (state.epoch, state.next) for name in names)
+
+
 def _expire(state: State, until: int) -> None:
     log.error("partition %d: events %d to %d are lost: no commit, no hub", state.partition, state.next, until - 1)
     state.expired += until - state.next

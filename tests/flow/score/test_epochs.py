@@ -321,6 +321,26 @@ def test_a_forgotten_gap_of_a_million_events_costs_one_look_at_the_hub(lives: Li
     assert lives.commits()[-1][1].follows == 2
 
 
+def test_what_another_worker_commits_and_the_hub_forgets_between_two_looks_is_not_lost(
+    lives: Lives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, other = lives.worker(), lives.worker()
+    owner.take(lives.hear(4))
+    between, later = lives.hear(3), lives.hear(2)
+    look = lives.stream.oldest
+
+    def forgetting(partition: int) -> Event | None:
+        if not lives.stream.begin:
+            other.take(between)
+            lives.stream.begin = between[-1].sequence + 1
+        return look(partition)
+
+    monkeypatch.setattr(lives.stream, "oldest", forgetting)
+    owner.take(later)
+    assert lives.commits()[-1][1].follows == later[0].sequence
+    lives.check(owner, other)
+
+
 @pytest.mark.parametrize("old", [True, False], ids=["by its old owner", "by a new worker"])
 @pytest.mark.parametrize("skipped", [3, 5])
 def test_a_new_hub_whose_beginning_was_skipped_is_no_continuation_of_the_old_one(
