@@ -107,12 +107,18 @@ class Compaction:
         for place in sorted(names):
             if any(stopped[0] == place[0] for stopped in self.stopped):
                 continue  # an epoch must not get ahead of the one before it
+            expected = self._expected(place, reached)
             try:
-                expected = reached[self.lake.tables[-1]].get(self.app(place), 0)
                 yield from self._following(place, names[place], reached, expected)
             except ContractBroken as error:
+                if self._expected(place, {t: self.lake.reached(t, [self.app(place)]) for t in reached}) > expected:
+                    raise StateConflict("another run appended, and removed what it had appended") from error
                 self.stopped[place] = str(error)
                 log.warning("lake: partition %d stops: %s", place[0], error)
+
+    def _expected(self, place: Place, reached: Reached) -> int:
+        """First event of a partition's epoch that is not complete in the lake."""
+        return reached[self.lake.tables[-1]].get(self.app(place), 0)
 
     def _following(
         self, place: Place, names: Sequence[str], reached: Reached, expected: int, *, mended: bool = False

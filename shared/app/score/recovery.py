@@ -15,7 +15,7 @@ from shared.core.stream.commit import Commit, place_of
 from shared.core.stream.events import Event
 from shared.core.task.state import State
 from shared.core.task.versions import bring
-from shared.errors import StateConflict
+from shared.errors import ContractBroken, StateConflict
 
 log = logging.getLogger(__name__)
 READ_BACK = 500
@@ -41,7 +41,21 @@ def catch_up(context: ScoringContext, state: State) -> State:
 
 
 def _fold(context: ScoringContext, state: State) -> None:
-    """Fold the commits that stand after the state."""
+    """Fold the commits that stand after the state.
+
+    Raises:
+        StateConflict: Retention removed some of them meanwhile; whoever looks again finds what holds them now.
+        ContractBroken: One of them is damaged, or a blob that it names is.
+    """
+    try:
+        _fold_all(context, state)
+    except ContractBroken as error:
+        if not removed.before(context.blobs, state):
+            raise
+        raise StateConflict(f"partition {state.partition}: commits were removed while they were read") from error
+
+
+def _fold_all(context: ScoringContext, state: State) -> None:
     for name in context.blobs.names("commits", f"partition={state.partition:02d}/"):
         epoch, first = place_of(name)
         if (epoch, first) < (state.epoch, state.next):

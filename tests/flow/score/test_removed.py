@@ -98,6 +98,29 @@ def test_what_was_removed_is_not_made_again_when_its_events_come_again(days: Day
     days.check_lake()
 
 
+def test_commits_that_are_removed_while_they_are_caught_up_with_are_looked_for_elsewhere_the_next_time(
+    days: Days, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = days.worker(), days.worker()
+    days.give(a, OLD)
+    days.give(b, ALL - OLD)
+    read = days.blobs.read
+
+    def removing(container: str, name: str) -> bytes | None:
+        if container == "predictions":
+            monkeypatch.undo()
+            days.remove()
+        return read(container, name)
+
+    monkeypatch.setattr(days.blobs, "read", removing)
+    event = days.hear(1)
+    with pytest.raises(StateConflict, match="partition 0: commits were removed while they were read"):
+        a.take(event)
+    a.take(event)
+    assert picture(a.recovered()) == picture(days.worker().recovered())
+    days.check_lake()
+
+
 def test_a_commit_that_was_slept_over_until_its_place_was_removed_is_taken_back(days: Days) -> None:
     a, b = days.worker(), days.worker()
     days.give(a, OLD)
