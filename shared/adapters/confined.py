@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
+from shared.adapters.processes import SYSTEM
 from shared.errors import TransientFailure
 
 MB = 1_000_000
@@ -49,7 +50,7 @@ def start(
             stderr=errors,
             pipesize=ahead,
             env=environment,
-            start_new_session=True,  # what ends the host from its terminal must not speak of a file or model
+            **SYSTEM.apart(),  # what ends the host from its terminal must not speak of a file or model
         )
     except OSError as error:
         raise TransientFailure(f"{program} does not start: {error.strerror}") from error
