@@ -67,7 +67,7 @@ STREAM = (
     Bug(
         "catching up leaves the next commit out",
         "stream",
-        f"{SCORE}.recovery:_fold",
+        f"{SCORE}.recovery:_fold_all",
         "if (epoch, first) < (state.epoch, state.next):",
         "if (epoch, first) <= (state.epoch, state.next):",
     ),
