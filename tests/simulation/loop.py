@@ -71,10 +71,7 @@ class SlowHalf:
 
     def happen(self) -> None:
         if not self.world.ordinary():
-            weights = [weight for weight, _ in self.acts]
-            ((_, act),) = self.world.schedule.random.choices(self.acts, weights)
-            self.world.schedule.counts[act.__name__.strip("_")] += 1
-            act()
+            self.world.schedule.one_of(self.acts)
 
     def loop(self, worker: Simulated) -> Loop:
         """A process's loop; without a stream beside it, labels are made up."""

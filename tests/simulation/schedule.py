@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from random import Random
 from typing import Any, NamedTuple
@@ -112,6 +112,12 @@ class Schedule:
     def tell(self, text: str, fault: int | None = None) -> None:
         """Add a line to the story."""
         self.lines.append(Line(self.turn, fault, text))
+
+    def one_of(self, acts: Sequence[tuple[float, Callable[[], object]]]) -> None:
+        """Let one thing happen, drawn by weight, and count it."""
+        ((_, act),) = self.random.choices(acts, [weight for weight, _ in acts])
+        self.counts[act.__name__.strip("_")] += 1
+        act()
 
     def spawn(
         self, process: Process, name: str, run: Callable[[], object], done: Callable[[Any], None] = lambda _: None

@@ -7,15 +7,11 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from local.books import recount as books
 from shared.app.lake.compaction import rebuild
-from shared.core.forecast.losses import TOTALS
 from shared.core.forecast.state import State, own
-from shared.core.task.state import State as AnyState
 from tests.kit import picture
-from tests.kit.bench import plain
+from tests.kit.essence import essence
 from tests.kit.whole import write_log
 from tests.simulation.quiet import Quiet
 from tests.simulation.schedule import Process
@@ -162,32 +158,8 @@ def _as_undisturbed(stream: Stream, found: Forecasts) -> None:
             assert set(last) == set(quiet.values), f"made or missing: {sorted(set(last) ^ set(quiet.values))[:3]}"
             for number in range(PARTITIONS):
                 live = own(stream.world.final.partition(number).recovered())
-                _same(f"partition {number} beside an undisturbed one", essence(live), essence(quiet.states[number]))
+                _same(f"partition {number} beside an undisturbed one", _known(live), _known(own(quiet.states[number])))
 
 
-def essence(state: AnyState) -> dict[str, Any]:
-    """What must not depend on cuts and repetitions: rings, waiting forecasts, error sums, positions, tallies."""
-    known = own(state)
-    found: dict[str, Any] = {device: _device(known, place) for place, device in enumerate(known.devices)}
-    for name, tally in known.sources.items():
-        totals = dict(zip(TOTALS, tally.totals.tolist(), strict=True))
-        kept = {key: value for key, value in totals.items() if key not in {"forecasts", "redelivered"}}
-        days = {day: np.delete(sums, 1).tolist() for day, sums in tally.daily.items()}  # 1 counts forecasts
-        found[name] = tally.position, kept, days, tally.first_hour, tally.last_hour
-    for (day, role, model), sums in known.errors.items():
-        found[f"{day} {role} {known.models[model]}"] = sums.tolist()
-    return {**found, "expired": known.expired, "next": (known.epoch, known.next)}
-
-
-def _device(state: State, place: int) -> dict[str, Any]:
-    out: dict[str, Any] = {"head": int(state.columns.ring.head[place])}
-    for name, array in state.columns.arrays().items():
-        column = array[:, :, place]
-        if name == "revision":
-            column = column > 0
-        elif name == "model":
-            there = state.columns.waiting.revision[:, :, place] > 0
-            out[name] = [state.models[model] for model in column[there]]
-            continue
-        out[name] = plain(np.ascontiguousarray(column))
-    return out
+def _known(state: State) -> dict[str, Any]:
+    return {**essence(state), "next": (state.epoch, state.next)}

@@ -17,8 +17,6 @@ from local.eventhub.partition_log import PartitionLog
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.app.route.file_books import FileBooks, Routed
-from shared.core.forecast.archive import awake
-from shared.core.forecast.losses import TOTALS
 from shared.core.forecast.state import State, own
 from shared.core.intake import dead_letters
 from shared.core.model import deployment
@@ -31,7 +29,7 @@ from shared.settings import Settings
 from shared.wiring import CONTAINERS, Application
 from tests.e2e.crash.crash_story import FILES_TOLD, SCENARIO, START_MS, V1, Delivery, Log, Story, models, telemetry
 from tests.kit import HandClock, MemoryBlobs, MemoryStream, assemble
-from tests.kit.bench import plain
+from tests.kit.essence import essence as kit_essence
 
 FILES = ParquetFiles(task_of(SCENARIO))
 Forecast = tuple[str, int, str, int]  # device, as-of hour, role, revision
@@ -228,34 +226,8 @@ def newest(found: Mapping[Forecast, Any]) -> dict[tuple[str, int, str], Any]:
 
 
 def essence(*states: State) -> dict[str, Any]:
-    """What must not depend on cuts and repetitions: rings, waiting forecasts, error sums, positions, tallies."""
-    found: dict[str, Any] = {}
-    for state in (awake(each, list(each.archive)) for each in states):  # who is packed follows from the cut
-        for place, device in enumerate(state.devices):
-            found[device] = _device(state, place)
-        for name, tally in state.sources.items():
-            totals = dict(zip(TOTALS, tally.totals.tolist(), strict=True))
-            kept = {key: value for key, value in totals.items() if key not in ("forecasts", "redelivered")}
-            days = {day: np.delete(sums, 1).tolist() for day, sums in tally.daily.items()}  # 1 counts forecasts
-            found[f"{state.partition} {name}"] = tally.position, kept, days, tally.first_hour, tally.last_hour
-        for (day, role, model), sums in state.errors.items():
-            found[f"{state.partition} {day} {role} {state.models[model]}"] = sums.tolist()
-        found[f"{state.partition} expired"] = state.expired
-    return found
-
-
-def _device(state: State, place: int) -> dict[str, Any]:
-    out: dict[str, Any] = {"head": int(state.columns.ring.head[place])}
-    for name, array in state.columns.arrays().items():
-        column = array[:, :, place]
-        if name == "revision":
-            column = column > 0
-        elif name == "model":
-            there = state.columns.waiting.revision[:, :, place] > 0
-            out[name] = [state.models[model] for model in column[there]]
-            continue
-        out[name] = plain(np.ascontiguousarray(column))
-    return out
+    """What must not depend on cuts and repetitions, of all partitions."""
+    return {name: value for state in states for name, value in kit_essence(state).items()}
 
 
 def same(found: Mapping[Any, Any], expected: Mapping[Any, Any]) -> None:
