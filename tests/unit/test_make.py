@@ -42,9 +42,10 @@ class Checkout:
         """What was installed by it, in order; or by as many of them at once."""
         log = self.folder / "log"
         log.unlink(missing_ok=True)
-        path = f"{self.tools}{os.pathsep}{os.environ['PATH']}"
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
-        environment["PATH"] = path
+        # make hands the variables of its command line on to what it starts: those of the make that runs the tests too
+        outer = ("MAKE", "MFLAGS", "VENV", "PYTHON", "MINE")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(outer)}
+        environment["PATH"] = f"{self.tools}{os.pathsep}{os.environ['PATH']}"
         command = [
             "make",
             target,
