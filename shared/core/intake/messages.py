@@ -7,53 +7,26 @@ faster (0.76 against 0.80 us, columns included) and would drop such keys unseen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from operator import itemgetter
+from collections.abc import Iterator, Sequence
 
-import numpy as np
-
-from shared.core.intake.acceptance import Acceptance, Sheet, Zoning
-from shared.core.intake.columns import DEVICE, FIRST_CHANNEL, TIME, Columns, Layout
-from shared.core.intake.envelopes.envelope import ANALYTICS, Envelope, Opener, adds_keys, opener_of
-from shared.core.intake.envelopes.opening import take_from_envelopes, through
+from shared.core.intake.acceptance import Zoning
+from shared.core.intake.columns import DEVICE
+from shared.core.intake.envelopes.envelope import Envelope
+from shared.core.intake.envelopes.opening import through
 from shared.core.intake.envelopes.packed import LARGEST_UNPACKED, unpacked
 from shared.core.intake.json_bodies import Body, elements, value_of
-from shared.core.intake.quantities import BAD, normalise, numbers
-from shared.core.intake.readings import Codes, Floats, Longs, Parsed, Rejection, joined, shown
-from shared.core.intake.records import (
-    Kind,
-    Origin,
-    Part,
-    Records,
-    Row,
-    Sent,
-    by_kind,
-    check_identity,
-    devices_of,
-    stamps_of,
-)
+from shared.core.intake.judging import Judge
+from shared.core.intake.keys import KnownKeys
+from shared.core.intake.readings import Parsed, Rejection, joined, shown
+from shared.core.intake.records import Origin, Part, Records, Sent, check_identity
 from shared.core.scenario import Scenario
 from shared.errors import BadEvent
 
 LARGEST = 256 * 1024
 ELEMENT_BITS = 16  # of a position: which of its message's readings it is
 MOST = (1 << ELEMENT_BITS) - 1
-MOST_KEYS = 1000
 DEEPEST = 4  # envelopes, one in the other
 UNPACKED_AT_ONCE = 64 << 20  # bytes that packed bodies of one stretch of a file may become
-_NO_KIND: Kind = ((), None)
-_COMBINATIONS = 1000
-_CHARACTERS = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class _Keys:
-    """How to read an object with a certain combination of keys; records of one kind share units and declared zone."""
-
-    row: Callable[[list[object]], Row]
-    kind: Kind
-    opener: Opener | None = None
 
 
 class Decoder:
@@ -66,11 +39,10 @@ class Decoder:
 
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
-        self._columns = Columns(scenario)
-        self._acceptance = Acceptance(scenario)
-        self._known: dict[tuple[str, ...], _Keys] = {}
-        self.ignored: dict[str, None] = {}
-        self.converted: dict[str, str] = {}
+        self._judge = Judge(scenario)
+        self.converted = self._judge.converted
+        self._keys = KnownKeys(scenario, self.converted)
+        self.ignored = self._keys.ignored
 
     def decode(self, body: bytes, *, position: int, identity: str | None, not_after_minute: int) -> Parsed:
         """One message; see `decode_many`."""
@@ -103,7 +75,7 @@ class Decoder:
                 records.refuse("too_large", f"{len(body)} bytes are more than {LARGEST}", body)
             else:
                 self._message(body, position << ELEMENT_BITS, Sent(identity, limit), records)
-        return self._judge(records, Zoning(self._scenario, None, None))
+        return self._judge.judge(records, Zoning(self._scenario, None, None))
 
     def decode_lines(
         self, lines: Sequence[bytes], *, positions: Sequence[int], not_after_minute: int, zone: str | None = None
@@ -141,10 +113,10 @@ class Decoder:
             else:
                 self._message(line, position, sent, records, alone=True)
             if len(records) >= most or records.unpacked > UNPACKED_AT_ONCE:
-                yield self._judge(records, zoning)
+                yield self._judge.judge(records, zoning)
                 records = Records()
         if len(records):
-            yield self._judge(records, zoning)
+            yield self._judge.judge(records, zoning)
 
     def _message(self, body: bytes, position: int, sent: Sent, records: Records, *, alone: bool = False) -> None:
         """A message's records; an array of them is refused where one reading or envelope is to stand `alone`."""
@@ -178,7 +150,7 @@ class Decoder:
 
     def _value(self, value: object, sent: Sent, records: Records, origin: Origin, deep: int) -> None:
         fields = _object(value)
-        keys = self._keys(fields)
+        keys = self._keys.of(fields)
         if keys.opener is not None:
             envelope = keys.opener(fields)
             sent = through(envelope, sent)
@@ -220,63 +192,6 @@ class Decoder:
                 self._value(value, sent, records, part, deep)
             except BadEvent as error:
                 records.refuse(error.reason, error.detail, part)
-
-    def _keys(self, value: dict[str, object]) -> _Keys:
-        names = tuple(value)
-        known = self._known.get(names)
-        if known is None:
-            known = self._learn(names)
-            if len(self._known) >= _COMBINATIONS:
-                self._known.clear()
-            if sum(map(len, names)) <= _CHARACTERS:
-                self._known[names] = known
-        return known
-
-    def _learn(self, names: tuple[str, ...]) -> _Keys:
-        if len(names) > MOST_KEYS:
-            raise BadEvent("too_large", f"{len(names)} keys are more than {MOST_KEYS}")
-        opener = opener_of(names)
-        if opener is not None and not adds_keys(opener):
-            return _Keys(tuple, _NO_KIND, opener)
-        layout: Layout = self._columns.layout(names)
-        ignored = [name for name in layout.ignored if opener is None or name.casefold() not in ANALYTICS]
-        self.ignored.update(dict.fromkeys(ignored[: max(0, 100 - len(self.ignored))]))
-        self.converted.update(layout.converted)
-        return _Keys(itemgetter(*layout.picks), (layout.units, layout.zone), opener)
-
-    def _judge(self, records: Records, zoning: Zoning) -> Parsed:
-        rows, origins = records.rows, records.origins
-        kinds = by_kind(records.kinds)
-        columns = list(zip(*rows, strict=True)) or [()] * (FIRST_CHANNEL + len(self._scenario.channels))
-        values, faults = self._values(columns, kinds)
-        sent = [sent for _, sent, _ in origins]
-        names, device = devices_of(columns[DEVICE], [each.identity for each in sent])
-        stamps, limits = stamps_of(columns[TIME], kinds), np.array([each.limit for each in sent], np.int64)
-        take_from_envelopes(sent, stamps, limits, fall_back=self._scenario.time_fallback)
-        sheet = Sheet(
-            position=np.array([position for position, _, _ in origins], np.int64),
-            names=names,
-            device=device,
-            stamps=stamps,
-            values=values,
-            faults=faults,
-            cell=lambda i, slot: rows[i][slot],
-            raw=lambda i: bytes(origins[i][2]),
-        )
-        return self._acceptance.judge(sheet, zoning, limits, records.refused)
-
-    def _values(self, columns: Sequence[Row], kinds: dict[Kind, Longs]) -> tuple[Floats, Codes]:
-        values = np.full((len(columns[TIME]), len(self._scenario.channels)), np.nan, np.float32)
-        faults = np.zeros(values.shape, np.uint8)
-        for c, channel in enumerate(self._scenario.channels):
-            raw, bad = numbers(columns[FIRST_CHANNEL + c])
-            for (units, _), rows in kinds.items():
-                values[rows, c], wrong, found = normalise(channel, raw[rows], units[c])
-                self.converted.update((channel.name, name) for name in found)
-                if wrong is not None:
-                    faults[rows, c] = wrong
-            faults[bad, c] = BAD
-        return values, faults
 
 
 def _readings_of(body: bytes) -> list[Body]:

@@ -277,7 +277,7 @@ def test_what_the_decoder_remembers_of_keys_is_bounded() -> None:
     for k in range(1005):
         decoder.decode(body(**{f"x{k}": 1}), position=k, identity=None, not_after_minute=NOW)
     decoder.decode(body(**{"y" * 5000: 1}), position=0, identity=None, not_after_minute=NOW)
-    assert len(decoder._known) == 5
+    assert len(decoder._keys) == 5
 
 
 def test_a_scenario_may_refuse_stations_it_does_not_list() -> None:
