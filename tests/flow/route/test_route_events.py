@@ -409,6 +409,22 @@ def test_messages_of_a_hub_that_is_gone_are_dropped_wherever_they_were_held_up()
     assert [source for source, *_ in world.sent()] == ["hub/0.0"] * 6 + ["hub/0.1"] * 3
 
 
+def test_a_message_of_a_hub_that_is_gone_is_dropped_where_the_new_one_has_the_same_again() -> None:
+    world = World()
+    old = world.hear(*(body("a", hour) for hour in range(6)))
+    world.router().take(old)
+    world.devices.logs[0].clear()
+    rival = world.router()
+    rival.take(world.hear(*(body("a", hour) for hour in range(6, 8)), after_ms=60_000))
+    new = world.hear(*(body("a", hour) for hour in range(8, 11)), body("a", 5), after_ms=60_000)
+    world.router().take(old[3:])  # the last of them says what the new hub's message at its place says
+    found = world.progress()
+    assert (found.epoch, found.next, found.expired) == (1, 2, 0)
+    rival.take(new)
+    found = world.progress()
+    assert (found.epoch, found.next, found.expired) == (1, 6, 0)
+
+
 @pytest.mark.parametrize("skipped", [3, 5])
 def test_a_new_hub_whose_beginning_was_skipped_is_no_continuation_of_the_old_one(skipped: int) -> None:
     world = World()

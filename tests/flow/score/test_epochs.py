@@ -138,6 +138,28 @@ def test_events_that_a_frozen_worker_holds_of_the_old_hub_are_dropped_counted_an
     assert frozen.dropped == dropped
 
 
+@pytest.mark.parametrize("alike", [5, 6, 7])
+def test_an_event_of_a_hub_that_is_gone_is_dropped_where_the_new_one_has_an_event_that_says_the_same(
+    alike: int, lives: Lives
+) -> None:
+    """A file that comes again, or a replayed dead letter, may stand at the place where it stood before."""
+    owner = lives.worker()
+    owner.take(lives.hear(5))
+    held = lives.hear(3)
+    owner.take(held)
+    lives.anew()
+    new = lives.hear(5)
+    owner.take(new)
+    lives.hear(0, *(lives.rows[place] if place == alike else reading(20 + place) for place in (5, 6, 7)))
+    late = lives.worker()
+    late.take(held)
+    assert late.dropped == 3
+    owner.take(lives.events())
+    heir = lives.worker().recovered()
+    assert (heir.epoch, heir.next, heir.expired) == (1, 8, 0)
+    assert lives.places()[-1][0] == 1
+
+
 def test_between_closing_an_epoch_and_its_first_commit_a_worker_may_die_and_the_old_hubs_events_stay_out(
     lives: Lives,
 ) -> None:
