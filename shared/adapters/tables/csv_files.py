@@ -15,7 +15,7 @@ from shared.adapters.tables.csv_header import Header
 from shared.adapters.tables.lines import Lines, Rows, original, rows_of, split
 from shared.adapters.tables.source import Source, blocks
 from shared.core.intake.acceptance import Acceptance, Zoning
-from shared.core.intake.columns import FIRST_CHANNEL
+from shared.core.intake.columns import DEVICE, FIRST_CHANNEL
 from shared.core.intake.quantities import MISSING
 from shared.core.intake.readings import Longs, Parsed, Rejection
 from shared.core.intake.tables import Progress
@@ -81,14 +81,14 @@ class Reader:
 
     def cell(self, stretch: Stretch, i: int, slot: int) -> str:
         """The original text of one cell."""
-        line = stretch.raw(i).decode()
+        line = stretch.raw(i).decode(errors="replace")
         try:
             return split(line, self._header.delimiter)[self._picks[slot]]
         except csv.Error:  # a NUL or a very long cell, which Arrow reads and the csv module does not
             return line.split(self._header.delimiter)[self._picks[slot]]
 
     def _stretch(self, lines: Lines, *, cut: bool) -> Stretch:
-        rows = rows_of(lines, self._header.delimiter, self._header.line, cut=cut)
+        rows = rows_of(lines, self._header.delimiter, self._header.line, self._picks[DEVICE], cut=cut)
         columns, wrong = self._parse(rows)
         for row, cells in wrong.items():
             detail = f"{cells} cells, the header has {len(self._header.names)}"

@@ -23,25 +23,30 @@ class Header:
     names: tuple[str, ...]
     layout: Layout
 
+    @property
+    def text(self) -> str:
+        """The line as text."""
+        return _text(self.line)
+
 
 def read_header(line: bytes, columns: Columns) -> Header:
     """Recognise a header: the delimiter is the one that gives the most known columns, then the most columns.
 
+    One that is not UTF-8 is read as Windows-1252, as older spreadsheets write it: a name read wrongly is not known.
+
     Raises:
-        BadEvent: `encoding`, `duplicate_header`, `unit`, or `header` when it cannot be split.
+        BadEvent: `duplicate_header`, `unit`, or `header` when it cannot be split.
     """
-    try:
-        text = line.removeprefix(_BOM).decode()
-    except UnicodeDecodeError as error:
-        raise BadEvent("encoding", f"byte {error.start} of the header is not UTF-8") from error
+    text = _text(line.removeprefix(_BOM))
     best: tuple[tuple[int, int], Header] | None = None
     problem: BadEvent | None = None
+    unsplit = BadEvent("header", "cannot be split into columns")
     for delimiter in DELIMITERS:
         try:
             names = tuple(split(text, delimiter))
             layout = columns.layout(names[:MOST_COLUMNS])
         except csv.Error as error:
-            problem = problem or BadEvent("header", f"cannot be split into columns: {error}")
+            unsplit = BadEvent("header", f"cannot be split into columns: {error}")
             continue
         except BadEvent as error:
             problem = error
@@ -50,7 +55,14 @@ def read_header(line: bytes, columns: Columns) -> Header:
         if best is None or (known, len(names)) > best[0]:
             best = (known, len(names)), Header(line.removeprefix(_BOM), delimiter, names, layout)
     if best is None or (problem is not None and best[0][0] <= 1):
-        raise problem or BadEvent("header", "cannot be split into columns")
+        raise problem or unsplit
     if len(best[1].names) > MOST_COLUMNS:
         raise BadEvent("header", f"{len(best[1].names)} columns are more than {MOST_COLUMNS}")
     return best[1]
+
+
+def _text(line: bytes) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return line.decode("cp1252", errors="replace")

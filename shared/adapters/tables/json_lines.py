@@ -9,6 +9,7 @@ import numpy as np
 
 from shared.adapters.tables.lines import Lines, original
 from shared.adapters.tables.source import LONGEST_LINE, Bytes
+from shared.core.intake.acceptance import Zoning
 from shared.core.intake.messages import ELEMENT_BITS, Decoder
 from shared.core.intake.readings import Parsed, Rejection
 from shared.core.intake.tables import Progress
@@ -21,7 +22,7 @@ def long_parts(
     scenario: Scenario,
     source: Bytes,
     found: Iterator[bytes],
-    zone: str | None,
+    zoning: Zoning,
     not_after: int,
     chunk_rows: int,
     progress: Progress,
@@ -38,7 +39,7 @@ def long_parts(
             texts, positions = _records(part, seen + 1, cut=damaged and high == len(lines))
             seen += len(part)
             for parsed in decoder.line_parts(
-                texts, positions=positions, not_after_minute=not_after, zone=zone, most=chunk_rows
+                texts, positions=positions, not_after_minute=not_after, zoning=zoning, most=chunk_rows
             ):
                 numbered, more = _numbered(parsed, more)
                 progress.rows += len(parsed.readings) + len(parsed.rejected)

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from shared.adapters.tables.source import LONGEST_LINE
-from shared.core.intake.readings import Longs, Mask
+from shared.core.intake.readings import Longs, Mask, shown
 
 _KEPT_OF_LONG = 16 * 1024
-_NEWLINE, _RETURN, _QUOTE = b'\n\r"'
+_NEWLINE, _RETURN, _QUOTE, _SPACE = b'\n\r" '
+_WRONG = "\ufffd"
+SAY_ENCODING = "save the file as UTF-8"
 
 
 class Lines:
@@ -71,26 +73,33 @@ def split(line: str, delimiter: str) -> list[str]:
     return next(csv.reader([line], delimiter=delimiter, strict=True), [])
 
 
-def rows_of(lines: Lines, delimiter: str, header: bytes, *, cut: bool) -> Rows:
+def rows_of(lines: Lines, delimiter: str, header: bytes, device: int, *, cut: bool) -> Rows:
     """Drop blank lines, refuse lines no parser can read, and rewrite those that only a careful one reads.
+
+    A line of delimiters, blanks and empty quotes alone is blank, as spreadsheets leave them behind the last row. In a
+    line that is not UTF-8 each wrong byte becomes U+FFFD, which is no number and no time and costs nothing where nobody
+    reads it; only in the device's id it would stand for something else.
 
     Args:
         lines: Of one block.
         delimiter: Between cells.
         header: The header's line, which is refused where it stands again.
+        device: Index of the cell that must be UTF-8, -1 = none.
         cut: The last line is incomplete, because the file is damaged there.
     """
     lengths = lines.ends - lines.starts
     returns = np.flatnonzero(lines.bytes == _RETURN)
-    blank = (lengths == 0) | ((lengths == 1) & (lines.bytes[np.minimum(lines.starts, len(lines.bytes) - 1)] == _RETURN))
+    blank = _blank(lines, lengths, delimiter)
     refused: dict[int, tuple[str, str]] = {}
     for i in np.flatnonzero(lengths > LONGEST_LINE).tolist():
         refused[i] = ("too_large", f"the line is longer than {LONGEST_LINE} bytes")
     if cut:
         refused[len(lines) - 1] = ("truncated", "the file is damaged in this row")
-    _check_encoding(lines, refused)
     _check_header(lines, header, refused)
     rewritten: dict[int, bytes] = {}
+    for i in _wrongly_encoded(lines):
+        if i not in refused:
+            _repair(lines, i, delimiter, device, rewritten, refused)
     for i in np.union1d(_unclear_quotes(lines, delimiter), _lone_returns(lines, returns)).tolist():
         if i not in refused and not blank[i]:
             _rewrite(lines, i, delimiter, rewritten, refused)
@@ -113,13 +122,41 @@ def _assemble(lines: Lines, blank: Mask, rewritten: dict[int, bytes], refused: d
     return Rows(b"".join(part + b"\n" for part in parts), kept, refused, int(blank.sum()))
 
 
-def _check_encoding(lines: Lines, refused: dict[int, tuple[str, str]]) -> None:
+def _blank(lines: Lines, lengths: Longs, delimiter: str) -> Mask:
+    """Lines that hold nothing."""
+    first = lines.bytes[np.minimum(lines.starts, len(lines.bytes) - 1)]
+    blank: Mask = (lengths == 0) | ((lengths == 1) & (first == _RETURN))
+    mark = delimiter.encode()
+    for i in np.flatnonzero((first == mark[0]) | (first == _QUOTE) | (first == _SPACE)).tolist():
+        blank[i] |= mark in (line := lines[i]) and not line.strip(mark + b' "')
+    return blank
+
+
+def _wrongly_encoded(lines: Lines) -> list[int]:
+    """Lines that are not UTF-8."""
     if lines.data.isascii() or _decodes(lines.data):
-        return
+        return []
     high = np.flatnonzero(lines.bytes >= 0x80)
-    for i in np.unique(np.searchsorted(lines.ends, high)).tolist():
-        if i not in refused and not _decodes(lines[i]):
-            refused[i] = ("encoding", "the line is not UTF-8")
+    return [i for i in np.unique(np.searchsorted(lines.ends, high)).tolist() if not _decodes(lines[i])]
+
+
+def _repair(
+    lines: Lines,
+    i: int,
+    delimiter: str,
+    device: int,
+    rewritten: dict[int, bytes],
+    refused: dict[int, tuple[str, str]],
+) -> None:
+    text = lines[i].decode(errors="replace")
+    try:
+        cells = split(text, delimiter)
+    except csv.Error:
+        cells = text.split(delimiter)
+    if 0 <= device < len(cells) and _WRONG in cells[device]:
+        refused[i] = ("encoding", f"the device id {shown(cells[device])} is not UTF-8; {SAY_ENCODING}")
+    else:
+        rewritten[i] = text.encode()
 
 
 def _decodes(data: bytes) -> bool:
@@ -166,9 +203,10 @@ def _rewrite(
     lines: Lines, i: int, delimiter: str, rewritten: dict[int, bytes], refused: dict[int, tuple[str, str]]
 ) -> None:
     try:
-        cells = split(lines[i].decode(), delimiter)
+        cells = split(rewritten.get(i, lines[i]).decode(), delimiter)
     except csv.Error as error:
         refused[i] = ("columns", f"cannot be split into cells: {error}")
+        rewritten.pop(i, None)
         return
     if not cells:
         refused[i] = ("columns", "0 cells")

@@ -12,7 +12,7 @@ from shared.adapters.tables.limits import DEFAULTS, FileLimits
 from shared.adapters.tables.lines import split
 from shared.adapters.tables.source import LONGEST_LINE, Bytes, Source, blocks
 from shared.core.intake.acceptance import Zoning
-from shared.core.intake.columns import DEVICE, TIME, Columns, Layout, plain
+from shared.core.intake.columns import DEVICE, TIME, Columns, Layout, plain, unknown_unit
 from shared.core.intake.readings import shown
 from shared.core.intake.tables import LongTable, Progress, WideChunk, WideTable
 from shared.core.scenario import Scenario
@@ -60,7 +60,7 @@ def open_table(
             first rows are damaged or beyond the limits.
         TransientFailure: The process that decodes Parquet files does not start.
     """
-    zoning = Zoning(scenario, zone, scenario.zone)
+    zoning = Zoning(scenario, zone, scenario.zone, in_order=True)
     source = Source(stream, limits)
     head = source.peek(2 * LONGEST_LINE)
     if not head.strip(b" \t\r\n\xef\xbb\xbf"):
@@ -68,7 +68,7 @@ def open_table(
     if head.startswith(b"PAR1"):
         return _parquet(parquet.ParquetSource(source, limits), scenario, zoning, not_after_minute, chunk_rows)
     if head.startswith(avro.MAGIC):
-        return _json(avro.AvroSource(source, limits), scenario, zone, not_after_minute, chunk_rows, array=False)
+        return _json(avro.AvroSource(source, limits), scenario, zoning, not_after_minute, chunk_rows, array=False)
     text = head.removeprefix(_BOM).lstrip()
     for magic, what in _FOREIGN.items():
         if text.startswith(magic):
@@ -80,7 +80,7 @@ def open_table(
         raise BadEvent("format", f"the name ends in {suffix}, but it does not begin as a Parquet file")
     if text.startswith((b"{", b"[")) or suffix in ("jsonl", "ndjson", "json"):
         array = text.startswith(b"[")
-        return _json(source, scenario, zone, not_after_minute, chunk_rows, array=array)
+        return _json(source, scenario, zoning, not_after_minute, chunk_rows, array=array)
     return _csv(source, head, scenario, zoning, not_after_minute, chunk_rows)
 
 
@@ -91,11 +91,11 @@ def _refuse_nothing(source: Source) -> None:
 
 
 def _json(
-    source: Bytes, scenario: Scenario, zone: str | None, not_after: int, chunk_rows: int, *, array: bool
+    source: Bytes, scenario: Scenario, zoning: Zoning, not_after: int, chunk_rows: int, *, array: bool
 ) -> LongTable:
     found = json_array.blocks(source) if array else blocks(source)
     return LongTable(
-        lambda progress: json_lines.long_parts(scenario, source, found, zone, not_after, chunk_rows, progress),
+        lambda progress: json_lines.long_parts(scenario, source, found, zoning, not_after, chunk_rows, progress),
         Progress(),
     )
 
@@ -114,7 +114,7 @@ def _csv(
         return tables_wide.wide_csv(scenario, header, source, chunk_rows)
     return LongTable(
         lambda progress: csv_files.long_parts(scenario, header, source, zoning, not_after, chunk_rows, progress),
-        Progress(header=header.line.decode()),
+        Progress(header=header.text),
     )
 
 
@@ -172,6 +172,8 @@ def _require(scenario: Scenario, layout: Layout) -> None:
         other = [name for name in layout.ignored if plain(name) not in map(plain, scenario.names.ignored)]
         found = ", ".join(shown(name) for name in other[:12])
         raise BadEvent("header", "; ".join(absent) + (f"; not known: {found}" if found else ""))
+    for channel, name, unit in layout.unfit:
+        raise BadEvent("unit", f"column {shown(name)}: {unknown_unit(channel, unit)}")
 
 
 def _refuse_header_only(source: Source, head: bytes) -> None:

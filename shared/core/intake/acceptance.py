@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
+from shared.core.intake.clock_turns import ClockTurns
 from shared.core.intake.columns import DEVICE, FIRST_CHANNEL, TIME
 from shared.core.intake.quantities import MISSING, value_problem
 from shared.core.intake.readings import Codes, Floats, Ints, Longs, Parsed, Readings, Rejection, id_problem, shown
@@ -47,13 +49,17 @@ class Sheet:
 class Zoning:
     """Zones of timestamps that were written without one: declared, else the station's, else the default."""
 
-    def __init__(self, scenario: Scenario, declared: str | None, default: str | None) -> None:
+    def __init__(
+        self, scenario: Scenario, declared: str | None, default: str | None, *, in_order: bool = False
+    ) -> None:
         """Check the names.
 
         Args:
             scenario: Knows the stations' zones.
             declared: Of the whole source, stronger than the station's.
             default: For other stations; None refuses their timestamps.
+            in_order: A device's records come as they were written, so that their order tells an hour that the clocks
+                show twice; what was seen of them is kept from sheet to sheet.
 
         Raises:
             BadEvent: `zone`, `declared` is not a zone.
@@ -61,6 +67,12 @@ class Zoning:
         self._stations = scenario.stations if declared is None else {}
         name = default if declared is None else declared
         self._other = None if name is None else zone(name)
+        self._turns = ClockTurns(60 // scenario.samples_per_hour) if in_order else None
+
+    def utc(self, sheet: Sheet, names: Sequence[str], not_after: int | Longs) -> tuple[Longs, Codes]:
+        """Minutes since 1970 UTC of a sheet's records, and what is wrong with their times; see `timestamps.utc`."""
+        later = None if self._turns is None else partial(self._turns.later, names, sheet.device)
+        return utc(sheet.stamps, *self.rows(names, sheet.device), not_after, later)
 
     def rows(self, names: Sequence[str], device: Ints) -> tuple[list[Zone | None], Ints]:
         """Distinct zones, and the index of each record's own among them."""
@@ -96,7 +108,7 @@ class Acceptance:
         """
         names = [name.strip() for name in sheet.names]
         problems = [self._device_problem(name) for name in names]
-        minute, late = utc(sheet.stamps, *zoning.rows(names, sheet.device), not_after)
+        minute, late = zoning.utc(sheet, names, not_after)
         verdict = self._verdict(sheet, problems, late)
         if not verdict.any() and not refused:
             return Parsed(_readings(sheet, names, minute, slice(None)), [])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from shared.core.intake.quantities import CANONICAL, unit_of
 from shared.core.intake.readings import shown
+from shared.core.intake.units import CANONICAL, is_like, unit_of
 from shared.core.intake.zones import zone
 from shared.core.scenario import Channel, Scenario, Unit
 from shared.errors import BadEvent
@@ -30,6 +30,7 @@ class Layout:
         zone: Time zone that the time's own name declares (`utc`, `time (UTC)`, `time_utc`).
         row: Index of the row id, -1 = none.
         ignored: Names that carry nothing the scenario knows, as written.
+        unfit: Channels that nothing carries but a name with a unit that is none of theirs: (channel, name, unit).
     """
 
     picks: tuple[int, ...]
@@ -38,6 +39,7 @@ class Layout:
     zone: str | None
     row: int
     ignored: tuple[str, ...]
+    unfit: tuple[tuple[Channel, str, str], ...] = ()
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -91,6 +93,7 @@ class Columns:
             zone=times[time][1] if time >= 0 else None,
             row=row,
             ignored=tuple(name for i, name in enumerate(names) if i not in used),
+            unfit=tuple(self._unfit(names, written, found)),
         )
 
     def _find(self, names: Sequence[str], written: list[str]) -> tuple[dict[int, int], dict[int, Unit], dict[str, str]]:
@@ -113,24 +116,46 @@ class Columns:
 
     def _channel(self, name: str, written: str) -> tuple[int | None, Unit | None, str]:
         if name in self._known or len(name) > _LONGEST:
-            return self._known.get(name), None, ""
+            c = self._known.get(name)
+            return (None, None, "") if c is None else (c, *self._in_alias(c, name))
         if match := _BRACKETS.fullmatch(written.strip(" \t\r\n\ufeff\"'")):
             c = self._known.get(plain(match[1]))
             return (
                 (None, None, "") if c is None else (c, self._bracketed(self._channels[c], match[2]), match[2].strip())
             )
-        for cut in [i for i, character in enumerate(name) if character == "_"]:
-            c = self._known.get(name[:cut])
-            unit = None if c is None else unit_of(self._channels[c], name[cut + 1 :])
+        for c, suffix in self._suffixed(name):
+            unit = unit_of(self._channels[c], suffix)
             if unit is not None:
-                return c, unit, name[cut + 1 :]
+                return c, unit, suffix
         return None, None, ""
+
+    def _in_alias(self, c: int, name: str) -> tuple[Unit | None, str]:
+        """The unit that one of a channel's aliases ends with, and how it is spelled there."""
+        channel = self._channels[c]
+        if name == plain(channel.name):
+            return None, ""
+        match = _BRACKETS.fullmatch(name)
+        ends = [match[2]] if match else [name[cut + 1 :] for cut in _cuts(name)]
+        found = [(unit, end) for end in ends if (unit := unit_of(channel, end)) is not None]
+        return found[0] if found else (None, "")
+
+    def _suffixed(self, name: str) -> Iterator[tuple[int, str]]:
+        """Channels whose name a longer one begins with, and what follows behind an underscore."""
+        if len(name) <= _LONGEST:
+            yield from ((self._known[name[:cut]], name[cut + 1 :]) for cut in _cuts(name) if name[:cut] in self._known)
+
+    def _unfit(
+        self, names: Sequence[str], written: list[str], found: dict[int, int]
+    ) -> Iterator[tuple[Channel, str, str]]:
+        for i, name in enumerate(written):
+            for c, suffix in self._suffixed(name) if i not in found.values() else ():
+                if c not in found and is_like(self._channels[c], suffix):
+                    yield self._channels[c], names[i], suffix
 
     def _bracketed(self, channel: Channel, name: str) -> Unit:
         unit = unit_of(channel, name)
         if unit is None:
-            known = ", ".join([channel.unit, *channel.units])
-            raise BadEvent("unit", f"{channel.name}: the unit {shown(name.strip())} is not one of {known}")
+            raise BadEvent("unit", unknown_unit(channel, name.strip()))
         return unit
 
     def _time_and_zone(self, name: str) -> tuple[int | None, str | None]:
@@ -153,6 +178,20 @@ class Columns:
         if Counter(ranks)[best] > 1:
             raise BadEvent("duplicate_header", f"{shown(names[ranks.index(best)])} stands twice")
         return ranks.index(best)
+
+
+def unknown_unit(channel: Channel, name: str) -> str:
+    """That a unit is none of the channel's, and how it becomes one."""
+    known = ", ".join([channel.unit, *channel.units])
+    units = f'units = {{ "{name[:20]}" = {{ factor = ..., offset = 0.0 }} }}'
+    return (
+        f"{channel.name}: the unit {shown(name)} is not one of {known}; the channel's {units} in the scenario says how "
+        f"it becomes {channel.unit}"
+    )
+
+
+def _cuts(name: str) -> list[int]:
+    return [i for i, character in enumerate(name) if character == "_"]
 
 
 def _is_zone(name: str) -> bool:

@@ -81,7 +81,8 @@ class Decoder:
         self, lines: Sequence[bytes], *, positions: Sequence[int], not_after_minute: int, zone: str | None = None
     ) -> Parsed:
         """All lines of a file at once; see `line_parts`."""
-        parts = self.line_parts(lines, positions=positions, not_after_minute=not_after_minute, zone=zone)
+        zoning = Zoning(self._scenario, zone, self._scenario.zone)
+        parts = self.line_parts(lines, positions=positions, not_after_minute=not_after_minute, zoning=zoning)
         return joined(list(parts), len(self._scenario.channels))
 
     def line_parts(
@@ -90,7 +91,7 @@ class Decoder:
         *,
         positions: Sequence[int],
         not_after_minute: int,
-        zone: str | None = None,
+        zoning: Zoning,
         most: int = MOST,
     ) -> Iterator[Parsed]:
         """Lines of a file, one reading or one envelope each, in stretches that end behind `most` records.
@@ -99,13 +100,9 @@ class Decoder:
             lines: Without their line ends; those that were refused before stay so.
             positions: Of each line, rising; an envelope's further readings have the ones behind it.
             not_after_minute: Minute since 1970 of the file itself.
-            zone: Of timestamps without one; None takes the station's, else the scenario's.
+            zoning: Of timestamps without a zone, throughout the file.
             most: Records that end a stretch.
-
-        Raises:
-            BadEvent: `zone`, it is none.
         """
-        zoning = Zoning(self._scenario, zone, self._scenario.zone)
         sent, records = Sent(None, not_after_minute), Records()
         for line, position in zip(lines, positions, strict=True):
             if isinstance(line, Rejection):

@@ -8,14 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from shared.core.intake.readings import Codes, Doubles, Floats, shown
+from shared.core.intake.units import CANONICAL
 from shared.core.scenario import Channel, Unit
 
 MISSING = frozenset({"", "nan", "na", "n/a", "#n/a", "nat", "null", "nil", "none", "-", "--"})
 FINE, BAD, OUTSIDE = range(3)
-CANONICAL = Unit(factor=1.0)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _INFINITY = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
-_TYPOGRAPHY = str.maketrans({"µ": "u", "μ": "u", "³": "3", "²": "2", "°": "deg", "^": "", " ": ""})
 
 
 def missing(text: str) -> bool:
@@ -75,21 +74,6 @@ def numbers(values: Sequence[object]) -> tuple[Doubles, list[int]]:
 
 
 _PLAIN = {float, int, type(None)}
-
-
-def unit_of(channel: Channel, name: str) -> Unit | None:
-    """The unit that a header or key spells, None when the channel does not know it.
-
-    Upper and lower case, spaces and typography (µ, ³, °) are the same.
-    """
-    known = {channel.unit: CANONICAL, **channel.units}
-    if name in known:
-        return known[name]
-    return {_plain(key): unit for key, unit in known.items()}.get(_plain(name))
-
-
-def _plain(name: str) -> str:
-    return name.strip().casefold().translate(_TYPOGRAPHY)
 
 
 def normalise(channel: Channel, raw: Doubles, unit: Unit | None) -> tuple[Floats, Codes | None, set[str]]:

@@ -1,12 +1,12 @@
 """Timestamps into minutes since 1970 UTC: ISO 8601 and epoch, with their own, a declared or no zone.
 
-An ambiguous local time (clocks set back) is its first occurrence; one that does not exist (clocks set forward) is moved
-forward by the gap. Seconds are dropped.
+A local time that the clocks show twice is its first occurrence, unless the order of a file's rows says otherwise
+(`clock_turns`); one that does not exist (clocks set forward) is moved forward by the gap. Seconds are dropped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,7 +46,13 @@ class Stamps:
         self.local[rows], self.offset[rows], self.fault[rows] = other.local, other.offset, other.fault
 
 
-def utc(stamps: Stamps, zones: Sequence[Zone | None], which: Ints, not_after: int | Longs) -> tuple[Longs, Codes]:
+def utc(
+    stamps: Stamps,
+    zones: Sequence[Zone | None],
+    which: Ints,
+    not_after: int | Longs,
+    later: Callable[[Zone, Longs, Longs], Longs] | None = None,
+) -> tuple[Longs, Codes]:
     """Minutes since 1970 UTC, and the faults OK, ABSENT, BAD, NO_ZONE, FUTURE, ANCIENT.
 
     Args:
@@ -54,6 +60,7 @@ def utc(stamps: Stamps, zones: Sequence[Zone | None], which: Ints, not_after: in
         zones: Zones for those written without one; None refuses.
         which: Index into `zones` per timestamp, shape (n,).
         not_after: Minute that brought the timestamp; more than FUTURE_MINUTES later is the future. One, or shape (n,).
+        later: Minutes by which (zone, rows, local minutes) are later than the first occurrence of their local time.
     """
     bare = stamps.offset == UNZONED
     fault = stamps.fault.copy()
@@ -64,6 +71,9 @@ def utc(stamps: Stamps, zones: Sequence[Zone | None], which: Ints, not_after: in
             fault[rows] = NO_ZONE
         else:
             minute[rows] -= known.offsets(stamps.local[rows])
+            if later is not None and known.changes:
+                rows = rows[stamps.fault[rows] == OK]
+                minute[rows] += later(known, rows, stamps.local[rows])
     fine = fault == OK
     fault[fine & (minute > np.asarray(not_after) + FUTURE_MINUTES)] = FUTURE
     fault[fine & (minute < ANCIENT_MINUTE)] = ANCIENT

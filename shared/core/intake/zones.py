@@ -30,8 +30,18 @@ class Zone:
         if self._fixed is None:
             self._zone = _by_name(name)
 
-    def offsets(self, local: Longs) -> Longs:
-        """Minutes that the zone is ahead of UTC at each local minute, int64, shape (n,)."""
+    @property
+    def changes(self) -> bool:
+        """Whether its clocks may be set; a fixed offset's never are."""
+        return self._fixed is None
+
+    def offsets(self, local: Longs, *, second: bool = False) -> Longs:
+        """Minutes that the zone is ahead of UTC at each local minute, int64, shape (n,).
+
+        Args:
+            local: Minutes since 1970 on the zone's clocks, shape (n,).
+            second: Of an hour that the clocks show twice, take the second.
+        """
         if self._fixed is not None:
             return np.full(len(local), self._fixed, np.int64)
         hours = np.clip(local // 60, _FIRST_HOUR, _LAST_HOUR)  # beyond, any offset is as ancient or future
@@ -39,32 +49,32 @@ class Zone:
         offsets = np.empty(len(local), np.int64)
         for number in _distinct(page):
             rows = slice(None) if number is None else np.flatnonzero(page == number)
-            offsets[rows] = self._on_page(hours[rows])
+            offsets[rows] = self._on_page(hours[rows], second)
         changing = offsets == _CHANGING
-        offsets[changing] = [self._minute(minute) for minute in local[changing].tolist()]
+        offsets[changing] = [self._minute(minute, second) for minute in local[changing].tolist()]
         return offsets
 
-    def _on_page(self, hours: Longs) -> Longs:
+    def _on_page(self, hours: Longs, second: bool) -> Longs:
         """Offsets of local hours that stand on one page."""
         if not len(hours):
             return hours
         number = int(hours[0]) // _PAGE_HOURS
-        page, first = _page(self._name, number), number * _PAGE_HOURS
+        page, first = _page(self._name, number, second), number * _PAGE_HOURS
         offsets = page[hours - first].astype(np.int64)
         unknown = offsets == _UNKNOWN
         if unknown.any():
             for hour in np.unique(hours[unknown]).tolist():
-                page[hour - first] = self._hour(hour)
+                page[hour - first] = self._hour(hour, second)
             offsets = page[hours - first].astype(np.int64)
         return offsets
 
-    def _hour(self, hour: int) -> int:
+    def _hour(self, hour: int, second: bool) -> int:
         """Offset throughout a local hour, _CHANGING when it is not the same at its ends."""
-        first, last = self._minute(hour * 60), self._minute(hour * 60 + 59)
+        first, last = self._minute(hour * 60, second), self._minute(hour * 60 + 59, second)
         return first if first == last else _CHANGING
 
-    def _minute(self, minute: int) -> int:
-        offset = (_EPOCH + timedelta(minutes=minute)).replace(tzinfo=self._zone).utcoffset()
+    def _minute(self, minute: int, second: bool) -> int:
+        offset = (_EPOCH + timedelta(minutes=minute)).replace(tzinfo=self._zone, fold=second).utcoffset()
         return 0 if offset is None else offset // timedelta(minutes=1)
 
 
@@ -77,7 +87,7 @@ _UNKNOWN, _CHANGING = -32768, 32767
 
 
 @lru_cache(maxsize=_PAGES)
-def _page(name: str, number: int) -> npt.NDArray[np.int16]:  # noqa: ARG001 - what the cache knows it by
+def _page(name: str, number: int, second: bool) -> npt.NDArray[np.int16]:  # noqa: ARG001 - the cache's key
     """A zone's offsets of some thousand local hours, filled in as they are asked for; the oldest pages go."""
     return np.full(_PAGE_HOURS, _UNKNOWN, np.int16)
 

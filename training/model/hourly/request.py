@@ -13,10 +13,11 @@ from shared.core.forecast.window.history import hourly
 from shared.core.intake.json_bodies import value_of
 from shared.core.intake.messages import MOST as MOST_READINGS
 from shared.core.intake.messages import Decoder
-from shared.core.intake.quantities import BAD, CANONICAL, normalise, numbers, value_problem
+from shared.core.intake.quantities import BAD, normalise, numbers, value_problem
 from shared.core.intake.readings import Floats, Longs, Readings, shown
 from shared.core.intake.time_texts import from_texts
 from shared.core.intake.timestamps import OK, UNZONED
+from shared.core.intake.units import CANONICAL
 from shared.core.scenario import Scenario
 from shared.errors import BadEvent
 

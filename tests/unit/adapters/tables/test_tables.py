@@ -139,7 +139,7 @@ def test_typed_timestamps_without_zone_take_the_declared_one() -> None:
 
 def test_epochs_in_columns_of_numbers_are_read() -> None:
     rows: list[dict[str, Any]] = [{"site": 12, "ts": NOW * 60, "pm25": 1}, {"site": 13, "ts": NOW * 60_000, "pm25": 2}]
-    rows.append({"site": None, "ts": None, "pm25": None})
+    rows.append({"site": None, "ts": None, "pm25": 3})
     for data in (as_parquet(rows), as_parquet(rows, ts=pa.float64(), site=pa.float64()), as_csv(rows)):
         found = read(data)
         assert (found.devices, found.minutes) == (["12", "13"], [NOW, NOW])
@@ -297,8 +297,7 @@ ROW = b"a,2026-11-20T15:00Z,1,1\n"
         ("a.csv", bytes(range(14, 120)) * 5, "header"),
         ("a.csv", b"site,ts,temp,temp\n" + ROW, "duplicate_header"),
         ("a.csv", b"site;ts;pm25;PM2.5\n" + ROW, "duplicate_header"),
-        ("a.csv", b"site,ts,temp (F),pm25\n" + ROW, "unit"),
-        ("a.csv", b"site,ts,temp (\xb0C)\n" + ROW, "encoding"),
+        ("a.csv", b"site,ts,temp (R),pm25\n" + ROW, "unit"),
         ("a.csv", HEADER.encode("utf-16"), "format"),
         ("a.csv", b"site,ts,pm25,temp\ra,2026-11-20T15:00Z,1,1\r", "format"),
         ("a.xlsx", b"PK\x03\x04" + b"\x00" * 50, "format"),

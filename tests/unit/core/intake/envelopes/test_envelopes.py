@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.adapters.stores.scenario_files import load
+from shared.core.intake.acceptance import Zoning
 from shared.core.intake.envelopes.instants import UNKNOWN, minutes_of
 from shared.core.intake.envelopes.packed import unpacked
 from shared.core.intake.messages import ELEMENT_BITS, MOST, Decoder
@@ -238,7 +239,9 @@ def test_lines_of_packed_bodies_are_judged_a_few_at_a_time(monkeypatch: pytest.M
     monkeypatch.setattr("shared.core.intake.messages.UNPACKED_AT_ONCE", 1000)
     body = base64.b64encode(gzip.compress(json.dumps(READING).encode() + b" " * 600)).decode()
     line = json.dumps(routed(body, {"contentEncoding": "gzip"})).encode()
-    parts = list(Decoder(AIR).line_parts([line] * 6, positions=range(6), not_after_minute=NOW))
+    parts = list(
+        Decoder(AIR).line_parts([line] * 6, positions=range(6), not_after_minute=NOW, zoning=Zoning(AIR, None, None))
+    )
     assert [len(part.readings) for part in parts] == [2, 2, 2]
 
 
