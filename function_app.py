@@ -9,10 +9,11 @@ from typing import Any, List
 import azure.functions as func
 
 from shared import settings, wiring
+from shared.core.intake.envelopes.told import UNTOLD, Told, told_by
 from shared.core.stream.events import Event
 from shared.errors import ContractBroken
 
-CONTEXT = "PartitionContext"
+CONTEXT, PROPERTIES = "PartitionContext", ("SystemPropertiesArray", "PropertiesArray")
 log = logging.getLogger(__name__)
 
 app = func.FunctionApp()
@@ -45,7 +46,7 @@ def route_file(blob: func.InputStream) -> None:
 )
 def route_events(events: List[func.EventHubEvent]) -> None:
     """Check the devices' messages and send their readings to the partitions that own them."""
-    if batch := unwrap(events):
+    if batch := unwrap(events, told=True):
         application.route_events(*batch)
 
 
@@ -151,33 +152,43 @@ def headers(req: func.HttpRequest) -> dict[str, str]:
     return {name.lower(): value for name, value in req.headers.items()}
 
 
-def unwrap(events: List[func.EventHubEvent]) -> tuple[int, list[Event]] | None:
+def unwrap(events: List[func.EventHubEvent], *, told: bool = False) -> tuple[int, list[Event]] | None:
     """Partition and events of a trigger's batch; None for an event that somebody made by hand.
+
+    Args:
+        events: The batch.
+        told: Whether what a hub tells of each is wanted too.
 
     Raises:
         ContractBroken: The events are numbered as in a hub, but without their partition.
     """
-    context = _context(events[0])
+    context = _metadata(events[0], CONTEXT)
     if context is None:
         number = events[0].sequence_number
         if len(events) == 1 and (number is None or number < 0):
             log.error("an event that was started by hand is dropped: it stands in no hub, so a retry cannot mend it")
             return None
         raise ContractBroken("takes events of its hub only; these come from no partition")
-    return int(context["PartitionId"]), [_plain(event) for event in events]
+    known = _told(events) if told else [UNTOLD] * len(events)
+    return int(context["PartitionId"]), [_plain(event, more) for event, more in zip(events, known, strict=True)]
 
 
-def _context(event: func.EventHubEvent) -> Any:
-    """What `metadata` says of the partition; asking that for one entry makes it build those of all events."""
+def _told(events: List[func.EventHubEvent]) -> list[Told]:
+    system, properties = (_metadata(events[0], name) or [{}] * len(events) for name in PROPERTIES)
+    return [told_by(*both) for both in zip(system, properties, strict=True)]
+
+
+def _metadata(event: func.EventHubEvent, name: str) -> Any:
+    """An entry of `metadata`, which is the same for all of a batch; asking that for one makes it build them all."""
     raw = getattr(event, "_EventHubEvent__trigger_metadata", None)
-    if raw and CONTEXT in raw:
-        return raw[CONTEXT].python_value
-    return (event.metadata or {}).get(CONTEXT)
+    if raw and name in raw:
+        return raw[name].python_value
+    return (event.metadata or {}).get(name)
 
 
-def _plain(event: func.EventHubEvent) -> Event:
+def _plain(event: func.EventHubEvent, told: Told) -> Event:
     if event.sequence_number is None or event.enqueued_time is None:
         raise ContractBroken("an event without sequence number or enqueued time")
     enqueued = event.enqueued_time.replace(tzinfo=timezone.utc)  # the worker gives UTC without a zone
     identity = (event.iothub_metadata or {}).get("connection-device-id")
-    return Event(int(event.sequence_number), int(enqueued.timestamp() * 1000), event.get_body(), identity)
+    return Event(int(event.sequence_number), int(enqueued.timestamp() * 1000), event.get_body(), identity, told)

@@ -14,10 +14,11 @@ from pathlib import Path
 from local.books.account import GONE, Account, created_anew, titled
 from local.books.dead_letters import check, rejected_before
 from local.eventhub import event_log
-from local.eventhub.amqp.message import read_message
+from local.eventhub.amqp.message import Message, read_message
 from shared.app.route.messages import MINUTE_MS
 from shared.app.route.replayed import Replayed
 from shared.core.intake import progress
+from shared.core.intake.envelopes.told import Told, told_by
 from shared.core.intake.messages import Decoder
 from shared.core.intake.progress import Progress
 from shared.core.scenario import Scenario
@@ -26,6 +27,7 @@ from shared.ports import BlobReader
 
 IDENTITY = "iothub-connection-device-id"
 AT_ONCE = 1000
+_ENCODING = 7  # place among the properties of an AMQP message
 Counts = Mapping[str, Counter[str]]
 
 
@@ -156,12 +158,20 @@ class _Partition:
                 positions=[record.sequence for record in routed],
                 identities=[message.annotations.get(IDENTITY) for message in messages],
                 not_after_minutes=[record.enqueued_ms // MINUTE_MS for record in routed],
+                told=[_told(message) for message in messages],
             )
             accepted_now = len(before.intersection(parsed.readings.position.tolist()))
             sums.accepted += len(parsed.readings) - accepted_now
             sums.accepted_now += accepted_now
             sums.rejected.update(rejection.reason for rejection in parsed.rejected)
         return sums
+
+
+def _told(message: Message) -> Told:
+    """What a message's properties tell, the content encoding among those of AMQP itself."""
+    encoding = message.properties[_ENCODING] if len(message.properties) > _ENCODING else None
+    system = message.annotations if encoding is None else {**message.annotations, "content-encoding": encoding}
+    return told_by(system, message.application_properties)
 
 
 def _spans(at: Progress) -> Iterator[_Span]:

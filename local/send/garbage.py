@@ -87,20 +87,15 @@ def _values(scenario: Scenario) -> tuple[Garbage, ...]:
 
 def _times(scenario: Scenario) -> tuple[Garbage, ...]:
     when = scenario.names.time[0]
-    return (
-        Garbage("no time", "missing_time", _reading(scenario, {when: None})),
+    found = [
         Garbage("a word for a time", "bad_time", _reading(scenario, {when: "yesterday"})),
         Garbage("a list for a time", "bad_time", _reading(scenario, {when: [2026, 11]})),
         Garbage("the year 2099", "future", _reading(scenario, {when: "2099-01-01T00:00:00Z"})),
         Garbage("the year 1999", "ancient", _reading(scenario, {when: "1999-12-31T23:59:00Z"})),
-        Garbage("no zone", "no_zone", _unlisted(scenario), identified=False),
-    )
-
-
-def _unlisted(scenario: Scenario) -> Body:
-    """From a device that no scenario lists: for a listed one the station's zone would be taken."""
-    when = scenario.names.time[0]
-    return lambda device, minute: _reading(scenario, {when: iso(minute)[:-1]})(f"not {device}"[:100], minute)
+    ]
+    if not scenario.time_fallback:
+        found.append(Garbage("no time", "missing_time", _reading(scenario, {when: None})))
+    return tuple(found)
 
 
 def _names(scenario: Scenario) -> tuple[Garbage, ...]:

@@ -36,7 +36,7 @@ UNTIL, END = 11, 19  # hours before the edit and after it
 BEFORE: Raw = {
     "name": "small", "title": "small", "task": "regression", "key": "device_id", "target": "pm",
     "featurizer": "hourly", "cadence_s": 3600, "samples_per_hour": 1, "history": 9, "horizon": 3, "lateness": 3,
-    "interval": 0.9, "zone": "UTC", "time_fallback": True, "unlisted_stations": "accept",
+    "interval": 0.9, "zone": "UTC", "time_fallback": True, "trusted_gateways": [], "unlisted_stations": "accept",
     "maximum_devices": 10_000, "silent_days": 30,
     "names": {"device": ["device_id"], "time": ["timestamp"], "row": ["ID"], "ignored": []},
     "channels": [
@@ -131,6 +131,7 @@ EDITS: Mapping[str, tuple[Callable[[Raw], None], Effect]] = {
     "interval": (edit("interval", 0.8), "none"),
     "loss": (edit("loss", "squared"), "none"),
     "time_fallback": (edit("time_fallback", False), "none"),
+    "trusted_gateways": (edit("trusted_gateways", ["gw-*"]), "none"),
     "zone": (edit("zone", "Africa/Kampala"), "none"),
     "unlisted_stations": (edit("unlisted_stations", "reject"), "none"),
     "maximum_devices": (edit("maximum_devices", 9_000), "none"),
@@ -138,6 +139,7 @@ EDITS: Mapping[str, tuple[Callable[[Raw], None], Effect]] = {
     "names.device": (edit("names.device", ["device_id", "site"]), "none"),
     "names.time": (edit("names.time", ["timestamp", "at"]), "none"),
     "names.row": (edit("names.row", ["row"]), "none"),
+    "names.placeholders": (edit("names.placeholders", ["sample"]), "none"),
     "names.ignored": (edit("names.ignored", ["battery"]), "none"),
     "categories.name": (edit("categories.name", "fine"), "none"),
     "categories.upper": (edit("categories.upper", 30), "none"),

@@ -83,6 +83,7 @@ def test_imports_are_seen_wherever_they_stand() -> None:
 def test_the_function_app_knows_shared_and_nothing_else_of_ours() -> None:
     ours = {name for name in imported(TREES["function_app"]) if name.partition(".")[0] in OURS}
     assert {module_of(name) for name in ours} == {
+        "shared.core.intake.envelopes.told",
         "shared.core.stream.events",
         "shared.errors",
         "shared.settings",

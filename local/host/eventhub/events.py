@@ -182,6 +182,8 @@ def _system_properties(event: EventData) -> dict[str, Any]:
 
 def _plain(name: Any, value: Any) -> Any:
     """An annotation as JSON can hold it; the client decodes AMQP timestamps to milliseconds."""
+    if type(value) is bytes:
+        return _decoded(value)
     if isinstance(value, int) and name in _TIMES:
         return _iso_of(value) + _TIMES[name]
     return _readable(value)
@@ -202,9 +204,9 @@ def _readable(value: Any) -> Any:
 
 def _text(value: Any) -> str | None:
     """The client does not tell AMQP strings from binaries; what is not UTF-8 was binary."""
-    if not isinstance(value, bytes):
-        return value if value is None else str(value)
-    return _decoded(value)
+    if isinstance(value, bytes):
+        return _decoded(value)
+    return value if value is None else str(value)
 
 
 @lru_cache(maxsize=4096)  # names of annotations, devices, what all of them say alike

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from shared.adapters.stores.event_hub_errors import failure
+from shared.core.intake.envelopes.told import told_by
 from shared.core.stream.events import Event
 from shared.errors import TransientFailure
 
-IDENTITY = b"iothub-connection-device-id"
+IDENTITY = "iothub-connection-device-id"
 IDLE_S = 5.0
 
 
@@ -28,9 +30,9 @@ async def received(consumer: Any, partition: int, first: int, end: int) -> list[
         for event in events:
             if first <= event.sequence_number < end:
                 enqueued = int(event.enqueued_time.timestamp() * 1000)
-                identity = event.system_properties.get(IDENTITY)
-                sender = identity.decode() if isinstance(identity, bytes) else identity
-                found.append(Event(event.sequence_number, enqueued, b"".join(event.body), sender))
+                system, properties = _texts(event.system_properties), _texts(event.properties)
+                told = told_by(system, properties)
+                found.append(Event(event.sequence_number, enqueued, b"".join(event.body), system.get(IDENTITY), told))
         if not events or events[-1].sequence_number >= end - 1:
             done.set()
 
@@ -49,3 +51,12 @@ async def received(consumer: Any, partition: int, first: int, end: int) -> list[
         where = f"hub: events {first} to {end - 1} of partition {partition} were not read"
         raise failure(where, problems[0]) if problems else TransientFailure(f"{where}: nothing came for {IDLE_S:g} s")
     return found
+
+
+def _texts(properties: Mapping[Any, Any] | None) -> dict[str, Any]:
+    """Properties with texts where the client gives bytes."""
+    return {_text(name): _text(value) for name, value in (properties or {}).items()}
+
+
+def _text(value: Any) -> Any:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value

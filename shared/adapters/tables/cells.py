@@ -12,7 +12,7 @@ from shared.core.intake.columns import DEVICE, FIRST_CHANNEL, TIME, Layout
 from shared.core.intake.quantities import BAD, normalise, numbers
 from shared.core.intake.readings import Doubles, Ints, Longs
 from shared.core.intake.time_texts import from_bytes
-from shared.core.intake.timestamps import ABSENT, OK, UNZONED, Stamps, from_epoch
+from shared.core.intake.timestamps import ABSENT, OK, UNZONED, Stamps, from_number
 from shared.core.intake.zones import zone
 from shared.core.scenario import Scenario
 from shared.errors import BadEvent
@@ -124,7 +124,7 @@ def _stamps(column: pa.Array) -> Stamps:
     if pa.types.is_timestamp(kind):
         return _from_instants(column)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return from_epoch(doubles(column, "the time")[0])
+        return from_number(doubles(column, "the time")[0])
     raise BadEvent("format", f"the time column holds {kind}, neither timestamps, texts nor numbers")
 
 

@@ -60,7 +60,7 @@ def open_table(
             first rows are damaged or beyond the limits.
         TransientFailure: The process that decodes Parquet files does not start.
     """
-    zoning = Zoning(scenario, zone, scenario.zone, in_order=True)
+    zoning = Zoning(scenario, zone, in_order=True)
     source = Source(stream, limits)
     head = source.peek(2 * LONGEST_LINE)
     if not head.strip(b" \t\r\n\xef\xbb\xbf"):

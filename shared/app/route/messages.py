@@ -15,6 +15,7 @@ import msgspec
 from shared.app.left_behind import left_behind
 from shared.core.intake import dead_letters, progress
 from shared.core.intake.dead_letters import DeadLetter
+from shared.core.intake.envelopes.packed import opened
 from shared.core.intake.json_bodies import at_once
 from shared.core.intake.messages import Decoder
 from shared.core.intake.progress import Progress
@@ -101,7 +102,7 @@ class RoutePartition:
             run, expired = events, 0
             if events[0].sequence > at.next:
                 run, expired = self._skipped(at, events)
-            run = run[: at_once([event.body for event in run])]
+            run = run[: at_once(opened(event.body, event.told.encoding) for event in run)]
             self._route(at, etag, run, expired)
             events = [event for event in events if event.sequence > run[-1].sequence]
 
@@ -183,6 +184,7 @@ class RoutePartition:
             positions=[event.sequence for event in events],
             identities=[event.identity for event in events],
             not_after_minutes=[event.enqueued_ms // MINUTE_MS for event in events],
+            told=[event.told for event in events],
         )
 
     def _dead_letter(self, source: str, events: Sequence[Event], rejected: Sequence[Rejection]) -> None:
@@ -234,8 +236,13 @@ def _words(error: Exception) -> str:
 
 
 def _letter(source: str, rejection: Rejection, event: Event) -> DeadLetter:
+    """A dead letter that is read as the message was; a part of a packed message stands unpacked in it."""
+    whole = rejection.raw == event.body
     return msgspec.structs.replace(
         dead_letters.letter(source, rejection),
         identity=event.identity,
         not_after_minute=event.enqueued_ms // MINUTE_MS,
+        created=event.told.created,
+        encoding=event.told.encoding if whole else "",
+        telemetry=event.told.telemetry,
     )

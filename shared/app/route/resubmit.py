@@ -209,6 +209,7 @@ class Resubmit:
             positions=range(1, len(chosen) + 1),
             identities=[letter.identity for letter in chosen],
             not_after_minutes=[self._limit(letter) for letter in chosen],
+            told=[letter.told for letter in chosen],
         )
 
     def _rows(self, chosen: Sequence[DeadLetter], header: str | None, zone: str | None) -> Parsed:

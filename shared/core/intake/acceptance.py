@@ -47,17 +47,14 @@ class Sheet:
 
 
 class Zoning:
-    """Zones of timestamps that were written without one: declared, else the station's, else the default."""
+    """Zones of timestamps that were written without one: declared, else the station's, else the scenario's."""
 
-    def __init__(
-        self, scenario: Scenario, declared: str | None, default: str | None, *, in_order: bool = False
-    ) -> None:
+    def __init__(self, scenario: Scenario, declared: str | None, *, in_order: bool = False) -> None:
         """Check the names.
 
         Args:
-            scenario: Knows the stations' zones.
+            scenario: Knows the stations' zones, and that of all others.
             declared: Of the whole source, stronger than the station's.
-            default: For other stations; None refuses their timestamps.
             in_order: A device's records come as they were written, so that their order tells an hour that the clocks
                 show twice; what was seen of them is kept from sheet to sheet.
 
@@ -65,8 +62,7 @@ class Zoning:
             BadEvent: `zone`, `declared` is not a zone.
         """
         self._stations = scenario.stations if declared is None else {}
-        name = default if declared is None else declared
-        self._other = None if name is None else zone(name)
+        self._other = zone(scenario.zone if declared is None else declared)
         self._turns = ClockTurns(60 // scenario.samples_per_hour) if in_order else None
 
     def utc(self, sheet: Sheet, names: Sequence[str], not_after: int | Longs) -> tuple[Longs, Codes]:
@@ -74,11 +70,11 @@ class Zoning:
         later = None if self._turns is None else partial(self._turns.later, names, sheet.device)
         return utc(sheet.stamps, *self.rows(names, sheet.device), not_after, later)
 
-    def rows(self, names: Sequence[str], device: Ints) -> tuple[list[Zone | None], Ints]:
+    def rows(self, names: Sequence[str], device: Ints) -> tuple[list[Zone], Ints]:
         """Distinct zones, and the index of each record's own among them."""
         if not self._stations:
             return [self._other], np.zeros(len(device), np.int32)
-        zones: list[Zone | None] = [self._other]
+        zones = [self._other]
         which = np.zeros(len(names) + 1, np.int32)  # the last one answers for the index -1
         for i, name in enumerate(names):
             station = self._stations.get(name)
@@ -168,8 +164,7 @@ class Acceptance:
 def _time_detail(cell: object, late: int, limit: int) -> str:
     tail = {
         "missing_time": "no timestamp",
-        "bad_time": f"{shown(cell)} is neither ISO 8601 nor epoch seconds or milliseconds",
-        "no_zone": f"{shown(cell)} has no zone, and none is declared for the station",
+        "bad_time": f"{shown(cell)} is neither ISO 8601, an epoch nor a date of 12 or 14 digits",
         "ancient": f"{shown(cell)} is before the year 2000",
     }
     if late == FUTURE:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from shared.core.intake.envelopes.told import Told
 from shared.core.intake.readings import Rejection
 from shared.validation import decoded
 
@@ -23,7 +24,10 @@ class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
         encoded: Whether `raw` is base64.
         attempt: How often it was tried.
         identity: Device that the hub authenticated.
-        not_after_minute: Newest minute its timestamp may have had.
+        not_after_minute: Newest minute its timestamp may have had; a message's: in which the hub took it.
+        created: Time at which the device says it made the message, as written.
+        encoding: How the message is packed.
+        telemetry: Whether a device sent it.
         header: Header line of the file it stood in.
         zone: Zone declared for the file.
     """
@@ -37,8 +41,16 @@ class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
     attempt: int = 1
     identity: str | None = None
     not_after_minute: int | None = None
+    created: str | None = None
+    encoding: str = ""
+    telemetry: bool = True
     header: str | None = None
     zone: str | None = None
+
+    @property
+    def told(self) -> Told:
+        """What the hub told of the message."""
+        return Told(self.created, self.encoding, self.telemetry)
 
     def original(self) -> bytes:
         """The record's original bytes."""

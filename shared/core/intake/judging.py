@@ -27,8 +27,14 @@ class Judge:
         self._acceptance = Acceptance(scenario)
         self.converted: dict[str, str] = {}
 
-    def judge(self, records: Records, zoning: Zoning) -> Parsed:
-        """Accepted readings, and a rejection for every other record."""
+    def judge(self, records: Records, zoning: Zoning, *, live: bool) -> Parsed:
+        """Accepted readings, and a rejection for every other record.
+
+        Args:
+            records: What was decoded.
+            zoning: For timestamps without a zone.
+            live: Whether they come from a hub, so that their limit is the minute in which it took them.
+        """
         rows, origins = records.rows, records.origins
         kinds = by_kind(records.kinds)
         columns = list(zip(*rows, strict=True)) or [()] * (FIRST_CHANNEL + len(self._scenario.channels))
@@ -36,7 +42,7 @@ class Judge:
         sent = [sent for _, sent, _ in origins]
         names, device = devices_of(columns[DEVICE], [each.identity for each in sent])
         stamps, limits = stamps_of(columns[TIME], kinds), np.array([each.limit for each in sent], np.int64)
-        take_from_envelopes(sent, stamps, limits, fall_back=self._scenario.time_fallback)
+        take_from_envelopes(sent, stamps, limits, live=live, fall_back=self._scenario.time_fallback)
         sheet = Sheet(
             position=np.array([position for position, _, _ in origins], np.int64),
             names=names,
@@ -44,7 +50,7 @@ class Judge:
             stamps=stamps,
             values=values,
             faults=faults,
-            cell=lambda i, slot: rows[i][slot],
+            cell=lambda i, slot: sent[i].created if slot == TIME and rows[i][slot] is None else rows[i][slot],
             raw=lambda i: bytes(origins[i][2]),
         )
         return self._acceptance.judge(sheet, zoning, limits, records.refused)

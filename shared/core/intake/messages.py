@@ -12,13 +12,15 @@ from collections.abc import Iterator, Sequence
 from shared.core.intake.acceptance import Zoning
 from shared.core.intake.columns import DEVICE
 from shared.core.intake.envelopes.envelope import Envelope
-from shared.core.intake.envelopes.opening import through
+from shared.core.intake.envelopes.opening import check_telemetry, through
 from shared.core.intake.envelopes.packed import LARGEST_UNPACKED, unpacked
-from shared.core.intake.json_bodies import Body, elements, value_of
+from shared.core.intake.envelopes.told import UNTOLD, Told
+from shared.core.intake.identities import Identities
+from shared.core.intake.json_bodies import Body, elements, lines, value_of
 from shared.core.intake.judging import Judge
 from shared.core.intake.keys import KnownKeys
 from shared.core.intake.readings import Parsed, Rejection, joined, shown
-from shared.core.intake.records import Origin, Part, Records, Sent, check_identity
+from shared.core.intake.records import Origin, Part, Records, Sent
 from shared.core.scenario import Scenario
 from shared.errors import BadEvent
 
@@ -40,14 +42,17 @@ class Decoder:
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
         self._judge = Judge(scenario)
+        self._identities = Identities(scenario)
         self.converted = self._judge.converted
         self._keys = KnownKeys(scenario, self.converted)
         self.ignored = self._keys.ignored
 
-    def decode(self, body: bytes, *, position: int, identity: str | None, not_after_minute: int) -> Parsed:
+    def decode(
+        self, body: bytes, *, position: int, identity: str | None, not_after_minute: int, told: Told = UNTOLD
+    ) -> Parsed:
         """One message; see `decode_many`."""
         return self.decode_many(
-            [body], positions=[position], identities=[identity], not_after_minutes=[not_after_minute]
+            [body], positions=[position], identities=[identity], not_after_minutes=[not_after_minute], told=[told]
         )
 
     def decode_many(
@@ -57,31 +62,30 @@ class Decoder:
         positions: Sequence[int],
         identities: Sequence[str | None],
         not_after_minutes: Sequence[int],
+        told: Sequence[Told] | None = None,
     ) -> Parsed:
-        """A batch of messages, each one reading or an array of them; never raises for what a body holds.
+        """A batch of messages, each one reading or several; never raises for what a body holds.
 
-        A timestamp without a zone is read in the station's own zone and refused where the scenario knows none.
+        A timestamp without a zone is read in the station's own zone, else in the scenario's.
 
         Args:
             bodies: As the devices sent them, any bytes.
             positions: Sequence number of each, rising; a reading's position is that * 65536 + its index in the array.
             identities: Device that the hub authenticated, None where unknown; it stands in for a missing device id.
             not_after_minutes: Minute since 1970 in which each was enqueued.
+            told: What the hub tells of each besides; None where it tells nothing.
         """
         records = Records()
-        for body, position, identity, limit in zip(bodies, positions, identities, not_after_minutes, strict=True):
-            if len(body) > LARGEST:
-                records.place = position << ELEMENT_BITS
-                records.refuse("too_large", f"{len(body)} bytes are more than {LARGEST}", body)
-            else:
-                self._message(body, position << ELEMENT_BITS, Sent(identity, limit), records)
-        return self._judge.judge(records, Zoning(self._scenario, None, None))
+        about = zip(positions, identities, not_after_minutes, told or [UNTOLD] * len(bodies), strict=True)
+        for body, (position, identity, limit, more) in zip(bodies, about, strict=True):
+            self._message(body, position << ELEMENT_BITS, Sent(identity, limit, more.created), records, more)
+        return self._judge.judge(records, Zoning(self._scenario, None), live=True)
 
     def decode_lines(
         self, lines: Sequence[bytes], *, positions: Sequence[int], not_after_minute: int, zone: str | None = None
     ) -> Parsed:
         """All lines of a file at once; see `line_parts`."""
-        zoning = Zoning(self._scenario, zone, self._scenario.zone)
+        zoning = Zoning(self._scenario, zone)
         parts = self.line_parts(lines, positions=positions, not_after_minute=not_after_minute, zoning=zoning)
         return joined(list(parts), len(self._scenario.channels))
 
@@ -108,34 +112,49 @@ class Decoder:
             if isinstance(line, Rejection):
                 records.refused.append(line)
             else:
-                self._message(line, position, sent, records, alone=True)
+                self._line(line, position, sent, records)
             if len(records) >= most or records.unpacked > UNPACKED_AT_ONCE:
-                yield self._judge.judge(records, zoning)
+                yield self._judge.judge(records, zoning, live=False)
                 records = Records()
         if len(records):
-            yield self._judge.judge(records, zoning)
+            yield self._judge.judge(records, zoning, live=False)
 
-    def _message(self, body: bytes, position: int, sent: Sent, records: Records, *, alone: bool = False) -> None:
-        """A message's records; an array of them is refused where one reading or envelope is to stand `alone`."""
-        records.place, records.may_unpack_to = position, records.unpacked + LARGEST_UNPACKED
-        if alone:
-            self._reading(body, sent, records, body, 0)
+    def _message(self, body: bytes, position: int, sent: Sent, records: Records, told: Told) -> None:
+        """A message's records."""
+        records.begin(position, LARGEST_UNPACKED)
+        try:
+            found = self._sent(body, told, records)
+        except BadEvent as error:
+            records.refuse(error.reason, error.detail, body)
         else:
-            self._bytes(body, sent, records, None, 0)
-        if (count := records.place - position) > MOST:
-            records.undo(position)
-            records.refuse("too_large", f"{count} readings are more than {MOST}", body)
+            self._bytes(found, sent, records, None if found is body else body, 0)
+            records.end(position, MOST, body)
+
+    def _sent(self, body: bytes, told: Told, records: Records) -> bytes:
+        """A message's body as it was before it was packed."""
+        if len(body) > LARGEST:
+            raise BadEvent("too_large", f"{len(body)} bytes are more than {LARGEST}")
+        check_telemetry(telemetry=told.telemetry)
+        return self._unpacked(body, told.encoding, records) if told.encoding else body
+
+    def _line(self, line: bytes, position: int, sent: Sent, records: Records) -> None:
+        """The records of a file's line: one reading or envelope; an array is refused."""
+        records.begin(position, LARGEST_UNPACKED)
+        self._reading(line, sent, records, line, 0)
+        records.end(position, MOST, line)
 
     def _bytes(self, body: bytes, sent: Sent, records: Records, origin: Origin | None, deep: int) -> None:
         """A body: a reading, an envelope, or an array of them; `origin` is the envelope it came out of."""
-        if body.lstrip(b" \t\r\n\xef\xbb\xbf")[:1] != b"[":
-            self._reading(body, sent, records, body if origin is None else origin, deep)
-            return
+        whole = body if origin is None else origin
         try:
-            found = _readings_of(body)
+            if body.lstrip(b" \t\r\n\xef\xbb\xbf")[:1] != b"[":
+                self._value(value_of(body), sent, records, whole, deep)
+                return
+            found = _readings_of(elements(body))
         except BadEvent as error:
-            records.refuse(error.reason, error.detail, body if origin is None else origin)
-            return
+            found = lines(body) if error.reason in ("not_json", "too_deep") else []
+            if not found:
+                records.refuse(error.reason, error.detail, whole)
         for element in found:
             self._reading(element, sent, records, element if origin is None else Part(sent, element), deep)
 
@@ -150,13 +169,13 @@ class Decoder:
         keys = self._keys.of(fields)
         if keys.opener is not None:
             envelope = keys.opener(fields)
-            sent = through(envelope, sent)
+            sent = through(envelope, sent, self._identities)
             if envelope.body is not fields:
                 self._open(envelope, sent, records, origin, deep + 1)
                 return
         row = keys.row([*fields.values(), None])
         if sent.identity is not None and row[DEVICE] != sent.identity:
-            check_identity(row[DEVICE], sent.identity)
+            sent = sent._replace(identity=self._identities.speaker(row[DEVICE], sent.identity))
         records.keep(row, keys.kind, sent, origin)
 
     def _open(self, envelope: Envelope, sent: Sent, records: Records, origin: Origin, deep: int) -> None:
@@ -191,8 +210,7 @@ class Decoder:
                 records.refuse(error.reason, error.detail, part)
 
 
-def _readings_of(body: bytes) -> list[Body]:
-    found = elements(body)
+def _readings_of(found: list[Body]) -> list[Body]:
     if len(found) > MOST:
         raise BadEvent("too_large", f"{len(found)} readings are more than {MOST}")
     if not found:

@@ -9,17 +9,16 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 import numpy as np
 
+from shared.core.intake.identities import LONGEST_INTEGER
 from shared.core.intake.json_bodies import Body
-from shared.core.intake.quantities import missing, numbers
-from shared.core.intake.readings import Ints, Longs, Rejection, shown
+from shared.core.intake.quantities import numbers
+from shared.core.intake.readings import Ints, Longs, Rejection
 from shared.core.intake.time_texts import from_texts
 from shared.core.intake.timestamps import BAD as BAD_TIME
-from shared.core.intake.timestamps import UNZONED, Stamps, from_epoch
+from shared.core.intake.timestamps import UNZONED, Stamps, from_number
 from shared.core.intake.zones import zone
 from shared.core.scenario import Unit
-from shared.errors import BadEvent
 
-_LONGEST_INTEGER = 400
 Row: TypeAlias = tuple[object, ...]
 Kind: TypeAlias = tuple[tuple[Unit | None, ...], str | None]
 
@@ -83,6 +82,16 @@ class Records:
     def __len__(self) -> int:
         return len(self.rows) + len(self.refused)
 
+    def begin(self, place: int, may_unpack: int) -> None:
+        """A message begins, whose packed bodies may become that many bytes."""
+        self.place, self.may_unpack_to = place, self.unpacked + may_unpack
+
+    def end(self, place: int, most: int, body: bytes) -> None:
+        """A message that began at `place` ends; it is refused as a whole where more records than `most` came of it."""
+        if (count := self.place - place) > most:
+            self._undo(place)
+            self.refuse("too_large", f"{count} readings are more than {most}", body)
+
     def keep(self, row: Row, kind: Kind, sent: Sent, origin: Origin) -> None:
         """Keep a record to be judged."""
         self.rows.append(row)
@@ -95,7 +104,7 @@ class Records:
         self.refused.append(Rejection(self.place, reason, detail, bytes(origin)))
         self.place += 1
 
-    def undo(self, place: int) -> None:
+    def _undo(self, place: int) -> None:
         """Forget what came out of the newest message, which began at `place`."""
         while self.origins and self.origins[-1][0] >= place:
             del self.rows[-1], self.kinds[-1], self.origins[-1]
@@ -115,25 +124,13 @@ def by_kind(kinds: list[Kind]) -> dict[Kind, Longs]:
     return {kind: np.array(indices, np.int64) for kind, indices in rows.items()}
 
 
-def check_identity(claimed: object, identity: str) -> None:
-    """Check that a body names the device that the hub authenticated, or none.
-
-    Raises:
-        BadEvent: `identity_mismatch`.
-    """
-    if claimed is None or (isinstance(claimed, str) and (missing(claimed) or claimed.strip() == identity)):
-        return
-    if not (type(claimed) is int and claimed.bit_length() < _LONGEST_INTEGER and str(claimed) == identity):
-        raise BadEvent("identity_mismatch", f"sent by {shown(identity)}, the body says {shown(claimed)}")
-
-
 def devices_of(cells: Sequence[object], identities: Sequence[str | None]) -> tuple[list[str], Ints]:
     """Distinct ids and the index of each record's own; -1 where the id is absent or no text."""
     places: dict[str, int] = {}
     device = np.full(len(cells), -1, np.int32)
     for i, (cell, identity) in enumerate(zip(cells, identities, strict=True)):
         name = cell if identity is None else identity
-        if type(name) is int and name.bit_length() < _LONGEST_INTEGER:
+        if type(name) is int and name.bit_length() < LONGEST_INTEGER:
             name = str(name)
         if isinstance(name, str):
             device[i] = places.setdefault(name, len(places))
@@ -159,6 +156,6 @@ def read_times(cells: Sequence[object]) -> Stamps:
     stamps.put(np.array(texts, np.int64), from_texts([str(cells[i]) for i in texts]))
     others = np.array([i for i, cell in enumerate(cells) if not isinstance(cell, str)], np.int64)
     epochs, bad = numbers([cells[i] for i in others.tolist()])
-    stamps.put(others, from_epoch(epochs))
+    stamps.put(others, from_number(epochs))
     stamps.fault[others[bad]] = BAD_TIME
     return stamps

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from shared.core.intake.readings import Doubles
-from shared.core.intake.timestamps import ABSENT, BAD, OK, UNZONED, Stamps, from_epoch
+from shared.core.intake.timestamps import ABSENT, BAD, OK, UNZONED, Stamps, from_number
 
 DateOrder: TypeAlias = Literal["ymd", "dmy", "mdy"]
 Numbers: TypeAlias = Literal["epoch", "excel"]
@@ -43,7 +43,7 @@ class TimeForm:
 
     Args:
         order: Of day, month and year where the year does not come first and no points stand between them.
-        numbers: What a plain number is: seconds or milliseconds since 1970, or the serial days of a spreadsheet.
+        numbers: What a plain number is: an epoch or a compact date, or the serial days of a spreadsheet.
     """
 
     order: DateOrder = "ymd"
@@ -56,7 +56,7 @@ class TimeForm:
 
     def from_numbers(self, values: Doubles) -> Stamps:
         """Times that were written as plain numbers, n of them."""
-        return from_epoch(values) if self.numbers == "epoch" else _from_serials(values)
+        return from_number(values) if self.numbers == "epoch" else _from_serials(values)
 
 
 ISO = TimeForm()

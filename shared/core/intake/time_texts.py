@@ -10,7 +10,7 @@ import numpy as np
 from shared.core.intake.quantities import MISSING, number
 from shared.core.intake.readings import Codes, Longs, Mask
 from shared.core.intake.time_forms import ISO, TimeForm
-from shared.core.intake.timestamps import ABSENT, BAD, OK, UNZONED, Stamps
+from shared.core.intake.timestamps import ABSENT, BAD, OK, UNZONED, Stamps, days
 
 _LONGEST = 48
 _SHORT_YEAR = 2
@@ -101,8 +101,7 @@ def _fields(digits: Longs, match: re.Match[str]) -> Stamps:
     year, month, day, hour, minute, second = map(field, ("year", "month", "day", "hour", "minute", "second"))
     if len(match["year"]) == _SHORT_YEAR:
         year += 2000
-    first, length = _months(year, month)
-    fine = (year > 0) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= length)
+    date, fine = days(year, month, day)
     fine &= (minute < 60) & (second <= 60)
     if match["half"]:
         fine &= (hour >= 1) & (hour <= 12)
@@ -112,15 +111,8 @@ def _fields(digits: Longs, match: re.Match[str]) -> Stamps:
     if match["sign"]:
         offset = (field("zone_hour") * 60 + field("zone_minute")) * (-1 if match["sign"] == "-" else 1)
         fine &= (field("zone_hour") < 24) & (field("zone_minute") < 60)
-    local = np.where(fine, ((first + day - 1) * 24 + hour) * 60 + minute, 0)
+    local = np.where(fine, (date * 24 + hour) * 60 + minute, 0)
     return Stamps(local, offset, np.where(fine, OK, BAD).astype(np.uint8))
-
-
-def _months(year: Longs, month: Longs) -> tuple[Longs, Longs]:
-    """First day of each month in days since 1970, and the month's length in days."""
-    months = (year - 1970) * 12 + np.clip(month, 1, 12) - 1
-    first, following = ((months + k).astype("M8[M]").astype("M8[D]").astype(np.int64) for k in (0, 1))
-    return first, following - first
 
 
 def _one(text: str, form: TimeForm) -> tuple[int, int, int]:

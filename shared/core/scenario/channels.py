@@ -12,8 +12,13 @@ from shared.validation import Number
 Name = Annotated[
     str, Meta(pattern=r"\A[a-z][a-z0-9_]{0,62}\Z", description="lower-case letters, digits and underscores")
 ]
+Pattern = Annotated[
+    str, Meta(pattern=r"\A\S{1,128}\Z", description="1 to 128 characters of a device id, * and ? for any, no blank")
+]
 Span = Annotated[tuple[Number, Number], Meta(description="a list of two numbers")]
 Role: TypeAlias = Literal["temperature", "relative_humidity", "pressure", "wind_speed", "wind_direction"]
+
+PLACEHOLDERS = ("Raspberry Pi Web Client", "Raspberry Pi - Python")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +70,13 @@ class Station:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
-    """Column and key names that carry the device, the time, the row id, and what is known but not used."""
+    """Column and key names that carry the device, the time, the row id, and what is known but not used.
+
+    `placeholders` are device ids that programs of samples send from whatever device they run on: they name nobody.
+    """
 
     device: tuple[str, ...] = ("device_id",)
     time: tuple[str, ...] = ("timestamp",)
     row: tuple[str, ...] = ("ID", "id")
     ignored: tuple[str, ...] = ()
+    placeholders: tuple[str, ...] = PLACEHOLDERS

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from shared.core.scenario.channels import Category, Channel, Name, Names, Role, Station
+from shared.core.scenario.channels import Category, Channel, Name, Names, Pattern, Role, Station
 from shared.core.scenario.rules import DriftRules, GateRules, Loss, RetrainRules, RolloutRules, Search
 
 
@@ -19,8 +19,9 @@ class Scenario:
     `key` names the device's column in what comes in, `names.device` what else it is called; commits and lake call
     it `device_id`. `loss` is what an error costs wherever models are compared, by the gate, its floor and the rollout:
     as MAE (absolute) or RMSE (squared). At most `maximum_devices` are ever known; one that was silent for `silent_days`
-    is kept packed until it speaks again. With `time_fallback` a reading without a time, in an
-    envelope of Azure's, has the one at which it was made, else the one at which the hub took it.
+    is kept packed until it speaks again. With `time_fallback` a reading without a time, in a
+    message or an envelope of Azure's, has the one at which it was made, else the one at which the hub took it. Devices
+    that a pattern of `trusted_gateways` fits may speak for others.
     """
 
     name: Name
@@ -39,6 +40,7 @@ class Scenario:
     interval: Annotated[float, Meta(ge=0.5, le=0.99)] = 0.9
     zone: str = "UTC"
     time_fallback: bool = True
+    trusted_gateways: tuple[Pattern, ...] = ()
     unlisted_stations: Literal["accept", "reject"] = "accept"
     maximum_devices: Annotated[int, Meta(ge=1, le=10_000_000)] = 10_000
     silent_days: Annotated[int, Meta(ge=1, le=3650)] = 30

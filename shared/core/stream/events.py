@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shared.core.intake.envelopes.told import UNTOLD, Told
 from shared.core.intake.readings import Floats, Ints, Longs, Readings
 
 FILE_PREFIX = "file/"
@@ -55,12 +56,16 @@ def rows_of(readings: Readings, rows: Longs) -> Readings:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event of a hub as the trigger delivers it; `identity` is the device that the hub authenticated, if it did."""
+    """One event of a hub as the trigger delivers it.
+
+    `identity` is the device that the hub authenticated, if it did; `told` what else it tells of a device's message.
+    """
 
     sequence: int
     enqueued_ms: int
     body: bytes
     identity: str | None = None
+    told: Told = UNTOLD
 
 
 @dataclass(frozen=True, slots=True)

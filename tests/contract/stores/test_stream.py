@@ -242,7 +242,7 @@ class Consumer:
         when = datetime(2026, 1, 1, tzinfo=timezone.utc)
         for numbers in self.batches:
             events = [
-                SimpleNamespace(sequence_number=n, enqueued_time=when, body=[b"x"], system_properties={})
+                SimpleNamespace(sequence_number=n, enqueued_time=when, body=[b"x"], system_properties={}, properties={})
                 for n in numbers
             ]
             await take(None, events)

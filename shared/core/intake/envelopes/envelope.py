@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, TypeAlias
 
 from shared.core.intake.envelopes.sources import facts_of, from_device, plain
+from shared.core.intake.envelopes.told import CREATED, ENCODING
 
 ANALYTICS = frozenset({"eventenqueuedutctime", "eventprocessedutctime", "partitionid", "iothub"})
 _BATCH = {"body", "properties", "systemproperties", "base64encoded"}
 _DEVICE = ("connectiondeviceid", "iothubconnectiondeviceid")
-_CREATED = ("iothubcreationtimeutc", "creationtimeutc")
 _ENQUEUED = ("enqueuedtimeutc", "enqueuedtime", "iothubenqueuedtime")
 _IOT_EVENT = "microsoft.devices."
 
@@ -69,9 +69,9 @@ def _routed(value: Mapping[str, object]) -> Envelope:
     return Envelope(
         body=_unquoted(body) if isinstance(body, str) else body,
         identity=_name(_first(system, _DEVICE)),
-        created=_first(told, _CREATED),
+        created=_first(told, CREATED),
         enqueued=_first(facts | system, _ENQUEUED),
-        encoding=str(_first(system, ("contentencoding",)) or ""),
+        encoding=str(told.get(ENCODING) or ""),
         telemetry=from_device(told),
     )
 
@@ -82,7 +82,7 @@ def _exported(value: Mapping[str, object]) -> Envelope:
     return Envelope(
         body=facts.get("telemetry"),
         identity=_name(facts.get("deviceid")),
-        created=_first(facts_of(facts.get("messageproperties")), _CREATED),
+        created=_first(facts_of(facts.get("messageproperties")), CREATED),
         enqueued=_first(facts, _ENQUEUED),
         telemetry=str(facts.get("messagesource")).casefold() == "telemetry",
     )

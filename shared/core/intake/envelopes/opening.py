@@ -8,36 +8,46 @@ import numpy as np
 
 from shared.core.intake.envelopes.envelope import Envelope
 from shared.core.intake.envelopes.instants import UNKNOWN, minutes_of
+from shared.core.intake.identities import Identities
 from shared.core.intake.readings import Longs
-from shared.core.intake.records import Sent, check_identity
+from shared.core.intake.records import Sent
 from shared.core.intake.timestamps import ABSENT, OK, Stamps
 from shared.errors import BadEvent
 
 
-def through(envelope: Envelope, sent: Sent) -> Sent:
+def check_telemetry(*, telemetry: bool) -> None:
+    """Refuse what no device sent.
+
+    Raises:
+        BadEvent: `not_telemetry`.
+    """
+    if not telemetry:
+        raise BadEvent("not_telemetry", "the hub tells of a device's twin, life or connection")
+
+
+def through(envelope: Envelope, sent: Sent, identities: Identities) -> Sent:
     """What is known of a record once its envelope has been opened; the innermost envelope tells the time.
 
     Raises:
         BadEvent: `not_telemetry`, no device sent it; `identity_mismatch`, the envelope names another device than the
             one that sent it.
     """
-    if not envelope.telemetry:
-        raise BadEvent("not_telemetry", "the hub tells of a device's twin, life or connection")
-    if sent.identity is not None:
-        check_identity(envelope.identity, sent.identity)
+    check_telemetry(telemetry=envelope.telemetry)
+    identity = None if sent.identity is None else identities.speaker(envelope.identity, sent.identity)
     times = (envelope.created, envelope.enqueued)
     if times == (None, None):
         times = (sent.created, sent.enqueued)
-    return Sent(sent.identity or envelope.identity, sent.limit, *times)
+    return Sent(identity or envelope.identity, sent.limit, *times)
 
 
-def take_from_envelopes(sent: Sequence[Sent], stamps: Stamps, limits: Longs, *, fall_back: bool) -> None:
-    """Lower each record's limit to its enqueued time, and give those without a time one that its envelope knows.
+def take_from_envelopes(sent: Sequence[Sent], stamps: Stamps, limits: Longs, *, live: bool, fall_back: bool) -> None:
+    """Lower each record's limit to its enqueued time, and give those without a time one that is known of them.
 
     Args:
         sent: What is known of each record, n of them.
         stamps: Their times, changed.
         limits: Minutes since 1970 that brought them, changed, int64, shape (n,).
+        live: Whether the limits are the minutes in which the hub took the records.
         fall_back: Whether a record without a time takes the time of its making, else the enqueued time.
     """
     enqueued = minutes_of([each.enqueued for each in sent])
@@ -46,7 +56,7 @@ def take_from_envelopes(sent: Sequence[Sent], stamps: Stamps, limits: Longs, *, 
     if not fall_back or not len(absent):
         return
     created = minutes_of([sent[i].created for i in absent.tolist()])
-    minutes = np.where(created == UNKNOWN, enqueued[absent], created)
+    minutes = np.where(created == UNKNOWN, (limits if live else enqueued)[absent], created)
     known = minutes != UNKNOWN
     n = int(known.sum())
     stamps.put(absent[known], Stamps(minutes[known], np.zeros(n, np.int64), np.full(n, OK, np.uint8)))

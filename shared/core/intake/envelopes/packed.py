@@ -12,6 +12,14 @@ _PLAIN = frozenset({"", "utf-8", "utf8", "us-ascii", "ascii", "identity"})
 _GZIP, _ZLIB, _RAW = 31, 15, -15  # zlib's window bits
 
 
+def opened(body: bytes, encoding: str) -> bytes:
+    """The same, and a body as it is where it cannot be unpacked: to know beforehand what it may hold."""
+    try:
+        return unpacked(body, encoding)
+    except BadEvent:
+        return body
+
+
 def unpacked(body: bytes, encoding: str, largest: int = LARGEST_UNPACKED) -> bytes:
     """A body as it was before it was packed.
 

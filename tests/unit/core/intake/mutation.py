@@ -21,13 +21,16 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 
 from shared.adapters.stores.scenario_files import load
+from shared.core.intake.envelopes.told import Told
 from shared.core.intake.json_bodies import DEEPEST
 from shared.core.intake.messages import Decoder
 from shared.core.intake.readings import Parsed
+from shared.core.scenario import with_overrides
 
-AIR = load("air_quality")
+AIR = with_overrides(load("air_quality"), trusted_gateways=("gw-*",))
 NOW = int(np.datetime64("2026-11-20T16:00", "m").astype(np.int64))
 AT_ONCE = 1000
+MADE = Told(created="2026-11-20T14:58:00Z")
 LONGEST_SEED = 16_384
 
 BODIES = [
@@ -40,6 +43,12 @@ BODIES = [
     b'{"d":{"id":"x"},"ts":"20261120T150000Z","readings":[{"n":"pm25","v":12.1},{"n":"temp","v":"18,5"}]}',
     '{"device_id":"Stra\u00dfe \U0001f321","timestamp":"2026-11-20 23:59:60+08:00","wind_dir":"N","pm25":"7"}'.encode(),
     b"device_id,timestamp,pm25\na,2026-11-20T15:00:00Z,30\n",
+    b'{"temp":20,"ts":1795186800000000}\n{"device_id":"a","temp":19,"ts":"20261120150000"}\n\0',
+    b'{"temp":-nan,"humidity":50,"pm25":nan(ind)}\0',
+    b'{"Body":{"device_id":"leaf-1","temp":1},"SystemProperties":{"connectionDeviceId":"gw-1"}}',
+    base64.b64decode(
+        "H4sIAAAAAAACA4uuVipJzS1ILUosKS1KVbIyMtQz0FEqycxNLS5JzC1QsjI0tzQ1tDCzMDCo1alWKsg1MgUqqo0FANm+La44AAAA"
+    ),
     b"",
 ]
 DEPTHS = (2, 30, DEEPEST - 2, DEEPEST - 1, DEEPEST, DEEPEST + 1, DEEPEST + 2, 200, 900, 1000, 1100, 3000, 8000)
@@ -50,6 +59,7 @@ TOKENS = [
     b"{}", b"[1]", b'{"v":1}', b"'a'", b"//x", b'"2099-01-01T00:00Z"', b'"2026-02-30T00:00Z"', b'"2026-11-20T24:00Z"',
     b'"2026-W47-5"', b'"2026-324"', b'"0000-00-00"', b'"2026-11-20T15:00:00.123456789123Z"',
     b'"2026-11-20T15:00:00+99:99"', b'"\xd9\xa1\xd9\xa2"', b'"\xef\xbc\x91"', b'"1795186800"', b'"20261120150000"',
+    b"nan", b"-nan(ind)", b"inf", b"+Infinity", b"202611201500", b"20261320150000", b"1795186800123456789",
     b"1795186800", b"1795186800123456", b"-1795186800", b'"24/11/2026"', b'"2026-11-20T15:00:00 Europe/Berlin"',
     b'"=1+1"', b'"' + b"x" * 200 + b'"', '"\u2028"'.encode(), '"\u212a"'.encode(), '"\u0130"'.encode(),
     '"\U000e0001"'.encode(),
@@ -57,7 +67,7 @@ TOKENS = [
 BYTES = [
     b'"', b"\\", b"\\u", b"[", b"]", b"{", b"}", b",", b":", b"\x00", b"\xff", b"\xef\xbb\xbf", b"\xfe\xff", b"\r\n",
     b"\x1f\x8b", b'"temp":', b'"Temp":', b'"pm25":', b'"device_id":', b'"timestamp":', b"\\ud83d", b"\\ude00", b"e",
-    b"-", b".", b" ", b"\x0b", b"\xc2\xa0",
+    b"-", b".", b" ", b"\x0b", b"\xc2\xa0", b"\0", b"}\n{", b"\n{}", b"nan", b'"Body":',
 ]  # fmt: skip
 STARTS = frozenset({b'"', b"t", b"f", b"n", b"-", b"[", b"{", b"N", *(b"%d" % digit for digit in range(10))})
 KEYS = (b"device_id", b"deviceId", b"timestamp", b"temp", b"pm25", b"humidity", b"wind_dir", b"atmos_press")
@@ -162,7 +172,10 @@ MUTATIONS: Sequence[Change] = (_value, _value, _value, _deep, _bytes, _bytes, _b
 
 
 def decoded(seed: int, count: int, seeds: Sequence[bytes] = BODIES) -> Iterator[tuple[Sequence[bytes], Parsed]]:
-    """Messages, a batch at a time, and what the decoder of the air scenario makes of them; every third has a sender."""
+    """Messages, a batch at a time, and what the decoder of the air scenario makes of them; every third has a sender.
+
+    Some were told to be made earlier or to be none of a device's; what begins as if it was packed was told to be.
+    """
     decoder, source = Decoder(AIR), messages(seed, count, seeds)
     while batch := list(islice(source, AT_ONCE)):
         yield (
@@ -170,10 +183,20 @@ def decoded(seed: int, count: int, seeds: Sequence[bytes] = BODIES) -> Iterator[
             decoder.decode_many(
                 batch,
                 positions=range(len(batch)),
-                identities=["a" if place % 3 == 0 else None for place in range(len(batch))],
+                identities=[_SENDERS[place % 6] for place in range(len(batch))],
                 not_after_minutes=[NOW] * len(batch),
+                told=[_told(body, place) for place, body in enumerate(batch)],
             ),
         )
+
+
+_SENDERS = ("a", None, None, "gw-1", None, None)
+
+
+def _told(body: bytes, place: int) -> Told:
+    if body.startswith(b"\x1f\x8b"):
+        return Told(encoding="gzip")
+    return MADE if place % 5 == 0 else Told(telemetry=place % 101 != 0)
 
 
 def words(batch: Sequence[bytes], parsed: Parsed) -> Iterator[str]:

@@ -92,13 +92,12 @@ REJECTED: list[tuple[bytes, str]] = [
     (body(device_id=10**130), "device_id"),
     (body(device_id="a\nb"), "device_id"),
     (body(device_id="\ud800"), "device_id"),
-    (body(timestamp=None), "missing_time"),
-    (body(timestamp="nan"), "missing_time"),
     (body(timestamp="yesterday"), "bad_time"),
     (body(timestamp=True), "bad_time"),
     (body(timestamp=[]), "bad_time"),
     (body(timestamp="2026-02-30T00:00Z"), "bad_time"),
-    (body(timestamp="2026-11-20 15:00"), "no_zone"),
+    (body(timestamp="2026-11-20 16:06"), "future"),
+    (body(timestamp="20261120250000"), "bad_time"),
     (body(timestamp="2099-01-01T00:00Z"), "future"),
     (body(timestamp=10**25), "future"),
     (body(timestamp="2026-11-20T16:06Z"), "future"),
@@ -160,7 +159,7 @@ def test_bad_messages_leave_the_good_ones_of_their_batch_alone() -> None:
         (body(timestamp="2099-01-01T00:00Z"), "'2099-01-01T00:00Z' is later than 2026-11-20T16:00Z, when it arrived"),
         (body(device_id="x" * 129), f"the device id '{'x' * 40}...' is longer than 128 characters"),
         (body(device_id=True), "the device id true is not a text"),
-        (body(timestamp="x"), "'x' is neither ISO 8601 nor epoch seconds or milliseconds"),
+        (body(timestamp="x"), "'x' is neither ISO 8601, an epoch nor a date of 12 or 14 digits"),
         (b"[{},]", "expecting value at character 4"),
     ],
 )
@@ -194,6 +193,8 @@ def test_what_devices_write_is_read(message: bytes, channel: str, expected: floa
         "2026-11-20T16:00+01:00",
         1795186800,
         1795186800000,
+        1795186800000000,
+        20261120150000,
         1795186800.9,
         "1795186800",
         "1795186800000",
@@ -380,5 +381,5 @@ def test_a_hundred_thousand_mutated_messages_are_each_accepted_or_rejected_once(
             reasons[rejection.reason] = reasons.get(rejection.reason, 0) + 1
             assert rejection.raw in messages[rejection.position >> 16]
     assert reasons.keys() <= REASONS.keys()
-    assert len(reasons) > 15
+    assert len(reasons) > 13
     assert accepted > 20_000

@@ -33,7 +33,8 @@ def test_each_mutated_message_is_accepted_or_refused_once_and_keeps_its_bytes() 
         assert not np.isinf(parsed.readings.values).any()
         for rejection in parsed.rejected:
             assert rejection.detail.isprintable()
-            assert rejection.raw in batch[rejection.position >> 16]
+            message = batch[rejection.position >> 16]
+            assert rejection.raw in message or (message.startswith(b"\x1f\x8b") and b'"Body":' in rejection.raw)
         reasons.update(rejection.reason for rejection in parsed.rejected)
         reasons["accepted"] += len(taken)
     assert reasons.keys() <= REASONS.keys() | {"accepted"}
@@ -46,7 +47,7 @@ def test_a_seed_gives_the_same_messages_in_every_version() -> None:
     found = list(messages(7, 200))
     assert found == list(messages(7, 200))
     assert found != list(messages(8, 200))
-    assert hashlib.sha256(b"\n".join(found)).hexdigest()[:16] == "290310a8754d3b67"
+    assert hashlib.sha256(b"\n".join(found)).hexdigest()[:16] == "eed9f536baabcfd7"
 
 
 OPEN = {

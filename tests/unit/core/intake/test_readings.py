@@ -20,7 +20,7 @@ from shared.core.intake.quantities import BAD, OUTSIDE, missing, normalise, numb
 from shared.core.intake.readings import LONGEST_ID, Parsed, id_problem, shown
 from shared.core.intake.reasons import REASONS
 from shared.core.intake.time_texts import from_bytes, from_texts
-from shared.core.intake.timestamps import ABSENT, ANCIENT, FUTURE, NO_ZONE, OK, UNZONED, Stamps, from_epoch, utc
+from shared.core.intake.timestamps import ABSENT, ANCIENT, FUTURE, OK, UNZONED, Stamps, from_number, utc
 from shared.core.intake.timestamps import BAD as BAD_TIME
 from shared.core.intake.units import unit_of
 from shared.core.intake.zones import Zone, zone
@@ -286,10 +286,8 @@ def minute_of(moment: datetime) -> int:
     return math.floor((moment - EPOCH) / timedelta(minutes=1))
 
 
-def minutes(texts: list[str], name: str | None = None, not_after: int = FAR) -> tuple[list[int], list[int]]:
-    found, fault = utc(
-        from_texts(texts), [None if name is None else zone(name)], np.zeros(len(texts), np.int32), not_after
-    )
+def minutes(texts: list[str], name: str = "UTC", not_after: int = FAR) -> tuple[list[int], list[int]]:
+    found, fault = utc(from_texts(texts), [zone(name)], np.zeros(len(texts), np.int32), not_after)
     return found.tolist(), fault.tolist()
 
 
@@ -422,11 +420,25 @@ def test_many_ways_of_writing_in_one_column_are_each_read() -> None:
     assert set(found[:3] + found[-3:]) == {SAME}
 
 
-def test_epochs_are_seconds_or_milliseconds_by_their_size_and_never_overflow() -> None:
-    stamps = from_epoch(np.array([0.0, 60.0, -1.0, 1e11, 1e11 - 1, math.nan, math.inf, 1e300, -1e300]))
+def test_epochs_are_told_apart_by_their_size_and_never_overflow() -> None:
+    stamps = from_number(np.array([0.0, 60.0, -1.0, 1e11, 1e11 - 1, math.nan, math.inf, 1e300, -1e300]))
     assert stamps.local[:5].tolist() == [0, 1, -1, 1_666_666, 1_666_666_666]
     assert stamps.fault.tolist() == [OK] * 5 + [ABSENT, BAD_TIME, OK, OK]
-    assert minutes(["1" * 18, "9" * 30])[1] == [FUTURE, FUTURE]
+    edges = from_number(np.array([1e14 - 100, 1e14, 1e17 - 100_000, 1e17, -1e14]))
+    assert edges.local.tolist() == [1_666_666_666, 1_666_666, 1_666_666_666, 1_666_666, -1_666_667]
+    assert minutes(["9" * 30, "1" * 18])[1] == [FUTURE, ANCIENT]
+
+
+@given(st.datetimes(datetime(2000, 1, 1), datetime(2099, 12, 31)))  # noqa: DTZ001 - the zone is put on afterwards
+def test_an_instant_is_one_in_every_unit_and_as_a_compact_date(when: datetime) -> None:
+    seconds = int(when.replace(tzinfo=timezone.utc).timestamp())
+    expected = seconds // 60
+    whole = [seconds * unit for unit in (1, 1_000, 1_000_000, 1_000_000_000)]
+    dates = [when.strftime(form) for form in ("%Y%m%d%H%M", "%Y%m%d%H%M%S", "%Y%m%d%H%M%S987")]
+    for texts, offset in ((list(map(str, whole)), 0), (dates, UNZONED)):
+        for stamps in (from_texts(texts), from_number(np.array(texts, np.float64))):
+            assert (set(stamps.local.tolist()), set(stamps.offset.tolist())) == ({expected}, {offset})
+            assert stamps.fault.tolist() == [OK] * len(texts)
 
 
 def test_the_future_begins_five_minutes_after_the_source_and_the_ancient_before_2000() -> None:
@@ -436,7 +448,6 @@ def test_the_future_begins_five_minutes_after_the_source_and_the_ancient_before_
 
 
 def test_a_time_without_zone_needs_one() -> None:
-    assert minutes(["2026-03-01 12:30"])[1] == [NO_ZONE]
     assert minutes(["2026-03-01 20:30"], "+08:00") == ([SAME], [OK])
     assert from_texts(["2026-03-01 12:30"]).offset.tolist() == [UNZONED]
 
@@ -487,7 +498,7 @@ def test_any_bytes_are_a_timestamp_or_a_fault(texts: list[bytes]) -> None:
     )
 
 
-def judge(rows: list[tuple[str | None, str, float]], scenario: Scenario = AIR, default: str | None = "UTC") -> Parsed:
+def judge(rows: list[tuple[str | None, str, float]], scenario: Scenario = AIR) -> Parsed:
     names = [name for name, _, _ in rows if name is not None]
     values = np.full((len(rows), len(scenario.channels)), np.nan, np.float32)
     values[:, scenario.channel_names.index("pm25")] = [value for _, _, value in rows]
@@ -502,7 +513,7 @@ def judge(rows: list[tuple[str | None, str, float]], scenario: Scenario = AIR, d
         cell=lambda i, slot: rows[i][slot],
         raw=lambda i: repr(rows[i]).encode(),
     )
-    return Acceptance(scenario).judge(sheet, Zoning(scenario, None, default), SAME)
+    return Acceptance(scenario).judge(sheet, Zoning(scenario, None), SAME)
 
 
 def test_ids_that_differ_in_blanks_at_their_ends_are_one_device() -> None:
@@ -537,12 +548,13 @@ def test_the_first_reason_is_the_devices_then_the_times() -> None:
     assert parsed.rejected[-1].detail == "'2027-01-01 00:00' is later than 2026-03-01T12:30Z, when it arrived"
 
 
-def test_stations_keep_their_own_zone_and_others_get_the_default() -> None:
+def test_stations_keep_their_own_zone_and_others_get_the_scenarios() -> None:
     rows: list[tuple[str | None, str, float]] = [
         (name, "2026-03-01 12:00", 1.0) for name in ("Dongsi", "x", "Changping")
     ]
     assert np.diff(judge(rows).readings.minute).tolist() == [480, -480]
-    assert [r.reason for r in judge(rows, default=None).rejected] == ["no_zone"]
+    elsewhere = judge(rows, with_overrides(AIR, zone="Asia/Tokyo"))
+    assert np.diff(elsewhere.readings.minute).tolist() == [-60, 60]
 
 
 def test_a_scenario_may_accept_listed_stations_only() -> None:
@@ -556,7 +568,7 @@ def test_a_scenario_may_accept_listed_stations_only() -> None:
 
 def test_a_wrong_declared_zone_is_refused_at_once() -> None:
     with pytest.raises(BadEvent, match="zone"):
-        Zoning(AIR, "Mars/Base", "UTC")
+        Zoning(AIR, "Mars/Base")
 
 
 def test_nothing_gives_nothing() -> None:
