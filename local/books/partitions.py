@@ -115,6 +115,9 @@ class Partitions:
         after = epoch, 0
         for commit, batch, became, predictions in commits:
             next_event = after[1]
+            if commit.first < next_event:  # the store lost what stood here, and two workers went on side by side
+                account.notes.append(f"commit {commit.first} counts for nothing: it begins within the one before it")
+                continue
             if commit.first != next_event and not commit.follows == next_event < commit.first:
                 account.problems.append(f"events {next_event} to {commit.first - 1} are in no commit")
             account.counts["expired"] += max(0, commit.first - commit.follows) + commit.counts.get(EXPIRED, 0)

@@ -20,6 +20,7 @@ def essence(state: State) -> dict[str, Any]:
         totals = dict(zip(TOTALS, tally.totals.tolist(), strict=True))
         kept = {key: value for key, value in totals.items() if key not in {"forecasts", "redelivered"}}
         days = {day: np.delete(sums, 1).tolist() for day, sums in tally.daily.items()}  # 1 counts forecasts
+        days = {day: sums for day, sums in days.items() if any(sums)}  # how often one was made depends on the cut
         found[f"{live.partition} {name}"] = tally.position, kept, days, tally.first_hour, tally.last_hour
     for (day, role, model), sums in live.errors.items():
         found[f"{live.partition} {day} {role} {live.models[model]}"] = sums.tolist()

@@ -150,20 +150,15 @@ class Stream:
             self.world.schedule.tell("the newest snapshot is gone")
 
     def _lose_commit(self) -> None:
-        """The store loses a write that it had acknowledged, of events that the hub still has.
-
-        Never the newest of a partition: what two owners then commit is told in docs/reliability.md.
-        """
+        """The store loses a write that it had acknowledged, of events that the hub still has."""
         if self.world.kind != "stream":
             return  # the loop's rollouts change who answers, and what is made again has the answers of now
         hub, compacted, damaged = self.hubs[READINGS], self.world.stores.lake.begun(), self.world.damaged
         names = self.blobs.names("commits")
-        newest = {partition_in(name): name for name in names}.values()
         lost = [
             name
             for name in names
-            if name not in newest
-            and name not in compacted
+            if name not in compacted
             and ("commits", name) not in damaged
             and place_of(name)[0] == len(hub.lives)
             and place_of(name)[1] >= hub.begin[partition_in(name)]

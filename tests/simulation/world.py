@@ -67,6 +67,7 @@ class World:
         self.start()  # an app that starts takes down what the scenario is
         self.excused: tuple[type[Exception], ...] = ()  # errors that something the world did explains
         self.damaged: dict[tuple[str, str], bytes] = {}
+        self.mended = 0  # how many damaged blobs a person has put back
 
     @property
     def on(self) -> frozenset[str]:
@@ -137,9 +138,11 @@ class World:
         worker = worker or (self.schedule.random.choice(self.awake) if self.awake else None)
         if worker is None:
             return
+        mended = self.mended
 
         def ended(error: BaseException | None) -> None:
-            self._judge(worker, name, error, refusals)
+            met = self.damaged or self.mended != mended  # a damaged blob, perhaps one that was put back meanwhile
+            self._judge(worker, name, error, (Exception,) if met else refusals)
             done(error)
 
         self.schedule.tell(f"{worker.process.name} {name}")
@@ -151,7 +154,7 @@ class World:
         if isinstance(error, ConfigError) and worker.task is not self.stores.task:
             worker.process.dead = True  # the store holds a newer scenario: nobody lets the old app go on
             return
-        if error is None or isinstance(error, (Killed, TransientFailure, *refusals, *self.excused)) or self.damaged:
+        if error is None or isinstance(error, (Killed, TransientFailure, *refusals, *self.excused)):
             return
         self.trouble.append(f"{worker.process.name} {name}: {type(error).__name__}: {error}"[:400])
         self.error = error
@@ -192,4 +195,5 @@ class World:
         """A person puts back what was damaged."""
         for (container, name), raw in self.damaged.items():
             self.stores.blobs.write(container, name, raw)
+        self.mended += len(self.damaged)
         self.damaged.clear()

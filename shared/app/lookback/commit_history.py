@@ -93,9 +93,9 @@ class CommitHistory:
             yield from self.outside(partition)
 
     def outside(self, partition: int) -> list[str]:
-        """Names of a partition's landed commits that are not in the lake, oldest first."""
-        known = {name for name, _ in self.lake.commits(partition)} if self.lake else set()
-        return [name for name in self.landed(partition) if name not in known]
+        """Names of a partition's landed commits that are still to come into the lake, oldest first."""
+        ends = {commit.epoch: commit.after for _, commit in self.lake.commits(partition)} if self.lake else {}
+        return [name for name in self.landed(partition) if place_of(name) >= ends.get(place_of(name)[0], (0, 0))]
 
     def there(self) -> list[int]:
         """Partitions with landed commits."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 from shared.app.score import removed, snapshots
@@ -11,7 +12,7 @@ from shared.app.score.context import ScoringContext
 from shared.app.score.referenced import read_referenced
 from shared.app.score.removed import Mark, mark_of
 from shared.app.score.stored_answers import replay
-from shared.core.stream.commit import Commit, place_of
+from shared.core.stream.commit import Commit, folder, place_of
 from shared.core.stream.events import Event
 from shared.core.task.state import State
 from shared.core.task.versions import bring
@@ -74,13 +75,31 @@ def mend(context: ScoringContext, partition: int, epoch: int, following: int) ->
         epoch: Where the first lost commit was.
         following: Its first event.
     """
-    gap, mark = Mark(epoch, following), mark_of(context.blobs, partition)
-    whole = (state for _, state in snapshots.whole(context.task, context.blobs, partition))
-    state = next((state for state in whole if mark <= Mark(state.epoch, state.next) <= gap), None)
-    if state is None:  # older versions removed commits and left no mark: the lake knows
-        state = context.rebuild(partition) or (context.task.empty(partition) if mark == Mark() else None)
-    if state is not None:
+    for state in _before(context, partition, Mark(epoch, following)):
         _fold(context, state)
+        if _filled(context, partition, epoch, following):
+            return
+
+
+def _before(context: ScoringContext, partition: int, gap: Mark) -> Iterator[State]:
+    """States from before a gap, the newest first; one of an owner who knew the lost commit passes the gap by."""
+    mark = mark_of(context.blobs, partition)
+    for _, state in snapshots.whole(context.task, context.blobs, partition):
+        if mark <= Mark(state.epoch, state.next) <= gap:
+            yield state
+    rebuilt = context.rebuild(partition)  # older versions removed commits and left no mark: the lake knows
+    if rebuilt is not None or mark == Mark():
+        yield rebuilt or context.task.empty(partition)
+
+
+def _filled(context: ScoringContext, partition: int, epoch: int, following: int) -> bool:
+    """Whether the first commit that begins at an event or after it also follows what stands before the event."""
+    names = context.blobs.names("commits", folder(partition, epoch))
+    name = next((name for name in names if place_of(name) >= (epoch, following)), None)
+    if name is None:
+        return True
+    found, _ = read_referenced(context.blobs, "commits", name, context.files.decode_commit)
+    return bool(found.follows <= following)
 
 
 def missing(context: ScoringContext, state: State, end: int, before_ms: int) -> list[Event]:

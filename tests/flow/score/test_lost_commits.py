@@ -7,13 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from local.books.partitions import Partitions
+from shared.adapters.lake.archive import LakeArchive
 from shared.app.lake.compaction import Compaction, rebuild
+from shared.app.lookback.commit_history import CommitHistory
 from shared.app.score import recovery, removed
 from shared.core.stream.commit import commit_name
 from shared.errors import ContractBroken
 from tests.flow.lake.test_lake import DAY_MS, compaction
 from tests.flow.score.test_removed import Days
 from tests.kit import TASK, picture
+from tests.kit.application import FILES
+from tests.kit.whole import READINGS, write_log
 
 EVENTS, LOST = 12, (5, 6, 7)
 
@@ -21,8 +26,8 @@ EVENTS, LOST = 12, (5, 6, 7)
 class Losing(Days):
     """A partition, some commits of which are lost while its worker goes on."""
 
-    def compaction(self) -> Compaction:
-        return compaction(self, self.lake, retain_days=1, mend=partial(recovery.mend, self.worker().context))
+    def compaction(self, retain_days: float = 1) -> Compaction:
+        return compaction(self, self.lake, retain_days=retain_days, mend=partial(recovery.mend, self.worker().context))
 
     def lose(self, *events: int) -> None:
         for event in events:
@@ -116,3 +121,32 @@ def test_without_anybody_who_mends_the_gap_is_named(losing: Losing) -> None:
     losing.lose(*LOST)
     with pytest.raises(ContractBroken, match="events 5 to 7 are in no commit"):
         compaction(losing, losing.lake).run()
+
+
+@pytest.mark.parametrize("between", [False, True])
+@pytest.mark.parametrize("ahead", [1, 3, 5])
+@pytest.mark.parametrize("behind", [2, 4, 6])
+def test_what_two_owners_commit_side_by_side_after_the_newest_was_lost_counts_once(
+    behind: int, ahead: int, between: bool, losing: Losing
+) -> None:
+    """One remembers the lost commit and goes on after it; the other has not heard of it and begins in its place."""
+    remembers, unaware = losing.worker(), losing.worker()
+    losing.give(remembers, EVENTS)
+    unaware.recovered()
+    losing.give(remembers)
+    losing.lose(EVENTS)
+    remembers.take(losing.hear(ahead))
+    unaware.take([*losing.events(), *losing.hear(max(0, behind - 1 - ahead))][EVENTS : EVENTS + behind])
+    if between:
+        losing.compaction(retain_days=0).run()
+    remembers.take(losing.hear(2))
+    losing.give(losing.worker(), 2)
+    losing.compaction(retain_days=0).run()
+    losing.check_chain()
+    assert losing.worker().recovered().expired == 0
+    assert CommitHistory(TASK, losing.blobs, FILES, LakeArchive(TASK, str(losing.folder))).outside(0) == []
+    write_log(losing.folder / "logs", READINGS, losing.stream.logs[:1])
+    for lake in (losing.lake, None):
+        (found,) = Partitions(losing.blobs, FILES, losing.folder / "logs", READINGS, lake=lake).accounts()
+        assert (found.problems, found.arrived, found.waiting) == ([], len(losing.rows), 0)
+        assert [note for note in found.notes if f"commit {EVENTS + 1} counts for nothing" in note]
