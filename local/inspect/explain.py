@@ -19,7 +19,7 @@ from shared.adapters.lake.storage_options import storage_options
 from shared.app.lookback import forecast_id
 from shared.app.lookback.commit_history import CommitHistory
 from shared.app.lookback.explain import Explain
-from shared.app.lookback.explanation import Explanation, ReadingFacts, Window
+from shared.app.lookback.explanation import Explanation, ModelFacts, ReadingFacts, Window
 from shared.app.lookback.forecast_id import ForecastId
 from shared.errors import ConfigError
 from shared.wiring import loading
@@ -80,7 +80,7 @@ def show(console: Console, found: Explanation, *, everything: bool = False) -> N
     write_line(
         console,
         f"  {made.value:.6g} ({made.lower:.6g} to {made.upper:.6g}) {made.category}, {made.role}, "
-        f"revision {made.revision}, {seen}",
+        f"revision {made.revision}, {seen}{', cold start: too little history' if made.cold_start else ''}",
     )
     console.print()
     _verdict(console, found)
@@ -89,13 +89,11 @@ def show(console: Console, found: Explanation, *, everything: bool = False) -> N
     quarantine = f", {len(found.deployment.quarantine)} devices in quarantine" if found.deployment.quarantine else ""
     start = commit.begin or "the partition's beginning"
     archived = f", {commit.from_lake} of them from the lake" if commit.from_lake else ""
-    trained = f"{model.rows:,} rows, {model.training_start} to {model.training_end}"
     known = {
         "commit": f"commits/{commit.name}, events {commit.first} to {commit.next - 1}, scored {commit.enqueued_at}",
         "state before": f"{start} and {commit.folded} commits after it{archived}",
         "deployed": f"champion {found.deployment.champion}, challenger {found.deployment.challenger}{quarantine}",
-        "model": f"{model.version}, MLflow run {model.run_id}, code {model.code_version}",
-        "trained on": f"{model.dataset}: {trained}",
+        **(_baseline(found) if model is None else _model(model)),
         "runtime": ", ".join(f"{name} {version}" for name, version in found.runtime.items()),
     }
     for name, text in known.items():
@@ -103,7 +101,25 @@ def show(console: Console, found: Explanation, *, everything: bool = False) -> N
     console.print(facts)
     _readings(console, found.readings, everything=everything)
     _window(console, found.window, everything=everything)
-    _features(console, found, everything=everything)
+    if model is not None:
+        _features(console, found, everything=everything)
+
+
+def _model(model: ModelFacts) -> dict[str, str]:
+    trained = f"{model.rows:,} rows, {model.training_start} to {model.training_end}"
+    return {
+        "model": f"{model.version}, MLflow run {model.run_id}, code {model.code_version}",
+        "trained on": f"{model.dataset}: {trained}",
+    }
+
+
+def _baseline(found: Explanation) -> dict[str, str]:
+    parts = {name: _number(value) for name, value in found.made_of.items()}
+    return {
+        "model": "none served yet: the baseline, damped persistence, which nothing was trained for",
+        "made of": "half way between {latest}, the value as of now, and {usual}, the usual one at this time of day; "
+        "reach of the interval {reach}".format_map(parts),
+    }
 
 
 def _verdict(console: Console, found: Explanation) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from shared.app.route.messages import RoutePartition
 from shared.app.score.context import ScoringContext
 from shared.app.score.partition import Partition
-from shared.core.model.scoring import CHAMPION
+from shared.core.model.scoring import BASELINE, CHAMPION
 from shared.core.task.losses import Losses
 from shared.core.task.state import State
 from shared.errors import ContractBroken
@@ -50,7 +50,8 @@ def health(
         },
         "routes": {number: found.status() for number, found in sorted(routes.items())},
         "drift": _drift(context.blobs.read(*NEWEST)),
-        "quality": _quality(context.task.losses, list(held.values())),
+        "quality": _quality(context.task.losses, list(held.values()), CHAMPION),
+        "baseline": _quality(context.task.losses, list(held.values()), BASELINE),
         "latency": context.latencies.summary(context.clock.now_ms() - int(window_s * 1000)),
     }
 
@@ -80,12 +81,12 @@ def _partition(state: State, losses: Losses) -> dict[str, int]:
     return {"epoch": state.epoch, "next": state.next, "devices": len(state.devices), **counts}
 
 
-def _quality(losses: Losses, states: list[State]) -> dict[str, float]:
-    """Errors of the champions' matured forecasts, of the days that the states still know."""
+def _quality(losses: Losses, states: list[State], wanted: int) -> dict[str, float]:
+    """Errors of a role's matured forecasts, of the days that the states still know."""
     sums = np.zeros(len(losses.errors), np.int64)
     for state in states:
         for (_, role, _), row in list(state.errors.items()):
-            if role == CHAMPION:
+            if role == wanted:
                 sums += row
     if not sums[0]:
         return {"matured": 0}

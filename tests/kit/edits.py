@@ -47,7 +47,7 @@ BEFORE: Raw = {
     ],
     "categories": [{"name": "low", "upper": 20}, {"name": "high", "upper": 1000}],
     "stations": {device: {"zone": "UTC", "latitude": 1.0, "longitude": 2.0} for device in DEVICES},
-    "search": {}, "gate": {}, "drift": {}, "retrain": {}, "rollout": {},
+    "cold_start": {"hours": 0}, "search": {}, "gate": {}, "drift": {}, "retrain": {}, "rollout": {},
 }  # fmt: skip
 
 
@@ -83,6 +83,7 @@ def wider(raw: Raw) -> None:
 
 
 RULES: Mapping[str, Mapping[str, Any]] = {
+    "cold_start": {"hours": 1, "answer": False, "bounds": 2.0},  # with an hour any device has enough
     "search": {"trials": 5, "folds": 2, "max_trees": 50, "seed": 8},
     "gate": {
         "minimum_improvement": 0.02, "confidence": 0.9, "minimum_rows": 400,

@@ -22,7 +22,9 @@ CHANNELS = [
     {"name": "wind", "unit": "deg", "minimum": 0, "maximum": 360, "aggregate": "circular"},
 ]
 HEAD: dict[str, Any] = {"name": "small", "title": "small", "task": "regression", "key": "device_id", "target": "pm"}
-SIZES: dict[str, Any] = {"featurizer": "hourly", "horizon": 3, "lateness": 3, "history": 7}
+SIZES: dict[str, Any] = {
+    "featurizer": "hourly", "horizon": 3, "lateness": 3, "history": 7, "cold_start": {"hours": 0},
+}  # fmt: skip
 CSV = "device_id,timestamp,pm,rain,wind"
 Row = tuple[int, str, int, Sequence[float]]  # position, device, minute, values of the channels
 

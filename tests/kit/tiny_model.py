@@ -21,11 +21,12 @@ from shared.core.intake.readings import Floats, Longs
 from shared.core.model import deployment
 from shared.core.model.deployment import Deployment
 from shared.core.model.manifest import Damped, Interval, decode_manifest, encode_manifest
+from shared.core.scenario import ColdStart, with_overrides
 from tests.kit import MemoryBlobs
 from training.model.export import to_onnx
 from training.package import writer
 
-SCENARIO = scenario_files.load("air_quality")
+SCENARIO = with_overrides(scenario_files.load("air_quality"), cold_start=ColdStart(hours=0))
 FEATURIZER = Featurizer(SCENARIO)
 TREES = 20
 LEVELS: Mapping[str, tuple[float, float]] = {

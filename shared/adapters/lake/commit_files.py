@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 KEY = b"airloop"
+COLD_START = "cold_start"  # a column of predictions, left out where no device had too little history
 COMMIT_COLUMNS = ("sequence_number", "source", "position", "device_id", "minute", "disposition")
 
 
@@ -124,6 +125,8 @@ class ParquetFiles:
             "partition": pa.array(np.full(count, batch.partition, np.int32)),
             "sequence_number": pa.array(found.sequence),
         }
+        if found.cold_start.any():
+            columns[COLD_START] = pa.array(found.cold_start)
         return write(pa.table(columns))
 
     def read_predictions(self, raw: bytes) -> dict[str, Any]:
@@ -140,6 +143,7 @@ class ParquetFiles:
         for name in self.numbers:
             out[name] = table[name].to_numpy()
         out["served"] = table["served"].to_numpy(zero_copy_only=False)
+        out[COLD_START] = flags(table, COLD_START)
         return out
 
 
@@ -153,6 +157,13 @@ def _arrow(kind: str, values: Any) -> Any:
 
 def _numpy(table: pa.Table, name: str) -> np.ndarray[Any, np.dtype[Any]]:
     return np.asarray(table[name].to_numpy())
+
+
+def flags(table: pa.Table, name: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """A column that is not there, or null, where nothing is to be said; bool, shape (n,)."""
+    if name not in table.column_names:
+        return np.zeros(len(table), bool)
+    return np.array(table[name].fill_null(False).to_numpy(), bool)
 
 
 def _need(table: pa.Table, names: Iterable[str], what: str) -> None:

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from shared.adapters.lake import schema
-from shared.adapters.lake.commit_files import ParquetFiles
+from shared.adapters.lake.commit_files import COLD_START, ParquetFiles
 from shared.adapters.lake.rows import MINUTE_US, readings_in
 from shared.adapters.lake.schema import COMMITS, OUTCOMES, PREDICTIONS, READINGS
 from shared.core.stream.commit import DISPOSITIONS, Commit
@@ -91,7 +91,7 @@ def _readings(files: ParquetFiles, commit: Commit, batch: Batch, raw: bytes) -> 
 def _predictions(files: ParquetFiles, commit: Commit, found: dict[str, Any] | None) -> dict[str, Any]:
     if found is None:
         found = {name: np.empty(0, np.int64) for name in (*files.hours, *files.numbers)}
-        found |= {name: [] for name in files.texts} | {"served": np.empty(0, bool)}
+        found |= {name: [] for name in files.texts} | {name: np.empty(0, bool) for name in ("served", COLD_START)}
     count = len(found["device_id"])
     return {
         **found,

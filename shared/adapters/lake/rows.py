@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.adapters.lake.batches import batch_from, coded
-from shared.adapters.lake.commit_files import ParquetFiles
+from shared.adapters.lake.commit_files import COLD_START, ParquetFiles, flags
 from shared.core.intake.readings import Readings
 from shared.core.stream.commit import APPLIED, DISPOSITIONS, Commit
 from shared.core.stream.events import Batch
@@ -104,6 +104,7 @@ def predictions_of(files: ParquetFiles, commit: Commit, rows: pa.Table) -> dict[
     out |= {name: rows[name].cast("int64").to_numpy() // HOUR_US for name in files.hours}
     out |= {name: rows[name].to_numpy() for name in files.numbers}
     out["served"] = rows["served"].combine_chunks().to_numpy(zero_copy_only=False)
+    out[COLD_START] = flags(rows, COLD_START)
     return out
 
 

@@ -45,6 +45,7 @@ def schemas(task: Task) -> dict[str, pa.Schema]:
             *((name, pa.string()) for name in names_of(task.answer, "text")),
             ("served", pa.bool_()),
             ("scored_at", when),
+            ("cold_start", pa.bool_()),
         ],
         OUTCOMES: [*place, *answered, *((name, kinds[kind]) for name, kind in task.label)],
         COMMITS: [

@@ -29,14 +29,14 @@ from shared.app.lookback.state_as_of import Before, state_before
 from shared.app.score.serving import load_package
 from shared.core.intake.readings import Floats
 from shared.core.model.manifest import Manifest
-from shared.core.model.scoring import Inputs
+from shared.core.model.scoring import FLOOR, Inputs
 from shared.core.stream.commit import DISPOSITIONS
 from shared.core.task.calendar import HOUR_MINUTES
 from shared.core.task.state import Outcome
 from shared.core.task.task import Task, names_of
 from shared.core.task.versions import at
 from shared.errors import ContractBroken
-from shared.ports import LoadModel
+from shared.ports import LoadModel, Model
 
 RUNTIME = ("numpy", "onnxruntime")
 
@@ -63,10 +63,7 @@ class Explain:
         found = find(self.history, wanted)
         version, commit = str(found.column("model_version")), found.step.commit
         then = at(self.history.task, commit.version)
-        try:
-            model = load_package(then, self.history.blobs, self.loading(then), version)
-        except ContractBroken as error:
-            raise ContractBroken(f"model {version} made it, but its package cannot be used: {error}") from error
+        model = None if version == FLOOR else self._model(then, version)
         before = state_before(self.history, found.step)
         taken = recompute(self.history, found, before, model)
         compared = [_compared(name, found.column(name), number) for name, number in taken.numbers.items()]
@@ -82,12 +79,19 @@ class Explain:
             deployment=DeploymentFacts(
                 champion=commit.champion, challenger=commit.challenger, quarantine=list(commit.quarantine)
             ),
-            model=model_facts(model.manifest),
-            features=_features(then, model.manifest, taken.features),
+            model=model_facts(model.manifest) if model else None,
+            made_of=dict(taken.made_of),
+            features=_features(then, model.manifest, taken.features) if model else [],
             readings=self._readings(found, taken.outcome),
             window=_window(taken.inputs),
             runtime={"python": python_version(), **{name: metadata.version(name) for name in RUNTIME}},
         )
+
+    def _model(self, task: Task, version: str) -> Model:
+        try:
+            return load_package(task, self.history.blobs, self.loading(task), version)
+        except ContractBroken as error:
+            raise ContractBroken(f"model {version} made it, but its package cannot be used: {error}") from error
 
     def _readings(self, found: Found, outcome: Outcome) -> list[ReadingFacts]:
         task, batch = at(self.history.task, found.step.commit.version), found.step.batch
@@ -156,6 +160,7 @@ def forecast_facts(found: Found) -> Forecast:
         served=bool(found.column("served")),
         revision=int(found.column("revision")),
         sequence=int(found.column("sequence_number")),
+        cold_start=bool(found.column("cold_start")),
     )
 
 

@@ -20,6 +20,7 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     served: bool
     revision: int
     sequence: int
+    cold_start: bool
 
 
 class CommitFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +121,9 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         agrees: Whether the recomputation gave the same revision and bit for bit the same numbers.
         why: What differs, "" when nothing does.
         recomputed_revision: Revision that the recomputed forecast got.
+        model: The model that made it, None for the baseline.
+        made_of: What the baseline made it of, nothing for a model: the value as of now, the usual one, and half the
+            width of the interval before it was widened for a cold start.
         readings: The device's readings in that commit that lie in the window, or in the hour that closed its last one.
         runtime: Versions that the recomputation ran on; other ones may round differently.
     """
@@ -131,7 +135,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     recomputed_revision: int
     commit: CommitFacts
     deployment: DeploymentFacts
-    model: ModelFacts
+    model: ModelFacts | None
+    made_of: dict[str, float]
     features: list[FeatureFacts]
     readings: list[ReadingFacts]
     window: Window

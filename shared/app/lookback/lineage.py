@@ -18,10 +18,12 @@ from shared.app.lookback.lineage_names import Kind, Known, Registered
 from shared.app.lookback.search import find
 from shared.core.ledger import Entry
 from shared.core.model import deployment
-from shared.core.model.scoring import CHAMPION, ROLES
+from shared.core.model.scoring import BASELINE, CHAMPION, FLOOR, ROLES
 from shared.core.retrain.history import DECISION, ENDED, GATE, LAUNCHED, ROLLOUT
 from shared.errors import ContractBroken, PipelineError
 
+NO_PACKAGE = "there is no package"
+_UNPACKED = {FLOOR: "none: the baseline, damped persistence, which nothing was trained for"}
 Counts = dict[tuple[str, str], tuple[int, int]]
 
 
@@ -121,7 +123,9 @@ class Trace:
         return VersionLineage(
             version=version,
             package=known.packages.get(version),
-            problem="" if version in known.packages else known.problems.get(version, "there is no package"),
+            problem=""
+            if version in known.packages
+            else known.problems.get(version, _UNPACKED.get(version, NO_PACKAGE)),
             jobs=jobs,
             registered=self.registered.get(version),
             entries=_about(version, jobs, known.entries),
@@ -132,7 +136,7 @@ class Trace:
     def _serving(self) -> dict[str, str]:
         raw = self.history.blobs.read(deployment.CONTAINER, deployment.NAME)
         now = deployment.Deployment() if raw is None else deployment.decode(raw)
-        roles = zip((now.champion, now.challenger), ROLES, strict=True)
+        roles = zip((now.champion, now.challenger), ROLES, strict=False)  # the baseline has no package
         return {version: role for version, role in roles if version is not None}
 
     def _counts(self, notes: list[str]) -> Counts:
@@ -162,9 +166,10 @@ class Trace:
         commit = self.history.commit(name)
         if commit.predictions is None:
             return {}
-        if commit.challenger is None:  # then all of them are the champion's
+        if commit.challenger is None:  # then all of them are the champion's, or else the baseline's
             count = commit.counts["predictions"]
-            return {(str(commit.champion), ROLES[CHAMPION]): (count, count)}
+            maker = (FLOOR, ROLES[BASELINE]) if commit.champion is None else (commit.champion, ROLES[CHAMPION])
+            return {maker: (count, count)}
         found = self.history.read(name).predictions or {}
         sums: Counts = {}
         for key, served in zip(zip(found["model_version"], found["role"], strict=True), found["served"], strict=True):

@@ -109,15 +109,16 @@ def give_receipts(context: ScoringContext, state: State, batch: Batch) -> None:
 
 def _scored(context: ScoringContext, task: Task, state: State, batch: Batch) -> tuple[Control, Outcome]:
     """The batch's change; a challenger that fails is left out of all of it, so that recovery finds one answer."""
-    answering = context.serving.current()
-    limit = share_of(context.task.scenario.maximum_devices, context.stream.partitions())
-    control = replace(answering.control, devices=limit)
+    answering, scenario = context.serving.current(), context.task.scenario
+    devices = share_of(scenario.maximum_devices, context.stream.partitions())
+    hours = 0 if scenario.cold_start.answer else scenario.cold_hours
+    control = replace(answering.control, devices=devices, minimum_hours=hours)
     try:
         return control, task.step(state, batch, control, aligned(answering, task, context.task))
     except ChallengerFails as error:
         log.warning("partition %d: left out of a batch: %s", batch.partition, error)
     alone = answering.alone()
-    control = replace(alone.control, devices=limit)
+    control = replace(alone.control, devices=devices, minimum_hours=hours)
     return control, task.step(state, batch, control, aligned(alone, task, context.task))
 
 
@@ -151,6 +152,7 @@ def _written(
         dead_letters=_put(context, "dead-letter", batch, lost, "jsonl"),
         counts=counts,
         devices=control.devices if control.devices is not None and "refused" in counts else msgspec.UNSET,
+        minimum_hours=control.minimum_hours or msgspec.UNSET,
         **scenario_fields(task.version),
     )
 

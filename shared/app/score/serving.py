@@ -10,11 +10,20 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from shared.core.intake.readings import Floats
+from shared.core.intake.readings import Floats, Mask
 from shared.core.model import deployment, manifest
 from shared.core.model.deployment import Deployment
 from shared.core.model.manifest import Manifest
-from shared.core.model.scoring import CHALLENGER, CHAMPION, Control, Scored, ScoreRequest
+from shared.core.model.scoring import (
+    BASELINE,
+    CHALLENGER,
+    CHAMPION,
+    FLOOR,
+    Control,
+    Scored,
+    ScoreRequest,
+    widened,
+)
 from shared.core.scenario.shape import meaning
 from shared.core.task.task import Task
 from shared.core.task.versions import versions
@@ -35,7 +44,7 @@ class ActiveModels:
     Args:
         task: What an answer is.
         control: What the control document says, as far as its packages are usable.
-        champion: Serves, None before the first deployment.
+        champion: Serves, None before the first deployment: then the baseline answers.
         challenger: Scored beside it on the same features, None without one.
         share: Share of the devices that the challenger answers instead; 0 is shadow.
         salt: Makes the choice of these devices differ between rollouts.
@@ -49,19 +58,33 @@ class ActiveModels:
     salt: str = ""
 
     def __call__(self, request: ScoreRequest) -> Sequence[Scored]:
-        """Forecasts of the champion, none before the first deployment, and of the challenger beside it.
+        """Forecasts of the champion and of the challenger beside it; without a champion those of the baseline.
 
         Raises:
             ContractBroken: The champion gave something that is not a number.
             ChallengerFails: The challenger did: the whole batch is to be answered `alone`.
         """
+        cold = self._cold(request)
         if self.champion is None:
-            return []
+            rows, numbers, _ = request.baseline()
+            served = np.ones(len(rows), bool)
+            answers = [Scored(BASELINE, FLOOR, numbers, served, rows, cold=cold[rows])] if len(rows) else []
+        else:
+            answers = self._modelled(self.champion, request, cold)
+        return [replace(each, numbers=widened(self.task.scenario, each.numbers, each.cold)) for each in answers]
+
+    def _cold(self, request: ScoreRequest) -> Mask:
+        """Which rows' devices have too little history, shape (n,)."""
+        if request.spoken is None or not self.task.scenario.cold_hours:
+            return np.zeros(len(request.as_of), bool)
+        return request.spoken() < self.task.scenario.cold_hours
+
+    def _modelled(self, champion: Model, request: ScoreRequest, cold: Mask) -> list[Scored]:
         matrix = request.matrix()
         numbers = self.forecast(matrix)
-        challenged = self._challenged(request, matrix)
+        challenged = self._challenged(request, matrix, cold)
         served = np.ones(len(matrix), bool) if challenged is None else ~challenged.served
-        scored = Scored(CHAMPION, self.champion.manifest.version, numbers, served)
+        scored = Scored(CHAMPION, champion.manifest.version, numbers, served, cold=cold)
         return [scored] if challenged is None else [scored, challenged]
 
     def alone(self) -> ActiveModels:
@@ -81,7 +104,7 @@ class ActiveModels:
     def _of(self, model: Model, matrix: Floats) -> dict[str, Floats]:
         return self.task.answers(model.manifest, model.predict(matrix))
 
-    def _challenged(self, request: ScoreRequest, matrix: Floats) -> Scored | None:
+    def _challenged(self, request: ScoreRequest, matrix: Floats, cold: Mask) -> Scored | None:
         if self.challenger is None:
             return None
         version = self.challenger.manifest.version
@@ -91,7 +114,7 @@ class ActiveModels:
             raise ChallengerFails(f"challenger {version}: {error}") from error
         chosen = {device: chance(self.salt, device) < self.share for device in set(request.device)}
         served = np.array([chosen[device] for device in request.device], bool)
-        return Scored(CHALLENGER, version, numbers, served)
+        return Scored(CHALLENGER, version, numbers, served, cold=cold)
 
 
 def chance(salt: str, device: str) -> float:
@@ -120,6 +143,8 @@ def load_package(task: Task, blobs: BlobReader, load: LoadModel, version: str) -
             raise ContractBroken(f"{version}/{name} is missing")
         files[name] = raw
     model = load(files)
+    if version == FLOOR:
+        raise ContractBroken(f"{version!r} is the version of the baseline, which no package may have")
     if model.manifest.version != version:
         raise ContractBroken(f"the package in {version}/ says it is version {model.manifest.version}")
     if model.manifest.scenario != task.scenario.name:
@@ -223,6 +248,6 @@ class Serving:
         return model
 
     def _refuse(self, what: str, error: ContractBroken) -> None:
-        serving = self._now.champion.manifest.version if self._now and self._now.champion else "no model"
+        serving = self._now.champion.manifest.version if self._now and self._now.champion else "the baseline"
         self.problems[what] = str(error)
         log.error("refused %s: %s; %s goes on serving", what, error, serving)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from shared.core.model.scoring import ROLES, Control, Scored, ScoreRequest
+from shared.core.model.scoring import BASELINE, ROLES, Control, Scored, ScoreRequest
 from shared.core.stream.commit import EXPIRED, Commit
 from shared.core.stream.events import Batch
 from shared.core.task.state import State
@@ -20,7 +20,8 @@ from shared.errors import ContractBroken
 def control_of(commit: Commit) -> Control:
     """Who answered, and for whom, when the batch was committed."""
     limit = None if commit.devices is msgspec.UNSET else commit.devices
-    return Control(commit.champion, commit.challenger, frozenset(commit.quarantine), limit)
+    quarantine = frozenset(commit.quarantine)
+    return Control(commit.champion, commit.challenger, quarantine, limit, commit.minimum_hours or 0)
 
 
 def replay(task: Task, state: State, commit: Commit, batch: Batch, predictions: dict[str, Any] | None) -> None:
@@ -55,7 +56,7 @@ class Stored:
         """The stored answers.
 
         Raises:
-            ContractBroken: A forecast that this batch makes due is not among them.
+            ContractBroken: A forecast that this batch makes due is not among them; the baseline may have had none.
         """
         answers = (self._answers(request, *stored) for stored in self._roles)
         return [answer for answer in answers if len(answer.served)]
@@ -66,10 +67,11 @@ class Stored:
         keys = list(zip(request.device, request.as_of.tolist(), strict=True))
         place = np.array([rows.get(key, -1) for key in keys], np.int64)
         known = np.flatnonzero(place >= 0)
-        if len(known) < len(keys) and not self._partial:
+        if len(known) < len(keys) and not self._partial and role != BASELINE:
             missing = [key for key in keys if key not in rows]
             raise ContractBroken(f"{len(missing)} stored predictions are missing, first {missing[0]}")
         at = place[known]
         model = stored["model_version"][at[0]] if len(at) else ""
         numbers = {name: column[at] for name, column in stored.items() if isinstance(column, np.ndarray)}
-        return Scored(role, model, numbers, numbers["served"], known, numbers["revision"].astype(np.int64))
+        revision = numbers["revision"].astype(np.int64)
+        return Scored(role, model, numbers, numbers["served"], known, revision, numbers["cold_start"])

@@ -16,7 +16,7 @@ from shared.core.forecast.tallies import Matured, whole
 from shared.core.forecast.window.slots import QUALITY_DAYS, Columns
 from shared.core.intake.readings import Floats, Longs, Mask
 from shared.core.model.answers import Labels
-from shared.core.model.scoring import CHALLENGER, CHAMPION, ROLES
+from shared.core.model.scoring import BASELINE, CHALLENGER, CHAMPION, FLOOR, PLACES, ROLES
 from shared.core.profile import bins
 from shared.core.scenario import Scenario
 from shared.core.task.calendar import DAY_HOURS
@@ -24,7 +24,7 @@ from shared.core.task.calendar import DAY_HOURS
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """As-of hours with a forecast that can be judged now, n rows, a column for each role.
+    """As-of hours with a forecast that can be judged now, n rows, a column for each of `PLACES`.
 
     Args:
         device: Local device numbers, int64, shape (n,).
@@ -32,9 +32,10 @@ class Final:
         sequence: Sequence number of the event that made the truth final, int64, shape (n,).
         truth: The target at the target hour, NaN where it never came, float32, shape (n,).
         latest: The target at the as-of hour, NaN where missing, float32, shape (n,).
-        value: Forecasts, float32, shape (n, roles); `lower` and `upper` are the ends of the intervals.
-        revision: 1 + revision, 0 where that role made none, uint16, shape (n, roles).
-        model: Index of the model, uint16, shape (n, roles).
+        baseline: Whether it is the baseline's that stands in the champion's place, bool, shape (n,).
+        value: Forecasts, float32, shape (n, places); `lower` and `upper` are the ends of the intervals.
+        revision: 1 + revision, 0 where there is none, uint16, shape (n, places).
+        model: Index of the model, uint16, shape (n, places).
         bins: Bins of the watched features behind the champion's forecast, uint16, shape (n, W).
     """
 
@@ -43,6 +44,7 @@ class Final:
     sequence: Longs
     truth: Floats
     latest: Floats
+    baseline: Mask
     value: Floats
     lower: Floats
     upper: Floats
@@ -51,13 +53,23 @@ class Final:
     bins: npt.NDArray[np.uint16]
 
     @classmethod
-    def of(cls, scenario: Scenario, columns: Columns, device: Longs, as_of: Longs, sequence: Longs) -> Final:
-        """Look up what waits for these hours, and their truth."""
+    def of(
+        cls,
+        scenario: Scenario,
+        columns: Columns,
+        device: Longs,
+        as_of: Longs,
+        sequence: Longs,
+        models: Sequence[str],
+    ) -> Final:
+        """Look up what waits for these hours, and their truth; `models` are the versions that waiting ones name."""
         ring, waiting, target = columns.ring, columns.waiting, scenario.target_column
         slot = as_of % waiting.slots
         truth = ring.value_at(device, as_of + scenario.horizon, target)
         waited = {name: array[slot, :, device] for name, array in waiting.arrays().items()}
-        return cls(device, as_of, sequence, truth, ring.value_at(device, as_of, target), **waited)
+        floor = models.index(FLOOR) if FLOOR in models else len(models)
+        baseline = waited["model"][:, PLACES[BASELINE]] == floor
+        return cls(device, as_of, sequence, truth, ring.value_at(device, as_of, target), baseline, **waited)
 
     @property
     def day(self) -> Longs:
@@ -66,8 +78,9 @@ class Final:
 
     def made(self, role: int) -> Mask:
         """Which hours a role forecast, shape (n,); one from before its meaning was edited has no value."""
-        made: Mask = (self.revision[:, role] > 0) & ~np.isnan(self.value[:, role])
-        return made
+        place = PLACES[role]
+        made: Mask = (self.revision[:, place] > 0) & ~np.isnan(self.value[:, place])
+        return made if role == CHALLENGER else made & (self.baseline == (role == BASELINE))
 
     def known(self, role: int) -> Mask:
         """Which of them have a truth, shape (n,)."""
@@ -76,7 +89,7 @@ class Final:
     def matured(self, role: int, rows: Mask) -> Matured:
         """One role's forecasts of some hours."""
         mine = (self.value, self.lower, self.upper, self.model)
-        found = (column[rows, role] for column in mine)
+        found = (column[rows, PLACES[role]] for column in mine)
         return Matured(self.as_of[rows], self.truth[rows], self.latest[rows], *found)
 
     def judge(self, quality: Longs, newest_day: Longs, scenario: Scenario) -> None:
@@ -125,8 +138,9 @@ class Counted:
         bins.add_sums(self.histograms, bins.by_key(final.day[champion], final.bins[champion]))
         for role in range(len(ROLES)):
             rows = final.made(role)
-            key = final.day[rows] << 16 | final.model[rows, role]
-            found = bins.by_key(key, bins.place(final.value[rows, role, None], self.edges))
+            place = PLACES[role]
+            key = final.day[rows] << 16 | final.model[rows, place]
+            found = bins.by_key(key, bins.place(final.value[rows, place, None], self.edges))
             bins.add_sums(self.forecasts, {(k >> 16, role, k & 0xFFFF): counts[0] for k, counts in found.items()})
         self._add_pairs(final)
 
@@ -168,16 +182,16 @@ def _labels(final: Final, role: int) -> dict[str, npt.NDArray[Any]]:
         "as_of": found.as_of,
         "role": np.full(len(found.as_of), role, np.int8),
         "model": found.model.astype(np.int64),
-        "revision": final.revision[rows, role].astype(np.int64) - 1,
+        "revision": final.revision[rows, PLACES[role]].astype(np.int64) - 1,
         "sequence": final.sequence[rows],
         **{name: getattr(found, name) for name in (*FORECAST, *TRUTH)},
     }
 
 
 def _none() -> Final:
-    longs, floats, shorts = np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros((0, len(ROLES)), np.uint16)
-    wide = np.zeros((0, len(ROLES)), np.float32)
-    return Final(longs, longs, longs, floats, floats, wide, wide, wide, shorts, shorts, shorts)
+    longs, floats, shorts = np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros((0, len(PLACES)), np.uint16)
+    wide, masks = np.zeros((0, len(PLACES)), np.float32), np.zeros(0, bool)
+    return Final(longs, longs, longs, floats, floats, masks, wide, wide, wide, shorts, shorts, shorts)
 
 
 _NONE = _none()

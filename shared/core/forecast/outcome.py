@@ -14,7 +14,7 @@ from shared.core.forecast.losses import FORECAST
 from shared.core.forecast.matured import Counted
 from shared.core.forecast.state import Tally, own
 from shared.core.forecast.window.slots import Columns
-from shared.core.intake.readings import Codes, Floats, Longs
+from shared.core.intake.readings import Codes, Floats, Longs, Mask
 from shared.core.model.answers import Labels, Predictions
 from shared.core.model.scoring import Scored
 from shared.core.profile.bins import add_sums
@@ -129,7 +129,12 @@ def predictions(answers: Sequence[Answered], name: Callable[[int], str]) -> Pred
         column(np.bool_, lambda a: a.scored.served)[keep],
         column(np.int64, lambda a: a.revision)[keep],
         column(np.int64, lambda a: a.sequence)[keep],
+        column(np.bool_, lambda a: _cold(a.scored, len(a.device)))[keep],
     )
+
+
+def _cold(scored: Scored, count: int) -> Mask:
+    return np.zeros(count, bool) if scored.cold is None else scored.cold
 
 
 def _last_of(key: Longs) -> Longs:

@@ -17,9 +17,9 @@ from shared.core.forecast.window.counting import earlier_within, rank_within
 from shared.core.forecast.window.due import Heads, Rows, due
 from shared.core.forecast.window.ring import Ring
 from shared.core.forecast.window.segments import Rules, cut, groups, running_heads
-from shared.core.forecast.window.windows import Windows
+from shared.core.forecast.window.windows import Windows, spoken
 from shared.core.intake.readings import Longs, Mask
-from shared.core.model.scoring import CHAMPION, ROLES, Control, Scored, Scorer, ScoreRequest
+from shared.core.model.scoring import CHAMPION, PLACES, ROLES, Control, Scored, Scorer, ScoreRequest
 from shared.core.scenario import Scenario
 from shared.core.stream.commit import APPLIED, CONFLICT, DISPOSITIONS, DUPLICATE, REDELIVERED, REFUSED, STORED_LATE
 from shared.core.stream.events import Batch
@@ -175,8 +175,10 @@ class _Work:
         return self.scenario.horizon + self.scenario.lateness + 1
 
     def _forecast(self, rows: Rows, device: Longs, as_of: Longs) -> None:
-        free = np.array([name not in self.control.quarantine for name in self.names], bool)
-        device, as_of = device[free[device]], as_of[free[device]]
+        free = np.array([name not in self.control.quarantine for name in self.names], bool)[device]
+        if self.control.minimum_hours:
+            free &= spoken(self.ring, device, as_of, self.scenario.history) >= self.control.minimum_hours
+        device, as_of = device[free], as_of[free]
         if not len(device):
             return
         behind = Windows(self.task, self.ring, device, as_of)
@@ -185,7 +187,8 @@ class _Work:
         # One count for all roles: a challenger that joins late would otherwise repeat revisions users have seen.
         revision = self.columns.waiting.revision[as_of % self.columns.waiting.slots, :, device].max(axis=1)
         names = [self.names[place] for place in device]
-        for scored in self.scorer(ScoreRequest(names, as_of, behind.matrix, behind.inputs)):
+        asked = ScoreRequest(names, as_of, behind.matrix, behind.inputs, behind.spoken, behind.baseline)
+        for scored in self.scorer(asked):
             answered = np.arange(len(device)) if scored.rows is None else scored.rows
             if scored.role == CHAMPION:
                 slots = as_of[answered] % self.columns.waiting.slots
@@ -197,7 +200,7 @@ class _Work:
         if scored.model not in self.models:
             self.models.append(scored.model)
         waiting = self.columns.waiting
-        spot = (as_of % waiting.slots, scored.role, device)
+        spot = (as_of % waiting.slots, PLACES[scored.role], device)
         waiting.value[spot] = scored.numbers["value"]
         waiting.lower[spot], waiting.upper[spot] = scored.numbers["lower"], scored.numbers["upper"]
         waiting.revision[spot] = revision + 1
@@ -220,7 +223,7 @@ class _Work:
         # Heads never fall, so the rows' keys rise: the first not below an hour is the reading that made it final.
         closer = np.searchsorted(rows.device << 32 | rows.after, who << 32 | (as_of + self.wait))
         place = rows.place[closer]
-        final = Final.of(self.scenario, self.columns, who, as_of, self.batch.sequence[place])
+        final = Final.of(self.scenario, self.columns, who, as_of, self.batch.sequence[place], self.models)
         for role in range(len(ROLES)):
             known = final.known(role)
             self.sums.mature(self.batch.source[place[known]], role, final.matured(role, known))

@@ -24,6 +24,7 @@ class Predictions:
         served: Whether users see this row, bool.
         revision: 0 for the first answer of an as-of hour, rising with each change it sees, int64.
         sequence: Sequence number of the event that made it due, int64.
+        cold_start: Whether the device had too little history, bool.
     """
 
     device: Sequence[str]
@@ -34,6 +35,7 @@ class Predictions:
     served: Mask
     revision: Longs
     sequence: Longs
+    cold_start: Mask
 
     def __len__(self) -> int:
         return len(self.device)

@@ -9,14 +9,16 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from shared.core.intake.readings import Floats, Longs
+from shared.core.intake.readings import Floats, Longs, Mask
 from shared.core.model.feature import Feature
 from shared.core.model.manifest import Interval
 from shared.core.scenario import Scenario
 from shared.errors import ContractBroken
 
-ROLES = ("champion", "challenger")
-CHAMPION, CHALLENGER = 0, 1
+ROLES = ("champion", "challenger", "baseline")
+CHAMPION, CHALLENGER, BASELINE = 0, 1, 2
+PLACES = (0, 1, 0)  # where each role's forecast waits for its truth: the baseline answers only in a champion's stead
+FLOOR = "floor"  # version under which the baseline answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +30,14 @@ class Control:
         challenger: Version scored beside it, None without one.
         quarantine: Devices that are stored but not scored.
         devices: Most devices that the partition may know, None for any number.
+        minimum_hours: Hours of the window in which a device must have spoken, or it is not forecast.
     """
 
     champion: str | None = None
     challenger: str | None = None
     quarantine: frozenset[str] = frozenset()
     devices: int | None = None
+    minimum_hours: int = 0
 
 
 class Inputs(NamedTuple):
@@ -50,6 +54,25 @@ class Inputs(NamedTuple):
     values: Floats
 
 
+class First(NamedTuple):
+    """Answers of the baseline, which no model is needed for.
+
+    Args:
+        rows: Rows of the request that it can answer, rising, int64, shape (n,).
+        numbers: The answers by the names of the task's number columns, float32, shape (n,) each.
+        made_of: What they were made of, likewise, for whoever explains an answer.
+    """
+
+    rows: Longs
+    numbers: Mapping[str, Floats]
+    made_of: Mapping[str, Floats]
+
+
+def no_baseline() -> First:
+    """What a task answers without a model when it has no baseline."""
+    return First(np.empty(0, np.int64), {}, {})
+
+
 @dataclass(frozen=True, slots=True)
 class ScoreRequest:
     """Answers that a batch makes due.
@@ -59,12 +82,16 @@ class ScoreRequest:
         as_of: As-of hours since 1970, int64, shape (n,).
         matrix: Computes the features of all rows, float32, shape (n, features); not called when answers are replayed.
         inputs: What the features of one row are computed from, for whoever explains an answer.
+        spoken: In how many hours of its window each row's device spoke, int64, shape (n,); not called either.
+        baseline: Answers what is due without a model; not called when one answers or answers are replayed.
     """
 
     device: Sequence[str]
     as_of: Longs
     matrix: Callable[[], Floats]
     inputs: Callable[[int], Inputs]
+    spoken: Callable[[], Longs] | None = None
+    baseline: Callable[[], First] = no_baseline
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +105,7 @@ class Scored:
         served: Whether this row is the one shown to users, bool, shape (n,).
         rows: Rows of the request that are answered, rising, int64, shape (n,); None means all.
         revision: Revisions under which these answers were issued before, int64, shape (n,); None gives them new ones.
+        cold: Whether the device had too little history, bool, shape (n,); None means that none had.
     """
 
     role: int
@@ -86,13 +114,14 @@ class Scored:
     served: npt.NDArray[np.bool_]
     rows: Longs | None = None
     revision: Longs | None = None
+    cold: Mask | None = None
 
 
 class Scorer(Protocol):
     """Answers what is due: a model, or the stored predictions of a batch that is replayed."""
 
     def __call__(self, request: ScoreRequest, /) -> Sequence[Scored]:
-        """Answers of every model that scores, none before the first deployment."""
+        """Answers of every model that scores, before the first deployment of the baseline."""
 
 
 def unfitting(known: Sequence[Feature], wanted: Sequence[tuple[str, int]]) -> list[str]:
@@ -128,6 +157,22 @@ def bounds(scenario: Scenario, interval: Interval, value: Floats) -> tuple[Float
     high = value + np.asarray(interval.upper, np.float32)[band]
     limits = np.float32(channel.minimum), np.float32(channel.maximum)
     return np.clip(low, *limits), np.clip(high, *limits)
+
+
+def widened(scenario: Scenario, numbers: Mapping[str, Floats], cold: Mask | None) -> Mapping[str, Floats]:
+    """Answers whose intervals, if they have any, are `cold_start.bounds` times as wide for some rows.
+
+    Args:
+        scenario: Its rule, and limits of the target.
+        numbers: Number columns of answers, shape (n,) each.
+        cold: Rows whose device had too little history, shape (n,).
+    """
+    if cold is None or "lower" not in numbers or not cold.any():
+        return numbers
+    limits = np.float32(scenario.target_channel.minimum), np.float32(scenario.target_channel.maximum)
+    value, factor = numbers["value"], np.float32(scenario.cold_start.bounds)
+    ends = {name: np.clip(value + factor * (numbers[name] - value), *limits) for name in ("lower", "upper")}
+    return {**numbers, **{name: np.where(cold, end, numbers[name]) for name, end in ends.items()}}
 
 
 def categories(scenario: Scenario, value: Floats) -> list[str]:

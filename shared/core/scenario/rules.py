@@ -29,6 +29,21 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ColdStart:
+    """What becomes of a device that has too little history.
+
+    Args:
+        hours: Hours of its window in which it must have spoken, or has too little; a whole window is enough anyhow.
+        answer: Whether it is forecast then.
+        bounds: By how much the interval is wider then.
+    """
+
+    hours: Annotated[int, Meta(ge=0, le=2000)] = 72
+    answer: bool = True
+    bounds: Annotated[float, Meta(ge=1, le=100)] = 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GateRules:
     """When a challenger may replace the champion.
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from shared.core.scenario.channels import Category, Channel, Name, Names, Pattern, Role, Station
-from shared.core.scenario.rules import DriftRules, GateRules, Loss, RetrainRules, RolloutRules, Search
+from shared.core.scenario.rules import ColdStart, DriftRules, GateRules, Loss, RetrainRules, RolloutRules, Search
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +47,17 @@ class Scenario:
     names: Names = field(default_factory=Names)
     categories: tuple[Category, ...] = ()
     stations: dict[str, Station] = field(default_factory=dict)
+    cold_start: ColdStart = field(default_factory=ColdStart)
     search: Search = field(default_factory=Search)
     gate: GateRules = field(default_factory=GateRules)
     drift: DriftRules = field(default_factory=DriftRules)
     retrain: RetrainRules = field(default_factory=RetrainRules)
     rollout: RolloutRules = field(default_factory=RolloutRules)
+
+    @property
+    def cold_hours(self) -> int:
+        """Hours of its window in which a device must have spoken, or it has too little history."""
+        return min(self.cold_start.hours, self.history)
 
     @property
     def slots(self) -> int:

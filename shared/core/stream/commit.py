@@ -28,6 +28,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
             `expired` events; `refused` where there are any.
         scenario: Version of the scenario, left out for the first.
         devices: Most devices that the partition might know; said where readings were refused for it.
+        minimum_hours: Hours in which a device must have spoken to be forecast; left out where any number was enough.
     """
 
     format: int = FORMAT
@@ -47,6 +48,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     counts: dict[str, int]
     scenario: int | msgspec.UnsetType = msgspec.UNSET
     devices: int | msgspec.UnsetType = msgspec.UNSET
+    minimum_hours: int | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def version(self) -> int:

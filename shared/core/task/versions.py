@@ -7,6 +7,7 @@ recovering or from the lake, has the same state. A worker with an older version 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -88,7 +89,7 @@ def aligned(scorer: Scorer, given: Task, wanted: Task) -> Scorer:
     picks = [places.get(feature.name, -1) for feature in wanted.features]
 
     def answer(request: ScoreRequest, /) -> Sequence[Scored]:
-        return scorer(ScoreRequest(request.device, request.as_of, _picked(request.matrix, picks), request.inputs))
+        return scorer(replace(request, matrix=_picked(request.matrix, picks)))
 
     return answer
 

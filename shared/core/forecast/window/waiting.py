@@ -9,16 +9,16 @@ import numpy.typing as npt
 
 from shared.core.forecast.window.counting import new_hours
 from shared.core.intake.readings import Array, Floats, Longs
-from shared.core.model.scoring import ROLES
+from shared.core.model.scoring import PLACES
 from shared.core.scenario import Scenario
 
 
 @dataclass(slots=True)
 class Waiting:
-    """Forecasts that wait for their truth, in the slot of their as-of hour, a row for each role.
+    """Forecasts that wait for their truth, in the slot of their as-of hour, a row for each of `PLACES`.
 
     Args:
-        value: Forecast, float32, shape (slots, roles, devices).
+        value: Forecast, float32, shape (slots, places, devices).
         lower: Lower end of the interval, same shape.
         upper: Upper end of the interval, same shape.
         revision: 1 + revision, 0 where there is no forecast, uint16.
@@ -36,7 +36,7 @@ class Waiting:
     @classmethod
     def empty(cls, slots: int, devices: int, watched: int = 0) -> Waiting:
         """No forecast waits; `watched` is the number of watched features."""
-        shape = (slots, len(ROLES), devices)
+        shape = (slots, len(set(PLACES)), devices)
         value, lower, upper = (np.zeros(shape, np.float32) for _ in range(3))
         revision, model = (np.zeros(shape, np.uint16) for _ in range(2))
         return cls(value, lower, upper, revision, model, np.zeros((slots, watched, devices), np.uint16))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
+from shared.core.forecast import floor
+from shared.core.forecast.losses import FORECAST
 from shared.core.forecast.window.ring import Ring
 from shared.core.intake.readings import Floats, Longs
-from shared.core.model.scoring import Inputs
+from shared.core.model.scoring import First, Inputs
 from shared.core.profile import bins
 from shared.core.task.task import Task
 
@@ -48,15 +52,42 @@ class Windows:
         hours = np.arange(self._as_of[row] - scenario.history + 1, self._as_of[row] + 1)
         return Inputs(scenario.stored, hours, window[:, :, 0])
 
+    def spoken(self) -> Longs:
+        """In how many hours of each window its device spoke, shape (n,)."""
+        return spoken(self._ring, self._device, self._as_of, self._task.scenario.history)
+
+    def baseline(self) -> First:
+        """What is due without a model: damped persistence, for rows where the target is known well enough."""
+        scenario, values = self._task.scenario, self._ring.values()
+        target = np.ascontiguousarray(values[:, [scenario.target_column]])
+        parts = [
+            floor.forecasts(scenario, windows(target, device, as_of, scenario.history)[:, 0])
+            for device, as_of in ((self._device[part], self._as_of[part]) for part in _parts(len(self._device)))
+        ]
+        rows = np.flatnonzero(~np.isnan(np.concatenate([part["value"] for part in parts])))
+        found = {name: np.concatenate([part[name] for part in parts])[rows] for name in parts[0]}
+        return First(rows, *({name: found[name] for name in names} for names in (FORECAST, floor.MADE_OF)))
+
     def _of(self, rows: Longs | slice) -> Floats:
         """Features of some rows, a bounded number of windows at a time."""
         device, as_of, values = self._device[rows], self._as_of[rows], self._ring.values()
         out = np.empty((len(device), len(self._task.features)), np.float32)
-        for start in range(0, len(device), WINDOWS_AT_ONCE):
-            part = slice(start, start + WINDOWS_AT_ONCE)
+        for part in _parts(len(device)):
             window = windows(values, device[part], as_of[part], self._task.scenario.history)
             out[part] = self._task.matrix(window, as_of[part])
         return out
+
+
+def _parts(count: int) -> Iterator[slice]:
+    return (slice(start, start + WINDOWS_AT_ONCE) for start in range(0, count, WINDOWS_AT_ONCE))
+
+
+def spoken(ring: Ring, device: Longs, as_of: Longs, history: int) -> Longs:
+    """In how many hours of a window its device spoke, shape (n,); arguments as of `windows`."""
+    count = np.zeros(len(device), np.int64)
+    for hour in range(history):
+        count += ring.minutes[(as_of - hour) % ring.slots, 0, device] != 0
+    return count
 
 
 def windows(values: Floats, device: Longs, as_of: Longs, history: int) -> Floats:
