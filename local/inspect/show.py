@@ -13,7 +13,16 @@ from local.books.recount import Books
 from local.inspect.console import cell, table, write_line
 
 LONGEST_NAME = 36
-COUNTED = ("applied", "duplicates", "stored_late", "conflicts", "refused", "redelivered", "forecasts")
+COUNTED = (
+    "applied",
+    "duplicates",
+    "stored_late",
+    "conflicts",
+    "refused",
+    "redelivered",
+    "forecasts",
+    "first_forecasts",
+)
 BOOKED = ("applied", "stored_late", "duplicates", "conflicts", "refused", "redelivered", "predictions", "expired")
 
 
@@ -45,7 +54,12 @@ def show_status(
     console: Console, health: dict[str, Any], functions: Sequence[dict[str, Any]], files: Sequence[dict[str, Any]]
 ) -> None:
     """Who serves, what runs, how far it is, what became of files."""
-    console.print(f"scenario {health['scenario']}, champion {health['champion'] or 'none yet'}", markup=False)
+    champion = health["champion"] or "none yet, the baseline answers"
+    console.print(f"scenario {health['scenario']}, champion {champion}", markup=False)
+    for name, what in (("quality", "champion's"), ("baseline", "baseline's")):
+        if (found := health.get(name, {})).get("matured"):
+            scores = ", ".join(f"{score} {value:,}" for score, value in found.items() if score != "matured")
+            write_line(console, f"{found['matured']:,} of the {what} forecasts matured: {scores}")
     for version, why in health["refused"].items():
         write_line(console, f"refused {version}: {why}", "red")
     if drift := health.get("drift"):
@@ -60,9 +74,9 @@ def show_status(
         ran.add_row(item["name"], item["type"], f"{item['invocations']:,}", f"{item['failures']:,}", error)
     console.print(ran)
     if health["partitions"]:
-        held = table(("partition",), ("next event", "devices", "applied", "forecasts"))
+        held = table(("partition",), ("next event", "devices", "applied", "forecasts", "first forecasts"))
         for number, found in health["partitions"].items():
-            counts = (found[name] for name in ("next", "devices", "applied", "forecasts"))
+            counts = (found[name] for name in ("next", "devices", "applied", "forecasts", "first_forecasts"))
             held.add_row(str(number), *(f"{count:,}" for count in counts))
         console.print()
         console.print(held)

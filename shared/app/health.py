@@ -77,7 +77,7 @@ def _drift(raw: bytes | None) -> dict[str, Any]:
 def _partition(state: State, losses: Losses) -> dict[str, int]:
     nothing = np.zeros(len(losses.totals), np.int64)
     totals = dict(zip(losses.totals, sum((t.totals for t in list(state.sources.values())), nothing), strict=True))
-    counts = {name: int(totals[name]) for name in ("applied", "forecasts")}
+    counts = {name: int(totals[name]) for name in ("applied", "forecasts", "first_forecasts")}
     return {"epoch": state.epoch, "next": state.next, "devices": len(state.devices), **counts}
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from shared.app.score.partition import Partition
 from shared.core.forecast.state import own
+from shared.core.forecast.task import HourlyForecast
 from shared.core.stream.commit import Commit
 from shared.core.stream.events import Batch, Event
 from shared.core.stream.packing import pack, pack_end
@@ -29,10 +30,12 @@ class Bench:
     Args:
         every: Commits between two snapshots.
         batch_rows: Most readings in a commit, about.
+        task: What is forecast, with the channels of the small scenario.
     """
 
     every: int = 2
     batch_rows: int = 1000
+    task: HourlyForecast = TASK
     blobs: Faulty = field(default_factory=Faulty)
     stream: Forgetful = field(default_factory=Forgetful)
     clock: HandClock = field(default_factory=HandClock)
@@ -40,7 +43,7 @@ class Bench:
     def worker(self, number: int = 0) -> Partition:
         """A worker that remembers nothing."""
         settings = Settings(model_refresh_s=0.0, snapshot_commits=self.every, profile_s=1.0, batch_rows=self.batch_rows)
-        application = assemble(settings, self.blobs, self.stream, self.clock, task=TASK, load=load)
+        application = assemble(settings, self.blobs, self.stream, self.clock, task=self.task, load=load)
         return Partition(number, application.context)
 
     def send(self, source: str, rows: Sequence[Row], end: int | None = None) -> list[Event]:

@@ -22,7 +22,7 @@ _YEARS = range(1971, 9990)
 _TEXTS = ("status", "reason", "detail", "file", "model_version", "etag", "first", "last")
 _LISTS = ("devices", "new_devices", "ignored")
 _NUMBERS = (
-    "rows_in", "rows_accepted", "rows_rejected", "forecasts", "matured", "devices", "seconds",
+    "rows_in", "rows_accepted", "rows_rejected", "forecasts", "first_forecasts", "matured", "devices", "seconds",
     "rmse", "rmse_persistence", "mae", "mae_persistence",
 )  # fmt: skip
 _DAILY = ("rows", "forecasts", "mean_forecast", "mean_truth", "mae", "mae_persistence")

@@ -18,6 +18,7 @@ from shared.app.route.file_letters import CONTAINER as LETTERS
 from shared.app.route.file_letters import folder_of_letters
 from shared.core.intake import dead_letters
 from shared.core.intake.readings import Longs
+from shared.core.model.scoring import FLOOR
 from shared.core.stream.events import FILE_PREFIX
 from shared.core.task.calendar import DAY_HOURS
 from shared.core.task.losses import Losses
@@ -34,7 +35,7 @@ REPORTS = "reports"
 BEGUN, ROUTE = "begun.json", "route.json"
 ARRIVED = ("applied", "stored_late", "duplicates", "conflicts")
 COUNTED = (*ARRIVED, "redelivered", "forecasts", "matured", "paired")
-RARE = ("refused",)  # counts that are said where there are any
+RARE = ("refused", "first_forecasts")  # counts that are said where there are any
 
 
 class Routed(msgspec.Struct, frozen=True, kw_only=True):
@@ -228,12 +229,12 @@ def summarise(losses: Losses, routed: Routed, receipts: Sequence[Receipt], secon
     totals = {name: sum(receipt.totals[name] for receipt in receipts) for name in losses.totals if name not in RARE}
     totals |= {name: sum(receipt.totals.get(name, 0) for receipt in receipts) for name in RARE}
     if routed.abandoned:
-        accepted = sum(totals[name] for name in (*ARRIVED, *RARE))
+        accepted = sum(totals[name] for name in (*ARRIVED, "refused"))
         rows = accepted + sum(routed.rejected.values())
         routed = msgspec.structs.replace(routed, rows_in=rows, rows_accepted=accepted)
     left_out = {"letters_left_out": routed.letters_left_out} if routed.letters_left_out else {}
     first = [receipt.first_hour for receipt in receipts if receipt.first_hour >= 0]
-    models = sorted({receipt.model for receipt in receipts if receipt.model})
+    models = sorted({receipt.model for receipt in receipts if receipt.model}, key=lambda name: (name != FLOOR, name))
     return {
         "status": "done" if routed.problem is None else "incomplete",
         "reason": None if routed.problem is None else routed.problem.split(":")[0],

@@ -18,7 +18,7 @@ from shared.core.scenario import Scenario
 from shared.core.stream.commit import DISPOSITIONS
 from shared.core.task.task import Task
 
-COUNTED_ANYWAY = {"arrived", *DISPOSITIONS, "forecasts", "rows"}
+COUNTED_ANYWAY = {"arrived", *DISPOSITIONS, "forecasts", "first_forecasts", "rows"}
 
 
 def carry(state: State, before: Task, after: Task) -> None:

@@ -28,6 +28,7 @@ TOTALS = (
     "absolute_persistence",
     "squared_persistence",
     "refused",
+    "first_forecasts",
 )
 DAILY = ("rows", "forecasts", "matured", "forecast", "truth", "paired", "absolute", "absolute_persistence")
 ERRORS = (

@@ -18,6 +18,7 @@ from shared.errors import ContractBroken
 
 FORMAT = 2
 PACKED = 3  # with devices that left the live arrays, which a reader of the other would lose
+FIRST_TOTALS = TOTALS.index("refused")
 MAGIC = b"AIRLOOP-STATE\n"
 DIGEST_BYTES = 32
 
@@ -120,9 +121,11 @@ def copied(task: Task, state: State) -> Body:
 
 
 def _totals(tally: Tally) -> list[int]:
-    """Sums by `TOTALS`; its last, readings refused, where there are any."""
+    """Sums by `TOTALS`; those that came later, `refused` and `first_forecasts`, as far as there are any."""
     totals: list[int] = tally.totals.tolist()
-    return totals if totals[-1] else totals[:-1]
+    while len(totals) > FIRST_TOTALS and not totals[-1]:
+        totals.pop()
+    return totals
 
 
 def decode(task: Task, raw: bytes) -> State:

@@ -10,12 +10,13 @@ import numpy.typing as npt
 from shared.core.forecast.losses import DAILY, ERRORS, TOTALS, quantum
 from shared.core.forecast.state import KEPT_DAYS, KEPT_SOURCES, PROFILE_DAYS, Day, State, Tally
 from shared.core.intake.readings import Floats, Ints, Longs, Mask
-from shared.core.model.scoring import CHAMPION
+from shared.core.model.scoring import BASELINE, CHAMPION
 from shared.core.scenario import Scenario
 from shared.core.stream.events import FILE_PREFIX, Batch
 from shared.core.task.calendar import DAY_HOURS, HOUR_MINUTES, NO_HOUR
 
 _AT = {name: place for place, name in enumerate(TOTALS)}
+_MADE = {CHAMPION: "forecasts", BASELINE: "first_forecasts"}
 _ON = {name: place for place, name in enumerate(DAILY)}
 
 
@@ -102,12 +103,12 @@ class Sums:
                 _by_day(tally, hour[rows] // DAY_HOURS, rows=np.ones(count, np.int64))
 
     def forecast(self, source: Ints, as_of: Longs, role: int) -> None:
-        """Count forecasts that were made; `source` brought the reading that made each due."""
-        if role != CHAMPION:
+        """Count forecasts that users saw; `source` brought the reading that made each due."""
+        if role not in _MADE:
             return
         for tally, mine, is_file in self._tallies(source):
-            tally.totals[_AT["forecasts"]] += int(mine.sum())
-            if is_file:
+            tally.totals[_AT[_MADE[role]]] += int(mine.sum())
+            if is_file and role == CHAMPION:
                 _by_day(tally, as_of[mine] // DAY_HOURS, forecasts=np.ones(int(mine.sum()), np.int64))
 
     def mature(self, source: Ints, role: int, found: Matured) -> None:

@@ -939,13 +939,14 @@ def test_a_file_s_dead_letters_are_limited_in_bytes_too(monkeypatch: pytest.Monk
     assert found["letters_left_out"] == 50 - len(here.letters())
 
 
-def test_without_a_model_hours_are_kept_and_forecasts_begin_with_the_first_deployment() -> None:
+def test_without_a_model_the_baseline_forecasts_and_a_model_from_the_first_deployment_on() -> None:
     here = Plant(model=False)
     summary = here.process("one.csv", simple("a", hours=30))
-    assert (summary["applied"], summary["forecasts"], summary["model_version"]) == (30, 0, None)
+    assert (summary["applied"], summary["forecasts"], summary["model_version"]) == (30, 0, "floor")
+    assert summary["first_forecasts"] == 29  # all but that of the first hour
     tiny_model.deploy(here.blobs)
     summary = here.process("two.csv", simple("a", hours=30, first=30))
-    assert summary["forecasts"] == 30
+    assert (summary["forecasts"], "first_forecasts" in summary) == (30, False)
     assert here.pipeline.health()[1]["champion"] == summary["model_version"]
 
 

@@ -22,6 +22,7 @@ from shared.core.forecast.window.ring import Ring
 from shared.core.forecast.window.slots import Columns
 from shared.core.forecast.window.waiting import Waiting
 from shared.core.intake import dead_letters
+from shared.core.model.scoring import ROLES
 from shared.core.stream.commit import commit_name, place_of
 from shared.core.stream.events import Event
 from shared.core.stream.packing import BEYOND
@@ -164,7 +165,7 @@ def test_what_is_recovered_is_what_was_alive(
         heir.take(events)
     assert bench.blobs.everything() == before
     assert picture(heir.recovered()) == alive
-    for role in ("champion", "challenger"):
+    for role in ROLES:
         bench.forecasts(role)
 
 

@@ -49,7 +49,7 @@ def test_it_tells_who_serves_how_far_partitions_are_and_how_good_forecasts_were(
     one = worker(bench)
     told = health.health(one.context, {3: one}, {})
     assert told["champion"] == "v1"
-    counts = {"epoch": 0, "next": 1, "devices": 2, "applied": 40, "forecasts": 40, "dropped": 0}
+    counts = {"epoch": 0, "next": 1, "devices": 2, "applied": 40, "forecasts": 40, "first_forecasts": 0, "dropped": 0}
     assert told["partitions"] == {3: counts}
     quality = told["quality"]
     assert quality["matured"] > 0

@@ -25,7 +25,7 @@ from shared.core.forecast.state import State
 from shared.core.forecast.task import HourlyForecast
 from shared.core.intake.readings import Floats, Longs, Readings
 from shared.core.model.feature import Feature
-from shared.core.model.scoring import CHAMPION, ROLES, Control, Scored, Scorer, ScoreRequest
+from shared.core.model.scoring import CHALLENGER, CHAMPION, Control, Scored, Scorer, ScoreRequest
 from shared.core.scenario import Scenario
 from shared.core.stream.commit import DISPOSITIONS, Commit
 from shared.core.stream.events import Batch, Event
@@ -507,7 +507,7 @@ def test_champion_and_challenger_wait_for_the_same_truth_and_are_counted_apart()
     both = {role: sum(e["matured"] for (_, r, _), e in errors_of(folded.state).items() if r == role) for role in (0, 1)}
     assert both == {0: matured, 1: matured}
     assert tallies_of(folded.state)["hub/0", "", "matured"] == matured, "a source counts what users saw"
-    assert {role for _, _, role in folded.newest} == set(range(len(ROLES)))
+    assert {role for _, _, role in folded.newest} == {CHAMPION, CHALLENGER}
 
 
 def test_a_challenger_that_joins_late_shares_the_revision_of_the_champion() -> None:
