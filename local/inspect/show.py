@@ -56,10 +56,7 @@ def show_status(
     """Who serves, what runs, how far it is, what became of files."""
     champion = health["champion"] or "none yet, the baseline answers"
     console.print(f"scenario {health['scenario']}, champion {champion}", markup=False)
-    for name, what in (("quality", "champion's"), ("baseline", "baseline's")):
-        if (found := health.get(name, {})).get("matured"):
-            scores = ", ".join(f"{score} {value:,}" for score, value in found.items() if score != "matured")
-            write_line(console, f"{found['matured']:,} of the {what} forecasts matured: {scores}")
+    _scores(console, health)
     for version, why in health["refused"].items():
         write_line(console, f"refused {version}: {why}", "red")
     if drift := health.get("drift"):
@@ -83,6 +80,15 @@ def show_status(
     if files:
         console.print()
         console.print(_files(files))
+
+
+def _scores(console: Console, health: dict[str, Any]) -> None:
+    """How good matured forecasts were: those of champions, and apart those of the baseline."""
+    for name, what in (("quality", "champions'"), ("baseline", "baseline's")):
+        found = health.get(name, {})
+        if found.get("matured"):
+            scores = ", ".join(f"{score} {value:,}" for score, value in found.items() if score != "matured")
+            write_line(console, f"{found['matured']:,} of the {what} forecasts matured: {scores}")
 
 
 def _files(files: Sequence[dict[str, Any]]) -> Table:
