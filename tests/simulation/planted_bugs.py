@@ -158,7 +158,7 @@ STREAM = (
     Bug(
         "champion and challenger both serve the canary's devices",
         "stream",
-        f"{SCORE}.serving:ActiveModels.__call__",
+        f"{SCORE}.serving:ActiveModels._modelled",
         "np.ones(len(matrix), bool) if challenged is None else ~challenged.served",
         "np.ones(len(matrix), bool)",
     ),
