@@ -11,8 +11,9 @@ from shared.core.intake.acceptance import Sheet
 from shared.core.intake.columns import DEVICE, FIRST_CHANNEL, TIME, Layout
 from shared.core.intake.quantities import BAD, normalise, numbers
 from shared.core.intake.readings import Doubles, Ints, Longs
+from shared.core.intake.time_forms import TimeForm
 from shared.core.intake.time_texts import from_bytes
-from shared.core.intake.timestamps import ABSENT, OK, UNZONED, Stamps, from_number
+from shared.core.intake.timestamps import ABSENT, OK, UNZONED, Stamps
 from shared.core.intake.zones import zone
 from shared.core.scenario import Scenario
 from shared.errors import BadEvent
@@ -53,22 +54,27 @@ def sheet(
         column = columns[FIRST_CHANNEL + c]
         if column is None:
             continue
-        numeric, bad = doubles(column, channel.name)
+        numeric, bad = doubles(column, channel.name, layout.decimal)
         values[:, c], wrong, found = normalise(channel, numeric, layout.units[c])
         converted.update((channel.name, name) for name in found)
         if wrong is not None or len(bad):
             faults = np.zeros(values.shape, np.uint8) if faults is None else faults
             faults[:, c] = 0 if wrong is None else wrong
             faults[bad, c] = BAD
-    stamps = _stamps(columns[TIME])
+    stamps = _stamps(columns[TIME], layout.times)
     if layout.zone is not None:
         bare = np.flatnonzero(stamps.offset == UNZONED)
         stamps.offset[bare] = zone(layout.zone).offsets(stamps.local[bare])
     return Sheet(position, names, device, stamps, values, faults, cell, raw)
 
 
-def doubles(column: pa.Array, name: str) -> tuple[Doubles, Longs]:
+def doubles(column: pa.Array, name: str, decimal: str = ".") -> tuple[Doubles, Longs]:
     """A column as numbers, NaN where missing, and the indices of cells that are none.
+
+    Args:
+        column: Of numbers or texts, shape (n,).
+        name: For what is said of it.
+        decimal: The sign of fractions in texts.
 
     Raises:
         BadEvent: `format`, the column's type holds no numbers.
@@ -78,7 +84,7 @@ def doubles(column: pa.Array, name: str) -> tuple[Doubles, Longs]:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-        distinct, bad = numbers(encoded.dictionary.to_pylist())
+        distinct, bad = numbers(encoded.dictionary.to_pylist(), decimal)
         places = encoded.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False)
         unfit = np.zeros(len(distinct) + 1, np.bool_)
         unfit[bad] = True
@@ -113,28 +119,28 @@ def _name(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _stamps(column: pa.Array) -> Stamps:
+def _stamps(column: pa.Array, form: TimeForm) -> Stamps:
     import pyarrow as pa
 
     kind = column.type
     if pa.types.is_dictionary(kind):
         column, kind = column.dictionary_decode(), kind.value_type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return _from_texts(column)
+        return _from_texts(column, form)
     if pa.types.is_timestamp(kind):
         return _from_instants(column)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return from_number(doubles(column, "the time")[0])
+        return form.from_numbers(doubles(column, "the time")[0])
     raise BadEvent("format", f"the time column holds {kind}, neither timestamps, texts nor numbers")
 
 
-def _from_texts(column: pa.Array) -> Stamps:
+def _from_texts(column: pa.Array, form: TimeForm) -> Stamps:
     import pyarrow as pa
 
     column = column.cast(pa.large_string()).fill_null("")
     _, bounds, data = column.buffers()
     edges = np.frombuffer(bounds, np.int64)[column.offset : column.offset + len(column) + 1]
-    return from_bytes(np.frombuffer(data or b"", np.uint8), edges)
+    return from_bytes(np.frombuffer(data or b"", np.uint8), edges, form)
 
 
 def _from_instants(column: pa.Array) -> Stamps:
@@ -145,3 +151,21 @@ def _from_instants(column: pa.Array) -> Stamps:
     offset = np.full(len(ticks), UNZONED if column.type.tz is None else 0, np.int64)
     fault = np.where(absent, ABSENT, OK).astype(np.uint8)
     return Stamps(np.floor_divide(ticks, _PER_MINUTE[column.type.unit]), offset, fault)
+
+
+def times_of(columns: Sequence[pa.Array]) -> pa.Array:
+    """Times that stand in several columns as one, the parts of each with a blank between."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if len(columns) == 1:
+        return columns[0]
+    texts = [pc.utf8_trim_whitespace(_as_text(column)) for column in columns]
+    return pc.utf8_trim_whitespace(pc.binary_join_element_wise(*texts, pa.scalar(" ", pa.large_string())))
+
+
+def _as_text(column: pa.Array) -> pa.Array:
+    import pyarrow as pa
+
+    plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    return plain.cast(pa.large_string()).fill_null("")

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shared.adapters.tables.cells import sheet
+from shared.adapters.tables.cells import sheet, times_of
 from shared.adapters.tables.csv_header import Header
 from shared.adapters.tables.lines import Lines, Rows, original, rows_of, split
 from shared.adapters.tables.source import Source, blocks
 from shared.core.intake.acceptance import Acceptance, Zoning
-from shared.core.intake.columns import DEVICE, FIRST_CHANNEL
+from shared.core.intake.columns import DEVICE, FIRST_CHANNEL, TIME
 from shared.core.intake.quantities import MISSING
 from shared.core.intake.readings import Longs, Parsed, Rejection
 from shared.core.intake.tables import Progress
@@ -126,6 +126,7 @@ class Reader:
         names = [str(i) for i in range(len(self._header.names))]
         parse = {"delimiter": self._header.delimiter, "ignore_empty_lines": False, "invalid_row_handler": skip}
         convert = {"include_columns": list(kinds), "null_values": _MISSING, "strings_can_be_null": False}
+        convert["decimal_point"] = self._header.layout.decimal
         found = {name: pa.array([], kind) for name, kind in kinds.items()}
         if len(rows.lines):
             table = arrow.read_csv(
@@ -149,7 +150,8 @@ def long_parts(
 ) -> Iterator[Parsed]:
     """Checked stretches of a long CSV file, from behind its header; see `open.open_table`."""
     layout = header.layout
-    reader = Reader(header, layout.picks, range(FIRST_CHANNEL, len(layout.picks)))
+    slots = len(layout.picks)
+    reader = Reader(header, (*layout.picks, *layout.more_time), range(FIRST_CHANNEL, slots))
     acceptance = Acceptance(scenario)
     progress.ignored = layout.ignored
     progress.converted.update(layout.converted)
@@ -157,7 +159,9 @@ def long_parts(
         progress.rows += stretch.count
         progress.bytes_read = source.bytes_read
         cell = partial(reader.cell, stretch)
-        records = sheet(scenario, layout, stretch.columns, stretch.position, cell, stretch.raw, progress.converted)
+        columns = [*stretch.columns[:slots]]
+        columns[TIME] = times_of([columns[TIME], *stretch.columns[slots:]])
+        records = sheet(scenario, layout, columns, stretch.position, cell, stretch.raw, progress.converted)
         yield acceptance.judge(records, zoning, not_after, stretch.refused)
     progress.bytes_read = source.bytes_read
     if source.problem is not None:

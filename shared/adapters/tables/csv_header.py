@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 from shared.adapters.tables.lines import split
-from shared.core.intake.columns import Columns, Layout
+from shared.core.intake.columns import FIRST_CHANNEL, Columns, Layout
 from shared.errors import BadEvent
 
 DELIMITERS = ",;\t"
 MOST_COLUMNS = 2000
 _BOM = b"\xef\xbb\xbf"
+_LOOKED_AT = 1000  # rows
+_COMMA = re.compile(r"[+-]?(0,\d+|\d+,(\d{1,2}|\d{4,}))", re.ASCII)
+_POINT = re.compile(r"[+-]?(0?\.\d+|\d+\.(\d{1,2}|\d{4,}))", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,33 @@ def read_header(line: bytes, columns: Columns) -> Header:
     if len(best[1].names) > MOST_COLUMNS:
         raise BadEvent("header", f"{len(best[1].names)} columns are more than {MOST_COLUMNS}")
     return best[1]
+
+
+def with_decimal_sign(header: Header, head: bytes) -> Header:
+    """The header, its layout with a decimal comma where the first rows leave no other reading.
+
+    Commas between cells leave none for numbers. Else a channel's cell has to hold one that cannot stand for thousands
+    (18,5 but not 1,013), and none may hold a point that cannot.
+
+    Args:
+        header: As it was read.
+        head: Rows behind it, as far as they were read ahead; the last one may be cut.
+    """
+    if header.delimiter == "," or b"," not in head:
+        return header
+    picks = [header.layout.picks[FIRST_CHANNEL + c] for c in header.layout.channels]
+    rows = (_cells(line, header.delimiter) for line in head.splitlines()[:_LOOKED_AT])
+    cells = [row[pick].strip() for row in rows for pick in picks if pick < len(row)]
+    if any(_POINT.fullmatch(cell) for cell in cells) or not any(_COMMA.fullmatch(cell) for cell in cells):
+        return header
+    return replace(header, layout=replace(header.layout, decimal=","))
+
+
+def _cells(line: bytes, delimiter: str) -> list[str]:
+    try:
+        return split(line.decode(errors="replace"), delimiter)
+    except csv.Error:
+        return []
 
 
 def _text(line: bytes) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 
 from shared.adapters.tables.source import BLOCK, LONGEST_LINE, Bytes
 
-_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["\[\]{},]', re.DOTALL)
+TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["\[\]{},]', re.DOTALL)
 _START = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*(\[?)")
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
@@ -28,28 +29,19 @@ def blocks(source: Bytes, size: int = BLOCK) -> Iterator[bytes]:
     if inside and source.problem is None:
         source.problem = "the JSON array does not end"
     if rest.strip():
-        yield rest.translate(_ONE_LINE)[: LONGEST_LINE + 1]
+        yield line_of(rest)[: LONGEST_LINE + 1]
 
 
-def _lines(data: bytes, *, inside: bool) -> tuple[bytes, bytes, bool]:
-    """Whole elements as lines, the beginning of the next one, and whether an array is open there."""
-    lines, place = bytearray(), 0
-    while True:
-        if not inside:
-            start = _START.match(data, place)
-            place = start.end() if start else place
-            if not (start and start[1]):
-                return bytes(lines), data[place:], False
-        place, ended = _elements(data, place, lines)
-        if not ended:
-            return bytes(lines), data[place:], True
-        inside = False
+def line_of(value: bytes) -> bytes:
+    """A JSON value on one line; line ends stand between its signs only."""
+    return value.translate(_ONE_LINE)
 
 
-def _elements(data: bytes, place: int, lines: bytearray) -> tuple[int, bool]:
-    """Append the whole elements from `place` on; where the next one begins, and whether the array ended."""
+def elements(data: bytes, place: int, most: int = sys.maxsize) -> tuple[list[bytes], int, bool]:
+    """The whole elements from `place` on, where the next one begins, and whether the array ended."""
+    found: list[bytes] = []
     depth = 1
-    for token in _TOKEN.finditer(data, place):
+    for token in TOKEN.finditer(data, place):
         sign = token[0]
         if sign == b'"':  # of a text that does not end here
             break
@@ -58,8 +50,25 @@ def _elements(data: bytes, place: int, lines: bytearray) -> tuple[int, bool]:
         elif sign in b"]}":
             depth -= 1
         if depth == 0 or (depth == 1 and sign == b","):
-            lines += data[place : token.start()].translate(_ONE_LINE).strip() + b"\n"
+            found.append(line_of(data[place : token.start()]).strip())
             place = token.end()
-            if depth == 0:
-                return place, True
-    return place, False
+            if depth == 0 or len(found) == most:
+                return found, place, depth == 0
+    return found, place, False
+
+
+def _lines(data: bytes, *, inside: bool) -> tuple[bytes, bytes, bool]:
+    """Whole elements as lines, the beginning of the next one, and whether an array is open there."""
+    lines: list[bytes] = []
+    place = 0
+    while True:
+        if not inside:
+            start = _START.match(data, place)
+            place = start.end() if start else place
+            if not (start and start[1]):
+                return b"".join(lines), data[place:], False
+        found, place, ended = elements(data, place)
+        lines += [element + b"\n" for element in found]
+        if not ended:
+            return b"".join(lines), data[place:], True
+        inside = False

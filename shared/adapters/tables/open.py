@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from shared.adapters.tables import avro, csv_files, json_array, json_lines, parquet
 from shared.adapters.tables import wide as tables_wide
-from shared.adapters.tables.csv_header import Header, read_header
+from shared.adapters.tables.csv_header import Header, read_header, with_decimal_sign
+from shared.adapters.tables.json_documents import Documents
 from shared.adapters.tables.limits import DEFAULTS, FileLimits
 from shared.adapters.tables.lines import split
 from shared.adapters.tables.source import LONGEST_LINE, Bytes, Source, blocks
@@ -21,13 +23,14 @@ from shared.errors import BadEvent
 __all__ = ["LongTable", "WideChunk", "WideTable", "open_table"]
 
 _BOM = b"\xef\xbb\xbf"
+_UTF_16, _UTF_32 = (b"\xff\xfe", b"\xfe\xff"), (b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")
 _FOREIGN = {
-    b"PK\x03\x04": "a ZIP archive or Excel workbook",
-    b"\xff\xfe": "UTF-16 text",
-    b"\xfe\xff": "UTF-16 text",
-    b"\x28\xb5\x2f\xfd": "Zstandard data",
-    b"BZh": "bzip2 data",
-    b"\xfd7zXZ": "xz data",
+    b"PK\x03\x04": "an Excel workbook or ZIP archive: save the sheet as CSV UTF-8, unpack the archive",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook: save the sheet as CSV UTF-8",
+    **dict.fromkeys(_UTF_32, "UTF-32 text: save it as UTF-8"),
+    b"\x28\xb5\x2f\xfd": "Zstandard data: unpack it, or pack it with gzip",
+    b"BZh": "bzip2 data: unpack it, or pack it with gzip",
+    b"\xfd7zXZ": "xz data: unpack it, or pack it with gzip",
 }
 
 
@@ -61,27 +64,35 @@ def open_table(
         TransientFailure: The process that decodes Parquet files does not start.
     """
     zoning = Zoning(scenario, zone, in_order=True)
-    source = Source(stream, limits)
+    source = _source(stream, limits)
     head = source.peek(2 * LONGEST_LINE)
     if not head.strip(b" \t\r\n\xef\xbb\xbf"):
         _refuse_nothing(source)
     if head.startswith(b"PAR1"):
         return _parquet(parquet.ParquetSource(source, limits), scenario, zoning, not_after_minute, chunk_rows)
     if head.startswith(avro.MAGIC):
-        return _json(avro.AvroSource(source, limits), scenario, zoning, not_after_minute, chunk_rows, array=False)
+        unpacked = avro.AvroSource(source, limits)
+        return _json(unpacked, blocks(unpacked), scenario, zoning, not_after_minute, chunk_rows)
     text = head.removeprefix(_BOM).lstrip()
     for magic, what in _FOREIGN.items():
         if text.startswith(magic):
-            raise BadEvent(
-                "format", f"{what}; CSV, Parquet, Avro and JSON lines are read, one reading a line, also gzipped"
-            )
+            raise BadEvent("format", f"{what}; CSV, Parquet, Avro and JSON are read, also gzipped")
     suffix = name.casefold().removesuffix(".gz").rpartition(".")[2]
     if suffix in ("parquet", "pq"):
         raise BadEvent("format", f"the name ends in {suffix}, but it does not begin as a Parquet file")
     if text.startswith((b"{", b"[")) or suffix in ("jsonl", "ndjson", "json"):
-        array = text.startswith(b"[")
-        return _json(source, scenario, zoning, not_after_minute, chunk_rows, array=array)
+        found = json_array.blocks(source) if text.startswith(b"[") else Documents(scenario).blocks(source, text)
+        return _json(source, found or blocks(source), scenario, zoning, not_after_minute, chunk_rows)
     return _csv(source, head, scenario, zoning, not_after_minute, chunk_rows)
+
+
+def _source(stream: BinaryIO, limits: FileLimits) -> Source:
+    """The file's bytes, as UTF-8 where its first ones say that it is UTF-16."""
+    source = Source(stream, limits)
+    mark = source.peek(4)
+    if mark.startswith(_UTF_16) and mark not in _UTF_32:
+        source.decode("utf-16")
+    return source
 
 
 def _refuse_nothing(source: Source) -> None:
@@ -91,9 +102,8 @@ def _refuse_nothing(source: Source) -> None:
 
 
 def _json(
-    source: Bytes, scenario: Scenario, zoning: Zoning, not_after: int, chunk_rows: int, *, array: bool
+    source: Bytes, found: Iterator[bytes], scenario: Scenario, zoning: Zoning, not_after: int, chunk_rows: int
 ) -> LongTable:
-    found = json_array.blocks(source) if array else blocks(source)
     return LongTable(
         lambda progress: json_lines.long_parts(scenario, source, found, zoning, not_after, chunk_rows, progress),
         Progress(),
@@ -112,6 +122,7 @@ def _csv(
         _refuse_header_only(source, rest)
     if wide:
         return tables_wide.wide_csv(scenario, header, source, chunk_rows)
+    header = with_decimal_sign(header, rest)
     return LongTable(
         lambda progress: csv_files.long_parts(scenario, header, source, zoning, not_after, chunk_rows, progress),
         Progress(header=header.text),

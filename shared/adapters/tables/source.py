@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import zlib
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from shared.adapters.tables.limits import DEFAULTS, FREE_BYTES, MB, FileLimits
 BLOCK = 4 << 20
 LONGEST_LINE = 1 << 20
 _PIECE = 1 << 18
+_LOST, _NO_UTF8 = "\ufffd".encode(), b"\xff"
 _MAGIC = b"\x1f\x8b"
 _GZIP = 31  # zlib's window bits for a gzip header and trailer
 
@@ -50,11 +52,29 @@ class Source:
         self._ahead = b""
         self._engine: zlib._Decompress | None = None
         self._ended = False
+        self._decoder: codecs.IncrementalDecoder | None = None
         self.bytes_read = 0
         self.problem: str | None = None
         self._tail = self._take(2)
         if self._tail == _MAGIC:
             self._engine = zlib.decompressobj(_GZIP)
+
+    def decode(self, encoding: str) -> None:
+        """Give the file as UTF-8 from here on.
+
+        What is none of its encoding becomes none of UTF-8: a letter that cannot be read must not become one that can,
+        or the device of that name would be another one.
+
+        Args:
+            encoding: Of the file, as Python calls it.
+        """
+        self._decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
+        self._ahead = self._as_utf8(self._ahead)
+
+    def _as_utf8(self, part: bytes) -> bytes:
+        if self._decoder is None:
+            return part
+        return self._decoder.decode(part, final=self._ended).encode().replace(_LOST, _NO_UTF8)
 
     def peek(self, size: int) -> bytes:
         """The next bytes, without taking them: `size` of them, fewer at the end."""
@@ -69,13 +89,16 @@ class Source:
         while missing > 0 and (part := self._part(missing)):
             parts.append(part)
             missing -= len(part)
+        if missing < 0:
+            parts[-1], self._ahead = parts[-1][:missing], parts[-1][missing:]
         return b"".join(parts)
 
     def _part(self, size: int) -> bytes:
         part = b""
         while not part and not self._ended:
             part = self._inflate(self._engine, size) if self._engine is not None else self._plain(size)
-        self._unpacked += len(part)
+            self._unpacked += len(part)
+            part = self._as_utf8(part)
         if part and (limit := passed(self._limits, self._unpacked, self.bytes_read)):
             self.reason = "too_large"
             self._end(limit)

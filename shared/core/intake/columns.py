@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from shared.core.intake.readings import shown
+from shared.core.intake.time_forms import ISO, TimeForm
 from shared.core.intake.units import CANONICAL, is_like, unit_of
 from shared.core.intake.zones import zone
 from shared.core.scenario import Channel, Scenario, Unit
@@ -31,6 +32,9 @@ class Layout:
         row: Index of the row id, -1 = none.
         ignored: Names that carry nothing the scenario knows, as written.
         unfit: Channels that nothing carries but a name with a unit that is none of theirs: (channel, name, unit).
+        decimal: The sign between a number's whole and its fraction, a point or a comma.
+        times: How times are written.
+        more_time: Indices of further cells that complete the time, in order, as the clock beside a date does.
     """
 
     picks: tuple[int, ...]
@@ -40,6 +44,9 @@ class Layout:
     row: int
     ignored: tuple[str, ...]
     unfit: tuple[tuple[Channel, str, str], ...] = ()
+    decimal: str = "."
+    times: TimeForm = ISO
+    more_time: tuple[int, ...] = ()
 
     @property
     def channels(self) -> tuple[int, ...]:

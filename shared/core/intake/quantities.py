@@ -14,6 +14,7 @@ from shared.core.scenario import Channel, Unit
 MISSING = frozenset({"", "nan", "na", "n/a", "#n/a", "nat", "null", "nil", "none", "-", "--"})
 FINE, BAD, OUTSIDE = range(3)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_POINT_FOR_COMMA = str.maketrans(",.", ".,")
 _INFINITY = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 
 
@@ -26,19 +27,22 @@ def missing(text: str) -> bool:
     return text.strip().casefold() in MISSING
 
 
-def number(value: object) -> float:
+def number(value: object, decimal: str = ".") -> float:
     """A cell as a number: NaN when missing, infinite when it says so.
 
     Args:
         value: What JSON or a table gave: text, number or null. Booleans and containers are no numbers.
+        decimal: The sign of fractions in texts, a point or a comma; the other one makes it no number.
 
     Raises:
-        ValueError: It is none; a decimal comma is not read as a point.
+        ValueError: It is none.
     """
     if value is None:
         return np.nan
     if isinstance(value, str):
         text = value.strip()
+        if decimal == ",":
+            text = text.translate(_POINT_FOR_COMMA)
         if _NUMBER.fullmatch(text) or _INFINITY.fullmatch(text):
             return float(text)
         if text.casefold() in MISSING or text.casefold() in ("+nan", "-nan"):
@@ -52,11 +56,12 @@ def number(value: object) -> float:
     raise ValueError("neither a text nor a number")
 
 
-def numbers(values: Sequence[object]) -> tuple[Doubles, list[int]]:
+def numbers(values: Sequence[object], decimal: str = ".") -> tuple[Doubles, list[int]]:
     """A column of cells as numbers, and the indices of those that are none (their number is NaN).
 
     Args:
         values: Cells as JSON gave them, length n.
+        decimal: The sign of fractions in texts.
     """
     if set(map(type, values)) <= _PLAIN:
         try:
@@ -67,7 +72,7 @@ def numbers(values: Sequence[object]) -> tuple[Doubles, list[int]]:
     bad = []
     for i, value in enumerate(values):
         try:
-            column[i] = number(value)
+            column[i] = number(value, decimal)
         except ValueError:
             bad.append(i)
     return column, bad

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
+import math
+
+import numpy as np
+import pandas as pd
 import pytest
 
 from shared.core.scenario import with_overrides
 from shared.errors import BadEvent
 from tests.unit.adapters.tables.table_files import AIR, read
 
-HOUR = "2026-05-04T10:00:00Z"
+HOUR, LATER = "2026-05-04T10:00:00Z", "2026-05-04T11:00:00Z"
 
 
 def when(read_minutes: list[int]) -> list[str]:
-    import numpy as np
 
     return [str(np.datetime64(minute, "m")) for minute in read_minutes]
 
@@ -177,3 +181,75 @@ def test_a_byte_that_is_not_utf8_is_refused_where_it_stands(row: bytes, reason: 
     found = read(b"station,timestamp,pm25\nA,2026-05-04T10:00:00Z,1\n" + row + b"\nA,2026-05-04T10:00:00Z,1\n")
     assert (found.positions, found.reasons) == ([1, 3], [(2, reason)])
     assert found.rejected[0].raw == row
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_utf_16_says_itself_what_it_is(encoding: str, packed: bool) -> None:
+    """What spreadsheets call Unicode text."""
+    text = "".join(f"Platz M\u00fcnchen\t2026-05-04T10:{i % 60:02}:00Z\t{i}\r\n" for i in range(900))
+    text = ("" if encoding == "utf-16" else "\ufeff") + "station\ttimestamp\tpm25\r\n" + text
+    data = text.encode(encoding)
+    found = read(gzip.compress(data) if packed else data, "a.txt", chunk_rows=100)
+    assert set(found.devices) == {"Platz M\u00fcnchen"}
+    assert (found.column("pm25"), found.reasons) == ([float(i) for i in range(900)], [])
+
+
+def test_half_a_letter_of_utf_16_is_never_a_device() -> None:
+    lone = "station,timestamp,pm25\nM".encode("utf-16") + b"\x00\xd8" + ",2026-05-04T10:00Z,1\n".encode("utf-16-le")
+    assert read(lone).reasons == [(1, "encoding")]
+
+
+@pytest.mark.parametrize(
+    ("data", "todo"),
+    [
+        (b"PK\x03\x04" + b"\x00" * 50, "save the sheet as CSV"),
+        (b"\xd0\xcf\x11\xe0" + b"\x00" * 50, "save the sheet as CSV"),
+        ("station".encode("utf-32"), "save it as UTF-8"),
+        (b"BZh91AY", "pack it with gzip"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told_what_to_do(data: bytes, todo: str) -> None:
+    with pytest.raises(BadEvent, match=todo) as refused:
+        read(data)
+    assert refused.value.reason == "format"
+
+
+# numbers
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 50_000])
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_a_decimal_comma_is_read_where_nothing_else_can_be_meant(delimiter: str, chunk_rows: int) -> None:
+    rows = [
+        "station;timestamp;temperature;humidity;pm25",
+        f"Hof 1;{HOUR};18,5;55,2;12,4",
+        f"Hof 1;{LATER};-0,125;52;NA",
+    ]
+    data = "\r\n".join(rows).replace(";", delimiter).encode()
+    found = read(data, chunk_rows=chunk_rows)
+    assert found.column("temp") == pytest.approx([18.5, -0.125])
+    assert found.column("rel_humidity") == pytest.approx([55.2, 52])
+    assert found.column("pm25") == pytest.approx([12.4, math.nan], nan_ok=True)
+
+
+def test_a_point_in_a_file_of_decimal_commas_is_no_number_not_a_thousand() -> None:
+    text = f"station;timestamp;pressure\nA;{HOUR};1013,2\nA;{LATER};1.013,2\nB;{LATER};1.013\nB;{HOUR};999,9\n"
+    found = read(text.encode())
+    assert found.column("atmos_press") == pytest.approx([1013.2, 999.9])
+    assert found.reasons == [(2, "bad_value"), (3, "bad_value")]
+
+
+@pytest.mark.parametrize("cells", [["1,013"], ["18,5", "18.5"], ["18;5"]])
+def test_a_comma_that_may_stand_for_thousands_or_beside_points_is_not_guessed(cells: list[str]) -> None:
+    rows = "".join(f"A;2026-05-04T1{i}:00Z;{cell}\n" for i, cell in enumerate(cells))
+    found = read(f"station;timestamp;pressure\n{rows}".encode())
+    assert {reason for _, reason in found.reasons} <= {"bad_value", "columns", "out_of_range"}
+    assert found.reasons
+
+
+def test_every_number_that_a_writer_with_decimal_commas_gives_comes_back() -> None:
+    frame = pd.DataFrame({"station": "A", "timestamp": pd.date_range("2026-05-04", periods=500, freq="h", tz="UTC")})
+    frame["pm25"] = np.round(np.random.default_rng(1).uniform(0, 900, 500), 3)
+    found = read(frame.to_csv(index=False, sep=";", decimal=",").encode())
+    assert (found.reasons, found.column("pm25")) == ([], frame["pm25"].to_numpy(np.float32).tolist())
