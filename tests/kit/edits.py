@@ -47,6 +47,7 @@ BEFORE: Raw = {
     ],
     "categories": [{"name": "low", "upper": 20}, {"name": "high", "upper": 1000}],
     "stations": {device: {"zone": "UTC", "latitude": 1.0, "longitude": 2.0} for device in DEVICES},
+    "layouts": [{"name": "log", "files": ["log_*"]}],
     "cold_start": {"hours": 0}, "search": {}, "gate": {}, "drift": {}, "retrain": {}, "rollout": {},
 }  # fmt: skip
 
@@ -106,6 +107,14 @@ RULES: Mapping[str, Mapping[str, Any]] = {
     },
 }  # fmt: skip
 
+LAYOUT: Mapping[str, Any] = {
+    "name": "other", "files": ["*"], "header": ["when"], "preamble": 3, "below": 2, "comment": "#",
+    "columns": ["when", "what"], "delimiter": ";", "decimal": ",", "encoding": "windows-1252", "time": ["date", "time"],
+    "time_parts": ["year", "month", "day"], "date_order": "dmy", "time_numbers": "excel", "hour": "ending",
+    "zone": "Asia/Tokyo", "device": ["state", "site"], "unit": "unit", "parameters": {"88101": "pm"},
+    "stations": "pm", "channels": {"field1": "pm"}, "units": {"pm": "ug/m3"}, "missing_values": [-999],
+}  # fmt: skip
+
 EDITS: Mapping[str, tuple[Callable[[Raw], None], Effect]] = {
     "name": (edit("name", "other"), "needs another store"),
     "title": (edit("title", "PM"), "none"),
@@ -147,6 +156,9 @@ EDITS: Mapping[str, tuple[Callable[[Raw], None], Effect]] = {
     "stations.zone": (edit("stations.zone", "Asia/Tokyo"), "none"),
     "stations.latitude": (edit("stations.latitude", 3.0), "none"),
     "stations.longitude": (edit("stations.longitude", 3.0), "none"),
+    **{f"layouts.{name}": (edit(f"layouts.{name}", value), "none") for name, value in LAYOUT.items()},
+    "layouts.parameter": (lambda raw: raw["layouts"][0].update(parameter="what", value="x"), "none"),
+    "layouts.value": (lambda raw: raw["layouts"][0].update(parameter="what", value="x"), "none"),
     **{
         f"{table}.{name}": (edit(f"{table}.{name}", value), "none")
         for table, values in RULES.items()

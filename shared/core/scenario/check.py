@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from shared.core.scenario import layouts
 from shared.core.scenario.channels import Channel
 from shared.core.scenario.scenario import Scenario
 from shared.errors import ConfigError
@@ -58,6 +59,7 @@ def _problems(scenario: Scenario) -> Iterable[Problem]:
     yield from _names(scenario)
     for channel in scenario.channels:
         yield from (((), f"channels.{channel.name}.{line}") for line in _channel(channel))
+    yield from ((("layouts", "channels"), line) for line in layouts.problems(scenario.layouts, scenario.channels))
     yield from _zones(scenario)
     yield from _categories(scenario)
     if not scenario.search.candidates:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from shared.core.scenario.channels import Category, Channel, Name, Names, Pattern, Role, Station
+from shared.core.scenario.layouts import FileLayout
 from shared.core.scenario.rules import ColdStart, DriftRules, GateRules, Loss, RetrainRules, RolloutRules, Search
 
 
@@ -48,6 +49,7 @@ class Scenario:
     categories: tuple[Category, ...] = ()
     stations: dict[str, Station] = field(default_factory=dict)
     cold_start: ColdStart = field(default_factory=ColdStart)
+    layouts: tuple[FileLayout, ...] = ()
     search: Search = field(default_factory=Search)
     gate: GateRules = field(default_factory=GateRules)
     drift: DriftRules = field(default_factory=DriftRules)
