@@ -66,6 +66,7 @@ class Blobs(MemoryBlobs):
         super().__init__()
         self.schedule, self.time = schedule, time
         self.stored: Callable[[str, str, bytes], None] = lambda *_: None
+        self.deleted_ms: dict[tuple[str, str], int] = {}
 
     def read(self, container: str, name: str) -> bytes | None:
         return self._call("read", container, name, lambda: super(Blobs, self).read(container, name))
@@ -90,6 +91,7 @@ class Blobs(MemoryBlobs):
 
     def delete(self, container: str, name: str) -> None:
         self.schedule.counts[f"{container} deleted"] += 1
+        self.deleted_ms[container, name] = self.time.ms
         self._call("delete", container, name, lambda: super(Blobs, self).delete(container, name))
 
     def info(self, container: str, name: str) -> BlobInfo | None:

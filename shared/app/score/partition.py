@@ -75,7 +75,8 @@ class Partition:
     def _outlived(self, state: State) -> bool:
         """Whether commits that stand after it may have been removed; looked for only when it was not for a while."""
         now = self.context.clock.now_ms()
-        held, self._held_ms = 0 <= now - self._held_ms < HELD_MS, now
+        held = 0 <= now - self._held_ms < HELD_MS
+        self._held_ms = self._held_ms if held else now
         return not held and removed.before(self.context.blobs, state)
 
     def _fitting(self, state: State, events: Sequence[Event]) -> list[Event]:

@@ -161,6 +161,23 @@ def test_the_mark_is_looked_at_now_and_then_and_whenever_the_clock_was_set_back(
     assert len(asked) == 1
 
 
+def test_a_worker_that_never_pauses_looks_at_the_mark_all_the_same(days: Days) -> None:
+    """It is given events again whose commits are removed, one in three seconds, just after it looked."""
+    late, owner = days.worker(), days.worker()
+    days.give(late)
+    days.give(owner, ALL - 1)
+    days.clock.ms = days.events()[-1].enqueued_ms + 10 * DAY_MS
+    late.take(days.events()[:1])
+    days.remove()
+    kept_from = min(place_of(name) for name in days.blobs.names("commits"))
+    for event in days.events()[1:]:
+        days.clock.ms += 3_000
+        late.take([event])
+    again = [place_of(name) for name in days.blobs.names("commits") if place_of(name) < kept_from]
+    assert again == [(0, 1), (0, 2), (0, 3)]
+    assert picture(late.recovered()) == picture(rebuild(days.lake, TASK, 0))
+
+
 def test_the_mark_only_rises_whoever_raises_it() -> None:
     blobs = MemoryBlobs()
     for place, mark in (((0, 5), (0, 5)), ((0, 3), (0, 5)), ((1, 0), (1, 0)), ((0, 9), (1, 0))):
