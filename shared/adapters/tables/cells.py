@@ -65,7 +65,7 @@ def sheet(
     if layout.zone is not None:
         bare = np.flatnonzero(stamps.offset == UNZONED)
         stamps.offset[bare] = zone(layout.zone).offsets(stamps.local[bare])
-    return Sheet(position, names, device, stamps, values, faults, cell, raw)
+    return Sheet(position, names, device, stamps, values, faults, cell, raw, lag=layout.lag)
 
 
 def doubles(column: pa.Array, name: str, decimal: str = ".") -> tuple[Doubles, Longs]:

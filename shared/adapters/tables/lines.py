@@ -14,7 +14,7 @@ from shared.core.intake.readings import Longs, Mask, shown
 _KEPT_OF_LONG = 16 * 1024
 _NEWLINE, _RETURN, _QUOTE, _SPACE = b'\n\r" '
 _WRONG = "\ufffd"
-SAY_ENCODING = "save the file as UTF-8"
+SAY_ENCODING = 'say encoding = "windows-1252" in its [[layouts]], or save it as UTF-8'
 
 
 class Lines:

@@ -12,6 +12,7 @@ from shared.core.intake.clock_turns import ClockTurns
 from shared.core.intake.columns import DEVICE, FIRST_CHANNEL, TIME
 from shared.core.intake.quantities import MISSING, value_problem
 from shared.core.intake.readings import Codes, Floats, Ints, Longs, Parsed, Readings, Rejection, id_problem, shown
+from shared.core.intake.time_forms import advice
 from shared.core.intake.timestamps import FUTURE, REASON, UNZONED, Stamps, utc
 from shared.core.intake.zones import Zone, zone
 from shared.core.scenario import Scenario
@@ -34,6 +35,7 @@ class Sheet:
         faults: What is wrong with a value (`quantities.FINE, BAD, OUTSIDE`), shape (n, channels); None = nothing.
         cell: Original value of (record, DEVICE | TIME | FIRST_CHANNEL + channel), for messages about a refused one.
         raw: Original bytes of a record.
+        lag: Minutes by which a time is behind the beginning of what was measured; 60 where an hour is named by its end.
     """
 
     position: Longs
@@ -44,6 +46,7 @@ class Sheet:
     faults: Codes | None
     cell: Callable[[int, int], object]
     raw: Callable[[int], bytes]
+    lag: int = 0
 
 
 class Zoning:
@@ -68,7 +71,8 @@ class Zoning:
     def utc(self, sheet: Sheet, names: Sequence[str], not_after: int | Longs) -> tuple[Longs, Codes]:
         """Minutes since 1970 UTC of a sheet's records, and what is wrong with their times; see `timestamps.utc`."""
         later = None if self._turns is None else partial(self._turns.later, names, sheet.device)
-        return utc(sheet.stamps, *self.rows(names, sheet.device), not_after, later)
+        minute, fault = utc(sheet.stamps, *self.rows(names, sheet.device), not_after, later)
+        return minute - sheet.lag, fault
 
     def rows(self, names: Sequence[str], device: Ints) -> tuple[list[Zone], Ints]:
         """Distinct zones, and the index of each record's own among them."""
@@ -164,8 +168,8 @@ class Acceptance:
 def _time_detail(cell: object, late: int, limit: int) -> str:
     tail = {
         "missing_time": "no timestamp",
-        "bad_time": f"{shown(cell)} is neither ISO 8601, an epoch nor a date of 12 or 14 digits",
-        "ancient": f"{shown(cell)} is before the year 2000",
+        "bad_time": f"{shown(cell)} is neither ISO 8601, an epoch nor a date of 12 or 14 digits{advice(cell)}",
+        "ancient": f"{shown(cell)} is before the year 2000{advice(cell)}",
     }
     if late == FUTURE:
         return f"{shown(cell)} is later than {np.datetime64(limit, 'm')}Z, when it arrived"

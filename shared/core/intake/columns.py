@@ -35,6 +35,7 @@ class Layout:
         decimal: The sign between a number's whole and its fraction, a point or a comma.
         times: How times are written.
         more_time: Indices of further cells that complete the time, in order, as the clock beside a date does.
+        lag: Minutes by which a time is behind the beginning of what was measured.
     """
 
     picks: tuple[int, ...]
@@ -47,6 +48,7 @@ class Layout:
     decimal: str = "."
     times: TimeForm = ISO
     more_time: tuple[int, ...] = ()
+    lag: int = 0
 
     @property
     def channels(self) -> tuple[int, ...]:

@@ -35,6 +35,10 @@ _PATTERNS = {name: re.compile(rf"\s*{date}{_CLOCK}\s*", re.ASCII | re.VERBOSE) f
 _UNTOLD = ("iso", "ymd", "points")
 _SERIAL_ZERO = -25_569  # days from 1970 to 1899-12-30, the day zero of spreadsheets
 _DAY_S = 86_400
+_LONGEST = 48
+_DATE = re.compile(r"\d{4}[-/.]\d\d?[-/.]\d\d?|\d\d?[-/.]\d\d?[-/.]\d{4}", re.ASCII)
+_HOUR = re.compile(r"\d\d?[:.]\d\d([:.]\d\d)?(\s*[AaPp][Mm])?", re.ASCII)
+_SERIAL = re.compile(r"[3-6]\d{4}(\.\d+)?", re.ASCII)  # of the years 1982 to 2091
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,22 @@ class TimeForm:
 
 
 ISO = TimeForm()
+
+
+def advice(cell: object) -> str:
+    """What has to be told of a file for a cell of it to be a time, empty where nothing would help.
+
+    >>> advice("21/1/2026 7:00 PM")
+    '; in a file, date_order = "dmy" or "mdy" in its [[layouts]] says what stands first'
+    """
+    text = str(cell).strip()[:_LONGEST]
+    if any(_PATTERNS[order].fullmatch(text) for order in ("dmy", "mdy")):
+        return '; in a file, date_order = "dmy" or "mdy" in its [[layouts]] says what stands first'
+    if _DATE.fullmatch(text) or _HOUR.fullmatch(text):
+        return '; in a file, time = ["Date", "Time"] in its [[layouts]] names the columns that make a time together'
+    if _SERIAL.fullmatch(text):
+        return '; if it is a day of a spreadsheet, say time_numbers = "excel" in the [[layouts]] of the file'
+    return ""
 
 
 def _from_serials(values: Doubles) -> Stamps:

@@ -253,3 +253,13 @@ def test_every_number_that_a_writer_with_decimal_commas_gives_comes_back() -> No
     frame["pm25"] = np.round(np.random.default_rng(1).uniform(0, 900, 500), 3)
     found = read(frame.to_csv(index=False, sep=";", decimal=",").encode())
     assert (found.reasons, found.column("pm25")) == ([], frame["pm25"].to_numpy(np.float32).tolist())
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [("A,21/1/2026 7:00 PM,1", "date_order"), ("A,46146.4166667,1", "time_numbers"), ("A,18.00.00,1", "time =")],
+)
+def test_a_time_that_has_to_be_told_names_the_key_of_the_layout(row: str, told: str) -> None:
+    found = read(f"station,timestamp,pm25\n{row}\n".encode())
+    assert told in found.rejected[0].detail
+    assert found.rejected[0].detail.isprintable()

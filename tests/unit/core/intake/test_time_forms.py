@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.core.intake.time_forms import ISO, DateOrder, TimeForm
+from shared.core.intake.time_forms import ISO, DateOrder, TimeForm, advice
 from shared.core.intake.time_texts import from_texts
 from shared.core.intake.timestamps import ABSENT, BAD, OK
 
@@ -92,3 +92,23 @@ def test_a_day_or_a_month_in_front_is_read_as_told() -> None:
     assert from_texts(text, TimeForm(order="dmy")).local.tolist() == [minute(datetime(2026, 5, 4, 10))]  # noqa: DTZ001
     assert from_texts(text, TimeForm(order="mdy")).local.tolist() == [minute(datetime(2026, 4, 5, 10))]  # noqa: DTZ001
     assert from_texts(text, ISO).fault.tolist() == [BAD]
+
+
+@pytest.mark.parametrize(
+    ("cell", "told"),
+    [
+        ("21/1/2026 7:00 PM", "date_order"),
+        ("1/21/26 07:00", "date_order"),
+        ("46146.4166667", "time_numbers"),
+        (46146.5, "time_numbers"),
+        ("10/03/2026", 'time = ["Date", "Time"]'),
+        ("18.00.00", 'time = ["Date", "Time"]'),
+        ("7:00 PM", 'time = ["Date", "Time"]'),
+        ("yesterday", ""),
+        (None, ""),
+        ("9" * 400, ""),
+    ],
+)
+def test_a_time_that_has_to_be_told_is_refused_with_the_key_that_tells(cell: object, told: str) -> None:
+    assert told in advice(cell)
+    assert bool(told) == bool(advice(cell))
