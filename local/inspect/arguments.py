@@ -17,12 +17,15 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
         "prediction",
         nargs="?",
         metavar="PREDICTION",
-        help="DEVICE@AS_OF, the newest that users saw; DEVICE@AS_OF#REVISION; each also with /champion or /challenger",
+        help="DEVICE@AS_OF, the newest that users saw; DEVICE@AS_OF#REVISION; each also with /champion, /challenger, "
+        "/baseline",
     )
     explain.add_argument("--device", help="device id, instead of PREDICTION")
     explain.add_argument("--as-of", metavar="HOUR", help="as-of hour in UTC, such as 2026-11-20T10")
     explain.add_argument("--revision", type=int, help="default: the newest")
-    explain.add_argument("--role", choices=("champion", "challenger"), help="default: the one that users saw")
+    explain.add_argument(
+        "--role", choices=("champion", "challenger", "baseline"), help="default: the one that users saw"
+    )
     explain.add_argument("--all", action="store_true", help="every feature, hour and reading")
 
     lineage = commands.add_parser("lineage", help="where a model came from and what became of it")

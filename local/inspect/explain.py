@@ -87,12 +87,13 @@ def show(console: Console, found: Explanation, *, everything: bool = False) -> N
     console.print()
     facts = Table(show_header=False, box=None, pad_edge=False)
     quarantine = f", {len(found.deployment.quarantine)} devices in quarantine" if found.deployment.quarantine else ""
+    served = {"champion": found.deployment.champion, "challenger": found.deployment.challenger}
     start = commit.begin or "the partition's beginning"
     archived = f", {commit.from_lake} of them from the lake" if commit.from_lake else ""
     known = {
         "commit": f"commits/{commit.name}, events {commit.first} to {commit.next - 1}, scored {commit.enqueued_at}",
         "state before": f"{start} and {commit.folded} commits after it{archived}",
-        "deployed": f"champion {found.deployment.champion}, challenger {found.deployment.challenger}{quarantine}",
+        "deployed": ", ".join([f"{name} {version or 'none'}" for name, version in served.items()]) + quarantine,
         **(_baseline(found) if model is None else _model(model)),
         "runtime": ", ".join(f"{name} {version}" for name, version in found.runtime.items()),
     }

@@ -13,6 +13,7 @@ from shared.adapters.lake.commit_files import ParquetFiles
 from shared.core.forecast.window.history import Hourly, hourly
 from shared.core.intake.readings import Array, Readings
 from shared.core.model.manifest import Damped, damped
+from shared.core.model.scoring import BASELINE, ROLES
 from shared.core.scenario import Scenario
 from shared.core.stream.commit import APPLIED
 from shared.ports import BlobReader
@@ -26,7 +27,7 @@ class Evaluation:
 
     Args:
         outcomes: Served forecasts whose truth is known.
-        predictions: Served forecasts, newest revision each.
+        predictions: Forecasts of models that were served, newest revision each.
         untrue: Of these, without a known truth (yet).
     """
 
@@ -116,11 +117,12 @@ def _gather(
 
 
 def _newest(found: dict[str, Any], served: dict[tuple[str, int], tuple[int, float, float, float]]) -> None:
-    columns = (found["as_of"], found["revision"], found["value"], found["lower"], found["upper"], found["served"])
-    for device, as_of, revision, value, lower, upper, shown in zip(
+    shown = found["served"] & (np.array(found["role"]) != ROLES[BASELINE])  # models are judged, not first forecasts
+    columns = (found["as_of"], found["revision"], found["value"], found["lower"], found["upper"], shown)
+    for device, as_of, revision, value, lower, upper, seen in zip(
         found["device_id"], *(column.tolist() for column in columns), strict=True
     ):
-        if shown and revision >= served.get((device, as_of), (-1,))[0]:
+        if seen and revision >= served.get((device, as_of), (-1,))[0]:
             served[device, as_of] = (revision, value, lower, upper)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+from rich.console import Console
 
+from local.inspect import explain as page
 from shared.adapters.lake.archive import LakeArchive
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.lake.schema import OUTCOMES, PREDICTIONS
@@ -224,6 +227,17 @@ def test_explain_says_what_a_first_forecast_was_made_of_and_makes_it_again() -> 
     assert found.made_of == {"latest": 14.0, "usual": 10.5, "reach": 21.0}
     assert found.forecast.value == 12.25
     assert msgspec.json.encode(found)
+    console = Console(file=io.StringIO(), width=200)
+    page.show(console, found)
+    told = console.file.getvalue()  # type: ignore[attr-defined]
+    for part in (
+        "baseline, revision 0, users saw it, cold start: too little history",
+        "champion none, challenger none",
+        "half way between 14, the value as of now, and 10.5, the usual one",
+        "agrees bit for bit",
+    ):
+        assert part in told
+    assert "features of the model" not in told
 
 
 def test_the_lineage_of_a_first_forecast_ends_with_the_baseline(tmp_path: Path) -> None:

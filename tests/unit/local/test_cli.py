@@ -303,8 +303,26 @@ def test_status_shows_refused_models_last_errors_and_files() -> None:
     files = [{"file": "a.csv", "status": "refused", "reason": "zone", "detail": "'X'"}]
     show.show_status(console, health, functions, files)
     text = out.getvalue()
-    for part in ("champion none yet", "refused v9: sha256 [x]", "boom [/x]", "refused, zone: 'X'"):
+    for part in (
+        "champion none yet, the baseline answers",
+        "refused v9: sha256 [x]",
+        "boom [/x]",
+        "refused, zone: 'X'",
+    ):
         assert part in text
+
+
+def test_status_tells_how_good_champions_and_apart_from_them_the_baseline_were() -> None:
+    console, out = shown(120)
+    counts = {"next": 9, "devices": 2, "applied": 40, "forecasts": 0, "first_forecasts": 1234}
+    health = {
+        "scenario": "s", "champion": None, "refused": {}, "partitions": {0: counts},
+        "quality": {"matured": 0}, "baseline": {"matured": 1200, "mae": 51.5, "coverage": 0.91},
+    }  # fmt: skip
+    show.show_status(console, health, [], [])
+    assert "1,200 of the baseline's forecasts matured: mae 51.5, coverage 0.91" in out.getvalue()
+    assert "champions'" not in out.getvalue()
+    assert "1,234" in out.getvalue()
 
 
 def test_the_folder_of_the_stack_is_the_project_s_own_unless_told() -> None:
