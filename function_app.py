@@ -89,6 +89,15 @@ def replay(req: func.HttpRequest) -> func.HttpResponse:
     return answer(application.resubmit.asked(dict(req.params)))
 
 
+@app.function_name("forecasts")
+@app.route(route="forecasts/{*device}", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+def forecasts(req: func.HttpRequest) -> func.HttpResponse:
+    """A device's newest forecasts, or those of a time: ?last=N, or ?from=...&to=...; ?format=json|csv."""
+    device = req.route_params.get("device") or ""
+    status, body, kind = application.forecasts(device, dict(req.params), headers(req))
+    return func.HttpResponse(body, status_code=status, mimetype=kind)
+
+
 @app.function_name("compact_lake")
 @app.timer_trigger(arg_name="timer", schedule="0 7 * * * *")
 def compact_lake(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding needs the parameter

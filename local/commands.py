@@ -16,6 +16,7 @@ from rich.markup import escape
 from local import migrate as migration
 from local.books import recount as bookkeeping
 from local.inspect import explain as explanation
+from local.inspect import forecasts as forecasting
 from local.inspect import ledger as decisions
 from local.inspect import lineage as origins
 from local.inspect.console import new_console
@@ -164,6 +165,11 @@ def ledger(given: argparse.Namespace) -> int:
 def explain(given: argparse.Namespace) -> int:
     """What stood behind a forecast; 1 when it does not come out again."""
     return explanation.run(Workspace.of(given.root), given)
+
+
+def forecasts(given: argparse.Namespace) -> int:
+    """What was forecast; 1 when there is nothing."""
+    return forecasting.run(Workspace.of(given.root), given)
 
 
 def migrate(given: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Arguments of the commands that look back, `ledger`, `explain` and `lineage`; light, as those of `send` are."""
+"""Arguments of the commands that look back, such as `forecasts` and `explain`; light, as those of `send` are."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ from typing import Any
 
 def add(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the commands and their options."""
+    forecasts = commands.add_parser("forecasts", help="what was forecast: of a device, or the newest of each")
+    forecasts.add_argument("device", nargs="?", metavar="DEVICE", help="device id (default: all, the newest of each)")
+    forecasts.add_argument("--format", choices=("table", "csv", "json"), default="table")
+    forecasts.add_argument("--last", metavar="N", help="how many, the newest (default: 24, or 1 of each device)")
+    forecasts.add_argument("--from", dest="first", metavar="HOUR", help="first as-of hour in UTC, as 2026-11-20T10")
+    forecasts.add_argument("--to", dest="until", metavar="HOUR", help="last as-of hour in UTC")
+
     ledger = commands.add_parser("ledger", help="what was decided and done, and whether the log is as it was written")
     ledger.add_argument("action", nargs="?", choices=("show", "verify"), default="show")
     ledger.add_argument("--kind", action="append", default=[], help="show only entries of this kind, such as decision")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -32,7 +32,9 @@ from shared.wiring import slow
 from shared.wiring.ports import Ports, blobs_identity, file_limits
 
 if TYPE_CHECKING:
-    from shared.adapters.lake.delta_lake import DeltaLake
+    from shared.adapters.lake.archive import LakeArchive
+    from shared.app.api.replies import Reply
+    from shared.app.lookback.commit_history import CommitHistory
     from shared.app.loop.loop import Loop
 
 T = TypeVar("T")
@@ -163,6 +165,19 @@ class Application:
         except PipelineError as error:
             return False, {"error": str(error)}
 
+    def forecasts(self, device: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Reply:
+        """A device's forecasts for a machine; see `shared.app.api.forecasts`."""
+        from shared.app.api.forecasts import forecasts
+
+        return forecasts(lambda: self._history, device, query, headers)
+
+    @wired
+    def _history(self) -> CommitHistory:
+        from shared.app.lookback.commit_history import CommitHistory
+
+        ports, files = self.ports, self.context.files
+        return CommitHistory(ports.task, ports.blobs, files, self._lake(), ports.stream.partitions())
+
     def _router(self, partition: int) -> RoutePartition:
         ports = self.ports
         if ports.devices is None:
@@ -181,10 +196,10 @@ class Application:
         lake = self._lake()
         return rebuild(lake, self.ports.task, partition) if lake.commits(partition) else None
 
-    def _lake(self) -> DeltaLake:
-        from shared.adapters.lake.delta_lake import DeltaLake
+    def _lake(self) -> LakeArchive:
+        from shared.adapters.lake.archive import LakeArchive
         from shared.adapters.lake.storage_options import storage_options
 
         settings = self.ports.settings
         options = storage_options(settings.blobs, settings.blobs_url, blobs_identity(settings))
-        return DeltaLake(self.ports.task, options=options)
+        return LakeArchive(self.ports.task, options=options)

@@ -183,9 +183,18 @@ def test_the_health_route_says_what_is_wrong(wrong: ModuleType) -> None:
     assert {key for key in WRONG if f"{key}: " in said} == WRONG.keys()
 
 
+def test_the_route_of_forecasts_says_what_is_wrong_as_problem_details(wrong: ModuleType) -> None:
+    answer = call(wrong, "forecasts", request(device="a"))
+    assert (answer.status_code, answer.mimetype) == (400, "application/problem+json")
+    answer = call(wrong, "forecasts", func.HttpRequest("GET", "/", params={}, route_params={"device": "a"}, body=b""))
+    assert (answer.status_code, answer.mimetype) == (503, "application/problem+json")
+    said = json.loads(answer.get_body())["detail"]
+    assert {key for key in WRONG if f"{key}: " in said} == WRONG.keys()
+
+
 def test_every_trigger_is_covered_by_the_tests_of_wrong_settings(empty: dict[str, Any]) -> None:
     marks = test_every_trigger_fails_with_all_that_is_wrong.pytestmark  # type: ignore[attr-defined]
-    tested = {name for name, _ in marks[0].args[1]} | {"health"}
+    tested = {name for name, _ in marks[0].args[1]} | {"health", "forecasts"}
     assert tested == empty["functions"].keys()
 
 

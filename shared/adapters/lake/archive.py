@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shared.adapters.lake import rows as lake_rows
+from shared.adapters.lake.delta_files import Bounds, View
 from shared.adapters.lake.delta_lake import DeltaLake
 from shared.adapters.lake.schema import COMMITS, PREDICTIONS
 from shared.core.task.calendar import DAY_HOURS, HOUR_US
@@ -29,6 +33,31 @@ class LakeArchive(DeltaLake):
             columns = (mine[name].to_pylist() for name in ("partition", "epoch", "sequence_number"))
             found.update(zip(*columns, strict=True))
         return sorted(found)
+
+    def ends(self, apps: Sequence[str]) -> dict[str, int]:
+        """Event up to which the lake holds everything, by application id; without those that it has nothing of."""
+        return self.delta.transactions(COMMITS, apps)
+
+    def forecast_days(self, first: int, last: int) -> list[tuple[int, Callable[[str | None], dict[str, Any]]]]:
+        """Days with forecasts of as-of hours `first` to `last`, newest first, each with what reads the served ones."""
+        view = self.delta.opened(PREDICTIONS)
+        if view is None:
+            return []
+        held = {file.day for file in view.files if first // DAY_HOURS <= file.day <= last // DAY_HOURS}
+        read = partial(self._served, view, {"as_of": (first * HOUR_US, last * HOUR_US)})
+        return [(day, partial(read, day)) for day in sorted(held, reverse=True)]
+
+    def _served(self, view: View, bounds: Bounds, day: int, device: str | None) -> dict[str, Any]:
+        """Served forecasts of a day as columns, of one device or of all."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        pieces = [self._schemas[PREDICTIONS].empty_table()]
+        for rows in view.read(bounds, (day, day + 1)):
+            mine = rows if device is None else rows.filter(pc.equal(rows["device_id"], device))
+            pieces.append(mine.filter(mine["served"]))
+        found = pa.concat_tables(pieces, promote_options="default")
+        return {**lake_rows.forecasts_of(self.files, found), "epoch": found["epoch"].to_numpy()}
 
     def made(self) -> dict[tuple[str, str], tuple[int, int]]:
         """Forecasts, and how many of them users saw, by model version and role; of complete commits only."""

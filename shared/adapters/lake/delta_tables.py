@@ -48,6 +48,13 @@ class DeltaTables:
             found = self._open(table, version)
             return None if found is None else View.of(table, found)
 
+    def transactions(self, table: str, apps: Sequence[str]) -> dict[str, int]:
+        """Where application transactions of a table stand now; those that do not exist are left out."""
+        with translated(table, None):
+            found = self._open(table, None)
+            places = {} if found is None else {app: found.transaction_version(app) for app in apps}
+            return {app: place for app, place in places.items() if place is not None}
+
     def refresh(self, table: str, schema: pa.Schema) -> DeltaTable:
         """Look again at a table, which is made if it is not there; appends build on what is seen here."""
         import pyarrow as pa

@@ -98,8 +98,11 @@ def predictions_of(files: ParquetFiles, commit: Commit, rows: pa.Table) -> dict[
     count = commit.counts["predictions"]
     if len(rows) != count:
         raise ContractBroken(_lacks(commit, "predictions", count, len(rows)))
-    if commit.predictions is None:
-        return None
+    return None if commit.predictions is None else forecasts_of(files, rows)
+
+
+def forecasts_of(files: ParquetFiles, rows: pa.Table) -> dict[str, Any]:
+    """Forecasts as columns, as `ParquetFiles.read_predictions` gives them."""
     out: dict[str, Any] = {name: rows[name].to_pylist() for name in files.texts}
     out |= {name: rows[name].cast("int64").to_numpy() // HOUR_US for name in files.hours}
     out |= {name: rows[name].to_numpy() for name in files.numbers}

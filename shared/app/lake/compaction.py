@@ -86,7 +86,7 @@ class Compaction:
 
     def app(self, place: Place) -> str:
         """Application id of a partition's epoch; every table keeps its own transactions under it."""
-        return f"{self.task.scenario.name}/{place[0]:02d}/{place[1]:05d}"
+        return transaction(self.task.scenario.name, place)
 
     def _append(self, counts: dict[str, int]) -> None:
         names: dict[Place, list[str]] = {}
@@ -189,6 +189,11 @@ class Compaction:
     @property
     def _marker(self) -> tuple[str, str]:
         return "progress", f"lake-{self.task.scenario.name}.day"
+
+
+def transaction(scenario: str, place: Place) -> str:
+    """Application id of a partition's epoch in the tables' logs."""
+    return f"{scenario}/{place[0]:02d}/{place[1]:05d}"
 
 
 def _end(commit: Commit) -> int:

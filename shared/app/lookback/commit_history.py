@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,6 +21,16 @@ class Archive(Lake, Protocol):
 
     def places(self, device: str, as_of: int) -> list[tuple[int, int, int]]:
         """Partition, epoch and sequence number of every forecast of a device's as-of hour, without repetition."""
+
+    def ends(self, apps: Sequence[str]) -> dict[str, int]:
+        """Event up to which the lake holds everything, by application id; without those that it has nothing of."""
+
+    def forecast_days(self, first: int, last: int) -> list[tuple[int, Callable[[str | None], Predictions]]]:
+        """Days with forecasts of as-of hours `first` to `last`, newest first, each with what reads the served ones.
+
+        A day counts since 1970; what reads it takes a device id (None: all) and gives the columns of predictions
+        with `epoch` beside them.
+        """
 
     def made(self) -> Mapping[tuple[str, str], tuple[int, int]]:
         """Forecasts, and how many of them users saw, by model version and role."""

@@ -21,6 +21,7 @@ from shared.app.lookback.explanation import (
     ModelFacts,
     ReadingFacts,
     Window,
+    forecast_of,
 )
 from shared.app.lookback.forecast_id import ForecastId, hour_text, time_text
 from shared.app.lookback.recompute import recompute
@@ -147,21 +148,8 @@ def _why(compared: Sequence[Compared], stored: int, revision: int) -> str:
 
 def forecast_facts(found: Found) -> Forecast:
     """A prediction row as a value."""
-    return Forecast(
-        device=str(found.column("device_id")),
-        as_of=hour_text(int(found.column("as_of"))),
-        target_time=hour_text(int(found.column("target_time"))),
-        value=float(found.column("value")),
-        lower=float(found.column("lower")),
-        upper=float(found.column("upper")),
-        category=str(found.column("category")),
-        model=str(found.column("model_version")),
-        role=str(found.column("role")),
-        served=bool(found.column("served")),
-        revision=int(found.column("revision")),
-        sequence=int(found.column("sequence_number")),
-        cold_start=bool(found.column("cold_start")),
-    )
+    assert found.step.predictions is not None  # noqa: S101 - there is a row
+    return forecast_of(found.step.predictions, found.row)
 
 
 def _commit(found: Found, before: Before) -> CommitFacts:

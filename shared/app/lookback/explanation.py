@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import msgspec
+
+from shared.app.lookback.forecast_id import hour_text
 
 
 class Forecast(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,3 +146,23 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     readings: list[ReadingFacts]
     window: Window
     runtime: dict[str, str]
+
+
+def forecast_of(found: Mapping[str, Sequence[Any]], row: int) -> Forecast:
+    """A row of predictions, given as columns."""
+    cell = {name: column[row] for name, column in found.items()}
+    return Forecast(
+        device=str(cell["device_id"]),
+        as_of=hour_text(int(cell["as_of"])),
+        target_time=hour_text(int(cell["target_time"])),
+        value=float(cell["value"]),
+        lower=float(cell["lower"]),
+        upper=float(cell["upper"]),
+        category=str(cell["category"]),
+        model=str(cell["model_version"]),
+        role=str(cell["role"]),
+        served=bool(cell["served"]),
+        revision=int(cell["revision"]),
+        sequence=int(cell["sequence_number"]),
+        cold_start=bool(cell["cold_start"]),
+    )

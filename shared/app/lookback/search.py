@@ -58,10 +58,10 @@ def _in_blobs(history: CommitHistory, partitions: Sequence[int], wanted: Forecas
 def _in_partition(history: CommitHistory, partition: int, wanted: ForecastId) -> Found | None:
     """The forecast among those outside the lake, looked for from the newest on: revisions rise with commits."""
     landed = set(history.outside(partition))
-    made = [(_maker(name), name) for name in history.blobs.names("predictions", f"partition={partition:02d}/")]
-    for maker, name in sorted(made, key=lambda pair: place_of(pair[0]), reverse=True):
-        may_hold = maker in landed and _may_hold(history, name, wanted)
-        if may_hold and (found := _row(history.read(maker), wanted)):
+    made = [(maker(name), name) for name in history.blobs.names("predictions", f"partition={partition:02d}/")]
+    for commit, name in sorted(made, key=lambda pair: place_of(pair[0]), reverse=True):
+        may_hold = commit in landed and _may_hold(history, name, wanted)
+        if may_hold and (found := _row(history.read(commit), wanted)):
             return found
     return None
 
@@ -118,7 +118,7 @@ def _rows(found: Predictions, wanted: ForecastId) -> list[int]:
     return [row for row in rows if found["device_id"][row] == wanted.device and _fits(found, row, wanted)]
 
 
-def _maker(name: str) -> str:
+def maker(name: str) -> str:
     """Name of the commit in whose step predictions were made."""
     return f"{name.rsplit('-', 1)[0]}.parquet"
 

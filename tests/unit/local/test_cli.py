@@ -106,6 +106,7 @@ def test_wrong_usage_exits_with_2_and_shows_the_usage(arguments: list[str], caps
         "retrain",
         "explain",
         "lineage",
+        "forecasts",
     ],
 )
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
