@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shared.adapters.tables.cells import sheet, times_of
+from shared.adapters.tables.cells import sheet
 from shared.adapters.tables.csv_header import Header
 from shared.adapters.tables.lines import Lines, Rows, original, rows_of, split
 from shared.adapters.tables.source import Source, blocks
 from shared.core.intake.acceptance import Acceptance, Zoning
-from shared.core.intake.columns import DEVICE, FIRST_CHANNEL, TIME
+from shared.core.intake.columns import DEVICE, FIRST_CHANNEL
 from shared.core.intake.quantities import MISSING
 from shared.core.intake.readings import Longs, Parsed, Rejection
 from shared.core.intake.tables import Progress
@@ -150,8 +150,7 @@ def long_parts(
 ) -> Iterator[Parsed]:
     """Checked stretches of a long CSV file, from behind its header; see `open.open_table`."""
     layout = header.layout
-    slots = len(layout.picks)
-    reader = Reader(header, (*layout.picks, *layout.more_time), range(FIRST_CHANNEL, slots))
+    reader = Reader(header, layout.picks, range(FIRST_CHANNEL, len(layout.picks)))
     acceptance = Acceptance(scenario)
     progress.ignored = layout.ignored
     progress.converted.update(layout.converted)
@@ -159,9 +158,7 @@ def long_parts(
         progress.rows += stretch.count
         progress.bytes_read = source.bytes_read
         cell = partial(reader.cell, stretch)
-        columns = [*stretch.columns[:slots]]
-        columns[TIME] = times_of([columns[TIME], *stretch.columns[slots:]])
-        records = sheet(scenario, layout, columns, stretch.position, cell, stretch.raw, progress.converted)
+        records = sheet(scenario, layout, stretch.columns, stretch.position, cell, stretch.raw, progress.converted)
         yield acceptance.judge(records, zoning, not_after, stretch.refused)
     progress.bytes_read = source.bytes_read
     if source.problem is not None:

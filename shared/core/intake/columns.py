@@ -34,7 +34,6 @@ class Layout:
         unfit: Channels that nothing carries but a name with a unit that is none of theirs: (channel, name, unit).
         decimal: The sign between a number's whole and its fraction, a point or a comma.
         times: How times are written.
-        more_time: Indices of further cells that complete the time, in order, as the clock beside a date does.
         lag: Minutes by which a time is behind the beginning of what was measured.
     """
 
@@ -47,7 +46,6 @@ class Layout:
     unfit: tuple[tuple[Channel, str, str], ...] = ()
     decimal: str = "."
     times: TimeForm = ISO
-    more_time: tuple[int, ...] = ()
     lag: int = 0
 
     @property

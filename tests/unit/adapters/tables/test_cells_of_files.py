@@ -103,6 +103,8 @@ def test_a_unit_in_an_alias_counts() -> None:
         ("PM2.5 [µg m⁻³]", 12, "pm25", 12),
         ("PM2.5 (μg/m^3)", 12, "pm25", 12),
         ("wind speed (kmh)", 36, "wind_spd", 10),
+        ("wind_speed_mph", 10, "wind_spd", 4.4704),
+        ("pressure_inHg", 29.92, "atmos_press", 1013.2076),
         ("rain (in)", 1, "precip", 25.4),
         ("wind direction (°)", 90, "wind_dir", 90),
     ],
@@ -263,3 +265,13 @@ def test_a_time_that_has_to_be_told_names_the_key_of_the_layout(row: str, told: 
     found = read(f"station,timestamp,pm25\n{row}\n".encode())
     assert told in found.rejected[0].detail
     assert found.rejected[0].detail.isprintable()
+
+
+def test_a_german_spreadsheet_is_read_as_it_was_saved() -> None:
+    rows = ["Station;Zeit;Temperatur;Luftfeuchte;PM2.5", "Hof 1;04.05.2026 10:00;18,5;55,2;12,4"]
+    rows += ["Hof 1;04.05.2026 24:00;19,1;52,0;9"]
+    found = read(b"\xef\xbb\xbf" + "\r\n".join(rows).encode(), zone="Europe/Berlin")
+    assert when(found.minutes) == ["2026-05-04T08:00", "2026-05-04T22:00"]
+    assert [*found.column("temp"), *found.column("rel_humidity")] == pytest.approx([18.5, 19.1, 55.2, 52.0])
+    assert found.column("pm25") == pytest.approx([12.4, 9.0])
+    assert found.reasons == []
