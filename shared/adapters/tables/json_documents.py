@@ -18,6 +18,7 @@ from shared.adapters.tables.json_array import TOKEN, elements, line_of
 from shared.adapters.tables.source import BLOCK, LONGEST_LINE, Bytes
 from shared.core.intake.columns import DEVICE, Columns
 from shared.core.intake.envelopes.envelope import opener_of
+from shared.core.intake.layouts.documents import document_names
 from shared.core.scenario import Scenario
 from shared.errors import BadEvent
 
@@ -62,8 +63,8 @@ class Documents:
     """Recognises documents by the beginning of a file, for the names of one scenario."""
 
     def __init__(self, scenario: Scenario) -> None:
+        self._scenario = scenario
         self._columns = Columns(scenario)
-        self._key = scenario.key
 
     def blocks(self, source: Bytes, head: bytes, size: int = BLOCK) -> Iterator[bytes] | None:
         """A file of documents as blocks of whole lines, None where it is one of lines.
@@ -95,7 +96,7 @@ class Documents:
             return None
         try:
             outer = _object(before.lstrip(_BLANKS) + b"[]}")
-            found = self._said(outer, rows=first[0].startswith(b"["))
+            found = self._said(outer, first[0])
             inner = self._columns.layout(tuple(_object(found.reading(first[0]))))
             own = self._columns.layout(tuple(outer))
         except (ValueError, BadEvent):
@@ -103,17 +104,18 @@ class Documents:
         known = any(pick >= 0 for pick in inner.picks)
         return found if known and not own.channels and opener_of(tuple(outer)) is None else None
 
-    def _said(self, outer: dict[str, msgspec.Raw], *, rows: bool) -> Wrapping:
+    def _said(self, outer: dict[str, msgspec.Raw], first: bytes) -> Wrapping:
+        rows = first.startswith(b"[")
         fields = next((tuple(_names(outer[name])) for name in _NAMES if rows and name in outer), ())
-        place = self._columns.layout(tuple(outer)).picks[DEVICE]
-        device = {} if place < 0 else dict([list(outer.items())[place]])
-        if "channel" not in outer:
-            return Wrapping(fields, device)
-        labels = _labels(outer["channel"])
-        called = {key: str(name) for key, name in labels.items() if re.fullmatch(r"field\d+", key)}
+        labels = _labels(outer["channel"]) if "channel" in outer else {}
+        labelled = {key: str(name) for key, name in labels.items() if re.fullmatch(r"field\d+", key)}
+        names = [labelled.get(name, name) for name in (*outer, *_object(Wrapping(fields).reading(first)))]
+        meant = document_names(self._scenario, self._scenario.layouts, names)
+        place = self._columns.layout([meant.get(name, name) for name in outer]).picks[DEVICE]
+        device = {} if place < 0 else {self._scenario.key: list(outer.values())[place]}
         if not device and labels.get("id") is not None:
-            device = {self._key: msgspec.Raw(msgspec.json.encode(str(labels["id"])))}
-        return Wrapping(fields, device, called)
+            device = {self._scenario.key: msgspec.Raw(msgspec.json.encode(str(labels["id"])))}
+        return Wrapping(fields, device, {**meant, **{key: meant.get(name, name) for key, name in labelled.items()}})
 
 
 def _blocks(source: Bytes, reader: _Reader, size: int) -> Iterator[bytes]:

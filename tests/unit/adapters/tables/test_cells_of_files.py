@@ -242,12 +242,17 @@ def test_a_point_in_a_file_of_decimal_commas_is_no_number_not_a_thousand() -> No
     assert found.reasons == [(2, "bad_value"), (3, "bad_value")]
 
 
-@pytest.mark.parametrize("cells", [["1,013"], ["18,5", "18.5"], ["18;5"]])
-def test_a_comma_that_may_stand_for_thousands_or_beside_points_is_not_guessed(cells: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("cells", "read_as"),
+    [(["1,013"], []), (["917,5", "918.5"], [918.5]), (["918.5", "917,5"], [918.5]), (["918;5"], [])],
+)
+def test_a_comma_that_may_stand_for_thousands_or_beside_points_is_not_guessed(
+    cells: list[str], read_as: list[float]
+) -> None:
     rows = "".join(f"A;2026-05-04T1{i}:00Z;{cell}\n" for i, cell in enumerate(cells))
     found = read(f"station;timestamp;pressure\n{rows}".encode())
-    assert {reason for _, reason in found.reasons} <= {"bad_value", "columns", "out_of_range"}
-    assert found.reasons
+    assert found.column("atmos_press") == read_as
+    assert [reason for _, reason in found.reasons] in (["bad_value"], ["columns"])
 
 
 def test_every_number_that_a_writer_with_decimal_commas_gives_comes_back() -> None:
