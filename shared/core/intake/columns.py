@@ -190,7 +190,7 @@ class Columns:
 def unknown_unit(channel: Channel, name: str) -> str:
     """That a unit is none of the channel's, and how it becomes one."""
     known = ", ".join([channel.unit, *channel.units])
-    units = f'units = {{ "{name[:20]}" = {{ factor = ..., offset = 0.0 }} }}'
+    units = f'units = {{ "{shown(name[:20])[1:-1]}" = {{ factor = ..., offset = 0.0 }} }}'
     return (
         f"{channel.name}: the unit {shown(name)} is not one of {known}; the channel's {units} in the scenario says how "
         f"it becomes {channel.unit}"

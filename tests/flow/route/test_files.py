@@ -620,7 +620,7 @@ REFUSED: dict[str, tuple[bytes, str, str]] = {
     "unknown columns": (b"x,y\n1,2\n", "header", "device"),
     "unknown unit": (simple().replace("temp,", "temp (furlong),").encode(), "unit", "temp"),
     "workbook": (b"PK\x03\x04" + b"0" * 100, "format", "Excel"),
-    "UTF-16": (simple().encode("utf-16"), "format", "UTF-16"),
+    "UTF-32": (simple().encode("utf-32"), "format", "UTF-32"),
 }
 
 

@@ -280,3 +280,9 @@ def test_a_german_spreadsheet_is_read_as_it_was_saved() -> None:
     assert [*found.column("temp"), *found.column("rel_humidity")] == pytest.approx([18.5, 19.1, 55.2, 52.0])
     assert found.column("pm25") == pytest.approx([12.4, 9.0])
     assert found.reasons == []
+
+
+def test_what_is_said_of_a_hostile_unit_is_printable() -> None:
+    with pytest.raises(BadEvent) as refused:
+        read("station,timestamp,temp (\ufeff\x07'x)\nA,2026-05-04T10:00Z,1\n".encode())
+    assert (refused.value.reason, refused.value.detail.isprintable()) == ("unit", True)
