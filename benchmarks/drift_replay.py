@@ -151,7 +151,7 @@ class Replay:
         counts = np.isfinite(sums).astype(np.uint8)
         none = np.zeros((len(QUALITY), len(names)), np.int64)
         heads = np.full(len(names), head, np.int64)
-        return RecentDevices(layout, self.task.losses.unit, names, heads, np.nan_to_num(sums), counts, none).table()
+        return RecentDevices(layout, self.task.losses.unit, 1, names, heads, np.nan_to_num(sums), counts, none).table()
 
     def without(self, name: str, since: int) -> Replay:
         """The same with nothing counted of a device from a day on: it is in quarantine."""

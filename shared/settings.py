@@ -45,7 +45,7 @@ class Settings:
     """What the environment says; names of the variables stand in `VARIABLES`.
 
     Args:
-        scenario: Name of the scenario file.
+        scenario: Name of the scenario file, or its path, which ends in .toml.
         blobs: Connection string of the blob store; local only.
         blobs_url: Address of the blob service, reached with the app's identity.
         queues_url: Address of the same account's queue service: the host's blob trigger keeps its work there.
@@ -220,8 +220,9 @@ def from_env(env: Mapping[str, str], scenarios: Collection[str]) -> Settings:
     found = Settings(**values)  # type: ignore[arg-type]
     if not (found.blobs or found.blobs_url):
         problems.append(no_blobs(env))
-    if found.scenario not in scenarios:
-        problems.append(f"SCENARIO: {found.scenario[:80]!r} is not one of {', '.join(sorted(scenarios))}")
+    if found.scenario not in scenarios and not found.scenario.endswith(".toml"):
+        known = f"one of {', '.join(sorted(scenarios))}, nor a path to a .toml file"
+        problems.append(f"SCENARIO: {found.scenario[:80]!r} is not {known}")
     problems.extend(_problems(found))
     if problems:
         raise ConfigError("settings: " + "; ".join(problems))

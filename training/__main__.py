@@ -25,6 +25,7 @@ from shared.adapters.stores import scenario_files
 from shared.core.model.manifest import VERSION
 from shared.core.retrain.job_spec import JOB_NAME
 from shared.core.scenario import Scenario, with_overrides
+from shared.core.scenario.cadence import Cadence
 from shared.errors import ConfigError, PipelineError
 from shared.ports import Blobs
 from training.azureml.versions import component_version
@@ -33,7 +34,6 @@ from training.data.storage import storage, storage_settings
 if TYPE_CHECKING:
     from training.data.prepare import LakeVersion, Options
 
-HOUR_S = 3600
 LAKE = re.compile(r"lake@([0-9]{1,9})")
 REFUSED, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -66,7 +66,7 @@ def fail(name: str, problem: object, code: int) -> int:
 def parser() -> argparse.ArgumentParser:
     """The flags of the job."""
     found = argparse.ArgumentParser(prog="python -m training", description="Train a model and write its package.")
-    found.add_argument("--scenario", required=True, help="name of a scenario in scenarios/")
+    found.add_argument("--scenario", required=True, help="name of a scenario in scenarios/, or a path to a .toml file")
     data = found.add_mutually_exclusive_group(required=True)
     data.add_argument("--readings", nargs="+", type=Path, default=[], metavar="PATH", help="files, or folders of files")
     data.add_argument("--lake", metavar="lake@VERSION", help="a version of the lake's readings; storage as for the app")
@@ -100,7 +100,9 @@ def options_of(given: argparse.Namespace, environment: Mapping[str, str]) -> Opt
         ConfigError: A flag or a setting is wrong.
     """
     scenario = _scenario(given)
-    test_from = None if given.test_from is None else _hour(given.test_from, given.zone or scenario.zone)
+    test_from = (
+        None if given.test_from is None else _step(given.test_from, given.zone or scenario.zone, scenario.cadence)
+    )
     from training.data.prepare import Options
 
     default_uri = f"sqlite:///{given.out.absolute().parent / 'mlflow.db'}"
@@ -164,14 +166,14 @@ def _zone(name: str) -> ZoneInfo:
         raise ConfigError(f"--zone: {name!r} is not a known time zone") from error
 
 
-def _hour(text: str, zone: str) -> int:
-    """First whole hour (since 1970 UTC) at or after a time."""
+def _step(text: str, zone: str, cadence: Cadence) -> int:
+    """First whole step (since 1970 UTC) at or after a time."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise ConfigError(f"--test-from: {text!r} is not an ISO 8601 date or time") from error
     aware = moment if moment.tzinfo else moment.replace(tzinfo=_zone(zone))
-    return -int(-aware.timestamp() // HOUR_S)
+    return -int(-aware.timestamp() // cadence.step_s)
 
 
 def _code_version() -> str:

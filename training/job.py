@@ -83,7 +83,7 @@ def _champion(options: Options, prepared: Prepared, tracker: Tracker, screen: Sc
         return None
     try:
         with screen.step("champion") as step:
-            found = load_champion(options.blobs, options.champion, prepared.rows.features)
+            found = load_champion(options.blobs, options.champion, prepared.rows.features, options.scenario.cadence)
             forecast = found.forecast(options.scenario, prepared.rows)
             after = int(np.isfinite(forecast).sum())
             step.note = f"{found.version} is judged on {after:,} rows after its training"
@@ -179,4 +179,4 @@ def _baseline(options: Options, prepared: Prepared, trained: Trained) -> Arrays:
 
 
 def _trained_until(options: Options, prepared: Prepared) -> int:
-    return int(prepared.rows.as_of[-1]) + options.scenario.horizon if prepared.rows.dated else -1
+    return int(prepared.rows.as_of[-1]) + options.scenario.horizon_steps if prepared.rows.dated else -1

@@ -49,7 +49,7 @@ def leave_bad_jobs(space: Workspace, jobs: Sequence[str], champion: str, bad: st
     """What jobs would leave that trained a bad model: the result, and honest evidence of how bad it is."""
     task, lake = task_of(space.scenario), space.lake()
     version = lake.version() or 0
-    good, other = (packages.load(space.blobs, each, task.features) for each in (champion, bad))
+    good, other = (packages.load(space.blobs, each, task.features, space.scenario.cadence) for each in (champion, bad))
     found, _ = history(space.scenario, lake.delta.uri, lake.delta.options, version)
     rows = data.from_history(task, found, since=good.trained_until)
     made = gate_evidence.encode(evidence(space.scenario, rows, good, other))

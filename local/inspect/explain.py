@@ -21,6 +21,7 @@ from shared.app.lookback.commit_history import CommitHistory
 from shared.app.lookback.explain import Explain
 from shared.app.lookback.explanation import Explanation, ModelFacts, ReadingFacts, Window
 from shared.app.lookback.forecast_id import ForecastId
+from shared.core.scenario.cadence import HOURLY, Cadence
 from shared.errors import ConfigError
 from shared.wiring import loading
 
@@ -34,7 +35,7 @@ def run(space: Workspace, given: argparse.Namespace) -> int:
         ConfigError: The arguments name no forecast.
         ContractBroken: There is no such forecast, or what it rests on is gone.
     """
-    wanted = name_of(given)
+    wanted = name_of(given, space.scenario.cadence)
     return explain(history_of(space), wanted, given)
 
 
@@ -48,7 +49,7 @@ def explain(history: CommitHistory, wanted: ForecastId, given: argparse.Namespac
     return 0 if found.agrees else 1
 
 
-def name_of(given: argparse.Namespace) -> ForecastId:
+def name_of(given: argparse.Namespace, cadence: Cadence = HOURLY) -> ForecastId:
     """The forecast that the arguments name.
 
     Raises:
@@ -58,10 +59,10 @@ def name_of(given: argparse.Namespace) -> ForecastId:
     if given.prediction is not None:
         if any(option is not None for option in options):
             raise ConfigError("give either PREDICTION or --device and --as-of, not both")
-        return forecast_id.required(given.prediction)
+        return forecast_id.required(given.prediction, cadence)
     if given.device is None or given.as_of is None:
         raise ConfigError("name a forecast: PREDICTION, or --device and --as-of")
-    return forecast_id.forecast_id_of(*options)
+    return forecast_id.forecast_id_of(*options, cadence)
 
 
 def history_of(space: Workspace) -> CommitHistory:

@@ -48,13 +48,14 @@ class ReferenceFold:
     """
 
     def __init__(self, scenario: Scenario) -> None:
-        self._lateness, self._samples = scenario.lateness, scenario.samples_per_hour
+        self._lateness, self._samples = scenario.lateness_steps, scenario.samples_per_step
+        self._ticks = scenario.cadence.ticks
         self._head: dict[str, int] = {}
         self._hours: dict[str, dict[int, dict[int, int]]] = {}
 
     def take(self, device: str, minute: int, body: bytes) -> str:
         """What becomes of a reading: one of `ACCEPTED`."""
-        hour = minute // 60
+        hour = minute // self._ticks
         head = self._head.get(device)
         if head is None:
             self._head[device], self._hours[device] = hour, {hour: {minute: hash(body)}}
@@ -75,11 +76,11 @@ class ReferenceFold:
 
     def too_late(self, device: str, minute: int) -> bool:
         """Whether a reading would be stored without being applied."""
-        return minute // 60 < self._head.get(device, 0) - self._lateness
+        return minute // self._ticks < self._head.get(device, 0) - self._lateness
 
     def conflicts(self, device: str, minute: int) -> bool:
         """Whether another value of the minute would surely be told from the first: not in an hour of many samples."""
-        return len(self._hours.get(device, {}).get(minute // 60, {})) <= self._samples
+        return len(self._hours.get(device, {}).get(minute // self._ticks, {})) <= self._samples
 
 
 @dataclass

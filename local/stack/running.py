@@ -29,7 +29,8 @@ def new_stack(root: Path, settings: Mapping[str, str] = SETTINGS) -> Stack:
     Raises:
         ConfigError: SCENARIO names none that there is.
     """
-    values = {**settings, scenario.NAME: scenario.chosen().name}
+    scenario.chosen()
+    values = {**settings, scenario.NAME: scenario.named()}
     return Stack(root, template=scenario.TEMPLATE, settings=values, containers=CONTAINERS)
 
 

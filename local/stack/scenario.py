@@ -26,7 +26,12 @@ def chosen(own: Path = PROJECT / "local.settings.json") -> Scenario:
     Raises:
         ConfigError: There is no scenario of that name (lists those there are), or a settings file is damaged.
     """
-    return scenario_files.load(_wanted() or _written(own) or _written(TEMPLATE))
+    return scenario_files.load(named(own))
+
+
+def named(own: Path = PROJECT / "local.settings.json") -> str:
+    """Its name, or the whole path of its file; arguments and errors as for `chosen`."""
+    return _wanted() or _whole(_written(own)) or _written(TEMPLATE)
 
 
 def of_stack(running: Mapping[str, Any]) -> Scenario:
@@ -47,7 +52,12 @@ def of_stack(running: Mapping[str, Any]) -> Scenario:
 
 
 def _wanted() -> str:
-    return os.environ.get(NAME, "").strip()
+    return _whole(os.environ.get(NAME, "").strip())
+
+
+def _whole(value: str) -> str:
+    """A name as it is, a path from the root on: the programs of a stack run in other folders."""
+    return str(Path(value).resolve()) if value.endswith(scenario_files.ENDING) else value
 
 
 def _written(path: Path) -> str:

@@ -213,6 +213,7 @@ class Stack:
     def _hold_scenario(self) -> None:
         """Refuse to run a scenario on the data of another one: its commits and its state are no use here."""
         name, note = self._values().get("SCENARIO"), self.root / "scenario"
+        name = name and Path(name).stem
         held = note.read_text("utf-8") if note.exists() else name
         if name is not None and held != name:
             raise StackError(f"{self.root} holds data of {held}: give {name} a folder of its own with --root")

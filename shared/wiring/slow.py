@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
 def jobs(settings: Settings) -> Jobs:
     """Where training jobs run."""
     if settings.jobs == "local":
-        from shared.adapters.jobs.local import LocalJobs
+        from shared.adapters.jobs.local import LocalJobs, training_command
 
-        return LocalJobs(Path(settings.jobs_folder), settings.job_events or "", WallClock())
+        command = partial(training_command, scenario=settings.scenario)
+        return LocalJobs(Path(settings.jobs_folder), settings.job_events or "", WallClock(), command=command)
     if settings.jobs == "azureml":
         from shared.adapters.jobs.azureml import AzureMlJobs
 

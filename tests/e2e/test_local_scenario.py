@@ -132,7 +132,7 @@ def test_an_unknown_scenario_is_one_line_that_lists_the_known_ones(tmp_path: Pat
     checkout = Checkout(tmp_path / "checkout")
     for command in (["up"], ["demo"], ["send", "--connection", "x"]):
         said = checkout.say(*command, scenario="nose")
-        assert said == (1, "SCENARIO: 'nose' is not one of air_quality, noise\n")
+        assert said == (1, "SCENARIO: 'nose' is not one of air_quality, noise, nor a path to a .toml file\n")
     missing = "the demo needs the channels rel_humidity, temp, wind_spd, which noise lacks\n"
     assert checkout.say("demo", scenario="noise") == (1, missing)
 

@@ -133,7 +133,7 @@ EDITS: Mapping[str, tuple[Callable[[Raw], None], Effect]] = {
     "channels.units.factor": (edit("channels.units", {"mg/m3": {"factor": 1000.0}}), "none"),
     "channels.units.offset": (edit("channels.units", {"x": {"factor": 2.0, "offset": 1.0}}), "none"),
     "channels.units.detect": (edit("channels.units", {"x": {"factor": 2.0, "detect": [2000, 3000]}}), "none"),
-    "cadence_s": (edit("cadence_s", 7200), "one value"),
+    "cadence_s": (edit("cadence_s", 1800), "needs another store"),
     "samples_per_hour": (edit("samples_per_hour", 2), "needs a migration"),
     "history": (edit("history", 10), "needs a migration"),
     "horizon": (edit("horizon", 4), "needs a migration"),

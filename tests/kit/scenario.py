@@ -43,7 +43,7 @@ def window_features(scenario: Scenario) -> tuple[Feature, ...]:
     """Features that are a window itself, oldest hour first; those of the newest hour are watched."""
     limits = {feature.name: feature for feature in Featurizer(scenario).features}
     latest = [limits[f"{name}.latest"] for name in scenario.stored]
-    older = range((scenario.history - 1) * len(scenario.stored))
+    older = range((scenario.history_steps - 1) * len(scenario.stored))
     return (*(Feature(f"f{place}", 1) for place in older), *latest)
 
 

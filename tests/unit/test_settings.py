@@ -97,8 +97,11 @@ def test_every_setting_has_a_variable_and_a_default_that_is_allowed() -> None:
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"SCENARIO": "nose"}, "SCENARIO: 'nose' is not one of air_quality, noise"),
-        ({"SCENARIO": "../../etc/passwd"}, "SCENARIO: '../../etc/passwd' is not one of air_quality, noise"),
+        ({"SCENARIO": "nose"}, "SCENARIO: 'nose' is not one of air_quality, noise, nor a path to a .toml file"),
+        (
+            {"SCENARIO": "../../etc/passwd"},
+            "SCENARIO: '../../etc/passwd' is not one of air_quality, noise, nor a path to a .toml file",
+        ),
         ({"BLOBS": "c2VjcmV0"}, "BLOBS: is not the connection string of a storage account"),
         ({"BLOBS": "AccountKey=c2VjcmV0"}, "BLOBS: is not the connection string of a storage account"),
         ({"BLOBS__blobServiceUri": "name.blob"}, "BLOBS__blobServiceUri: 'name.blob' is not an address"),

@@ -43,13 +43,16 @@ def of(task: Task, rows: TrainingSet) -> dict[str, npt.NDArray[Any]]:
     }
     if not rows.dated:
         return found
+    hour = task.scenario.cadence.hour
     for column, place in enumerate(latest):
         if place >= 0:
-            _column(found, column, rows, rows.matrix[:, seen.columns[place]], seen.edges[place])
+            _column(found, column, rows, rows.matrix[:, seen.columns[place]], seen.edges[place], hour)
     return found
 
 
-def _column(found: dict[str, npt.NDArray[Any]], column: int, rows: TrainingSet, values: Floats, edges: Doubles) -> None:
+def _column(
+    found: dict[str, npt.NDArray[Any]], column: int, rows: TrainingSet, values: Floats, edges: Doubles, hour: int
+) -> None:
     there = np.isfinite(values)
     found["absent"][column] = 1 - there.mean()
     if there.sum() < MINIMUM_VALUES:
@@ -57,14 +60,14 @@ def _column(found: dict[str, npt.NDArray[Any]], column: int, rows: TrainingSet, 
     distinct, counts = np.unique(values[there], return_counts=True)
     found["common"][column] = distinct[counts.argmax()]
     found["runs"][:, column] = _runs(rows, values, float(distinct[counts.argmax()]))
-    half, level, lonely, offsets = _departures(rows, values, edges)
+    half, level, lonely, offsets = _departures(rows, values, edges, hour)
     found["jumps"][:, column] = _jump(half), _jump(level)
     found["lonely"][column] = _jump(lonely)
     found["offsets"][:, column] = offsets
 
 
 def _runs(rows: TrainingSet, values: Floats, common: float) -> tuple[float, float]:
-    """Allowed hours of one value in a row: elsewhere, and at the commonest value."""
+    """Allowed length of a run of one value, in steps: elsewhere, and at the commonest value."""
     lengths: list[Longs] = []
     at: list[Floats] = []
     for device in range(len(rows.devices)):
@@ -84,17 +87,20 @@ def _run(lengths: Longs) -> float:
     return RUN_FACTOR * float(np.quantile(lengths, RUN_QUANTILE)) if len(lengths) else 0.0
 
 
-def _departures(rows: TrainingSet, values: Floats, edges: Doubles) -> tuple[Doubles, Doubles, Doubles, Doubles]:
+def _departures(
+    rows: TrainingSet, values: Floats, edges: Doubles, hour: int
+) -> tuple[Doubles, Doubles, Doubles, Doubles]:
     """Of windows that end each day: departures of jump and level from the others, jumps alone, and usual levels."""
     devices = len(rows.devices)
     first, last = int(rows.as_of.min()), int(rows.as_of.max())
     table = np.full((last - first + 1, devices), np.nan)
     table[rows.as_of - first, rows.device] = values
+    steps, day = HOURS * hour, NEWEST * hour
     newest, older, level = [], [], []
-    for end in range(HOURS, len(table) + 1, NEWEST):
-        newest.append(_mean(table[end - NEWEST : end]))
-        older.append(_mean(table[end - HOURS : end - NEWEST]))
-        level.append(_mean(table[end - HOURS : end]))
+    for end in range(steps, len(table) + 1, day):
+        newest.append(_mean(table[end - day : end]))
+        older.append(_mean(table[end - steps : end - day]))
+        level.append(_mean(table[end - steps : end]))
     if not newest:
         none = np.zeros(0)
         return none, none, none, np.full(devices, np.nan)

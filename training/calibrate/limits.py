@@ -15,7 +15,6 @@ from shared.core.intake.readings import Doubles, Floats, Longs
 from shared.core.profile import bins
 from shared.core.profile.bins import BINS, CELLS, Watched
 from shared.core.scenario import Scenario
-from shared.core.task.calendar import DAY_HOURS
 from shared.core.task.task import Task
 from training.calibrate import devices as calibrate_devices
 from training.calibrate import quality
@@ -41,12 +40,13 @@ def calibrate(task: Task, rows: TrainingSet, evaluation: Evaluation) -> dict[str
         evaluation: Out-of-fold forecasts.
     """
     scenario, seen = task.scenario, task.watched
-    days, counts = _by_day(rows, seen)
+    day = scenario.cadence.day
+    days, counts = _by_day(rows, seen, day)
     months = np.zeros((MONTHS, len(seen), CELLS), np.int64)
     np.add.at(months, month_of(days), counts)
     window = scenario.drift.window_days
     forecast_edges = task.answer_edges
-    forecast_days, forecasts = _forecasts(evaluation, forecast_edges)
+    forecast_days, forecasts = _forecasts(evaluation, forecast_edges, day)
     forecast_months = np.zeros((MONTHS, 1, CELLS), np.int64)
     np.add.at(forecast_months, month_of(forecast_days), forecasts)
     others, limits, windows = _limits(scenario, seen, days, counts, months)
@@ -86,14 +86,14 @@ def margin(history_years: float) -> float:
     return 1.2 if history_years < 1.25 else min(1.5, 1.0 + 1.6 / history_years**2)
 
 
-def _by_day(rows: TrainingSet, seen: Watched) -> tuple[Longs, Longs]:
+def _by_day(rows: TrainingSet, seen: Watched, day: int) -> tuple[Longs, Longs]:
     if not rows.dated:
         return np.zeros(0, np.int64), np.zeros((0, len(seen), CELLS), np.int64)
-    return _counted(rows.as_of, rows.matrix[:, seen.columns], seen.edges)
+    return _counted(rows.as_of, rows.matrix[:, seen.columns], seen.edges, day)
 
 
-def _counted(as_of: Longs, values: Floats, edges: Doubles) -> tuple[Longs, Longs]:
-    known, day = np.unique(as_of // DAY_HOURS, return_inverse=True)
+def _counted(as_of: Longs, values: Floats, edges: Doubles, steps: int) -> tuple[Longs, Longs]:
+    known, day = np.unique(as_of // steps, return_inverse=True)
     width = len(edges)
     counts = np.zeros((len(known), width, CELLS), np.int64)
     for column in range(width):
@@ -102,9 +102,11 @@ def _counted(as_of: Longs, values: Floats, edges: Doubles) -> tuple[Longs, Longs
     return known, counts
 
 
-def _forecasts(evaluation: Evaluation, edges: Doubles) -> tuple[Longs, Longs]:
+def _forecasts(evaluation: Evaluation, edges: Doubles, day: int) -> tuple[Longs, Longs]:
     chosen = (evaluation.as_of >= 0) & np.isfinite(evaluation.forecasts[""])
-    return _counted(evaluation.as_of[chosen], evaluation.forecasts[""][chosen, None].astype(np.float32), edges[None])
+    return _counted(
+        evaluation.as_of[chosen], evaluation.forecasts[""][chosen, None].astype(np.float32), edges[None], day
+    )
 
 
 def _limits(

@@ -6,7 +6,6 @@ import numpy as np
 
 from shared.core.intake.readings import Doubles
 from shared.core.scenario import Scenario
-from shared.core.task.calendar import DAY_HOURS
 from training.calibrate.tail import quantile
 from training.model.evaluate import Evaluation
 
@@ -26,7 +25,7 @@ def of(scenario: Scenario, evaluation: Evaluation) -> Doubles:
     limits = np.full(3, np.nan)
     forecast, persistence = evaluation.forecasts[""], evaluation.forecasts["_persistence"]
     chosen = (evaluation.as_of >= 0) & np.isfinite(forecast) & np.isfinite(evaluation.truth)
-    window = evaluation.as_of // (DAY_HOURS * scenario.drift.window_days)
+    window = evaluation.as_of // (scenario.cadence.day * scenario.drift.window_days)
     error, naive = np.abs(forecast - evaluation.truth), np.abs(persistence - evaluation.truth)
     inside = (evaluation.lower <= evaluation.truth) & (evaluation.truth <= evaluation.upper)
     mae, coverage = [], []

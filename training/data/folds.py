@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from shared.core.intake.readings import Longs
+from shared.core.scenario import Scenario
 
 FIRST_SHARE = 0.4
 """Share of the rows that only ever train: the first validation needs a past long enough to have seasons."""
@@ -33,8 +34,8 @@ def rolling(as_of: Longs, horizon: int, count: int) -> tuple[Fold, ...]:
     when its truth (as_of + horizon) was known as the validation's first forecast is made, at the end of its first hour.
 
     Args:
-        as_of: Hours, rising, shape (n,).
-        horizon: Hours from as_of to the truth.
+        as_of: Steps, rising, shape (n,).
+        horizon: Steps from as_of to the truth.
         count: Folds wanted; one without rows on either side is left out.
 
     Source:
@@ -54,22 +55,23 @@ def _between(as_of: Longs, horizon: int, edges: Sequence[int]) -> Iterator[Fold]
             yield Fold(np.arange(known), np.arange(first, last))
 
 
-def recent(as_of: Longs, horizon: int, since: int) -> tuple[Fold, ...]:
+def recent(as_of: Longs, scenario: Scenario, since: int) -> tuple[Fold, ...]:
     """Rolling-origin folds of the time from `since` on: the newer, the shorter, for that is where a change shows first.
 
     They validate the newest half weeks, the two weeks before, and so on up to nine weeks, and what lies before down to
     `since`. One that has fewer than 200 rows to train on is left out.
 
     Args:
-        as_of: Hours, rising, shape (n,).
-        horizon: Hours from as_of to the truth.
-        since: First hour that is validated.
+        as_of: Steps, rising, shape (n,).
+        scenario: Horizon and cadence.
+        since: First step that is validated.
     """
     if not len(as_of) or since > as_of[-1]:
         return ()
     end = int(as_of[-1]) + 1
-    starts = [end - back for back in np.cumsum(STRETCHES_H).tolist() if end - back >= since + STRETCHES_H[0] // 2]
-    found = _between(as_of, horizon, [since, *reversed(starts), end])
+    stretches = np.array(STRETCHES_H) * scenario.cadence.hour
+    starts = [end - back for back in np.cumsum(stretches).tolist() if end - back >= since + stretches[0] // 2]
+    found = _between(as_of, scenario.horizon_steps, [since, *reversed(starts), end])
     return tuple(fold for fold in found if len(fold.train) >= LEAST_ROWS)
 
 

@@ -148,7 +148,9 @@ def _from_readings(options: Options, inputs: Inputs, screen: Screen) -> Prepared
     with screen.step("hours") as step:
         history = data.hours(options.scenario, inputs.readings)
         step.note = f"{sum(len(h.values) for h in history.values()):,} hours of {len(history)} device(s)"
-    warnings = _accepted(validate.check_duplicates(inputs.readings, options.test_from, options.limits), screen)
+    warnings = _accepted(
+        validate.check_duplicates(options.scenario, inputs.readings, options.test_from, options.limits), screen
+    )
     return _from_history(options, history, warnings, screen)
 
 
@@ -159,7 +161,7 @@ def _from_history(options: Options, history: History, warnings: list[str], scree
     with screen.step("features") as step:
         rows = data.from_history(task_of(scenario), seen, advance=step.advance)
         step.note = f"{len(rows):,} rows of {len(rows.features)} features"
-    split = folds.rolling(rows.as_of, scenario.horizon, scenario.search.folds)
+    split = folds.rolling(rows.as_of, scenario.horizon_steps, scenario.search.folds)
     warnings += _accepted(validate.check_rows(rows, split, limits), screen)
     content = data.dataset_hash(seen)
     return Prepared(rows=rows, folds=split, dataset=content, content=content, warnings=tuple(warnings), history=history)

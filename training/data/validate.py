@@ -11,7 +11,6 @@ import numpy as np
 
 from shared.core.intake.readings import Floats, Readings
 from shared.core.scenario import Channel, Scenario
-from shared.core.task.calendar import HOUR_MINUTES
 from training.data.files import DataRefused, Source
 from training.data.folds import Fold
 from training.model.hourly.rows import History, TrainingSet
@@ -74,15 +73,16 @@ def _reasons(rejected: Counter[str]) -> str:
     return "".join(f"; {reason} {count}" for reason, count in rejected.most_common())
 
 
-def check_duplicates(readings: Readings, before_hour: int | None, limits: Limits) -> Iterator[Finding]:
+def check_duplicates(scenario: Scenario, readings: Readings, before: int | None, limits: Limits) -> Iterator[Finding]:
     """Readings of a minute that the device had already sent: repeated, or saying something else.
 
     Args:
+        scenario: Its cadence.
         readings: All readings, sorted by time.
-        before_hour: Later readings are not looked at.
+        before: Step from which on readings are not looked at.
         limits: The share of conflicts that stops.
     """
-    end = len(readings) if before_hour is None else int(np.searchsorted(readings.minute, before_hour * HOUR_MINUTES))
+    end = len(readings) if before is None else int(np.searchsorted(readings.minute, before * scenario.cadence.ticks))
     key = readings.device[:end].astype(np.int64) << 32 | readings.minute[:end]
     order = np.argsort(key, kind="stable")
     again = np.flatnonzero(np.diff(key[order]) == 0) + 1
@@ -149,11 +149,12 @@ def _gaps(scenario: Scenario, history: History) -> Iterator[Finding]:
     for name, hours in history.items():
         sampled = np.flatnonzero(hours.samples)
         gaps = np.diff(sampled) - 1
-        count += int((gaps >= scenario.history).sum())
+        count += int((gaps >= scenario.history_steps).sum())
         if len(gaps) and gaps.max() > longest:
             longest, where = int(gaps.max()), name
     if count:
-        text = f"{count} are longer than a window of {scenario.history} h; the longest, {longest} h, is at {where!r}"
+        stretch = f"{longest / scenario.cadence.hour:g} h"
+        text = f"{count} are longer than a window of {scenario.history} h; the longest, {stretch}, is at {where!r}"
         yield Finding("warning", "gaps", text)
 
 

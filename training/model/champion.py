@@ -15,11 +15,10 @@ from shared.core.model.feature import Feature
 from shared.core.model.manifest import VERSION, Manifest
 from shared.core.model.scoring import clip
 from shared.core.scenario import Scenario
+from shared.core.scenario.cadence import Cadence
 from shared.errors import ConfigError, ContractBroken
 from shared.ports import BlobReader, Model
 from training.model.hourly.rows import TrainingSet
-
-HOUR_S = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +64,14 @@ class Compared:
     forecast: Floats
 
 
-def load(blobs: BlobReader, version: str, features: Sequence[Feature]) -> Champion:
+def load(blobs: BlobReader, version: str, features: Sequence[Feature], cadence: Cadence) -> Champion:
     """Read a published package.
 
     Args:
         blobs: The application's blobs.
         version: Of the package.
         features: What this application computes.
+        cadence: Of the scenario.
 
     Raises:
         ConfigError: That is no version.
@@ -83,11 +83,11 @@ def load(blobs: BlobReader, version: str, features: Sequence[Feature]) -> Champi
     model = onnx_model.load({name: raw for name, raw in read.items() if raw is not None}, features)
     if model.manifest.version != version:
         raise ContractBroken(f"manifest.json: is of version {model.manifest.version}")
-    return Champion(model, trained_until(model.manifest))
+    return Champion(model, trained_until(model.manifest, cadence))
 
 
-def trained_until(manifest: Manifest) -> int:
-    """Hour (since 1970) of the last truth that a model has seen; older packages tell it in words only.
+def trained_until(manifest: Manifest, cadence: Cadence) -> int:
+    """Step (since 1970) of the last truth that a model has seen; older packages tell it in words only.
 
     Raises:
         ContractBroken: The manifest does not say, as when the training rows had no time.
@@ -95,6 +95,6 @@ def trained_until(manifest: Manifest) -> int:
     if manifest.trained_until >= 0:
         return manifest.trained_until
     try:
-        return int(datetime.fromisoformat(manifest.training_end).timestamp()) // HOUR_S
+        return int(datetime.fromisoformat(manifest.training_end).timestamp()) // cadence.step_s
     except ValueError as error:
         raise ContractBroken(f"manifest.json: training_end {manifest.training_end!r} is not a time") from error

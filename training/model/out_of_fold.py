@@ -10,7 +10,6 @@ import numpy as np
 from shared.core.intake.readings import Floats, Longs
 from shared.core.model.scoring import clip
 from shared.core.scenario import Scenario
-from shared.core.task.calendar import DAY_HOURS
 from training.data import folds
 from training.data.folds import Fold
 from training.model import boosting, damped_persistence, recalibration
@@ -70,7 +69,7 @@ def gather(
         since: First hour that newer models forecast, None for none.
         done: Called after each of these models with their number so far and in all.
     """
-    extra = [] if since is None else folds.recent(rows.as_of, scenario.horizon, since)
+    extra = [] if since is None else folds.recent(rows.as_of, scenario, since)
     extra = [fold for fold in extra if np.ptp(rows.target[fold.train]) > 0]  # of one value nothing can be learned
     raw, whole = fitted.forecast.copy(), folds.owned([*searched, *extra])
     fresh = [fold for fold in whole if not any(fold.train is other.train for other in searched)]
@@ -82,35 +81,37 @@ def gather(
     for fold in whole:
         damped[fold.valid] = damped_persistence.forecast(damped_persistence.fit(rows, fold.train), rows, fold.valid)
         if rows.dated:
-            until[fold.valid] = rows.as_of[fold.train[-1]] + scenario.horizon
-    line = Recalibration() if since is None else _corrected(rows, scenario.horizon, since, raw, until)
+            until[fold.valid] = rows.as_of[fold.train[-1]] + scenario.horizon_steps
+    line = Recalibration() if since is None else _corrected(rows, scenario, since, raw, until)
     chosen = np.flatnonzero(np.isfinite(raw))
     raw[chosen] = clip(scenario, raw[chosen])
     return OutOfFold(folds=whole, rows=chosen, forecast=raw, damped=damped, trained_until=until, recalibration=line)
 
 
-def _corrected(rows: TrainingSet, horizon: int, since: int, raw: Floats, until: Longs) -> Recalibration:
+def _corrected(rows: TrainingSet, scenario: Scenario, since: int, raw: Floats, until: Longs) -> Recalibration:
     """Correct the forecasts from an hour on, day by day with what was known, in place; returns the newest correction.
 
     A correction is used while it did well lately. The first days have to do without: nothing is known of it yet.
     """
     tried = np.full(len(rows), np.nan, np.float32)
     plain = raw.copy()
-    end = int(rows.as_of[-1]) + 1
-    for start in range(since, end, DAY_HOURS):
-        line, seen = recalibration.newest(rows.as_of, horizon, start, plain, rows.target)
-        low, high = np.searchsorted(rows.as_of, [start, start + DAY_HOURS])
+    end, day = int(rows.as_of[-1]) + 1, scenario.cadence.day
+    for start in range(since, end, day):
+        line, seen = recalibration.newest(rows.as_of, scenario, start, plain, rows.target)
+        low, high = np.searchsorted(rows.as_of, [start, start + day])
         tried[low:high] = line(plain[low:high])
-        if _helps(rows, horizon, start, plain, tried):
+        if _helps(rows, scenario, start, plain, tried):
             raw[low:high] = tried[low:high]
         until[low:high] = np.maximum(until[low:high], seen)
-    line, _ = recalibration.newest(rows.as_of, horizon, end + horizon, plain, rows.target)
-    return line if _helps(rows, horizon, end + horizon, plain, tried) else Recalibration()
+    last = end + scenario.horizon_steps
+    line, _ = recalibration.newest(rows.as_of, scenario, last, plain, rows.target)
+    return line if _helps(rows, scenario, last, plain, tried) else Recalibration()
 
 
-def _helps(rows: TrainingSet, horizon: int, now: int, plain: Floats, tried: Floats) -> bool:
+def _helps(rows: TrainingSet, scenario: Scenario, now: int, plain: Floats, tried: Floats) -> bool:
     """Whether the corrected forecasts of the last weeks were clearly better, by the truths known as `now` began."""
-    low, high = np.searchsorted(rows.as_of, [now - horizon - TRUST_DAYS * DAY_HOURS + 1, now - horizon + 1])
+    end = now - scenario.horizon_steps + 1
+    low, high = np.searchsorted(rows.as_of, [end - TRUST_DAYS * scenario.cadence.day, end])
     there = low + np.flatnonzero(np.isfinite(plain[low:high]) & np.isfinite(tried[low:high]))
     before, after = (np.square(f[there].astype(np.float64) - rows.target[there]).sum() for f in (plain, tried))
     return bool(after < (1 - LEAST_GAIN) * before)

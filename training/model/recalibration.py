@@ -16,7 +16,7 @@ import numpy as np
 from catboost import CatBoostRegressor
 
 from shared.core.intake.readings import Floats, Longs
-from shared.core.task.calendar import DAY_HOURS
+from shared.core.scenario import Scenario
 
 WINDOW_DAYS = 14
 PRIOR_DAYS = 21
@@ -64,19 +64,20 @@ def fit(forecast: Floats, truth: Floats, days: int) -> Recalibration:
     return Recalibration(centre - slope * float(x.mean()), slope)
 
 
-def newest(as_of: Longs, horizon: int, now: int, forecast: Floats, truth: Floats) -> tuple[Recalibration, int]:
-    """The line that could be drawn as hour `now` began, and the hour of the last truth in it (-1 without any).
+def newest(as_of: Longs, scenario: Scenario, now: int, forecast: Floats, truth: Floats) -> tuple[Recalibration, int]:
+    """The line that could be drawn as step `now` began, and the step of the last truth in it (-1 without any).
 
     Args:
-        as_of: Hours, rising, shape (n,).
-        horizon: Hours from as_of to the truth.
-        now: The hour.
+        as_of: Steps, rising, shape (n,).
+        scenario: Horizon and cadence.
+        now: The step.
         forecast: Out-of-fold forecasts, NaN where there is none, shape (n,).
         truth: What came, shape (n,).
     """
-    low, high = np.searchsorted(as_of, [now - horizon - WINDOW_DAYS * DAY_HOURS + 1, now - horizon + 1])
+    day, horizon = scenario.cadence.day, scenario.horizon_steps
+    low, high = np.searchsorted(as_of, [now - horizon - WINDOW_DAYS * day + 1, now - horizon + 1])
     chosen = low + np.flatnonzero(np.isfinite(forecast[low:high]))
     if not len(chosen):
         return Recalibration(), -1
-    days = len(np.unique(as_of[chosen] // DAY_HOURS))
+    days = len(np.unique(as_of[chosen] // day))
     return fit(forecast[chosen], truth[chosen], days), int(as_of[chosen[-1]]) + horizon

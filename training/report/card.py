@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from shared.core.scenario import Scenario
+from shared.core.scenario.cadence import HOURLY
 from training.data.prepare import Options, Prepared
 from training.model.fit import Trained
 from training.model.recalibration import Recalibration
@@ -40,8 +42,15 @@ def _head(run: _Run) -> str:
     scenario, target = run.options.scenario, run.options.scenario.target_channel
     return (
         f"# {scenario.title}\n\nForecasts {target.name} ({target.unit}) {scenario.horizon} hours after the "
-        f"newest of {scenario.history} hourly values of {', '.join(scenario.channel_names)}."
+        f"newest of {_values(scenario)} of {', '.join(scenario.channel_names)}."
     )
+
+
+def _values(scenario: Scenario) -> str:
+    """What a window is made of."""
+    if scenario.cadence == HOURLY:
+        return f"{scenario.history} hourly values"
+    return f"{scenario.history_steps} values, one every {scenario.cadence_s} s,"
 
 
 def _data(run: _Run) -> str:

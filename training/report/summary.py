@@ -12,6 +12,7 @@ import numpy as np
 
 from shared.core.model.manifest import Manifest
 from shared.core.scenario import Scenario
+from shared.core.scenario.cadence import HOURLY, Cadence
 from training.data.folds import Fold
 from training.data.prepare import Options, Prepared
 from training.model.evaluate import NAMES, Evaluation, Row
@@ -88,7 +89,7 @@ def gather(scenario: Scenario, prepared: Prepared, trained: Trained, tested: Hel
         params=dict(trained.fitted.params),
         level=str(trained.out_of_fold.recalibration),
         folds=[
-            _fold_line(prepared, fold, rmse)
+            _fold_line(scenario, prepared, fold, rmse)
             for fold, rmse in zip(trained.out_of_fold.folds, trained.out_of_fold.rmse(rows.target), strict=True)
         ],
         warnings=[*prepared.file_warnings, *prepared.warnings],
@@ -100,24 +101,28 @@ def gather(scenario: Scenario, prepared: Prepared, trained: Trained, tested: Hel
 
 def _span(scenario: Scenario, prepared: Prepared) -> tuple[str, str]:
     as_of = prepared.rows.as_of
-    return (hour_text(as_of[0]), hour_text(as_of[-1] + scenario.horizon)) if prepared.rows.dated else ("", "")
+    return _texts(scenario, as_of[0], as_of[-1] + scenario.horizon_steps) if prepared.rows.dated else ("", "")
 
 
-def hour_text(hour: int) -> str:
-    """An hour since 1970 as ISO 8601 in UTC.
+def _texts(scenario: Scenario, first: int, last: int) -> tuple[str, str]:
+    return hour_text(first, scenario.cadence), hour_text(last, scenario.cadence)
+
+
+def hour_text(step: int, cadence: Cadence = HOURLY) -> str:
+    """A step since 1970 as ISO 8601 in UTC.
 
     >>> hour_text(24)
     '1970-01-02T00:00:00Z'
     """
-    return f"{np.datetime64(int(hour), 'h').astype('datetime64[s]')}Z"
+    return f"{np.datetime64(int(step) * cadence.step_s, 's')}Z"
 
 
-def _fold_line(prepared: Prepared, fold: Fold, rmse: float) -> str:
+def _fold_line(scenario: Scenario, prepared: Prepared, fold: Fold, rmse: float) -> str:
     sizes = f"{len(fold.train):,} rows train, {len(fold.valid):,} validate, RMSE {rmse:.2f}"
     if not prepared.rows.dated:
         return f"rows {fold.valid[0] + 1} to {fold.valid[-1] + 1}: {sizes}"
     as_of = prepared.rows.as_of[fold.valid]
-    return f"{hour_text(as_of[0])} to {hour_text(as_of[-1])}: {sizes}"
+    return f"{' to '.join(_texts(scenario, as_of[0], as_of[-1]))}: {sizes}"
 
 
 def path_of(out: Path) -> Path:

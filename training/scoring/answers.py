@@ -64,7 +64,10 @@ class Answers:
 
     def _cells(self, kind: str, column: Any, as_of: Longs) -> list[Any]:
         if kind == "hour":
-            return [None if at == NO_TIME else _iso(hour) for at, hour in zip(as_of, column.tolist(), strict=True)]
+            return [
+                None if at == NO_TIME else _iso(hour * self.task.scenario.cadence.step_s)
+                for at, hour in zip(as_of, column.tolist(), strict=True)
+            ]
         return list(column) if kind == "text" else list(column.tolist())
 
     def _refusal(self, problems: tuple[tuple[str, str, str], ...]) -> dict[str, Any]:
@@ -95,5 +98,5 @@ def load(folder: Path, version: str | None = None) -> Answers:
     return Answers(task, manifest.version, ActiveModels(task, Control(manifest.version), model))
 
 
-def _iso(hour: int) -> str:
-    return f"{np.datetime64(hour, 'h')}:00Z"
+def _iso(second: int) -> str:
+    return f"{np.datetime64(second, 's').astype('datetime64[m]')}Z"

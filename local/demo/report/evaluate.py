@@ -18,8 +18,6 @@ from shared.core.scenario import Scenario
 from shared.core.stream.commit import APPLIED
 from shared.ports import BlobReader
 
-HOURS_A_DAY = 24
-
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
@@ -79,16 +77,16 @@ def evaluate(
     for number, device in enumerate(devices):
         mine = place == number
         found = history[device]
-        truth[mine] = _at(scenario, found, as_of[mine] + scenario.horizon)
+        truth[mine] = _at(scenario, found, as_of[mine] + scenario.horizon_steps)
         latest[mine] = _at(scenario, found, as_of[mine])
-        hours = as_of[mine][None, :] - np.arange(HOURS_A_DAY)[:, None]
+        hours = as_of[mine][None, :] - np.arange(scenario.cadence.day)[:, None]
         recent[mine] = _mean(_at(scenario, found, hours))
     known = ~np.isnan(truth)
     naive = np.where(np.isnan(latest), np.float32(np.nan), damped(baseline, latest, recent))
     outcomes = Outcomes(
         devices=devices,
         device=place[known].astype(np.int32),
-        hour=as_of[known] + scenario.horizon,
+        hour=as_of[known] + scenario.horizon_steps,
         forecast=forecast[known, 0],
         lower=forecast[known, 1],
         upper=forecast[known, 2],

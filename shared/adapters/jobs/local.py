@@ -23,11 +23,11 @@ BUSY = 3  # exit code of a supervisor that found another one at work
 logger = logging.getLogger(__name__)
 
 
-def training_command(python: str, package: Path, spec: JobSpec) -> list[str]:
-    """The command of a job; where the storage is, it reads from its environment."""
+def training_command(python: str, package: Path, spec: JobSpec, scenario: str = "") -> list[str]:
+    """The command of a job; where the storage is, it reads from its environment, and its scenario perhaps by a path."""
     champion = ["--champion", spec.champion] if spec.champion else []
     return [
-        *(python, "-m", "training", "--scenario", spec.scenario, "--lake", spec.dataset, *champion),
+        *(python, "-m", "training", "--scenario", scenario or spec.scenario, "--lake", spec.dataset, *champion),
         *("--job", spec.name, "--publish", "--out", str(package)),
     ]
 

@@ -12,7 +12,6 @@ from shared.adapters.lake import rows as lake_rows
 from shared.adapters.lake.delta_files import Bounds, View
 from shared.adapters.lake.delta_lake import DeltaLake
 from shared.adapters.lake.schema import COMMITS, PREDICTIONS
-from shared.core.task.calendar import DAY_HOURS, HOUR_US
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,7 +25,8 @@ class LakeArchive(DeltaLake):
         import pyarrow.compute as pc
 
         view = self.delta.opened(PREDICTIONS)
-        day, hour = as_of // DAY_HOURS, as_of * HOUR_US
+        cadence = self.files.scenario.cadence
+        day, hour = as_of // cadence.day, as_of * cadence.step_us
         found: set[tuple[int, int, int]] = set()
         for rows in () if view is None else view.read({"as_of": (hour, hour)}, (day, day + 1)):
             mine = rows.filter(pc.equal(rows["device_id"], device))
@@ -43,8 +43,9 @@ class LakeArchive(DeltaLake):
         view = self.delta.opened(PREDICTIONS)
         if view is None:
             return []
-        held = {file.day for file in view.files if first // DAY_HOURS <= file.day <= last // DAY_HOURS}
-        read = partial(self._served, view, {"as_of": (first * HOUR_US, last * HOUR_US)})
+        cadence = self.files.scenario.cadence
+        held = {file.day for file in view.files if first // cadence.day <= file.day <= last // cadence.day}
+        read = partial(self._served, view, {"as_of": (first * cadence.step_us, last * cadence.step_us)})
         return [(day, partial(read, day)) for day in sorted(held, reverse=True)]
 
     def _served(self, view: View, bounds: Bounds, day: int, device: str | None) -> dict[str, Any]:

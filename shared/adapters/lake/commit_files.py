@@ -12,9 +12,9 @@ from shared.adapters.lake.batches import batch_from
 from shared.adapters.lake.outcomes import OUTCOMES, decode_outcomes, encode_outcomes
 from shared.adapters.lake.sealed_parquet import check, read, write
 from shared.core.model.scoring import ROLES
+from shared.core.scenario.cadence import Cadence
 from shared.core.stream.commit import EVOLVED, FORMAT, Commit
 from shared.core.stream.events import Batch
-from shared.core.task.calendar import HOUR_MS
 from shared.core.task.state import Outcome
 from shared.core.task.task import Task, names_of
 from shared.core.task.versions import at
@@ -98,7 +98,7 @@ class ParquetFiles:
         """Forecasts that became final with a commit: one row per device, as-of hour and role.
 
         Returns:
-            device_id, as_of (hours since 1970), role, model_version, revision, the numbers of answer and label (truth
+            device_id, as_of (steps since 1970), role, model_version, revision, the numbers of answer and label (truth
             NaN when it never came), sequence_number (of the event that made the label final).
 
         Raises:
@@ -116,7 +116,7 @@ class ParquetFiles:
         when = pa.timestamp("ms", tz="UTC")
         columns: dict[str, Any] = {
             "device_id": pa.array(found.device, pa.string()).dictionary_encode(),
-            **{name: _arrow(kind, answered[name]) for name, kind in self.task.answer},
+            **{name: _arrow(kind, answered[name], self.scenario.cadence) for name, kind in self.task.answer},
             "model_version": pa.array(found.model, pa.string()).dictionary_encode(),
             "role": pa.array([ROLES[role] for role in found.role], pa.string()).dictionary_encode(),
             "served": pa.array(found.served),
@@ -130,7 +130,7 @@ class ParquetFiles:
         return write(pa.table(columns))
 
     def read_predictions(self, raw: bytes) -> dict[str, Any]:
-        """Predictions as columns: numpy arrays of numbers, `as_of` in hours since 1970, lists of texts.
+        """Predictions as columns: numpy arrays of numbers, `as_of` in steps since 1970, lists of texts.
 
         Raises:
             ContractBroken: Not predictions, or damaged.
@@ -138,8 +138,9 @@ class ParquetFiles:
         table = read(raw, "predictions")
         _need(table, (*self.texts, *self.hours, *self.numbers, "served"), "predictions")
         out: dict[str, Any] = {name: table[name].to_pylist() for name in self.texts}
+        step_ms = self.scenario.cadence.step_s * 1000
         for name in self.hours:
-            out[name] = table[name].cast("int64").to_numpy() // HOUR_MS
+            out[name] = table[name].cast("int64").to_numpy() // step_ms
         for name in self.numbers:
             out[name] = table[name].to_numpy()
         out["served"] = table["served"].to_numpy(zero_copy_only=False)
@@ -147,11 +148,11 @@ class ParquetFiles:
         return out
 
 
-def _arrow(kind: str, values: Any) -> Any:
+def _arrow(kind: str, values: Any, cadence: Cadence) -> Any:
     import pyarrow as pa
 
     if kind == "hour":
-        return pa.array(values * HOUR_MS).cast(pa.timestamp("ms", tz="UTC"))
+        return pa.array(values * cadence.step_s * 1000).cast(pa.timestamp("ms", tz="UTC"))
     return pa.array(values) if kind == "number" else pa.array(values, pa.string()).dictionary_encode()
 
 

@@ -10,17 +10,16 @@ import numpy as np
 
 from shared.adapters.lake import schema
 from shared.adapters.lake.commit_files import COLD_START, ParquetFiles
-from shared.adapters.lake.rows import MINUTE_US, readings_in
+from shared.adapters.lake.rows import readings_in
 from shared.adapters.lake.schema import COMMITS, OUTCOMES, PREDICTIONS, READINGS
 from shared.core.stream.commit import DISPOSITIONS, Commit
 from shared.core.stream.events import Batch
-from shared.core.task.calendar import DAY_HOURS, HOUR_US
 from shared.core.task.task import names_of
 from shared.core.task.versions import all_rows
 from shared.errors import ContractBroken
 from shared.ports import LakeRows
 
-DAY_MINUTES, DAY_MS = 1440, 86_400_000
+DAY_US, DAY_MS = 86_400_000_000, 86_400_000
 
 
 def rows_of(files: ParquetFiles, name: str, raw: bytes, read: Callable[[str], bytes]) -> LakeRows:
@@ -75,12 +74,13 @@ def _readings(files: ParquetFiles, commit: Commit, batch: Batch, raw: bytes) -> 
     missing = np.full(len(batch), np.nan, np.float32)
     values = dict.fromkeys(all_rows(files.task), missing)
     values |= {name: batch.values[:, place] for place, name in enumerate(files.channels_of(commit))}
+    when = batch.minute.astype(np.int64) * files.scenario.cadence.tick_us
     return {
-        "date": _days(batch.minute // DAY_MINUTES),
+        "date": _days(when // DAY_US),
         **_place(commit, len(batch)),
         "sequence_number": batch.sequence,
         "device_id": _texts(batch.device, batch.devices),
-        "timestamp": batch.minute.astype(np.int64) * MINUTE_US,
+        "timestamp": when,
         "disposition": _texts(files.dispositions(raw), DISPOSITIONS),
         "source": _texts(batch.source, batch.sources),
         "position": batch.position,
@@ -92,27 +92,28 @@ def _predictions(files: ParquetFiles, commit: Commit, found: dict[str, Any] | No
     if found is None:
         found = {name: np.empty(0, np.int64) for name in (*files.hours, *files.numbers)}
         found |= {name: [] for name in files.texts} | {name: np.empty(0, bool) for name in ("served", COLD_START)}
-    count = len(found["device_id"])
+    count, cadence = len(found["device_id"]), files.scenario.cadence
     return {
         **found,
-        "date": _days(found["as_of"] // DAY_HOURS),
+        "date": _days(found["as_of"] // cadence.day),
         **_place(commit, count),
-        **{name: found[name] * HOUR_US for name in files.hours},
+        **{name: found[name] * cadence.step_us for name in files.hours},
         "scored_at": np.full(count, commit.enqueued_ms * 1000, np.int64),
     }
 
 
 def _outcomes(files: ParquetFiles, commit: Commit, raw: bytes) -> dict[str, Any]:
     found = files.outcomes(raw)
+    cadence = files.scenario.cadence
     as_of, numbers = found["as_of"].to_numpy(), names_of((*files.task.answer, *files.task.label), "number")
     return {
         **{name: found[name].combine_chunks() for name in ("device_id", "model_version", "role")},
         **{name: found[name].to_numpy() for name in ("revision", *numbers)},
         "sequence_number": found["sequence_number"].to_numpy(),
-        "date": _days(as_of // DAY_HOURS),
+        "date": _days(as_of // cadence.day),
         **_place(commit, len(found)),
-        "as_of": as_of * HOUR_US,
-        "target_time": files.task.target_hour(as_of) * HOUR_US,
+        "as_of": as_of * cadence.step_us,
+        "target_time": files.task.target_hour(as_of) * cadence.step_us,
     }
 
 

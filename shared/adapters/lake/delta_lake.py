@@ -108,7 +108,7 @@ class DeltaLake:
             readings, predictions = (self._ranged(table, view, group) for table, view in views.items())
             for commit in group:
                 rows = lake_rows.within(readings, commit)
-                batch = lake_rows.batch_of(self.files.channels_of(commit), commit, rows)
+                batch = lake_rows.batch_of(self.files, commit, rows)
                 made = lake_rows.within(predictions, commit)
                 yield commit, batch, rows, lake_rows.predictions_of(self.files, commit, made)
 

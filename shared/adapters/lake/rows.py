@@ -11,15 +11,14 @@ import numpy.typing as npt
 from shared.adapters.lake.batches import batch_from, coded
 from shared.adapters.lake.commit_files import COLD_START, ParquetFiles, flags
 from shared.core.intake.readings import Readings
+from shared.core.scenario.cadence import Cadence
 from shared.core.stream.commit import APPLIED, DISPOSITIONS, Commit
 from shared.core.stream.events import Batch
-from shared.core.task.calendar import HOUR_US
 from shared.errors import ContractBroken
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MINUTE_US = 60_000_000
 ORDER = ("device_id", "timestamp", "partition", "epoch", "sequence_number", "position")
 
 
@@ -40,11 +39,11 @@ def within(rows: pa.Table, commit: Commit) -> pa.Table:
     return rows.slice(int(low), int(high - low))
 
 
-def batch_of(channels: tuple[str, ...], commit: Commit, rows: pa.Table) -> Batch:
+def batch_of(files: ParquetFiles, commit: Commit, rows: pa.Table) -> Batch:
     """The batch that a commit was made of.
 
     Args:
-        channels: The scenario's channels.
+        files: Know the commit's channels and the cadence.
         commit: The commit.
         rows: Its readings, sorted by sequence number and position.
 
@@ -53,7 +52,8 @@ def batch_of(channels: tuple[str, ...], commit: Commit, rows: pa.Table) -> Batch
     """
     if len(rows) != readings_in(commit):
         raise ContractBroken(_lacks(commit, "readings", readings_in(commit), len(rows)))
-    return batch_from(commit, rows, _minutes(rows), _values(channels, rows))
+    minute = _ticks(files.scenario.cadence, rows)
+    return batch_from(commit, rows, minute, _values(files.channels_of(commit), rows))
 
 
 def dispositions_of(rows: pa.Table) -> npt.NDArray[np.uint8]:
@@ -72,15 +72,15 @@ def applied(rows: pa.Table, first_us: int, stop_us: int) -> pa.Table:
     return rows.filter((when >= first_us) & (when < stop_us) & kept)
 
 
-def readings_of(channels: tuple[str, ...], rows: pa.Table) -> Readings:
+def readings_of(channels: tuple[str, ...], cadence: Cadence, rows: pa.Table) -> Readings:
     """Rows as readings, in the order in which the first of a minute wins."""
     rows = rows.sort_by([(name, "ascending") for name in ORDER])
     names, codes = coded(rows, "device_id")
-    return Readings(tuple(names), codes, _minutes(rows), rows["position"].to_numpy(), _values(channels, rows))
+    return Readings(tuple(names), codes, _ticks(cadence, rows), rows["position"].to_numpy(), _values(channels, rows))
 
 
-def _minutes(rows: pa.Table) -> Any:
-    return (rows["timestamp"].cast("int64").to_numpy() // MINUTE_US).astype(np.int32)
+def _ticks(cadence: Cadence, rows: pa.Table) -> Any:
+    return (rows["timestamp"].cast("int64").to_numpy() // cadence.tick_us).astype(np.int32)
 
 
 def _values(channels: tuple[str, ...], rows: pa.Table) -> Any:
@@ -104,7 +104,7 @@ def predictions_of(files: ParquetFiles, commit: Commit, rows: pa.Table) -> dict[
 def forecasts_of(files: ParquetFiles, rows: pa.Table) -> dict[str, Any]:
     """Forecasts as columns, as `ParquetFiles.read_predictions` gives them."""
     out: dict[str, Any] = {name: rows[name].to_pylist() for name in files.texts}
-    out |= {name: rows[name].cast("int64").to_numpy() // HOUR_US for name in files.hours}
+    out |= {name: rows[name].cast("int64").to_numpy() // files.scenario.cadence.step_us for name in files.hours}
     out |= {name: rows[name].to_numpy() for name in files.numbers}
     out["served"] = rows["served"].combine_chunks().to_numpy(zero_copy_only=False)
     out[COLD_START] = flags(rows, COLD_START)

@@ -12,7 +12,6 @@ from shared.adapters.lake.schema import READINGS
 from shared.core.gate.evidence import Evidence
 from shared.core.intake.readings import Floats
 from shared.core.retrain.history import DATASET
-from shared.core.task.calendar import DAY_HOURS, HOUR_US
 from shared.core.task.task import Task, names_of
 from shared.errors import ContractBroken
 
@@ -47,10 +46,14 @@ class LakeTruth:
             raise ContractBroken(f"{dataset}: there is no lake")
         target = self.task.target_hour(evidence.as_of)
         first, last = int(target.min()), int(target.max())
-        days = (first // DAY_HOURS, last // DAY_HOURS + 1)
-        pieces = [lake_rows.applied(rows, first * HOUR_US, (last + 1) * HOUR_US) for rows in view.read(days=days)]
+        cadence = self.task.scenario.cadence
+        days, span = (
+            (first // cadence.day, last // cadence.day + 1),
+            (first * cadence.step_us, (last + 1) * cadence.step_us),
+        )
+        pieces = [lake_rows.applied(rows, *span) for rows in view.read(days=days)]
         found = pa.concat_tables(pieces, promote_options="default") if pieces else ()
         if not len(found):
             return np.full(len(evidence), np.nan, np.float32)
-        readings = lake_rows.readings_of(names_of(self.task.row), found)
+        readings = lake_rows.readings_of(names_of(self.task.row), cadence, found)
         return self.task.truths(readings, evidence.devices, evidence.device, evidence.as_of)

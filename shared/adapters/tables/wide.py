@@ -59,7 +59,7 @@ class Windows:
         """
         faults: dict[int, tuple[str, str]] = {}
         ids = self._check_ids(columns[ROW], faults)
-        window = np.full((self._scenario.history, len(self._scenario.stored), len(position)), np.nan, np.float32)
+        window = np.full((self._scenario.history_steps, len(self._scenario.stored), len(position)), np.nan, np.float32)
         for c, channel in enumerate(self._scenario.channels):
             column = columns[WINDOW + c]
             if column is not None:
@@ -94,7 +94,7 @@ class Windows:
 
     def _windows(self, column: pa.Array, c: int, channel: Channel, faults: dict[int, tuple[str, str]]) -> Floats:
         """Values of one channel, NaN where missing or wrong, float32, shape (n, history)."""
-        history = self._scenario.history
+        history = self._scenario.history_steps
         lists, counts = _lists(column)
         whole = counts == history
         for i in np.flatnonzero(~whole).tolist():

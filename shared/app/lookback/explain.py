@@ -31,8 +31,8 @@ from shared.app.score.serving import load_package
 from shared.core.intake.readings import Floats
 from shared.core.model.manifest import Manifest
 from shared.core.model.scoring import FLOOR, Inputs
+from shared.core.scenario.cadence import Cadence
 from shared.core.stream.commit import DISPOSITIONS
-from shared.core.task.calendar import HOUR_MINUTES
 from shared.core.task.state import Outcome
 from shared.core.task.task import Task, names_of
 from shared.core.task.versions import at
@@ -71,7 +71,7 @@ class Explain:
         revision = taken.revision
         why = _why(compared, int(found.column("revision")), revision)
         return Explanation(
-            forecast=forecast_facts(found),
+            forecast=forecast_facts(found, then.scenario.cadence),
             agrees=not why,
             why=why,
             compared=compared,
@@ -84,7 +84,7 @@ class Explain:
             made_of=dict(taken.made_of),
             features=_features(then, model.manifest, taken.features) if model else [],
             readings=self._readings(found, taken.outcome),
-            window=_window(taken.inputs),
+            window=_window(then.scenario.cadence, taken.inputs),
             runtime={"python": python_version(), **{name: metadata.version(name) for name in RUNTIME}},
         )
 
@@ -101,7 +101,7 @@ class Explain:
         rows = rows[task.behind(batch.minute[rows].astype(np.int64), int(found.column("as_of")))]
         return [
             ReadingFacts(
-                time=time_text(int(batch.minute[row]) * HOUR_MINUTES * 1000),
+                time=time_text(int(batch.minute[row]) * task.scenario.cadence.tick_s * 1000),
                 sequence=int(batch.sequence[row]),
                 source=batch.sources[batch.source[row]],
                 position=int(batch.position[row]),
@@ -119,8 +119,8 @@ def _features(task: Task, manifest: Manifest, row: Floats) -> list[FeatureFacts]
     ]
 
 
-def _window(inputs: Inputs) -> Window:
-    hours = [hour_text(hour) for hour in inputs.hours.tolist()]
+def _window(cadence: Cadence, inputs: Inputs) -> Window:
+    hours = [hour_text(hour, cadence) for hour in inputs.hours.tolist()]
     values = [[_known(cell) for cell in row] for row in inputs.values]
     return Window(columns=list(inputs.columns), hours=hours, values=values)
 
@@ -146,10 +146,10 @@ def _why(compared: Sequence[Compared], stored: int, revision: int) -> str:
     return ", ".join(parts)
 
 
-def forecast_facts(found: Found) -> Forecast:
+def forecast_facts(found: Found, cadence: Cadence) -> Forecast:
     """A prediction row as a value."""
     assert found.step.predictions is not None  # noqa: S101 - there is a row
-    return forecast_of(found.step.predictions, found.row)
+    return forecast_of(found.step.predictions, found.row, cadence)
 
 
 def _commit(found: Found, before: Before) -> CommitFacts:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from shared.app.lookback.forecast_id import hour_text
+from shared.core.scenario.cadence import Cadence
 
 
 class Forecast(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,13 +149,13 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     runtime: dict[str, str]
 
 
-def forecast_of(found: Mapping[str, Sequence[Any]], row: int) -> Forecast:
+def forecast_of(found: Mapping[str, Sequence[Any]], row: int, cadence: Cadence) -> Forecast:
     """A row of predictions, given as columns."""
     cell = {name: column[row] for name, column in found.items()}
     return Forecast(
         device=str(cell["device_id"]),
-        as_of=hour_text(int(cell["as_of"])),
-        target_time=hour_text(int(cell["target_time"])),
+        as_of=hour_text(int(cell["as_of"]), cadence),
+        target_time=hour_text(int(cell["target_time"]), cadence),
         value=float(cell["value"]),
         lower=float(cell["lower"]),
         upper=float(cell["upper"]),

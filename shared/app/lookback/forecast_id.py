@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from shared.core.model.scoring import ROLES
+from shared.core.scenario.cadence import HOURLY, Cadence
 from shared.errors import ConfigError
 
-HOUR_S = 3600
 MOST_REVISIONS = 2**16
-_HOUR = r"\d{4}-\d{2}-\d{2}[T ]\d{2}(?::00(?::00)?)?(?:Z|\+00:00)?"
+_EXAMPLE = "2026-11-20T10", "2026-11-20T10:20"
+_HOUR = r"(?P<date>\d{4}-\d{2}-\d{2})[T ](?P<hour>\d{2})(?::(?P<minute>\d{2})(?::00)?)?(?:Z|\+00:00)?"
 _AS_OF = re.compile(_HOUR, re.ASCII)
 # The tail holds neither a second "@" nor any other free text, so a device id may hold whatever it likes.
 _NAME = re.compile(
@@ -27,51 +28,55 @@ class ForecastId:
 
     Args:
         device: Device id.
-        as_of: As-of hour since 1970.
+        as_of: As-of step since 1970.
         revision: Its revision, None for the newest.
         role: Who made it, one of `ROLES`; None for the one that users saw.
+        cadence: Of the steps.
     """
 
     device: str
     as_of: int
     revision: int | None = None
     role: str | None = None
+    cadence: Cadence = HOURLY
 
     def __str__(self) -> str:
         """The name as it may be given again."""
         revision = "" if self.revision is None else f"#{self.revision}"
-        return f"{self.device}@{hour_text(self.as_of)}{revision}{f'/{self.role}' if self.role else ''}"
+        return f"{self.device}@{hour_text(self.as_of, self.cadence)}{revision}{f'/{self.role}' if self.role else ''}"
 
 
-def parse(text: str) -> ForecastId | None:
+def parse(text: str, cadence: Cadence = HOURLY) -> ForecastId | None:
     """The forecast that a text names, None when it is of another form; device ids may hold `@`, `/` and `#`.
 
     Raises:
         ConfigError: It has the form, but there is no such hour or revision.
 
     >>> parse("a@b/c#d@2026-11-20T10#1/challenger")
-    ForecastId(device='a@b/c#d', as_of=498658, revision=1, role='challenger')
+    ForecastId(device='a@b/c#d', as_of=498658, revision=1, role='challenger', cadence=Cadence(step_s=3600, tick_s=60))
     """
     found = _NAME.fullmatch(text)
     if found is None:
         return None
     revision = None if found["revision"] is None else int(found["revision"])
-    return forecast_id_of(found["device"], found["as_of"], revision, found["role"])
+    return forecast_id_of(found["device"], found["as_of"], revision, found["role"], cadence)
 
 
-def required(text: str) -> ForecastId:
+def required(text: str, cadence: Cadence = HOURLY) -> ForecastId:
     """The forecast that a text names.
 
     Raises:
         ConfigError: It names none.
     """
-    found = parse(text)
+    found = parse(text, cadence)
     if found is None:
         raise ConfigError(f"{text[:80]!a} does not name a forecast: write {_FORM}")
     return found
 
 
-def forecast_id_of(device: str, as_of: str, revision: int | None = None, role: str | None = None) -> ForecastId:
+def forecast_id_of(
+    device: str, as_of: str, revision: int | None = None, role: str | None = None, cadence: Cadence = HOURLY
+) -> ForecastId:
     """A forecast from its parts.
 
     Args:
@@ -79,35 +84,46 @@ def forecast_id_of(device: str, as_of: str, revision: int | None = None, role: s
         as_of: As-of hour, ISO 8601 in UTC.
         revision: None for the newest.
         role: None for the one that users saw.
+        cadence: Of the scenario.
 
     Raises:
         ConfigError: There is no such hour or revision.
     """
     if revision is not None and not 0 <= revision < MOST_REVISIONS:
         raise ConfigError(f"revision {revision} is outside 0 to {MOST_REVISIONS - 1}")
-    return ForecastId(device, hour_of(as_of), revision, role)
+    return ForecastId(device, hour_of(as_of, cadence), revision, role, cadence)
 
 
-def hour_of(text: str) -> int:
-    """Hours since 1970 of a whole hour, ISO 8601 in UTC.
+def hour_of(text: str, cadence: Cadence = HOURLY) -> int:
+    """Steps since 1970 of the time at which one begins, ISO 8601 in UTC.
 
     Raises:
         ConfigError: It is none.
 
-    >>> hour_of("1970-01-02T01"), hour_of("1970-01-02 01:00:00Z")
-    (25, 25)
+    >>> hour_of("1970-01-02T01"), hour_of("1970-01-02 01:00:00Z"), hour_of("1970-01-01T01:10", Cadence(600))
+    (25, 25, 7)
     """
     try:
-        whole = text[:13] if _AS_OF.fullmatch(text) else ""
-        found = datetime.strptime(whole.replace(" ", "T"), "%Y-%m-%dT%H").replace(tzinfo=timezone.utc)
+        match = _AS_OF.fullmatch(text)
+        whole = f"{match['date']}T{match['hour']}:{match['minute'] or '00'}" if match else ""
+        found = datetime.strptime(whole, "%Y-%m-%dT%H:%M").replace(tzinfo=timezone.utc)
     except ValueError as error:
-        raise ConfigError(f"{text[:80]!a} is not a whole hour in UTC, such as 2026-11-20T10") from error
-    return int(found.timestamp()) // HOUR_S
+        raise ConfigError(_no_step(text, cadence)) from error
+    step, rest = divmod(int(found.timestamp()), cadence.step_s)
+    if rest:
+        raise ConfigError(_no_step(text, cadence))
+    return step
 
 
-def hour_text(hour: int) -> str:
-    """An hour since 1970 as ISO 8601, without minutes."""
-    return datetime.fromtimestamp(hour * HOUR_S, timezone.utc).strftime("%Y-%m-%dT%H")
+def _no_step(text: str, cadence: Cadence) -> str:
+    what = "whole hour" if cadence.hour == 1 else f"whole step of {cadence.step_s} s"
+    return f"{text[:80]!a} is not a {what} in UTC, such as {_EXAMPLE[cadence.hour > 1]}"
+
+
+def hour_text(step: int, cadence: Cadence = HOURLY) -> str:
+    """A step since 1970 as ISO 8601: an hour without minutes, a shorter one with them."""
+    form = "%Y-%m-%dT%H" if cadence.hour == 1 else "%Y-%m-%dT%H:%M"
+    return datetime.fromtimestamp(step * cadence.step_s, timezone.utc).strftime(form)
 
 
 def time_text(ms: int) -> str:

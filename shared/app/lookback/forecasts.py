@@ -10,9 +10,9 @@ from shared.app.lake.compaction import transaction
 from shared.app.lookback.commit_history import CommitHistory, Predictions
 from shared.app.lookback.explanation import Forecast, forecast_of
 from shared.app.lookback.search import maker
+from shared.core.scenario.cadence import Cadence
 from shared.core.stream.commit import place_of
 from shared.core.stream.events import partition_of
-from shared.core.task.calendar import DAY_HOURS
 from shared.errors import ContractBroken
 
 LAST_HOUR = 2**31
@@ -25,7 +25,7 @@ class Span:
 
     Args:
         most: How many, the newest.
-        first: First as-of hour since 1970; `last` is the last one.
+        first: First as-of step since 1970; `last` is the last one.
     """
 
     most: int
@@ -45,7 +45,7 @@ def served(history: CommitHistory, device: str | None, span: Span, days: int | N
     Raises:
         ContractBroken: A commit, its predictions or a file of the lake is damaged.
     """
-    kept, owners = _Kept(span, device), None
+    kept, owners = _Kept(span, device, history.task.scenario.cadence), None
     if device is not None and history.partitions is not None:
         owners = [partition_of(device, history.partitions)]
     for partition in owners or history.there():
@@ -63,6 +63,7 @@ class _Kept:
 
     span: Span
     device: str | None
+    cadence: Cadence
     _hours: dict[str, dict[int, tuple[Order, Forecast]]] = field(default_factory=lambda: defaultdict(dict))
 
     def add(self, found: Predictions) -> int | None:
@@ -77,7 +78,7 @@ class _Kept:
         hours, as_of = self._hours[found["device_id"][row]], int(found["as_of"][row])
         order = int(found["revision"][row]), int(found["epoch"][row]), int(found["sequence_number"][row])
         if as_of not in hours or order > hours[as_of][0]:
-            hours[as_of] = order, forecast_of(found, row)
+            hours[as_of] = order, forecast_of(found, row, self.cadence)
         if len(hours) > self.span.most:
             del hours[min(hours)]
 
@@ -100,7 +101,7 @@ def _add_landed(history: CommitHistory, partition: int, kept: _Kept) -> None:
         lowest = None if found is None else kept.add(found)
         if lowest is None or kept.device is None:
             continue
-        highest = lowest + history.task.delay_h  # of older commits
+        highest = lowest + history.task.delay_h * kept.cadence.hour  # of older commits
         if highest < kept.span.first or kept.count(highest) >= kept.span.most:
             return
 
@@ -137,6 +138,6 @@ def _add_lake(history: CommitHistory, kept: _Kept, days: int | None) -> None:
     """Forecasts of the lake, day by day, until older days cannot hold any that is wanted."""
     found = history.lake.forecast_days(kept.span.first, kept.span.last) if history.lake else []
     for day, read in found[:days]:
-        if kept.device and kept.count((day + 1) * DAY_HOURS) >= kept.span.most:
+        if kept.device and kept.count((day + 1) * kept.cadence.day) >= kept.span.most:
             return
         kept.add(read(kept.device))

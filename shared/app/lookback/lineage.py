@@ -95,13 +95,14 @@ class Trace:
             ConfigError: Nothing is known by that name.
             ContractBroken: The ledger, or a blob of the forecast, is damaged; or there is no such forecast.
         """
-        wanted = forecast_id.parse(what) if isinstance(what, str) else what
+        cadence = self.history.task.scenario.cadence
+        wanted = forecast_id.parse(what, cadence) if isinstance(what, str) else what
         known = Known.of(self.history, self.ledger.entries(), self.registered)
         forecast, commit = None, ""
         kind: Kind = "forecast"
         if wanted is not None:
             found = find(self.history, wanted)
-            forecast, commit = forecast_facts(found), found.step.name
+            forecast, commit = forecast_facts(found, cadence), found.step.name
             versions = [forecast.model]
         else:
             kind, versions = known.matching(str(what))

@@ -131,4 +131,5 @@ def _fits(found: Predictions, row: int, wanted: ForecastId) -> bool:
 
 def _quoted(wanted: ForecastId) -> str:
     revision = "" if wanted.revision is None else f" revision {wanted.revision}"
-    return f"device {wanted.device[:80]!a} as of {hour_text(wanted.as_of)}{revision}, {wanted.role or 'served'}"
+    as_of = hour_text(wanted.as_of, wanted.cadence)
+    return f"device {wanted.device[:80]!a} as of {as_of}{revision}, {wanted.role or 'served'}"

@@ -179,7 +179,7 @@ class Monitor:
         dataset, manifest, found = self.dataset(), look.manifest, look.found
         rows = dataset[1] if dataset else 0
         if manifest is not None:  # readings that came twice are in the lake as well, labels count once
-            rows = manifest.rows + labelled(merged, manifest.trained_until // DAY_HOURS)
+            rows = manifest.rows + labelled(merged, manifest.trained_until // self.scenario.cadence.day)
         outside = None if found is None else found.quality.outside
         return Signals(
             check=key,
@@ -187,12 +187,15 @@ class Monitor:
             labelled_rows=rows,
             champion=champion,
             trained_rows=manifest.rows if manifest else None,
-            trained_ms=manifest.trained_until * HOUR_MS if manifest and manifest.trained_until >= 0 else None,
+            trained_ms=self._ms(manifest.trained_until) if manifest and manifest.trained_until >= 0 else None,
             drift=found.kind if found else "not enough data",
             magnitude=found.magnitude if found else None,
             quality="not enough data" if outside is None else ("outside" if outside else "inside"),
             notes=(*found.reasons, *found.quality.reasons) if found else look.damage,
         )
+
+    def _ms(self, step: int) -> int:
+        return step * self.scenario.cadence.step_s * 1000
 
 
 def labelled(merged: MergedProfile, day: int) -> int:

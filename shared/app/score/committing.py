@@ -185,7 +185,11 @@ def _refused(outcome: Outcome, scenario: Scenario) -> list[DeadLetter]:
     letters = []
     for row in np.flatnonzero(np.isin(outcome.disposition, list(why))).tolist():
         values = {n: v for n, v in zip(scenario.channel_names, batch.values[row].tolist(), strict=True) if v == v}
-        reading = {scenario.key: batch.devices[batch.device[row]], time: int(batch.minute[row]) * 60, **values}
+        reading = {
+            scenario.key: batch.devices[batch.device[row]],
+            time: int(batch.minute[row]) * scenario.cadence.tick_s,
+            **values,
+        }
         reason, detail = why[int(outcome.disposition[row])]
         rejection = Rejection(int(batch.position[row]), reason, detail, msgspec.json.encode(reading))
         letters.append(dead_letters.letter(batch.sources[batch.source[row]], rejection))

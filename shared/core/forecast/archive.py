@@ -15,22 +15,24 @@ import numpy as np
 from shared.core.forecast.state import State
 from shared.core.forecast.window.slots import Columns
 from shared.core.intake.readings import Array, Longs
-from shared.core.task.calendar import DAY_HOURS, NO_HOUR
+from shared.core.scenario import Scenario
+from shared.core.task.calendar import NO_HOUR
 from shared.errors import ContractBroken
 
 _AT_ONCE = 256  # devices: copied together, since a device's cells stand far apart
 
 
-def silent_until(scenario_days: int, before: int, after: int) -> int:
+def silent_until(scenario: Scenario, before: int, after: int) -> int:
     """Newest hour of devices that leave when a partition's newest hour moves: looked at once a day, else `NO_HOUR`.
 
     Args:
-        scenario_days: Days of silence after which a device leaves.
+        scenario: Its days of silence after which a device leaves.
         before: Newest hour of all devices before a batch, `NO_HOUR` without one.
         after: Newest hour after it.
     """
-    turned = before != NO_HOUR and after // DAY_HOURS > before // DAY_HOURS
-    return after - scenario_days * DAY_HOURS if turned else NO_HOUR
+    day = scenario.cadence.day
+    turned = before != NO_HOUR and after // day > before // day
+    return after - scenario.silent_days * day if turned else NO_HOUR
 
 
 def leave(state: State, until: int) -> None:

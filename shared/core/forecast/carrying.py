@@ -52,7 +52,7 @@ def carry(state: State, before: Task, after: Task) -> None:
 
 def _asks_the_same(old: Scenario, new: Scenario) -> bool:
     """Whether a forecast of before, its truth and its error mean the same."""
-    same = (old.target, old.horizon) == (new.target, new.horizon)
+    same = (old.target, old.horizon_steps) == (new.target, new.horizon_steps)
     return same and old.target_channel.aggregate == new.target_channel.aggregate
 
 
@@ -97,7 +97,7 @@ def _columns(columns: Columns, old: Scenario, new: Scenario, picks: list[int], *
     for name, array in _hours(ring, old, new).items():
         target = out.ring.arrays()[name]
         move(array, every, target, every, ring.head, len(target))
-    wait = min(old.lateness, new.lateness) + min(old.horizon, new.horizon) + 1
+    wait = min(old.lateness_steps, new.lateness_steps) + min(old.horizon_steps, new.horizon_steps) + 1
     for name, array in _waiting(columns.waiting, picks, void=not keep_waiting).items():
         move(array, every, out.waiting.arrays()[name], every, ring.head, min(wait, out.waiting.slots))
     return out
@@ -110,8 +110,8 @@ def _hours(ring: Ring, old: Scenario, new: Scenario) -> dict[str, Array]:
     for name in ("sums", "counts"):
         array = getattr(ring, name)
         found[name] = np.concatenate([array, np.zeros_like(array[:, :1])], axis=1)[:, places]
-    prints = (len(ring.prints), new.samples_per_hour, ring.prints.shape[2])
-    alike = old.stored == new.stored and old.samples_per_hour == new.samples_per_hour
+    prints = (len(ring.prints), new.samples_per_step, ring.prints.shape[2])
+    alike = old.stored == new.stored and old.samples_per_step == new.samples_per_step
     found["prints"] = ring.prints if alike else np.zeros(prints, ring.prints.dtype)
     return found
 

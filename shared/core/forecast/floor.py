@@ -9,7 +9,6 @@ import numpy as np
 
 from shared.core.intake.readings import Doubles, Floats, Longs
 from shared.core.scenario import Scenario
-from shared.core.task.calendar import DAY_HOURS
 
 MADE_OF = ("latest", "usual", "reach")
 DAMPING = 0.5  # share of the distance between the value as of now and the usual one that is kept
@@ -24,14 +23,14 @@ def forecasts(scenario: Scenario, target: Floats) -> dict[str, Floats]:
 
     Args:
         scenario: Horizon, nominal coverage, limits of the target.
-        target: The target's hours, oldest first, the as-of hour last, NaN where missing, shape (history, n).
+        target: The target's steps, oldest first, the as-of step last, NaN where missing, shape (history, n).
 
     Returns:
         `value`, `lower` and `upper`, and `MADE_OF`, float32, shape (n,) each; NaN where the value as of now is missing
         or no two values of the window can be compared. A column's bits do not depend on the others.
     """
     hours = target.astype(np.float64)
-    same = np.arange(len(hours) - 1 + scenario.horizon, -1, -DAY_HOURS)
+    same = np.arange(len(hours) - 1 + scenario.horizon_steps, -1, -scenario.cadence.day)
     usual = _mean(hours[same[same < len(hours)]])
     usual = np.where(np.isnan(usual), _mean(hours), usual)
     value = usual + DAMPING * (hours[-1] - usual)
@@ -59,20 +58,20 @@ def _reach(scenario: Scenario, hours: Doubles) -> Doubles:
 
     A lag is taken when it has as many changes as hours; where none has, the longest with any.
     """
-    lags = _lags(scenario.horizon)
+    lags = _lags(scenario.horizon_steps)
     reach = np.full(hours.shape[1], np.nan)
     for lag, least in [*((lag, lag) for lag in lags), *((lag, 1) for lag in lags)]:
         open_ = np.flatnonzero(np.isnan(reach))
         if len(open_):
             changes, count = _changes(hours[:, open_], lag)
             rank = np.minimum(np.ceil((count + 1) * scenario.interval).astype(np.int64), count) - 1
-            found = np.take_along_axis(changes, np.maximum(rank, 0)[None], axis=0)[0] * (scenario.horizon / lag)
+            found = np.take_along_axis(changes, np.maximum(rank, 0)[None], axis=0)[0] * (scenario.horizon_steps / lag)
             reach[open_] = np.where(count >= least, found, np.nan)
     return reach
 
 
 def _lags(horizon: int) -> list[int]:
-    """The horizon, half of it, and so on down to an hour."""
+    """The horizon, half of it, and so on down to one step."""
     lags = [horizon]
     while lags[-1] > 1:
         lags.append(lags[-1] // 2)

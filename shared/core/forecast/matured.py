@@ -19,7 +19,6 @@ from shared.core.model.answers import Labels
 from shared.core.model.scoring import BASELINE, CHALLENGER, CHAMPION, FLOOR, PLACES, ROLES
 from shared.core.profile import bins
 from shared.core.scenario import Scenario
-from shared.core.task.calendar import DAY_HOURS
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +28,7 @@ class Final:
     Args:
         device: Local device numbers, int64, shape (n,).
         as_of: As-of hours, int64, shape (n,).
+        day: As-of days, int64, shape (n,).
         sequence: Sequence number of the event that made the truth final, int64, shape (n,).
         truth: The target at the target hour, NaN where it never came, float32, shape (n,).
         latest: The target at the as-of hour, NaN where missing, float32, shape (n,).
@@ -41,6 +41,7 @@ class Final:
 
     device: Longs
     as_of: Longs
+    day: Longs
     sequence: Longs
     truth: Floats
     latest: Floats
@@ -65,16 +66,12 @@ class Final:
         """Look up what waits for these hours, and their truth; `models` are the versions that waiting ones name."""
         ring, waiting, target = columns.ring, columns.waiting, scenario.target_column
         slot = as_of % waiting.slots
-        truth = ring.value_at(device, as_of + scenario.horizon, target)
+        truth = ring.value_at(device, as_of + scenario.horizon_steps, target)
         waited = {name: array[slot, :, device] for name, array in waiting.arrays().items()}
+        day = as_of // scenario.cadence.day
         floor = models.index(FLOOR) if FLOOR in models else len(models)
         baseline = waited["model"][:, PLACES[BASELINE]] == floor
-        return cls(device, as_of, sequence, truth, ring.value_at(device, as_of, target), baseline, **waited)
-
-    @property
-    def day(self) -> Longs:
-        """As-of days, shape (n,)."""
-        return self.as_of // DAY_HOURS
+        return cls(device, as_of, day, sequence, truth, ring.value_at(device, as_of, target), baseline, **waited)
 
     def made(self, role: int) -> Mask:
         """Which hours a role forecast, shape (n,); one from before its meaning was edited has no value."""
@@ -191,7 +188,7 @@ def _labels(final: Final, role: int) -> dict[str, npt.NDArray[Any]]:
 def _none() -> Final:
     longs, floats, shorts = np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros((0, len(PLACES)), np.uint16)
     wide, masks = np.zeros((0, len(PLACES)), np.float32), np.zeros(0, bool)
-    return Final(longs, longs, longs, floats, floats, masks, wide, wide, wide, shorts, shorts, shorts)
+    return Final(longs, longs, longs, longs, floats, floats, masks, wide, wide, wide, shorts, shorts, shorts)
 
 
 _NONE = _none()

@@ -12,6 +12,7 @@ from shared.core.forecast.losses import TOTALS, quantum
 from shared.core.forecast.state import State, Tally
 from shared.core.profile.bins import CELLS, COUNT, Watched, counts_of
 from shared.core.scenario import Scenario
+from shared.core.scenario.cadence import HOURLY
 from shared.core.task.task import Task
 from shared.core.task.versions import OtherScenario, at
 from shared.errors import ContractBroken
@@ -71,6 +72,7 @@ def rules_of(scenario: Scenario, watched: Watched) -> list[str]:
     return [
         *channels,
         *(f"{name} {getattr(scenario, name)}" for name in numbers),
+        *([f"cadence_s {scenario.cadence_s}"] if scenario.cadence != HOURLY else []),
         f"quantum {quantum(scenario)}",
         *watched_rules(scenario, watched),
     ]

@@ -23,7 +23,7 @@ from shared.core.model.scoring import CHAMPION, PLACES, ROLES, Control, Scored, 
 from shared.core.scenario import Scenario
 from shared.core.stream.commit import APPLIED, CONFLICT, DISPOSITIONS, DUPLICATE, REDELIVERED, REFUSED, STORED_LATE
 from shared.core.stream.events import Batch
-from shared.core.task.calendar import DAY_HOURS, HOUR_MINUTES, NO_HOUR
+from shared.core.task.calendar import NO_HOUR
 from shared.core.task.task import Task
 
 SEGMENT_WINDOWS = 4096
@@ -111,20 +111,20 @@ class _Work:
         order = np.argsort(device, kind="stable")
         place, device = place[order], device[order]
         minute = batch.minute[place].astype(np.int64)
-        hour = minute // HOUR_MINUTES
+        hour = minute // self.scenario.cadence.ticks
         heads = _heads(self.state, self.touched)
         before, after = running_heads(device, hour, heads)
         columns = spread(self.state.columns.ring.layout, batch.values[place])
         prints = fingerprint(minute.astype(np.int32), columns)
         rows = Rows(place, device, minute, hour, columns, prints, before, after)
-        late = hour < before - self.scenario.lateness
+        late = hour < before - self.scenario.lateness_steps
         self.disposition[place[late]] = STORED_LATE
         rows = rows.at(~late)
         rows = rows.at(self._first_of_minute(rows))
-        by = groups(rows.device, rows.hour, rows.before, rows.after, self.scenario.horizon)
+        by = groups(rows.device, rows.hour, rows.before, rows.after, self.scenario.horizon_steps)
         self.hours = by.hours
         extra = _extra(self.scenario, len(self.touched), by.span)
-        rules = Rules(self.scenario.horizon, self.scenario.lateness + extra)
+        rules = Rules(self.scenario.horizon_steps, self.scenario.lateness_steps + extra)
         return rows, cut(by, rows.hour, rows.before, rows.after, rules), extra
 
     def _first_of_minute(self, rows: Rows) -> Longs:
@@ -147,7 +147,7 @@ class _Work:
             held = known[rows.hour[known] <= ring.head[device[known]]]
             minutes = earlier_within(rows.device << 32 | rows.hour, ~repeated)
             minutes[held] += ring.samples(device[held], rows.hour[held])
-            differs &= minutes <= self.scenario.samples_per_hour
+            differs &= minutes <= self.scenario.samples_per_step
         self.disposition[rows.place[repeated]] = np.where(differs[repeated], CONFLICT, DUPLICATE)
         return np.flatnonzero(~repeated)
 
@@ -159,8 +159,9 @@ class _Work:
         device, old = rows.device[starts], self.ring.head[rows.device[starts]]
         first, new = rows.after[starts], rows.after[ends - 1]
         known = old != NO_HOUR
-        self.newest_day[device] = (new - self.wait) // DAY_HOURS
-        self.columns.forget_days(device, (old - self.wait) // DAY_HOURS, self.newest_day[device])
+        day = self.scenario.cadence.day
+        self.newest_day[device] = (new - self.wait) // day
+        self.columns.forget_days(device, (old - self.wait) // day, self.newest_day[device])
         self._mature(rows, device[known], old[known], np.minimum(first, old + self.wait)[known])
         heads = Heads.of(self.ring, rows, device, old)
         self.columns.waiting.advance(device, old, new)
@@ -172,12 +173,12 @@ class _Work:
     @property
     def wait(self) -> int:
         """Hours from an as-of hour until its truth cannot change any more."""
-        return self.scenario.horizon + self.scenario.lateness + 1
+        return self.scenario.horizon_steps + self.scenario.lateness_steps + 1
 
     def _forecast(self, rows: Rows, device: Longs, as_of: Longs) -> None:
         free = np.array([name not in self.control.quarantine for name in self.names], bool)[device]
         if self.control.minimum_hours:
-            free &= spoken(self.ring, device, as_of, self.scenario.history) >= self.control.minimum_hours
+            free &= spoken(self.scenario, self.ring, device, as_of) >= self.control.minimum_hours
         device, as_of = device[free], as_of[free]
         if not len(device):
             return
@@ -255,7 +256,7 @@ class _Work:
     def _silent_until(self) -> int:
         before = archive.newest(self.state)
         after = int(self.ring.head.max(initial=before))
-        return archive.silent_until(self.scenario.silent_days, before, after)
+        return archive.silent_until(self.scenario, before, after)
 
 
 def _heads(state: State, touched: Longs) -> Longs:
@@ -271,4 +272,4 @@ def _extra(scenario: Scenario, devices: int, span: int) -> int:
     An hour that the next one closes late may lie a horizon back, more than the lateness: that much room there must be.
     """
     room = SEGMENT_WINDOWS // max(devices, 1)
-    return int(np.clip(span - scenario.lateness, 0, max(room, scenario.horizon)))
+    return int(np.clip(span - scenario.lateness_steps, 0, max(room, scenario.horizon_steps)))

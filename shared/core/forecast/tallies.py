@@ -13,7 +13,7 @@ from shared.core.intake.readings import Floats, Ints, Longs, Mask
 from shared.core.model.scoring import BASELINE, CHAMPION
 from shared.core.scenario import Scenario
 from shared.core.stream.events import FILE_PREFIX, Batch
-from shared.core.task.calendar import DAY_HOURS, HOUR_MINUTES, NO_HOUR
+from shared.core.task.calendar import DAY_HOURS, NO_HOUR
 
 _AT = {name: place for place, name in enumerate(TOTALS)}
 _MADE = {CHAMPION: "forecasts", BASELINE: "first_forecasts"}
@@ -88,7 +88,8 @@ class Sums:
 
     def dispose(self, name: str, chosen: Mask) -> None:
         """Count readings by what became of them; `name` is one of the dispositions."""
-        hour = self.batch.minute.astype(np.int64) // HOUR_MINUTES
+        cadence = self.scenario.cadence
+        hour = self.batch.minute.astype(np.int64) // (cadence.ticks * cadence.hour)
         for tally, mine, is_file in self._tallies(self.batch.source):
             rows = mine & chosen
             count = int(rows.sum())
@@ -109,7 +110,7 @@ class Sums:
         for tally, mine, is_file in self._tallies(source):
             tally.totals[_AT[_MADE[role]]] += int(mine.sum())
             if is_file and role == CHAMPION:
-                _by_day(tally, as_of[mine] // DAY_HOURS, forecasts=np.ones(int(mine.sum()), np.int64))
+                _by_day(tally, as_of[mine] // self.scenario.cadence.day, forecasts=np.ones(int(mine.sum()), np.int64))
 
     def mature(self, source: Ints, role: int, found: Matured) -> None:
         """Add the errors of matured forecasts; `source` brought the reading that made each truth final."""
@@ -135,7 +136,7 @@ class Sums:
             if is_file:
                 _by_day(
                     tally,
-                    found.as_of[mine] // DAY_HOURS,
+                    found.as_of[mine] // self.scenario.cadence.day,
                     matured=ones[mine],
                     forecast=whole(found.value[mine], unit),
                     truth=whole(found.truth[mine], unit),
@@ -151,7 +152,7 @@ class Sums:
         own = (np.ones(len(error), np.int64), found.covered.astype(np.int64), error, absolute, squared)
         beside = (paired, absolute * paired, naive_absolute, squared * paired, naive_squared)
         table = np.stack((*own, *beside), axis=1)
-        key = (found.as_of // DAY_HOURS) << 16 | found.model
+        key = (found.as_of // self.scenario.cadence.day) << 16 | found.model
         for value in np.unique(key):
             place = (int(value >> 16), role, int(value & 0xFFFF))
             sums = self.errors.setdefault(place, np.zeros(len(ERRORS), np.int64))

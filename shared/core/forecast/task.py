@@ -25,7 +25,7 @@ from shared.core.profile.bins import Edges, Watched
 from shared.core.profile.device_table import DeviceTable
 from shared.core.scenario import Scenario
 from shared.core.stream.events import Batch
-from shared.core.task.calendar import HOUR_MINUTES, NO_HOUR
+from shared.core.task.calendar import NO_HOUR
 from shared.core.task.state import State as AnyState
 from shared.core.task.task import Column, Task, Words
 from shared.core.task.versions import at, versions
@@ -116,7 +116,8 @@ class HourlyForecast:
 
     def newest_hour(self, state: AnyState) -> int:
         """The newest head."""
-        return int(own(state).columns.ring.head[: len(state.devices)].max(initial=NO_HOUR))
+        head = own(state).columns.ring.head[: len(state.devices)]
+        return int(head.max(initial=NO_HOUR)) // self.scenario.cadence.hour
 
     def device_table(self, state: AnyState) -> Callable[[], DeviceTable]:
         """The devices' newest hours."""
@@ -128,10 +129,10 @@ class HourlyForecast:
 
     def behind(self, minute: Longs, as_of: int) -> Mask:
         """Readings of the window, and of the hour that closed its last one."""
-        hour = minute // HOUR_MINUTES
-        later = hour[(hour > as_of) & (hour < as_of + self.scenario.horizon)]
+        hour = minute // self.scenario.cadence.ticks
+        later = hour[(hour > as_of) & (hour < as_of + self.scenario.horizon_steps)]
         last = int(later.min()) if len(later) else as_of
-        near: Mask = (hour > as_of - self.scenario.history) & (hour <= last)
+        near: Mask = (hour > as_of - self.scenario.history_steps) & (hour <= last)
         return near
 
     def answers(self, manifest: Manifest, raw: Floats) -> dict[str, Floats]:
@@ -152,7 +153,7 @@ class HourlyForecast:
 
     def target_hour(self, as_of: Longs) -> Longs:
         """The hours that are forecast."""
-        return as_of + self.scenario.horizon
+        return as_of + self.scenario.horizon_steps
 
     def truths(self, readings: Readings, devices: Sequence[str], device: Ints, as_of: Longs) -> Floats:
         """The target at the target hours."""

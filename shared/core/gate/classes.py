@@ -57,7 +57,8 @@ def _measure(scenario: Scenario, evidence: ClassEvidence, facts: Facts) -> Case:
     reference = evidence.floor if facts.champion is None else evidence.champion
     rows = reference >= 0
     truth, challenger, reference = evidence.truth[rows], evidence.challenger[rows], reference[rows]
-    axis = Timeline.of(evidence.as_of[rows], scenario.horizon)
+    hours = evidence.as_of[rows] // scenario.cadence.hour
+    axis = Timeline.of(hours, scenario.horizon)
     right, referred = ((forecast == truth).astype(np.float64) for forecast in (challenger, reference))
     intervals = {"accuracy": nothing(scenario), "f1": nothing(scenario)}
     if axis.hours:
@@ -68,7 +69,7 @@ def _measure(scenario: Scenario, evidence: ClassEvidence, facts: Facts) -> Case:
     losses = Losses(challenger=1 - right, reference=1 - referred, axis=axis, block=intervals["f1"].block, loss=WRONG)
     device = evidence.device[rows].astype(np.int64)
     return Case(
-        gate=scenario.gate, facts=facts, flaws=_flaws(evidence, facts), axis=axis, as_of=evidence.as_of[rows],
+        gate=scenario.gate, facts=facts, flaws=_flaws(evidence, facts), axis=axis, as_of=hours,
         losses=losses, devices=tabulate(evidence.devices, device, losses, scenario.gate), intervals=intervals,
         scores={"challenger": _scores(truth, challenger), "champion" if facts.champion else "floor":
                 _scores(truth, reference)},

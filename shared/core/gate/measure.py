@@ -28,7 +28,7 @@ class Case:
         facts: Of both models.
         flaws: Of the evidence.
         axis: Time axis of the rows that are compared.
-        as_of: Their as-of hours, shape (n,).
+        as_of: Their as-of hours, whatever the cadence, shape (n,).
         devices: Errors by device.
         intervals: Improvements by measure.
         scores: By forecast.
@@ -71,7 +71,8 @@ def measure(scenario: Scenario, evidence: Evidence, facts: Facts) -> Numbers:
     gate, kind = scenario.gate, scenario.loss
     truth, challenger, floor = (doubles(a, rows) for a in (evidence.truth, evidence.challenger, evidence.damped))
     lost = cost(kind, challenger - truth)
-    axis = Timeline.of(evidence.as_of[rows], scenario.horizon)
+    hours = evidence.as_of[rows] // scenario.cadence.hour
+    axis = Timeline.of(hours, scenario.horizon)
     referred = cost(kind, doubles(reference, rows) - truth)
     interval = _improvement(axis, lost, referred, scenario)
     losses = Losses(challenger=lost, reference=referred, axis=axis, block=interval.block, loss=kind)
@@ -80,10 +81,10 @@ def measure(scenario: Scenario, evidence: Evidence, facts: Facts) -> Numbers:
     covered = (evidence.lower[rows] <= evidence.truth[rows]) & (evidence.truth[rows] <= evidence.upper[rows])
     there = ~np.isnan(floor)
     # After a change of the world no interval holds until a model has seen it: then the newest days tell what to expect.
-    lately = evidence.as_of[rows] > evidence.as_of[rows].max(initial=0) - DAY_HOURS * gate.coverage_days
+    lately = hours > hours.max(initial=0) - DAY_HOURS * gate.coverage_days
     coverage = _nearer(scenario.interval, mean(covered), mean(covered[lately]))
     return Numbers(
-        gate=gate, facts=facts, flaws=flaws_of(evidence, facts), axis=axis, as_of=evidence.as_of[rows], losses=losses,
+        gate=gate, facts=facts, flaws=flaws_of(evidence, facts), axis=axis, as_of=hours, losses=losses,
         devices=tabulate(evidence.devices, device, losses, gate), bands=tabulate(names, band, losses, gate),
         intervals={MEASURES[kind]: interval},
         scores=scores_of(evidence, rows), nominal=scenario.interval, coverage=coverage,

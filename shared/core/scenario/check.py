@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from shared.core.scenario import layouts
+from shared.core.scenario.cadence import HOUR_S
 from shared.core.scenario.channels import Channel
 from shared.core.scenario.scenario import Scenario
 from shared.errors import ConfigError
@@ -67,6 +68,9 @@ def _problems(scenario: Scenario) -> Iterable[Problem]:
 
 
 def _hours(scenario: Scenario) -> Iterable[Problem]:
+    step_s = scenario.cadence_s
+    if step_s % 60 or HOUR_S % step_s:
+        yield ("cadence_s",), f"cadence_s: {step_s} is not a number of whole minutes of which some make an hour"
     horizon, lateness = scenario.horizon, scenario.lateness
     if not 0 <= lateness <= horizon:
         yield ("lateness", "horizon"), f"lateness: {lateness} is outside 0 to horizon {horizon}"

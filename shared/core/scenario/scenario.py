@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from shared.core.scenario.cadence import Cadence
 from shared.core.scenario.channels import Category, Channel, Name, Names, Pattern, Role, Station
 from shared.core.scenario.layouts import FileLayout
 from shared.core.scenario.rules import ColdStart, DriftRules, GateRules, Loss, RetrainRules, RolloutRules, Search
@@ -15,7 +16,7 @@ from shared.core.scenario.rules import ColdStart, DriftRules, GateRules, Loss, R
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """A checked use case; hours are the unit of history, horizon and lateness.
+    """A checked use case; hours are the unit of history, horizon and lateness, whatever the cadence.
 
     `key` names the device's column in what comes in, `names.device` what else it is called; commits and lake call
     it `device_id`. `loss` is what an error costs wherever models are compared, by the gate, its floor and the rollout:
@@ -32,7 +33,7 @@ class Scenario:
     target: str
     featurizer: Literal["hourly"]
     channels: tuple[Channel, ...]
-    cadence_s: Literal[3600] = 3600
+    cadence_s: Annotated[int, Meta(ge=60, le=3600)] = 3600
     samples_per_hour: Annotated[int, Meta(ge=1, le=60)] = 1
     history: Annotated[int, Meta(ge=2, le=2000)] = 121
     horizon: Annotated[int, Meta(ge=1, le=168)] = 24
@@ -56,6 +57,31 @@ class Scenario:
     retrain: RetrainRules = field(default_factory=RetrainRules)
     rollout: RolloutRules = field(default_factory=RolloutRules)
 
+    @cached_property
+    def cadence(self) -> Cadence:
+        """The steps of its windows."""
+        return Cadence(self.cadence_s)
+
+    @cached_property
+    def history_steps(self) -> int:
+        """Steps in a window."""
+        return self.history * self.cadence.hour
+
+    @cached_property
+    def horizon_steps(self) -> int:
+        """Steps from an as-of step to the one that is forecast."""
+        return self.horizon * self.cadence.hour
+
+    @cached_property
+    def lateness_steps(self) -> int:
+        """Steps behind a device's newest one in which a late reading still counts."""
+        return self.lateness * self.cadence.hour
+
+    @cached_property
+    def samples_per_step(self) -> int:
+        """Samples that make a step complete: of those that make an hour the part that a step has, at least one."""
+        return -(-self.samples_per_hour // self.cadence.hour)
+
     @property
     def cold_hours(self) -> int:
         """Hours of its window in which a device must have spoken, or it has too little history."""
@@ -63,8 +89,8 @@ class Scenario:
 
     @property
     def slots(self) -> int:
-        """Hours a device's ring holds: the window of the oldest hour that a late reading may still change."""
-        return self.history + self.lateness
+        """Steps a device's ring holds: the window of the oldest one that a late reading may still change."""
+        return self.history_steps + self.lateness_steps
 
     @cached_property
     def stored(self) -> tuple[str, ...]:

@@ -276,7 +276,7 @@ def spoiled(world: World, name: str, raw: bytes | None) -> tuple[MemoryBlobs, st
 )
 def test_a_champion_is_loaded_as_serving_loads_it(world: World, name: str, raw: bytes | None, words: str) -> None:
     with pytest.raises(ContractBroken, match=words):
-        load(*spoiled(world, name, raw), Featurizer(SCENARIO).features)
+        load(*spoiled(world, name, raw), Featurizer(SCENARIO).features, SCENARIO.cadence)
 
 
 def test_a_champion_that_cannot_be_used_is_told_and_the_training_goes_on(world: World) -> None:

@@ -17,7 +17,7 @@ from shared.adapters.lake.schema import READINGS
 from shared.core.forecast.window.history import Hourly, hourly
 from shared.core.intake.readings import Floats
 from shared.core.scenario import Scenario
-from shared.core.task.calendar import DAY_HOURS, HOUR_US
+from shared.core.scenario.cadence import Cadence
 from training.data.files import DataRefused
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def history(
     if view is None:  # never, when a version is named
         raise DataRefused(f"lake@{version}: there is no lake")
     for first, stop, wanted in _spans(_rows_by_day(view), rows_at_once):
-        for low, high in _parts(first, stop, wanted, rows_at_once):
+        for low, high in _parts(scenario.cadence, first, stop, wanted, rows_at_once):
             gathered.add([lake_rows.applied(rows, low, high) for rows in view.read(days=(first, stop))])
     if not gathered.rows:
         raise DataRefused(f"lake@{version}: holds no applied reading")
@@ -71,11 +71,11 @@ def _spans(days: Mapping[int, int], limit: int) -> Iterator[tuple[int, int, int]
         yield run[0], run[-1] + 1, sum(days[held] for held in run)
 
 
-def _parts(first: int, stop: int, rows: int, limit: int) -> list[tuple[int, int]]:
-    """A run as it is, a day with too many rows by hours: an hour must not be cut, for its samples are one sum."""
-    count = min(DAY_HOURS, -(-rows // limit)) if stop == first + 1 else 1
-    hours = [(stop - first) * DAY_HOURS * part // count for part in range(count + 1)]
-    edges = [(first * DAY_HOURS + hour) * HOUR_US for hour in hours]
+def _parts(cadence: Cadence, first: int, stop: int, rows: int, limit: int) -> list[tuple[int, int]]:
+    """A run as it is, a day with too many rows by steps: a step must not be cut, for its samples are one sum."""
+    count = min(cadence.day, -(-rows // limit)) if stop == first + 1 else 1
+    steps = [(stop - first) * cadence.day * part // count for part in range(count + 1)]
+    edges = [(first * cadence.day + step) * cadence.step_us for step in steps]
     return list(pairwise(edges))
 
 
@@ -101,7 +101,7 @@ class _Gathered:
             self._fold(found)
 
     def _fold(self, rows: pa.Table) -> None:
-        readings = lake_rows.readings_of(tuple(self.scenario.channel_names), rows)
+        readings = lake_rows.readings_of(self.scenario.channel_names, self.scenario.cadence, rows)
         self.rows += len(rows)
         for name, hours in hourly(self.scenario, readings).items():
             self.devices.setdefault(name, _Growing(hours.first_hour)).put(hours)

@@ -19,11 +19,11 @@ from shared.core.intake.time_texts import from_texts
 from shared.core.intake.timestamps import OK, UNZONED
 from shared.core.intake.units import CANONICAL
 from shared.core.scenario import Scenario
+from shared.core.scenario.cadence import Cadence
 from shared.errors import BadEvent
 
 LARGEST = 16 * 1024 * 1024
 MOST = 1000
-MINUTES = 60
 NO_TIME = -1
 LATEST_MINUTE = 2**31 - 10  # minutes are int32, and the decoder allows some minutes more
 FORMS = 'one of {"windows": [...], "as_of": [...]} and {"readings": [...]}'
@@ -94,14 +94,14 @@ def _rows(key: str, found: object, most: int) -> list[object]:
 
 def _of_windows(scenario: Scenario, windows: list[object], times: object) -> Asked:
     problems: list[tuple[str, str, str]] = []
-    values = np.full((len(windows), scenario.history, len(scenario.channels)), np.nan, np.float32)
+    values = np.full((len(windows), scenario.history_steps, len(scenario.channels)), np.nan, np.float32)
     for i, window in enumerate(windows):
         _fill(scenario, f"windows[{i}]", window, values[i], problems)
-    as_of = _times(times, len(windows), problems)
+    as_of = _times(scenario.cadence, times, len(windows), problems)
     if problems:
         raise Refused(*problems)
     columns = spread(Layout.of(scenario), values.reshape(-1, len(scenario.channels)))
-    stored = columns.reshape(len(windows), scenario.history, -1)
+    stored = columns.reshape(len(windows), scenario.history_steps, -1)
     return Asked([""] * len(windows), np.ascontiguousarray(stored.transpose(1, 2, 0)), as_of)
 
 
@@ -117,9 +117,11 @@ def _fill(scenario: Scenario, key: str, window: object, out: Floats, problems: l
         cells = window.get(channel.name)
         if cells is None:
             continue
-        if not isinstance(cells, list) or len(cells) != scenario.history:
+        if not isinstance(cells, list) or len(cells) != scenario.history_steps:
             what = f"{len(cells)} numbers" if isinstance(cells, list) else shown(cells)
-            problems.append((f"{key}.{channel.name}", "window", f"{what}, a list of {scenario.history} is needed"))
+            problems.append(
+                (f"{key}.{channel.name}", "window", f"{what}, a list of {scenario.history_steps} is needed")
+            )
             continue
         raw, bad = numbers(cells)
         values, faults, _ = normalise(channel, raw, CANONICAL)  # units are not guessed
@@ -141,21 +143,20 @@ def _of_readings(scenario: Scenario, found: list[object]) -> Asked:
     readings = parsed.readings
     if len(readings.devices) > MOST:
         raise Refused(("readings", "too_large", f"{len(readings.devices)} devices are more than {MOST}"))
+    step = readings.minute // scenario.cadence.ticks
     newest = np.zeros(len(readings.devices), np.int64)
-    np.maximum.at(newest, readings.device, readings.minute // MINUTES)
-    recent = (
-        readings.minute // MINUTES > newest[readings.device] - scenario.history
-    )  # older ones would only cost memory
+    np.maximum.at(newest, readings.device, step)
+    recent = step > newest[readings.device] - scenario.history_steps  # older ones would only cost memory
     kept = (readings.device[recent], readings.minute[recent], readings.position[recent], readings.values[recent])
     hours = hourly(scenario, Readings(readings.devices, *kept))
-    window = np.full((scenario.history, len(scenario.stored), len(hours)), np.nan, np.float32)
+    window = np.full((scenario.history_steps, len(scenario.stored), len(hours)), np.nan, np.float32)
     for i, each in enumerate(hours.values()):
-        window[scenario.history - len(each.values) :, :, i] = each.values
+        window[scenario.history_steps - len(each.values) :, :, i] = each.values
     last = [each.first_hour + len(each.values) - 1 for each in hours.values()]
     return Asked(list(hours), window, np.array(last, np.int64))
 
 
-def _times(times: object, count: int, problems: list[tuple[str, str, str]]) -> Longs:
+def _times(cadence: Cadence, times: object, count: int, problems: list[tuple[str, str, str]]) -> Longs:
     as_of = np.full(count, NO_TIME, np.int64)
     if times is None:
         return as_of
@@ -171,8 +172,8 @@ def _times(times: object, count: int, problems: list[tuple[str, str, str]]) -> L
             problems.append((f"as_of[{i}]", "bad_time", f"{shown(text)} is not an ISO 8601 time or null"))
         elif stamps.offset[0] == UNZONED:
             problems.append((f"as_of[{i}]", "no_zone", f"{shown(text)} has no zone"))
-        elif (hour := int(stamps.local[0] - stamps.offset[0]) // MINUTES) < 0:
+        elif (step := int(stamps.local[0] - stamps.offset[0]) * 60 // cadence.step_s) < 0:
             problems.append((f"as_of[{i}]", "ancient", f"{shown(text)} is before 1970"))
         else:
-            as_of[i] = hour
+            as_of[i] = step
     return as_of

@@ -14,7 +14,6 @@ from shared.core.forecast.window.history import Hourly, hourly
 from shared.core.intake.readings import Floats, Ints, Longs, Readings
 from shared.core.model.feature import Feature
 from shared.core.scenario import Scenario
-from shared.core.task.calendar import DAY_HOURS
 from shared.core.task.task import Task
 
 CHUNK = 1024  # windows cut at once: 4 MB, which the processor's caches still help with
@@ -32,7 +31,7 @@ class TrainingSet:
         features: What the columns of `matrix` are.
         matrix: Features, NaN where missing, float32, shape (n, F).
         target: Truth, finite, shape (n,).
-        as_of: Hour of the newest value in the window, hours since 1970 UTC, or -1 where rows have no time, shape (n,).
+        as_of: Hour of the newest value in the window, steps since 1970 UTC, or -1 where rows have no time, shape (n,).
         device: Index into `devices`, shape (n,).
         devices: Device ids; of wide files the row's location.
         latest: Target at the as-of hour, NaN when missing, shape (n,).
@@ -132,7 +131,7 @@ def from_windows(task: Task, chunks: Iterable[WideChunk]) -> TrainingSet:
         targets.append(chunk.target[known])
         groups += [group for group, keep in zip(chunk.group, known, strict=True) if keep]
         latest.append(window[-1, task.scenario.target_column])
-        mean_24.append(_mean(window[-DAY_HOURS:, task.scenario.target_column]))
+        mean_24.append(_mean(window[-task.scenario.cadence.day :, task.scenario.target_column]))
     devices = tuple(sorted(set(groups)))
     place = {name: index for index, name in enumerate(devices)}
     width = len(task.features)
@@ -163,7 +162,7 @@ class _Span:
         length = len(hours.values)
         index = np.arange(max(0, (since or hours.first_hour) - hours.first_hour), length)
         sampled = hours.samples[index] > 0
-        ahead = index + scenario.horizon
+        ahead = index + scenario.horizon_steps
         within = ahead < length
         truth = hours.values[np.minimum(ahead, length - 1), scenario.target_column]
         known = np.isfinite(truth)
@@ -206,19 +205,19 @@ class _Rows:
             return
         index = span.as_of - hours.first_hour
         place = self.place[self.starts[span.device] : self.starts[span.device] + len(index)]
-        self.target[place] = hours.values[index + task.scenario.horizon, task.scenario.target_column]
+        self.target[place] = hours.values[index + task.scenario.horizon_steps, task.scenario.target_column]
         for first in range(int(index[0]), int(index[-1]) + 1, CHUNK):
             low, high = np.searchsorted(index, [first, first + CHUNK])
             if low < high:
                 self._chunk(task, hours, index[low:high], place[low:high])
 
     def _chunk(self, task: Task, hours: Hourly, index: Longs, place: Longs) -> None:
-        window = _windows(hours.values, task.scenario.history, int(index[0]), int(index[-1]) + 1)
+        window = _windows(hours.values, task.scenario.history_steps, int(index[0]), int(index[-1]) + 1)
         rows = index - index[0]
         as_of = np.arange(window.shape[2]) + hours.first_hour + index[0]
         self.matrix[place] = task.matrix(window, as_of)[rows]
         self.latest[place] = window[-1, task.scenario.target_column, rows]
-        self.mean_24[place] = _mean(window[-DAY_HOURS:, task.scenario.target_column])[rows]
+        self.mean_24[place] = _mean(window[-task.scenario.cadence.day :, task.scenario.target_column])[rows]
 
     def finish(self, task: Task, devices: tuple[str, ...], excluded: Mapping[str, int]) -> TrainingSet:
         return TrainingSet(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from shared.core.scenario import Channel, Role, Scenario
 
-SPANS = (6, 12, 24, 72, 120)  # hours that end with the as-of hour; nested, at most 255 apart
+SPANS = (6, 12, 24, 72, 120)  # hours that end with the as-of step; nested
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,12 @@ class Plan:
     """Rows of the working table, in this order: u and v of each circular channel; scalars, amounts last; flows.
 
     A flow has three rows: u and v times speed, and the speed where the direction is known. Columns that a later
-    featurizer adds, such as aggregates over an area, become rows here and a block of features of their own.
+    featurizer adds, such as aggregates over an area, become rows here and a block of features of their own. `history`
+    counts steps, `hour` those in an hour, `spans` hours.
     """
 
     history: int
+    hour: int
     target: Scalar
     stored: tuple[str, ...]
     spans: tuple[int, ...]
@@ -68,9 +70,13 @@ class Plan:
         """The scalar whose channel has a role, None where no channel has it."""
         return next((scalar for scalar in self.scalars if scalar.role == role), None)
 
+    def holds(self, hours: int) -> bool:
+        """Whether the window reaches so many hours back."""
+        return hours * self.hour < self.history
+
     def place(self, name: str, hours: int) -> int:
-        """Index of a row `hours` before the as-of hour when hours, oldest first, and rows are one axis."""
-        return (self.history - 1 - hours) * len(self.rows) + self.rows[name]
+        """Index of a row `hours` before the as-of step when steps, oldest first, and rows are one axis."""
+        return (self.history - 1 - hours * self.hour) * len(self.rows) + self.rows[name]
 
 
 def plan(scenario: Scenario) -> Plan:
@@ -84,7 +90,8 @@ def plan(scenario: Scenario) -> Plan:
     names += [scalar.name for scalar in scalars]
     names += [f"{flow.name}.{part}" for flow in flows for part in ("u", "v", "speed")]
     return Plan(
-        history=scenario.history,
+        history=scenario.history_steps,
+        hour=scenario.cadence.hour,
         target=next(scalar for scalar in scalars if scalar.name == scenario.target),
         stored=scenario.stored,
         spans=tuple(span for span in SPANS if span <= scenario.history),

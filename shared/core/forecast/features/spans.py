@@ -69,8 +69,8 @@ def amounts(plan: Plan) -> Block:
         feature(
             f"{s.name}.sum_{h}",
             f"sum of the valid values of the last {h} h",
-            h * min(s.low, 0),
-            h * max(s.high, 0),
+            h * plan.hour * min(s.low, 0),
+            h * plan.hour * max(s.high, 0),
             s.unit,
         )
         for h in plan.spans

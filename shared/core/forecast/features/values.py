@@ -31,14 +31,16 @@ def latest(plan: Plan) -> Block:
 def age(plan: Plan) -> Block:
     """Hours since each channel's newest valid value."""
     text = "hours from the newest valid value to the as-of hour"
-    features = [feature(f"{name}.hours_since_valid", text, 0, plan.history - 1, "h") for name in plan.presence]
+    features = [
+        feature(f"{name}.hours_since_valid", text, 0, (plan.history - 1) / plan.hour, "h") for name in plan.presence
+    ]
     rows = [plan.rows[row] for row in plan.presence.values()]
     return Block(tuple(features), lambda summary, out: _take(summary.age, rows, out))
 
 
 def lags(plan: Plan) -> Block:
     """Value of an earlier hour, missing when that very hour is."""
-    wanted = [(s, h) for s in plan.scalars for h in (TARGET_LAGS if s is plan.target else LAGS) if h < plan.history]
+    wanted = [(s, h) for s in plan.scalars for h in (TARGET_LAGS if s is plan.target else LAGS) if plan.holds(h)]
     features = [same(scalar, f"lag_{hours}", f"value {hours} h before the as-of hour") for scalar, hours in wanted]
     places = [plan.place(scalar.name, hours) for scalar, hours in wanted]
     return Block(tuple(features), lambda summary, out: _take(summary.by_hour, places, out))
@@ -50,7 +52,7 @@ def _take(values: Floats, rows: list[int], out: Floats) -> Floats:
 
 def changes(plan: Plan) -> Block:
     """Change of a level over the hours before the as-of hour, missing when either hour is."""
-    wanted = [(s, h) for s in plan.scalars if not s.amount for h in _changes(plan, s) if h < plan.history]
+    wanted = [(s, h) for s in plan.scalars if not s.amount for h in _changes(plan, s) if plan.holds(h)]
     features = [
         difference(scalar, f"change_{hours}", f"value minus value {hours} h before") for scalar, hours in wanted
     ]
@@ -73,7 +75,7 @@ def same_hour(plan: Plan) -> Block:
     """The target at the as-of hour's time of day on the days of the window: the forecast's time of day too."""
     kinds = ("mean", "min", "max")
     features = [same(plan.target, f"same_hour_{k}", f"{k} of the valid values at this time of day") for k in kinds]
-    places = [plan.place(plan.target.name, hours) for hours in range(0, plan.history, DAY)]
+    places = [plan.place(plan.target.name, hours) for hours in range(0, -(-plan.history // plan.hour), DAY)]
 
     def fill(summary: Summary, out: Floats) -> None:
         values = summary.by_hour[places]
@@ -98,22 +100,24 @@ def gaps(plan: Plan) -> Block:
 
     def fill(summary: Summary, out: Floats) -> None:
         for (i, span), part in zip(spans, out.reshape(len(spans), len(rows), out.shape[1]), strict=True):
-            np.divide(np.float32(span) - summary.counts[i, rows], np.float32(span), out=part)
+            steps = np.float32(span * plan.hour)
+            np.divide(steps - summary.counts[i, rows], steps, out=part)
 
     return Block(tuple(features), fill)
 
 
-def calendar(_plan: Plan) -> Block:
+def calendar(plan: Plan) -> Block:
     """Time of day and of year of the as-of hour (UTC), missing when it is unknown."""
     names = [(what, kind) for what in ("hour_of_day", "day_of_year") for kind in ("sin", "cos")]
     features = [feature(f"time.{what}_{kind}", f"{kind} of the {what} as an angle, UTC", -1, 1) for what, kind in names]
     # tables, not a vectorised sine: its last digit could depend on the place in the batch
-    hours, days = _circle(DAY, DAY), _circle(YEAR, 366)
+    day_steps = DAY * plan.hour
+    times, days = _circle(day_steps, day_steps), _circle(YEAR, 366)
 
     def fill(summary: Summary, out: Floats) -> None:
-        date = (summary.as_of // DAY).astype("datetime64[D]")
+        date = (summary.as_of // day_steps).astype("datetime64[D]")
         day = (date - date.astype("datetime64[Y]")).astype(np.int64)
-        out[:2] = hours[:, summary.as_of % DAY]
+        out[:2] = times[:, summary.as_of % day_steps]
         out[2:] = days[:, day]
         out[:, summary.as_of < 0] = np.nan
 

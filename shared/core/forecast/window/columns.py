@@ -21,8 +21,9 @@ class Layout:
     circular: tuple[int, ...]
     sources: tuple[int, ...]
     summed: npt.NDArray[np.bool_]
-    samples_per_hour: int
+    samples_per_step: int
     slots: int
+    ticks: int
 
     @property
     def columns(self) -> int:
@@ -37,8 +38,9 @@ class Layout:
             circular=tuple(i for i, c in enumerate(scenario.channels) if c.aggregate == "circular"),
             sources=tuple(sources),
             summed=np.array([scenario.channels[i].aggregate == "sum" for i in sources]),
-            samples_per_hour=scenario.samples_per_hour,
+            samples_per_step=scenario.samples_per_step,
             slots=scenario.slots,
+            ticks=scenario.cadence.ticks,
         )
 
 
@@ -80,7 +82,7 @@ def hour_values(layout: Layout, sums: Floats, counts: npt.NDArray[np.uint8]) -> 
         values = np.divide(sums, counts, dtype=np.float32)
     values[counts == 0] = np.nan  # 0 / 0 gives a NaN of another sign, and bits are compared
     for column in np.flatnonzero(layout.summed):
-        whole = counts[:, column] >= layout.samples_per_hour
+        whole = counts[:, column] >= layout.samples_per_step
         values[:, column] = np.where(whole, sums[:, column], np.float32(np.nan))
     return values
 

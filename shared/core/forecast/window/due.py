@@ -88,10 +88,10 @@ def due(scenario: Scenario, ring: Ring, rows: Rows, heads: Heads) -> tuple[Longs
         heads: Its heads.
     """
     who, hour = heads.device, heads.hour
-    full = heads.samples >= scenario.samples_per_hour
+    full = heads.samples >= scenario.samples_per_step
     follows = np.r_[who[1:] == who[:-1], False]
     gap = np.where(follows, np.r_[hour[1:], 0] - hour, 0)
-    closed = follows & (gap < scenario.horizon)
+    closed = follows & (gap < scenario.horizon_steps)
     changed = np.isin(who << 32 | hour, rows.device << 32 | rows.hour)
     was_full = ~changed & full  # the head before the segment, complete and forecast then
     wanted = (full | closed) & ~was_full
@@ -103,7 +103,7 @@ def due(scenario: Scenario, ring: Ring, rows: Rows, heads: Heads) -> tuple[Longs
 
 def _touched_by_late(scenario: Scenario, ring: Ring, rows: Rows, full: Longs) -> Longs:
     """Keys of complete as-of hours, targets still ahead, whose window a late reading changed."""
-    oldest = np.maximum(rows.hour, rows.after - scenario.horizon + 1)
+    oldest = np.maximum(rows.hour, rows.after - scenario.horizon_steps + 1)
     count = np.maximum(rows.after - oldest + 1, 0)
     owner = np.repeat(np.arange(len(count)), count)
     as_of = oldest[owner] + rank_within(owner)

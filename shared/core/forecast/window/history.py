@@ -12,7 +12,6 @@ from shared.core.forecast.window.counting import popcount
 from shared.core.forecast.window.ring import Ring
 from shared.core.intake.readings import Floats, Longs, Readings
 from shared.core.scenario import Scenario
-from shared.core.task.calendar import HOUR_MINUTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ def hourly(scenario: Scenario, readings: Readings) -> dict[str, Hourly]:
 
 
 def _one_device(layout: Layout, minute: Longs, columns: Floats) -> Hourly:
-    hour = minute // HOUR_MINUTES
+    hour = minute // layout.ticks
     first, last = int(hour.min()), int(hour.max())
     ring = Ring.empty(layout, 1, slots=last - first + 1)
     ring.head[0] = last

@@ -26,6 +26,7 @@ class RecentDevices:
     Args:
         layout: Of the ring.
         unit: Quantum of errors.
+        hour: Steps in an hour.
         device: Device ids.
         head: Their newest hours.
         sums: The ring's sums, shape (slots, C, n).
@@ -35,6 +36,7 @@ class RecentDevices:
 
     layout: Layout
     unit: float
+    hour: int
     device: list[str]
     head: Longs
     sums: Floats
@@ -48,6 +50,7 @@ class RecentDevices:
         return cls(
             ring.layout,
             quantum(scenario),
+            scenario.cadence.hour,
             list(state.devices),
             ring.head[:count].copy(),
             ring.sums[:, :, :count].copy(),
@@ -63,23 +66,23 @@ class RecentDevices:
     def _part(self, part: slice) -> DeviceTable:
         values = hour_values(self.layout, self.sums[:, :, part], self.counts[:, :, part])
         head = self.head[part]
-        hours = min(HOURS, len(values))
+        hours = min(HOURS * self.hour, len(values))
         # One matrix row a series, so that each sum runs over the hours alone, in the same order for every device.
         series = windows(values, np.arange(len(head)), head, hours)
         own = dict(zip(QUALITY, self.quality[:, part], strict=True))
         return DeviceTable(
             self.device[part],
-            head,
-            **{name: np.ascontiguousarray(array.T) for name, array in _numbers(series).items()},
-            half=np.ascontiguousarray(np.stack(_halves(series)).transpose(2, 0, 1)),
+            head // self.hour,
+            **{name: np.ascontiguousarray(array.T) for name, array in _numbers(series, self.hour).items()},
+            half=np.ascontiguousarray(np.stack(_halves(series, NEWEST * self.hour)).transpose(2, 0, 1)),
             matured=own["matured"],
             absolute=own["absolute"] * self.unit,
             covered=own["covered"],
         )
 
 
-def _numbers(series: Floats) -> dict[str, npt.NDArray[Any]]:
-    """Numbers of each series (hours, C, n), oldest hour first, shape (C, n) each."""
+def _numbers(series: Floats, hour: int) -> dict[str, npt.NDArray[Any]]:
+    """Numbers of each series (steps, C, n), oldest first, `hour` of them an hour, shape (C, n) each."""
     hours = len(series)
     there = ~np.isnan(series)
     samples = there.sum(axis=0)
@@ -90,7 +93,7 @@ def _numbers(series: Floats) -> dict[str, npt.NDArray[Any]]:
     differs = (series != last) & there
     changed = np.where(differs.any(axis=0), differs[::-1].argmax(axis=0), hours)  # hours back to another value
     run = (there & (np.arange(hours)[::-1, None, None] < changed)).sum(axis=0)
-    return {"samples": samples, "mean": mean, "std": std, "last": last, "run": run, "silent": silent}
+    return {"samples": samples, "mean": mean, "std": std, "last": last, "run": run, "silent": silent // hour}
 
 
 def _moments(series: Floats, there: Mask, samples: Longs) -> tuple[Floats, Floats]:
@@ -101,10 +104,10 @@ def _moments(series: Floats, there: Mask, samples: Longs) -> tuple[Floats, Float
     return mean.astype(np.float32), std.astype(np.float32)
 
 
-def _halves(series: Floats) -> list[Floats]:
-    """Means before and within the newest hours, each of shape (C, n)."""
+def _halves(series: Floats, newest: int) -> list[Floats]:
+    """Means before and within the newest steps, each of shape (C, n)."""
     halves = []
-    for part in (series[:-NEWEST], series[-NEWEST:]):
+    for part in (series[:-newest], series[-newest:]):
         there = ~np.isnan(part)
         with np.errstate(invalid="ignore", divide="ignore"):
             sums = np.where(there, part, np.float32(0)).sum(axis=0, dtype=np.float64)

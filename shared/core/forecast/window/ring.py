@@ -14,7 +14,7 @@ import numpy.typing as npt
 from shared.core.forecast.window.columns import Layout, hour_values
 from shared.core.forecast.window.counting import new_hours, popcount, rank_within
 from shared.core.intake.readings import Array, Floats, Longs, Mask
-from shared.core.task.calendar import HOUR_MINUTES, NO_HOUR
+from shared.core.task.calendar import NO_HOUR
 
 
 @dataclass(slots=True)
@@ -27,7 +27,7 @@ class Ring:
         sums: Sums of samples, float32, shape (slots, columns, devices).
         counts: Samples behind each sum, uint8, same shape.
         minutes: A bit for every minute that was folded, uint64, shape (slots, 1, devices).
-        prints: Fingerprints of an hour's first samples, uint32, shape (slots, samples_per_hour, devices).
+        prints: Fingerprints of an hour's first samples, uint32, shape (slots, samples_per_step, devices).
     """
 
     layout: Layout
@@ -47,7 +47,7 @@ class Ring:
             np.zeros((hours, layout.columns, devices), np.float32),
             np.zeros((hours, layout.columns, devices), np.uint8),
             np.zeros((hours, 1, devices), np.uint64),
-            np.zeros((hours, layout.samples_per_hour, devices), np.uint32),
+            np.zeros((hours, layout.samples_per_step, devices), np.uint32),
         )
 
     @property
@@ -73,22 +73,22 @@ class Ring:
 
     def seen(self, device: Longs, minute: Longs) -> Mask:
         """Whether a minute of an hour that the ring holds was folded already, shape (n,)."""
-        hour = minute // HOUR_MINUTES
+        hour = minute // self.layout.ticks
         held = hour <= self.head[device]
         mask = self.minutes[hour % self.slots, 0, device]
-        marked: Mask = held & ((mask >> (minute % HOUR_MINUTES).astype(np.uint64)) & np.uint64(1)).astype(bool)
+        marked: Mask = held & ((mask >> (minute % self.layout.ticks).astype(np.uint64)) & np.uint64(1)).astype(bool)
         return marked
 
     def conflicts(self, device: Longs, minute: Longs, prints: npt.NDArray[np.uint32]) -> Mask:
         """Whether readings of minutes already seen say something else than the first ones did.
 
-        Only the first `samples_per_hour` samples of an hour are remembered; of an hour with more, none conflicts, nor
+        Only the first `samples_per_step` samples of an hour are remembered; of an hour with more, none conflicts, nor
         of one with samples from before an edit of the scenario, whose fingerprints are 0.
         """
-        slot = (minute // HOUR_MINUTES) % self.slots
+        slot = (minute // self.layout.ticks) % self.slots
         known, samples = self.prints[slot, :, device], popcount(self.minutes[slot, 0, device])
-        forgotten = (known == 0) & (np.arange(self.layout.samples_per_hour) < samples[:, None])
-        remembered = samples <= self.layout.samples_per_hour
+        forgotten = (known == 0) & (np.arange(self.layout.samples_per_step) < samples[:, None])
+        remembered = samples <= self.layout.samples_per_step
         differing: Mask = remembered & ~((known == prints[:, None]) | forgotten).any(axis=1)
         return differing
 
@@ -114,7 +114,7 @@ class Ring:
             columns: Values from `spread`, NaN where missing, shape (n, columns).
             prints: Fingerprints of the readings, shape (n,).
         """
-        slot = (minute // HOUR_MINUTES) % self.slots
+        slot = (minute // self.layout.ticks) % self.slots
         devices, width = len(self.head), self.layout.columns
         cell = (slot * width)[:, None] + np.arange(width)
         cell = (cell * devices + device[:, None]).ravel()
@@ -122,14 +122,14 @@ class Ring:
         np.add.at(self.sums.reshape(-1), cell[there], columns.ravel()[there])
         np.add.at(self.counts.reshape(-1), cell[there], np.uint8(1))
         self._remember(slot, device, prints)
-        bit = np.left_shift(np.uint64(1), (minute % HOUR_MINUTES).astype(np.uint64))
+        bit = np.left_shift(np.uint64(1), (minute % self.layout.ticks).astype(np.uint64))
         np.bitwise_or.at(self.minutes.reshape(-1), slot * devices + device, bit)
 
     def _remember(self, slot: Longs, device: Longs, prints: npt.NDArray[np.uint32]) -> None:
         """Keep fingerprints in the hour's free places; called before the minutes are marked."""
         key = slot * len(self.head) + device
         place = popcount(self.minutes[slot, 0, device]) + rank_within(key)
-        free = place < self.layout.samples_per_hour
+        free = place < self.layout.samples_per_step
         self.prints[slot[free], place[free], device[free]] = prints[free]
 
     def values(self) -> Floats:

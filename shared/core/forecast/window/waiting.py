@@ -61,4 +61,4 @@ class Waiting:
 
 def waiting_slots(scenario: Scenario) -> int:
     """As-of hours whose forecasts may still wait, with the lateness that one segment of a batch may add."""
-    return scenario.horizon + 2 * scenario.lateness + 2
+    return scenario.horizon_steps + 2 * scenario.lateness_steps + 2

@@ -12,6 +12,7 @@ from shared.core.forecast.window.ring import Ring
 from shared.core.intake.readings import Floats, Longs
 from shared.core.model.scoring import First, Inputs
 from shared.core.profile import bins
+from shared.core.scenario import Scenario
 from shared.core.task.task import Task
 
 WINDOWS_AT_ONCE = 1024
@@ -49,20 +50,20 @@ class Windows:
         """The window behind one row."""
         scenario = self._task.scenario
         own = slice(row, row + 1)
-        window = windows(self._ring.values(), self._device[own], self._as_of[own], scenario.history)
-        hours = np.arange(self._as_of[row] - scenario.history + 1, self._as_of[row] + 1)
+        window = windows(self._ring.values(), self._device[own], self._as_of[own], scenario.history_steps)
+        hours = np.arange(self._as_of[row] - scenario.history_steps + 1, self._as_of[row] + 1)
         return Inputs(scenario.stored, hours, window[:, :, 0])
 
     def spoken(self) -> Longs:
         """In how many hours of each window its device spoke, shape (n,)."""
-        return spoken(self._ring, self._device, self._as_of, self._task.scenario.history)
+        return spoken(self._task.scenario, self._ring, self._device, self._as_of)
 
     def baseline(self) -> First:
         """What is due without a model: damped persistence, for rows where the target is known well enough."""
         scenario, values = self._task.scenario, self._ring.values()
         target = np.ascontiguousarray(values[:, [scenario.target_column]])
         parts = [
-            floor.forecasts(scenario, windows(target, device, as_of, scenario.history)[:, 0])
+            floor.forecasts(scenario, windows(target, device, as_of, scenario.history_steps)[:, 0])
             for device, as_of in ((self._device[part], self._as_of[part]) for part in _parts(len(self._device)))
         ]
         rows = np.flatnonzero(~np.isnan(np.concatenate([part["value"] for part in parts])))
@@ -74,7 +75,7 @@ class Windows:
         device, as_of, values = self._device[rows], self._as_of[rows], self._ring.values()
         out = np.empty((len(device), len(self._task.features)), np.float32)
         for part in _parts(len(device)):
-            window = windows(values, device[part], as_of[part], self._task.scenario.history)
+            window = windows(values, device[part], as_of[part], self._task.scenario.history_steps)
             out[part] = self._task.matrix(window, as_of[part])
         return out
 
@@ -83,8 +84,9 @@ def _parts(count: int) -> Iterator[slice]:
     return (slice(start, start + WINDOWS_AT_ONCE) for start in range(0, count, WINDOWS_AT_ONCE))
 
 
-def spoken(ring: Ring, device: Longs, as_of: Longs, history: int) -> Longs:
-    """In how many hours of a window its device spoke, shape (n,); arguments as of `windows`."""
+def spoken(scenario: Scenario, ring: Ring, device: Longs, as_of: Longs) -> Longs:
+    """How many hours the steps of a window make in which its device spoke, shape (n,); see `windows`."""
+    history = scenario.history_steps
     minutes, hour = ring.minutes.reshape(-1), ring.minutes.shape[2]  # cells from one hour to the next
     count = np.zeros(len(device), np.int64)
     for part in _parts(len(device)):
@@ -92,7 +94,7 @@ def spoken(ring: Ring, device: Longs, as_of: Longs, history: int) -> Longs:
         for start in range(0, history, HOURS_AT_ONCE):
             ahead = np.arange(start, min(start + HOURS_AT_ONCE, history))[:, None] * hour
             count[part] += np.count_nonzero(minutes.take(cell + ahead, mode="wrap"), axis=0)
-    return count
+    return count // scenario.cadence.hour
 
 
 def windows(values: Floats, device: Longs, as_of: Longs, history: int) -> Floats:

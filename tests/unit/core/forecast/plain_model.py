@@ -80,10 +80,10 @@ class Told:
     first_hour: int = -1
     last_hour: int = -1
 
-    def add(self, hour: int, daily: Sequence[str], **amounts: int) -> None:
-        """Add to the totals, and what is also counted by day to the day of the hour."""
+    def add(self, day: int, daily: Sequence[str], **amounts: int) -> None:
+        """Add to the totals, and what is also counted by day to the day."""
         self.totals.update(amounts)
-        self.daily.setdefault(hour // 24, Counter()).update({name: amounts[name] for name in daily})
+        self.daily.setdefault(day, Counter()).update({name: amounts[name] for name in daily})
 
 
 class Plain:
@@ -116,20 +116,23 @@ class Plain:
             self._arrived(source, item)
 
     def _arrived(self, source: Told, reading: Reading) -> None:
-        hour = reading.minute // 60
+        hour, step = reading.minute // 60, reading.minute // (self.scenario.cadence_s // 60)
         source.first_hour = hour if source.first_hour < 0 else min(source.first_hour, hour)
         source.last_hour = max(source.last_hour, hour)
-        source.add(hour, ["rows"], **{self._fold(source, hour, reading): 1}, arrived=1, rows=1)
+        source.add(self._day(step), ["rows"], **{self._fold(source, step, reading): 1}, arrived=1, rows=1)
+
+    def _day(self, step: int) -> int:
+        return step * self.scenario.cadence_s // 86_400
 
     def _fold(self, source: Told, hour: int, reading: Reading) -> str:
         """What becomes of a reading, by name."""
         device = self.devices.setdefault(reading.device, Device())
-        if hour < device.head - self.scenario.lateness:
+        if hour < device.head - self.scenario.lateness_steps:
             return "stored_late"
         samples = device.samples.setdefault(hour, {})
         if reading.minute in samples:
             same = samples[reading.minute] == reading.values
-            whole = len(samples) <= self.scenario.samples_per_hour
+            whole = len(samples) <= self.scenario.samples_per_step
             return "conflicts" if whole and not same else "duplicates"
         before, device.head = device.head, max(device.head, hour)
         if device.head > before >= 0:
@@ -142,33 +145,33 @@ class Plain:
         return "applied"
 
     def _full(self, device: Device, hour: int) -> bool:
-        return len(device.samples.get(hour, {})) >= self.scenario.samples_per_hour
+        return len(device.samples.get(hour, {})) >= self.scenario.samples_per_step
 
     def _forecast(self, source: Told, name: str, as_of: int) -> None:
         device = self.devices[name]
         complete = device.samples.get(as_of) and (as_of < device.head or self._full(device, as_of))
-        ahead = as_of + self.scenario.horizon > device.head
+        ahead = as_of + self.scenario.horizon_steps > device.head
         if not (complete and ahead and self.models.versions) or name in self.models.quarantine:
             return
-        window = [value for k in range(1 - self.scenario.history, 1) for value in self.hour(device, as_of + k)]
+        window = [value for k in range(1 - self.scenario.history_steps, 1) for value in self.hour(device, as_of + k)]
         held = device.forecasts.setdefault(as_of, Held())
         held.revision += 1
         for role, (version, guess) in enumerate(self.models.versions):
             held.answers[role] = version, guess(np.array(window, np.float32).tolist())
             held.issued[role] = held.revision
             held.seen = np.array(window[-len(self.scenario.stored) :], np.float32).tolist()
-        source.add(as_of, ["forecasts"], forecasts=1)
+        source.add(self._day(as_of), ["forecasts"], forecasts=1)
 
     def _label(self, source: Told, name: str, old: int) -> None:
         """Count the forecasts whose truth becomes final with the device's new head; `source` brought it."""
         device = self.devices[name]
-        wait, target = self.scenario.horizon + self.scenario.lateness + 1, self.scenario.target_column
+        wait, target = self.scenario.horizon_steps + self.scenario.lateness_steps + 1, self.scenario.target_column
         for as_of, held in device.forecasts.items():
-            truth = self.hour(device, as_of + self.scenario.horizon)[target]
+            truth = self.hour(device, as_of + self.scenario.horizon_steps)[target]
             if not old - wait < as_of <= device.head - wait:
                 continue
             latest = self.hour(device, as_of)[target]
-            self._count(as_of // 24, held)
+            self._count(self._day(as_of), held)
             final = float(np.float32(truth)), float(np.float32(latest))
             self.matured += [(name, as_of, role, *answer, *final) for role, answer in held.answers.items()]
             if math.isnan(truth):
@@ -179,8 +182,8 @@ class Plain:
                 value = held.answers[0][1]
                 self._paired(source, as_of, value, truth, latest)
                 error = abs(self._quanta(value) - self._quanta(truth))
-                device.judged.append((as_of // 24, error, _covers(value, truth)))
-            self._pair(as_of // 24, held, truth)
+                device.judged.append((self._day(as_of), error, _covers(value, truth)))
+            self._pair(self._day(as_of), held, truth)
 
     def _count(self, day: int, held: Held) -> None:
         """Bins of what the champion saw and of what all forecast, whether or not a truth came."""
@@ -207,7 +210,7 @@ class Plain:
 
     def quality(self, device: Device) -> dict[str, int]:
         """The champion's errors over a device's newest eight as-of days."""
-        newest = (device.head - self.scenario.horizon - self.scenario.lateness - 1) // 24
+        newest = self._day(device.head - self.scenario.horizon_steps - self.scenario.lateness_steps - 1)
         rows = [row for row in device.judged if row[0] > newest - 8]
         sums = (len(rows), sum(row[1] for row in rows), sum(row[2] for row in rows))
         return dict(zip(("matured", "absolute", "covered"), sums, strict=True))
@@ -220,7 +223,7 @@ class Plain:
         covered = _covers(value, truth)
         paired = not math.isnan(latest)
         naive = self._quanta(latest) - self._quanta(truth) if paired else 0
-        sums = self.errors.setdefault((as_of // 24, role, version), Counter())
+        sums = self.errors.setdefault((self._day(as_of), role, version), Counter())
         sums.update(matured=1, covered=covered, signed=error, absolute=abs(error), squared=error * error)
         sums.update(paired=paired, absolute_paired=abs(error) * paired, squared_paired=error * error * paired)
         sums.update(absolute_persistence=abs(naive), squared_persistence=naive * naive)
@@ -230,7 +233,7 @@ class Plain:
         error = self._quanta(value) - self._quanta(truth)
         naive = self._quanta(latest if paired else truth) - self._quanta(truth)
         source.add(
-            as_of,
+            self._day(as_of),
             ["matured", "forecast", "truth", "paired", "absolute", "absolute_persistence"],
             matured=1,
             forecast=self._quanta(value),
@@ -251,7 +254,7 @@ class Plain:
             if channel.aggregate == "circular":
                 out += [_mean([turn(math.radians(x)) for x in given]) for turn in (math.sin, math.cos)]
             elif channel.aggregate == "sum":
-                out.append(sum(given) if len(given) >= self.scenario.samples_per_hour else math.nan)
+                out.append(sum(given) if len(given) >= self.scenario.samples_per_step else math.nan)
             else:
                 out.append(_mean(given))
         return out

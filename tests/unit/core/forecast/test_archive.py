@@ -115,10 +115,10 @@ def test_a_device_that_spoke_once_takes_little_room() -> None:
 
 
 def test_a_day_is_over_when_the_newest_hour_passes_midnight() -> None:
-    assert archive.silent_until(3, START + 23, START + 24) == START + 24 - 72
-    assert archive.silent_until(3, START, START + 23) == NO_HOUR
-    assert archive.silent_until(3, NO_HOUR, START + 24) == NO_HOUR
-    assert archive.silent_until(3, START + 24, START + 24) == NO_HOUR
+    assert archive.silent_until(small(silent_days=3), START + 23, START + 24) == START + 24 - 72
+    assert archive.silent_until(small(silent_days=3), START, START + 23) == NO_HOUR
+    assert archive.silent_until(small(silent_days=3), NO_HOUR, START + 24) == NO_HOUR
+    assert archive.silent_until(small(silent_days=3), START + 24, START + 24) == NO_HOUR
 
 
 def test_a_snapshot_keeps_packed_devices_and_is_of_the_old_format_without_them() -> None:

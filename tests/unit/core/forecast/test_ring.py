@@ -155,7 +155,7 @@ def _check_conflicts(ring: Ring, device: int, hour: int, known: dict[int, int]) 
         asked = longs(device, device), longs(hour * 60 + minute, hour * 60 + minute)
         same, other = ring.conflicts(*asked, np.array([mark, 4_000_000_001], np.uint32)).tolist()
         assert not same
-        assert other == (len(known) <= ring.layout.samples_per_hour)
+        assert other == (len(known) <= ring.layout.samples_per_step)
 
 
 def test_an_hour_that_the_ring_does_not_hold_is_missing_and_not_another_one() -> None:

@@ -46,6 +46,8 @@ SHAPES = [
     small(horizon=6, lateness=0),
     small(horizon=1, lateness=1, history=3),
     small(horizon=1, lateness=0, history=2),
+    small(cadence_s=1200, horizon=1, lateness=1, history=3),
+    small(cadence_s=1800, samples_per_hour=4, horizon=2, lateness=0, history=3),
 ]
 
 

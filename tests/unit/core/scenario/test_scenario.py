@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -30,6 +31,7 @@ from shared.core.scenario import (
 from shared.errors import ConfigError
 from shared.validation import hints, read
 from tests import ROOT
+from tests.kit import small
 
 RIGHT: dict[str, Any] = {
     "name": "river",
@@ -159,8 +161,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("name", "Air quality", "name: 'Air quality' is not lower-case letters, digits and underscores"),
     ("name", "", "name: '' is not lower-case letters, digits and underscores"),
     ("channels/1/name", "Wind", "channels[1].name: 'Wind' is not lower-case letters, digits and underscores"),
-    ("cadence_s", 60, "cadence_s: 60 is not one of 3600"),
-    ("cadence_s", 7200, "cadence_s: 7200 is not one of 3600"),
+    ("cadence_s", 7200, "cadence_s: 7200 is outside 60 to 3600"),
+    ("cadence_s", 420, "cadence_s: 420 is not a number of whole minutes of which some make an hour"),
     ("samples_per_hour", 0, "samples_per_hour: 0 is outside 1 to 60"),
     ("samples_per_hour", 61, "samples_per_hour: 61 is outside 1 to 60"),
     ("history", 2001, "history: 2001 is outside 2 to 2000"),
@@ -367,7 +369,7 @@ def test_whatever_stands_in_a_file_it_is_right_or_refused_with_a_list_of_problem
 
 
 # Keys that only the check reads: they have one value so far, or tell people where a station stands.
-CHECKED_ONLY = {"task", "cadence_s", "candidates", "latitude", "longitude"}
+CHECKED_ONLY = {"task", "candidates", "latitude", "longitude"}
 
 
 def test_every_key_is_read_by_somebody_or_has_one_value_so_far() -> None:
@@ -382,7 +384,24 @@ def test_every_key_is_read_by_somebody_or_has_one_value_so_far() -> None:
     assert unread <= CHECKED_ONLY
 
 
-@pytest.mark.parametrize("name", ["", "..", "../air_quality", "Air_quality", "nowhere", "air_quality.toml", "a" * 500])
+@pytest.mark.parametrize("name", ["", "..", "../air_quality", "Air_quality", "nowhere", "a" * 500])
 def test_only_the_scenarios_of_the_folder_can_be_loaded(name: str) -> None:
     with pytest.raises(ConfigError, match="is not one of air_quality"):
         load(name)
+
+
+def test_a_scenario_is_loaded_from_its_path_and_what_is_wrong_with_the_file_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_bytes((ROOT / "scenarios/air_quality.toml").read_bytes())
+    assert load(str(file)) == load("air_quality")
+    with pytest.raises(ConfigError, match=r"none\.toml: No such file"):
+        load(str(tmp_path / "none.toml"))
+    file.write_bytes(b"name = \xff")
+    with pytest.raises(ConfigError, match=r"mine\.toml: 'utf-8' codec"):
+        load(str(file))
+
+
+def test_hours_of_a_scenario_are_hours_at_any_cadence() -> None:
+    found = small(cadence_s=600, samples_per_hour=12)
+    assert (found.history_steps, found.horizon_steps, found.lateness_steps) == (42, 18, 18)
+    assert (found.samples_per_step, found.slots, found.cadence.day) == (2, 60, 144)

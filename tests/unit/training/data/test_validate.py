@@ -119,16 +119,17 @@ def doubled(again: Readings, change: int) -> Readings:
         (60, {"conflicts": "error"}),
     ],
 )
-def test_repeated_readings_warn_and_too_many_contradictions_stop(change: int, levels: dict[str, str]) -> None:
-    findings = {
-        f.key: f.level for f in validate.check_duplicates(doubled(readings(history(500)), change), None, LIMITS)
-    }
+def test_repeated_readings_warn_and_too_many_contradictions_stop(
+    scenario: Scenario, change: int, levels: dict[str, str]
+) -> None:
+    sent = doubled(readings(history(500)), change)
+    findings = {f.key: f.level for f in validate.check_duplicates(scenario, sent, None, LIMITS)}
     assert findings.items() >= levels.items()
 
 
-def test_contradictions_in_the_test_span_are_not_looked_at() -> None:
+def test_contradictions_in_the_test_span_are_not_looked_at(scenario: Scenario) -> None:
     sent = doubled(readings(history(500)), 500)
-    assert list(validate.check_duplicates(sent, FIRST_HOUR, LIMITS)) == []
+    assert list(validate.check_duplicates(scenario, sent, FIRST_HOUR, LIMITS)) == []
 
 
 @pytest.mark.parametrize("rejected", [{}, {"range": 10}])

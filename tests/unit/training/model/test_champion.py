@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from shared.core.model.manifest import Damped, Interval, Manifest, decode_manifest, encode_manifest
+from shared.core.scenario.cadence import HOURLY
 from shared.core.task.tasks import task_of
 from shared.errors import ConfigError, ContractBroken
 from tests.kit import MemoryBlobs
@@ -31,10 +32,10 @@ def changed(**changes: object) -> Manifest:
 
 
 def test_an_older_package_tells_the_end_of_its_training_in_words() -> None:
-    assert champion.trained_until(changed(trained_until=5)) == 5
-    assert champion.trained_until(MANIFEST) == int(np.datetime64("2017-02-28T15", "h").astype(int))
+    assert champion.trained_until(changed(trained_until=5), HOURLY) == 5
+    assert champion.trained_until(MANIFEST, HOURLY) == int(np.datetime64("2017-02-28T15", "h").astype(int))
     with pytest.raises(ContractBroken, match="training_end ''"):
-        champion.trained_until(changed(training_end=""))
+        champion.trained_until(changed(training_end=""), HOURLY)
 
 
 def test_a_manifest_of_before_reads_as_one_that_knows_neither_content_nor_end() -> None:
@@ -48,7 +49,7 @@ def test_a_manifest_of_before_reads_as_one_that_knows_neither_content_nor_end() 
 @pytest.mark.parametrize("version", ["../v1", "", "a/b", "x" * 65])
 def test_a_name_that_is_no_version_is_not_looked_for(version: str) -> None:
     with pytest.raises(ConfigError, match="--champion"):
-        champion.load(MemoryBlobs(), version, ())
+        champion.load(MemoryBlobs(), version, (), HOURLY)
 
 
 def test_the_name_of_a_historic_profile_sorts_by_time() -> None:

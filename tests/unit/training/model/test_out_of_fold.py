@@ -62,7 +62,7 @@ def drawn(line: Recalibration, intercept: float, slope: float) -> None:
 
 @given(as_of=HOURS, since=st.integers(0, 3100))
 def test_recent_folds_forecast_every_hour_from_one_on_by_what_was_known_before(as_of: np.ndarray, since: int) -> None:
-    found = folds.recent(as_of, HORIZON, since)
+    found = folds.recent(as_of, SCENARIO, since)
     for fold in found:
         assert as_of[fold.train].max() + HORIZON <= as_of[fold.valid].min()
         assert len(fold.train) >= folds.LEAST_ROWS
@@ -76,10 +76,10 @@ def test_recent_folds_forecast_every_hour_from_one_on_by_what_was_known_before(a
 
 def test_the_newest_of_the_recent_folds_are_half_a_week_long() -> None:
     as_of = np.arange(200 * 24, dtype=np.int64)
-    found = folds.recent(as_of, HORIZON, 60 * 24)
+    found = folds.recent(as_of, SCENARIO, 60 * 24)
     assert [len(fold.valid) for fold in found] == [140 * 24 - 1512, 672, 336, 168, 168, 84, 84]
-    assert folds.recent(as_of, HORIZON, 200 * 24) == ()
-    assert [len(fold.valid) for fold in folds.recent(as_of, HORIZON, 200 * 24 - 90)] == [90]
+    assert folds.recent(as_of, SCENARIO, 200 * 24) == ()
+    assert [len(fold.valid) for fold in folds.recent(as_of, SCENARIO, 200 * 24 - 90)] == [90]
 
 
 def test_a_row_belongs_to_the_fold_that_trains_on_the_most() -> None:
@@ -112,12 +112,12 @@ def test_the_newest_line_knows_no_truth_that_had_not_come() -> None:
     forecast = np.tile(np.array([1, 2, 3, 4], np.float32), 250)
     truth = forecast.copy()
     truth[as_of + HORIZON > 800] = 1e6
-    found, seen = recalibration.newest(as_of, HORIZON, 800, forecast, truth)
+    found, seen = recalibration.newest(as_of, SCENARIO, 800, forecast, truth)
     drawn(found, 0, 1)
     assert seen == 800
-    later, _ = recalibration.newest(as_of, HORIZON, 801, forecast, truth)
+    later, _ = recalibration.newest(as_of, SCENARIO, 801, forecast, truth)
     assert later != found
-    assert recalibration.newest(as_of, HORIZON, 10, forecast, truth) == (Recalibration(), -1)
+    assert recalibration.newest(as_of, SCENARIO, 10, forecast, truth) == (Recalibration(), -1)
 
 
 def test_a_corrected_model_says_what_the_correction_says() -> None:
