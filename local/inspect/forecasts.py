@@ -37,7 +37,7 @@ def show(history: CommitHistory, given: argparse.Namespace) -> int:
     """Show what the past holds; 1 when that is nothing."""
     asked = {"last": given.last, "from": given.first, "to": given.until}
     query = {name: value for name, value in asked.items() if value is not None}
-    span = span_of(query or ({} if given.device is not None else {"last": "1"}))
+    span = span_of(query or ({} if given.device is not None else {"last": "1"}), history.task.scenario.cadence)
     newest_of_all = given.device is None and span.first == 0
     found = sorted(served(history, given.device, span, FLEET_DAYS if newest_of_all else None), key=_device)
     if given.format == "table":

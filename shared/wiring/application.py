@@ -26,6 +26,7 @@ from shared.app.score.partition import Partition
 from shared.app.score.profiles import Profiles
 from shared.app.score.serving import Serving
 from shared.app.score.snapshots import Snapshots
+from shared.core.scenario.cadence import HOURLY
 from shared.core.task.state import State
 from shared.errors import ConfigError, PipelineError
 from shared.wiring import slow
@@ -169,7 +170,11 @@ class Application:
         """A device's forecasts for a machine; see `shared.app.api.forecasts`."""
         from shared.app.api.forecasts import forecasts
 
-        return forecasts(lambda: self._history, device, query, headers)
+        try:
+            cadence = self.ports.task.scenario.cadence
+        except PipelineError:  # of which the history tells
+            cadence = HOURLY
+        return forecasts(lambda: self._history, device, query, headers, cadence)
 
     @wired
     def _history(self) -> CommitHistory:

@@ -11,6 +11,7 @@ from shared.app.lookback.forecast_id import hour_of
 from shared.app.lookback.forecast_pages import as_csv, as_json
 from shared.app.lookback.forecasts import Span, served
 from shared.core.intake.readings import id_problem, shown
+from shared.core.scenario.cadence import HOURLY, Cadence
 from shared.errors import ConfigError, PipelineError, TransientFailure
 
 USUAL, MOST = 24, 8_784  # forecasts in an answer; the latter is a leap year of hours
@@ -21,7 +22,11 @@ KEYS = ("code", "clientid")  # of a function key in the address
 
 
 def forecasts(
-    history: Callable[[], CommitHistory], device: str, query: Mapping[str, str], headers: Mapping[str, str]
+    history: Callable[[], CommitHistory],
+    device: str,
+    query: Mapping[str, str],
+    headers: Mapping[str, str],
+    cadence: Cadence = HOURLY,
 ) -> Reply:
     """A device's forecasts, newest first.
 
@@ -31,13 +36,14 @@ def forecasts(
         query: `last`, how many of the newest (default: 24); or `from` and `to`, as-of hours in UTC of which at most
             8,784 are answered, counted from the one that is given; `format`, json (the default) or csv.
         headers: With lower-case names; `accept: text/csv` means csv too.
+        cadence: Of the scenario.
 
     Returns:
         200 with JSON or CSV; problem details with 400 for what cannot be asked, 404 where there is no such forecast,
         503 where the store or the settings are at fault, 500 where what was stored is damaged.
     """
     try:
-        span, form = span_of(query), _format(query, headers)
+        span, form = span_of(query, cadence), _format(query, headers)
         _check(device)
     except ConfigError as error:
         return problem(400, "bad_request", str(error))
@@ -52,7 +58,7 @@ def forecasts(
     return Reply(200, as_csv(found), CSV) if form == "csv" else Reply(200, as_json(past.task, found, device))
 
 
-def span_of(query: Mapping[str, str]) -> Span:
+def span_of(query: Mapping[str, str], cadence: Cadence = HOURLY) -> Span:
     """Which forecasts a query means.
 
     Raises:
@@ -60,7 +66,7 @@ def span_of(query: Mapping[str, str]) -> Span:
     """
     if unknown := sorted(name for name in query if name not in TAKEN and name.casefold() not in KEYS):
         raise ConfigError(f"{shown(unknown[0])} is not known here: there are {', '.join(TAKEN)}")
-    first, last = (_hour(name, query[name]) if name in query else None for name in ("from", "to"))
+    first, last = (_hour(name, query[name], cadence) if name in query else None for name in ("from", "to"))
     if first is None and last is None:
         return Span(_most(query.get("last", str(USUAL))))
     if "last" in query:
@@ -93,9 +99,9 @@ def _most(text: str) -> int:
     return int(text)
 
 
-def _hour(name: str, text: str) -> int:
+def _hour(name: str, text: str, cadence: Cadence) -> int:
     try:
-        return hour_of(text)
+        return hour_of(text, cadence)
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from error
 

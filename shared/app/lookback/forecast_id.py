@@ -56,7 +56,7 @@ def parse(text: str, cadence: Cadence = HOURLY) -> ForecastId | None:
     ForecastId(device='a@b/c#d', as_of=498658, revision=1, role='challenger', cadence=Cadence(step_s=3600, tick_s=60))
     """
     found = _NAME.fullmatch(text)
-    if found is None:
+    if found is None or int(found["minute"] or 0) * 60 % cadence.step_s:
         return None
     revision = None if found["revision"] is None else int(found["revision"])
     return forecast_id_of(found["device"], found["as_of"], revision, found["role"], cadence)
