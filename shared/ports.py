@@ -149,6 +149,8 @@ class OpenTable(Protocol):
         zone: str | None,
         not_after_minute: int,
         chunk_rows: int = 50_000,
+        device: str | None = None,
+        layout: str | None = None,
     ) -> LongTable | WideTable:
         """The table's stretches, read while iterating.
 

@@ -101,7 +101,7 @@ class Workspace:
         features = task_of(self.scenario).features
         return Release(self.blobs, partial(onnx_model.load, featurizer_features=features))
 
-    def drop(self, path: Path, name: str, zone: str | None) -> str:
+    def drop(self, path: Path, name: str, zone: str | None, device: str | None = None) -> str:
         """Upload a file into "incoming", piece by piece; returns the source that its readings will name.
 
         Raises:
@@ -112,7 +112,8 @@ class Workspace:
 
         if not _NAME.fullmatch(name) or {".", ".."} & set(name.split("/")):
             raise StackError(f"{name!a} cannot be the name of a blob: give another one with --name")
-        metadata = {"zone": quote(zone, safe="/+:-_")} if zone else None
+        told = {"zone": (zone, "/+:-_"), "device": (device, "")}
+        metadata = {key: quote(value, safe=safe) for key, (value, safe) in told.items() if value}
         try:
             blob = BlobClient.from_connection_string(self.storage, INCOMING, name, **PATIENCE, **PIECES)
             with path.open("rb") as data:

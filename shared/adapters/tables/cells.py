@@ -160,11 +160,12 @@ def times_of(columns: Sequence[pa.Array]) -> pa.Array:
 
     if len(columns) == 1:
         return columns[0]
-    texts = [pc.utf8_trim_whitespace(_as_text(column)) for column in columns]
+    texts = [pc.utf8_trim_whitespace(as_text(column)) for column in columns]
     return pc.utf8_trim_whitespace(pc.binary_join_element_wise(*texts, pa.scalar(" ", pa.large_string())))
 
 
-def _as_text(column: pa.Array) -> pa.Array:
+def as_text(column: pa.Array) -> pa.Array:
+    """A column as texts, empty where it is null."""
     import pyarrow as pa
 
     plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ import numpy as np
 from shared.adapters.tables.cells import sheet
 from shared.adapters.tables.csv_header import Header
 from shared.adapters.tables.lines import Lines, Rows, original, rows_of, split
-from shared.adapters.tables.source import Source, blocks
+from shared.adapters.tables.source import BLOCK, Source, blocks
 from shared.core.intake.acceptance import Acceptance, Zoning
 from shared.core.intake.columns import DEVICE, FIRST_CHANNEL
 from shared.core.intake.quantities import MISSING
@@ -55,23 +55,31 @@ class Stretch:
 class Reader:
     """Parses the blocks of one CSV file, from behind its header."""
 
-    def __init__(self, header: Header, picks: Sequence[int], numeric: range) -> None:
+    def __init__(
+        self,
+        header: Header,
+        picks: Sequence[int],
+        numeric: range,
+        clean: Callable[[bytes], bytes] | None = None,
+    ) -> None:
         """Choose columns.
 
         Args:
             header: Of the file.
             picks: Index of the column for each slot, -1 = none.
             numeric: Slots that are read as numbers as long as a block is clean.
+            clean: Empties lines of a block that are no rows.
         """
         self._header = header
         self._picks = picks
         self._numeric = numeric
+        self._clean = clean
         self._seen = 0
 
-    def stretches(self, source: Source, chunk_rows: int) -> Iterator[Stretch]:
-        """Every row that is left, in stretches of at most `chunk_rows`."""
-        for block in blocks(source):
-            lines = Lines(block)
+    def stretches(self, source: Source, chunk_rows: int, size: int = BLOCK) -> Iterator[Stretch]:
+        """Every row that is left, in stretches of at most `chunk_rows`, from blocks of about `size` bytes."""
+        for block in blocks(source, size):
+            lines = Lines(block if self._clean is None else self._clean(block))
             damaged = source.problem is not None and not block.endswith(b"\n")
             for low in range(0, len(lines), chunk_rows):
                 high = min(low + chunk_rows, len(lines))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from shared.adapters.tables import avro, csv_files, json_array, json_lines, parquet
 from shared.adapters.tables import wide as tables_wide
+from shared.adapters.tables.arranged import files as arranged
+from shared.adapters.tables.arranged import finding
 from shared.adapters.tables.csv_header import Header, read_header, with_decimal_sign
 from shared.adapters.tables.json_documents import Documents
 from shared.adapters.tables.limits import DEFAULTS, FileLimits
@@ -22,6 +25,7 @@ from shared.errors import BadEvent
 
 __all__ = ["LongTable", "WideChunk", "WideTable", "open_table"]
 
+_OTHERWISE = ("header", "duplicate_header", "unit")  # reasons for which a file may have a layout
 _BOM = b"\xef\xbb\xbf"
 _UTF_16, _UTF_32 = (b"\xff\xfe", b"\xfe\xff"), (b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")
 _FOREIGN = {
@@ -34,6 +38,20 @@ _FOREIGN = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """How a file is to be read; see `open_table`."""
+
+    name: str
+    scenario: Scenario
+    zoning: Zoning
+    zone: str | None
+    not_after: int
+    chunk_rows: int
+    device: str | None
+    layout: str | None
+
+
 def open_table(
     name: str,
     stream: BinaryIO,
@@ -43,19 +61,23 @@ def open_table(
     not_after_minute: int,
     chunk_rows: int = 50_000,
     limits: FileLimits = DEFAULTS,
+    device: str | None = None,
+    layout: str | None = None,
 ) -> LongTable | WideTable:
     """Recognise a file by its content, by its name where the content leaves it open, and read it as a stream.
 
     A row's position is its number: lines (or Parquet rows) from 1, behind the header, blank lines counted.
 
     Args:
-        name: Of the file; hostile, only its suffix is looked at.
+        name: Of the file; hostile, only its suffix is looked at, and whether it fits a layout.
         stream: Its bytes from the beginning; need not be seekable. Memory does not grow with its length.
         scenario: Names, units, limits and stations.
         zone: Declared for timestamps without one; None takes the station's, else the scenario's.
         not_after_minute: Minute since 1970 of the file itself; later readings are refused as `future`.
         chunk_rows: Most rows in a stretch.
         limits: How large it may be, and what reading it may take.
+        device: Of all rows, where no column says it.
+        layout: Name of the one that it was read with before; None chooses.
 
     Raises:
         BadEvent: The file as a whole cannot be used: `empty_file`, `format`, `encoding`, `header`, `duplicate_header`,
@@ -64,15 +86,16 @@ def open_table(
         TransientFailure: The process that decodes Parquet files does not start.
     """
     zoning = Zoning(scenario, zone, in_order=True)
+    asked = _Asked(name.rpartition("/")[2], scenario, zoning, zone, not_after_minute, chunk_rows, device, layout)
     source = _source(stream, limits)
     head = source.peek(2 * LONGEST_LINE)
     if not head.strip(b" \t\r\n\xef\xbb\xbf"):
         _refuse_nothing(source)
     if head.startswith(b"PAR1"):
-        return _parquet(parquet.ParquetSource(source, limits), scenario, zoning, not_after_minute, chunk_rows)
+        return _parquet(parquet.ParquetSource(source, limits), asked)
     if head.startswith(avro.MAGIC):
         unpacked = avro.AvroSource(source, limits)
-        return _json(unpacked, blocks(unpacked), scenario, zoning, not_after_minute, chunk_rows)
+        return _json(unpacked, blocks(unpacked), asked)
     text = head.removeprefix(_BOM).lstrip()
     for magic, what in _FOREIGN.items():
         if text.startswith(magic):
@@ -82,8 +105,8 @@ def open_table(
         raise BadEvent("format", f"the name ends in {suffix}, but it does not begin as a Parquet file")
     if text.startswith((b"{", b"[")) or suffix in ("jsonl", "ndjson", "json"):
         found = json_array.blocks(source) if text.startswith(b"[") else Documents(scenario).blocks(source, text)
-        return _json(source, found or blocks(source), scenario, zoning, not_after_minute, chunk_rows)
-    return _csv(source, head, scenario, zoning, not_after_minute, chunk_rows)
+        return _json(source, found or blocks(source), asked)
+    return _csv(source, head, asked)
 
 
 def _source(stream: BinaryIO, limits: FileLimits) -> Source:
@@ -101,52 +124,85 @@ def _refuse_nothing(source: Source) -> None:
     raise BadEvent("empty_file", f"{source.bytes_read} bytes, none of them a row")
 
 
-def _json(
-    source: Bytes, found: Iterator[bytes], scenario: Scenario, zoning: Zoning, not_after: int, chunk_rows: int
-) -> LongTable:
+def _json(source: Bytes, found: Iterator[bytes], asked: _Asked) -> LongTable:
     return LongTable(
-        lambda progress: json_lines.long_parts(scenario, source, found, zoning, not_after, chunk_rows, progress),
+        lambda progress: json_lines.long_parts(
+            asked.scenario, source, found, asked.zoning, asked.not_after, asked.chunk_rows, progress
+        ),
         Progress(),
     )
 
 
-def _csv(
-    source: Source, head: bytes, scenario: Scenario, zoning: Zoning, not_after: int, chunk_rows: int
-) -> LongTable | WideTable:
-    line, rest = _first_line(source, head)
-    header = read_header(line, Columns(scenario))
-    wide = header.layout.picks[TIME] < 0 and header.layout.row >= 0 and _has_windows(header, rest)
-    if not wide:
-        _require(scenario, header.layout)
+def _csv(source: Source, head: bytes, asked: _Asked) -> LongTable | WideTable:
+    file = finding.Beginning(asked.name, head, asked.device)
+    if found := finding.declared(asked.scenario, file, asked.layout):
+        return _arranged(source, head, found, asked)
+    try:
+        line, end = _first_line(source, head)
+        header = read_header(line, Columns(asked.scenario))
+        wide = header.layout.picks[TIME] < 0 and header.layout.row >= 0 and _has_windows(header, head[end:])
+        if not wide:
+            _require(asked.scenario, header.layout)
+    except BadEvent as error:
+        found = finding.built_in(asked.scenario, file) if error.reason in _OTHERWISE else None
+        if found is None:
+            raise
+        return _arranged(source, head, found, asked)
+    rest = head[len(source.read(end)) :]
     if not rest.strip():
         _refuse_header_only(source, rest)
     if wide:
-        return tables_wide.wide_csv(scenario, header, source, chunk_rows)
+        return tables_wide.wide_csv(asked.scenario, header, source, asked.chunk_rows)
     header = with_decimal_sign(header, rest)
     return LongTable(
-        lambda progress: csv_files.long_parts(scenario, header, source, zoning, not_after, chunk_rows, progress),
+        lambda progress: csv_files.long_parts(
+            asked.scenario, header, source, asked.zoning, asked.not_after, asked.chunk_rows, progress
+        ),
         Progress(header=header.text),
     )
 
 
-def _parquet(
-    file: parquet.ParquetSource, scenario: Scenario, zoning: Zoning, not_after: int, chunk_rows: int
-) -> LongTable | WideTable:
-    layout = Columns(scenario).layout(file.names)
+def _arranged(source: Source, head: bytes, found: finding.Found, asked: _Asked) -> LongTable:
+    if found.plan.source.encoding != "utf-8":
+        source.decode(found.plan.source.encoding)
+    source.read(found.begin)
+    if not head[found.begin :].strip():
+        _refuse_header_only(source, head[found.begin :])
+    return arranged.text(asked.scenario, found, source, asked.zone, asked.not_after, asked.chunk_rows)
+
+
+def _parquet(file: parquet.ParquetSource, asked: _Asked) -> LongTable | WideTable:
+    scenario = asked.scenario
     if not file.rows:
         raise BadEvent("empty_file", "a Parquet file without rows")
-    if layout.picks[TIME] < 0 and layout.row >= 0 and tables_wide.parquet_windows(file, layout):
-        return tables_wide.wide_parquet(scenario, layout, file, chunk_rows)
-    _require(scenario, layout)
+    try:
+        chosen = finding.by_names(scenario, asked.name, file.names, asked.device, asked.layout)
+        if chosen is not None:
+            return arranged.parquet(scenario, chosen, file, asked.zone, asked.not_after, asked.chunk_rows)
+        layout = Columns(scenario).layout(file.names)
+        if layout.picks[TIME] < 0 and layout.row >= 0 and tables_wide.parquet_windows(file, layout):
+            return tables_wide.wide_parquet(scenario, layout, file, asked.chunk_rows)
+        _require(scenario, layout)
+    except BadEvent as error:
+        known = (
+            finding.known_names(scenario, file.names, asked.device, asked.layout)
+            if error.reason in _OTHERWISE
+            else None
+        )
+        if known is None:
+            raise
+        return arranged.parquet(scenario, known, file, asked.zone, asked.not_after, asked.chunk_rows)
     parquet.records_of(scenario, layout, file.names, file.empty(layout.picks), Progress())
     return LongTable(
-        lambda progress: parquet.long_parts(scenario, layout, file, zoning, not_after, chunk_rows, progress),
+        lambda progress: parquet.long_parts(
+            scenario, layout, file, asked.zoning, asked.not_after, asked.chunk_rows, progress
+        ),
         Progress(bytes_read=file.bytes_read),
     )
 
 
-def _first_line(source: Source, head: bytes) -> tuple[bytes, bytes]:
-    """The header's line, and what was read ahead behind it; the source stands behind the header afterwards."""
+def _first_line(source: Source, head: bytes) -> tuple[bytes, int]:
+    """The header's line, and how many bytes are read with it."""
     start = len(head) - len(head.removeprefix(_BOM).lstrip(b"\r\n"))
     end = head.find(b"\n", start)
     if end < 0 and source.problem is not None:
@@ -156,8 +212,7 @@ def _first_line(source: Source, head: bytes) -> tuple[bytes, bytes]:
         raise BadEvent("header", f"the first line is longer than {LONGEST_LINE} bytes")
     if b"\r" in line.removesuffix(b"\r"):
         raise BadEvent("format", "the lines end in CR alone; they must end in LF or CR LF")
-    taken = source.read(len(head) if end < 0 else end + 1)
-    return line, head[len(taken) :]
+    return line, len(head) if end < 0 else end + 1
 
 
 def _has_windows(header: Header, rest: bytes) -> bool:

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 import msgspec
 
@@ -15,7 +16,7 @@ from shared.ports import BlobInfo, Blobs
 
 log = logging.getLogger(__name__)
 CONTAINER = "dead-letter"
-ZONE = "zone"
+ZONE, DEVICE = "zone", "device"
 MINUTE_MS = 60_000
 MOST_BYTES = 64 << 20  # of one file's letters: a row may have a megabyte, and each letter holds the file's header
 
@@ -51,17 +52,25 @@ class FileLetters:
         """Rejected rows without a letter."""
         return self.rejected.total() - self.kept
 
-    def write(self, rejected: Sequence[Rejection], header: str | None) -> None:
+    def write(
+        self,
+        rejected: Sequence[Rejection],
+        header: str | None,
+        device: str | None = None,
+        layout: str | None = None,
+    ) -> None:
         """Keep a stretch's rejected rows; the blob's name follows from their place, so a repetition overwrites.
 
         Args:
             rejected: In the order of the file.
             header: Line under which they stood.
+            device: Of all rows, where no column says it.
+            layout: That they were read with.
         """
         self.rejected.update(rejection.reason for rejection in rejected)
         data = bytearray()
         for rejection in rejected:
-            line = b"" if self._full else dead_letters.encode([self._letter(rejection, header)])
+            line = b"" if self._full else dead_letters.encode([self._letter(rejection, header, device, layout)])
             if self._full or self.kept == self.most or self._bytes + len(line) > MOST_BYTES:
                 self._tell()
                 break
@@ -76,10 +85,14 @@ class FileLetters:
             log.warning("%s: %d rejected rows have dead letters, the others are only counted", self.folder, self.kept)
         self._full = True
 
-    def _letter(self, rejection: Rejection, header: str | None) -> dead_letters.DeadLetter:
+    def _letter(
+        self, rejection: Rejection, header: str | None, device: str | None, layout: str | None
+    ) -> dead_letters.DeadLetter:
         return msgspec.structs.replace(
             dead_letters.letter(self.source, rejection),
             header=header,
+            device=device,
+            layout=layout,
             zone=zone_of(self.info),
             not_after_minute=self.info.modified_ms // MINUTE_MS,
         )
@@ -91,5 +104,16 @@ def folder_of_letters(key: str) -> str:
 
 
 def zone_of(info: BlobInfo) -> str | None:
-    """Zone declared for a file; names of metadata have no case, and stores hand them out as they were sent."""
-    return next((value for name, value in sorted(info.metadata.items()) if name.casefold() == ZONE), None)
+    """Zone declared for a file."""
+    return _told(info, ZONE)
+
+
+def device_of(info: BlobInfo) -> str | None:
+    """Device declared for all rows of a file, as a URL writes it."""
+    told = _told(info, DEVICE)
+    return None if told is None else unquote(told)
+
+
+def _told(info: BlobInfo, key: str) -> str | None:
+    """Metadata of a file; their names have no case, and stores hand them out as they were sent."""
+    return next((value for name, value in sorted(info.metadata.items()) if name.casefold() == key), None)

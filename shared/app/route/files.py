@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from shared.app.route.file_books import REPORTS, FileBooks, Routed, folder_of, key_of, source_of
-from shared.app.route.file_letters import MINUTE_MS, FileLetters, folder_of_letters, zone_of
+from shared.app.route.file_letters import MINUTE_MS, FileLetters, device_of, folder_of_letters, zone_of
 from shared.app.route.wide_answers import WideAnswers
 from shared.app.score.serving import Serving
 from shared.core.intake.crowds import Crowd
@@ -92,6 +92,7 @@ class RouteFile:
                     zone=zone_of(info),
                     not_after_minute=info.modified_ms // MINUTE_MS,
                     chunk_rows=self.chunk_rows,
+                    device=device_of(info),
                 )
                 self._route(table, name, source, info, started)
         except BadEvent as error:
@@ -159,7 +160,7 @@ class RouteFile:
                 for partition, readings in split(parsed.readings, begun.partitions):
                     self.stream.send(partition, list(pack(begun.source, channels, readings)))
                 count.accepted += len(parsed.readings)
-                count.letters.write(parsed.rejected, table.header)
+                count.letters.write(parsed.rejected, table.header, table.device, table.layout)
         except BadEvent as error:
             if not count.rows:
                 raise

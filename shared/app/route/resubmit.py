@@ -44,12 +44,14 @@ class _Try:
     Args:
         places: Where they stand in their blob.
         parsed: What came of them.
-        shift: Bits of a position below the number of its letter.
+        per: Positions that each letter has room for: letter k's are from k * per on.
+        several: Whether several letters may make one reading, which then has the position of the first.
     """
 
     places: list[int]
     parsed: Parsed
-    shift: int
+    per: int
+    several: bool = False
 
     @property
     def refused(self) -> dict[int, Rejection]:
@@ -59,10 +61,11 @@ class _Try:
     @property
     def gone(self) -> set[int]:
         """Letters of which nothing was refused and something accepted; only these may leave."""
-        return {self._place(position) for position in self.parsed.readings.position.tolist()} - self.refused.keys()
+        used = {self._place(position) for position in self.parsed.readings.position.tolist()}
+        return (set(self.places) if self.several and used else used) - self.refused.keys()
 
     def _place(self, position: int) -> int:
-        return self.places[(position >> self.shift) - 1]
+        return self.places[position // self.per - 1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,18 +193,18 @@ class Resubmit:
 
     def _tried(self, letters: Sequence[DeadLetter], reasons: Sequence[str]) -> Iterator[_Try]:
         """Letters that are read in the same way, and what came of them; positions count from 1 in each group."""
-        groups: dict[tuple[str, str | None, str | None, str | None], list[int]] = {}
+        groups: dict[tuple[str | None, ...], list[int]] = {}
         for place, found in enumerate(letters):
             if wanted(found, reasons):
                 kind = "file" if found.source.startswith(FILE_PREFIX) else "hub"
                 limit = str(found.not_after_minute) if kind == "file" else None
-                groups.setdefault((kind, found.header, found.zone, limit), []).append(place)
-        for (kind, header, zone, _), places in groups.items():
+                groups.setdefault((kind, limit, found.header, found.zone, found.device, found.layout), []).append(place)
+        for (source, *_), places in groups.items():
             chosen = [letters[place] for place in places]
-            if kind == "hub":
-                yield _Try(places, self._messages(chosen), ELEMENT_BITS)
+            if source == "hub":
+                yield _Try(places, self._messages(chosen), 1 << ELEMENT_BITS)
             else:
-                yield _Try(places, self._rows(chosen, header, zone), ELEMENT_BITS if header is None else 0)
+                yield self._rows(places, chosen)
 
     def _messages(self, chosen: Sequence[DeadLetter]) -> Parsed:
         return Decoder(self.scenario).decode_many(
@@ -212,20 +215,30 @@ class Resubmit:
             told=[letter.told for letter in chosen],
         )
 
-    def _rows(self, chosen: Sequence[DeadLetter], header: str | None, zone: str | None) -> Parsed:
+    def _rows(self, places: list[int], chosen: Sequence[DeadLetter]) -> _Try:
         lines = [letter.original() for letter in chosen]
         channels = len(self.scenario.channels)
-        limit = self._limit(chosen[0])
+        limit, zone, header = self._limit(chosen[0]), chosen[0].zone, chosen[0].header
         if header is None:
             positions = [place << ELEMENT_BITS for place in range(1, len(chosen) + 1)]
-            return Decoder(self.scenario).decode_lines(lines, positions=positions, not_after_minute=limit, zone=zone)
+            parsed = Decoder(self.scenario).decode_lines(lines, positions=positions, not_after_minute=limit, zone=zone)
+            return _Try(places, parsed, 1 << ELEMENT_BITS)
         text = io.BytesIO(b"\n".join([header.encode(), *lines]) + b"\n")
         try:
-            parts = list(_long(self.open_table("rows.csv", text, self.scenario, zone=zone, not_after_minute=limit)))
+            found = self.open_table(
+                "rows.csv",
+                text,
+                self.scenario,
+                zone=zone,
+                not_after_minute=limit,
+                device=chosen[0].device,
+                layout=chosen[0].layout,
+            )
+            parts = list(_long(found))
         except BadEvent as error:
             refused = [Rejection(i, error.reason, error.detail, line) for i, line in enumerate(lines, 1)]
-            return Parsed(joined([], channels).readings, refused)
-        return joined(parts, channels)
+            return _Try(places, Parsed(joined([], channels).readings, refused), 1)
+        return _Try(places, joined(parts, channels), found.per_row, several=found.layout is not None)
 
     def _limit(self, letter: DeadLetter) -> int:
         return letter.not_after_minute or self.clock.now_ms() // MINUTE_MS

@@ -30,6 +30,8 @@ class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
         telemetry: Whether a device sent it.
         header: Header line of the file it stood in.
         zone: Zone declared for the file.
+        device: Device of all its rows, where no column says it.
+        layout: Name of the layout that it was read with.
     """
 
     reason: str
@@ -46,6 +48,8 @@ class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
     telemetry: bool = True
     header: str | None = None
     zone: str | None = None
+    device: str | None = None
+    layout: str | None = None
 
     @property
     def told(self) -> Told:

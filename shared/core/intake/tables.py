@@ -19,6 +19,10 @@ class Progress:
         problem: What cut the file short (reason code, then words), None when it was read to its end.
         bytes_read: Of the file as it is stored.
         header: Header line under which a CSV file's rows stand, None for other forms.
+        layout: Name of the layout that it has, None for a plain table.
+        why: Why this layout.
+        device: The device of all rows, where no column says it.
+        per_row: Positions that each row has room for: row r's are from r * per_row on.
     """
 
     rows: int = 0
@@ -27,6 +31,10 @@ class Progress:
     problem: str | None = None
     bytes_read: int = 0
     header: str | None = None
+    layout: str | None = None
+    why: str = ""
+    device: str | None = None
+    per_row: int = 1
 
 
 class _TableFacts:
@@ -64,6 +72,26 @@ class _TableFacts:
     def header(self) -> str | None:
         """Header line under which a CSV file's rows stand, None for other forms."""
         return self._progress.header
+
+    @property
+    def layout(self) -> str | None:
+        """Name of the layout that it has, None for a plain table."""
+        return self._progress.layout
+
+    @property
+    def why(self) -> str:
+        """Why it is read with this layout."""
+        return self._progress.why
+
+    @property
+    def device(self) -> str | None:
+        """The device of all rows, where no column says it."""
+        return self._progress.device
+
+    @property
+    def per_row(self) -> int:
+        """Positions that each row has room for."""
+        return self._progress.per_row
 
 
 class LongTable(_TableFacts):

@@ -59,7 +59,7 @@ class FileLayout:
     columns: tuple[str, ...] = ()
     delimiter: Literal[",", ";", "\t", "|"] | None = None
     decimal: Literal[".", ","] = "."
-    encoding: Literal["utf-8", "windows-1252", "utf-16"] = "utf-8"
+    encoding: Literal["utf-8", "windows-1252"] = "utf-8"
     time: tuple[str, ...] = ()
     time_parts: tuple[str, ...] = ()
     date_order: Literal["ymd", "dmy", "mdy"] = "ymd"
