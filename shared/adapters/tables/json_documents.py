@@ -18,6 +18,7 @@ from shared.adapters.tables.json_array import TOKEN, elements, line_of
 from shared.adapters.tables.source import BLOCK, LONGEST_LINE, Bytes
 from shared.core.intake.columns import DEVICE, Columns
 from shared.core.intake.envelopes.envelope import opener_of
+from shared.core.intake.layouts.builtin import BUILTIN
 from shared.core.intake.layouts.documents import document_names
 from shared.core.scenario import Scenario
 from shared.errors import BadEvent
@@ -110,7 +111,7 @@ class Documents:
         labels = _labels(outer["channel"]) if "channel" in outer else {}
         labelled = {key: str(name) for key, name in labels.items() if re.fullmatch(r"field\d+", key)}
         names = [labelled.get(name, name) for name in (*outer, *_object(Wrapping(fields).reading(first)))]
-        meant = document_names(self._scenario, self._scenario.layouts, names)
+        meant = document_names(self._scenario, (*self._scenario.layouts, *BUILTIN), names)
         place = self._columns.layout([meant.get(name, name) for name in outer]).picks[DEVICE]
         device = {} if place < 0 else {self._scenario.key: list(outer.values())[place]}
         if not device and labels.get("id") is not None:

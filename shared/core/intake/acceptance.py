@@ -66,7 +66,7 @@ class Zoning:
         """
         self._stations = scenario.stations if declared is None else {}
         self._other = zone(scenario.zone if declared is None else declared)
-        self._turns = ClockTurns(60 // scenario.samples_per_hour) if in_order else None
+        self._turns = ClockTurns(60 // (scenario.cadence.hour * scenario.samples_per_step)) if in_order else None
 
     def utc(self, sheet: Sheet, names: Sequence[str], not_after: int | Longs) -> tuple[Longs, Codes]:
         """Minutes since 1970 UTC of a sheet's records, and what is wrong with their times; see `timestamps.utc`."""
