@@ -122,15 +122,17 @@ class Decoder:
     def _message(self, body: bytes, position: int, sent: Sent, records: Records, told: Told) -> None:
         """A message's records."""
         records.begin(position, LARGEST_UNPACKED)
-        try:
-            found = self._sent(body, told, records)
-        except BadEvent as error:
-            records.refuse(error.reason, error.detail, body)
-        else:
-            self._bytes(found, sent, records, None if found is body else body, 0)
-            records.end(position, MOST, body)
+        found = body
+        if told is not UNTOLD or len(body) > LARGEST:
+            try:
+                found = self._plain(body, told, records)
+            except BadEvent as error:
+                records.refuse(error.reason, error.detail, body)
+                return
+        self._bytes(found, sent, records, None if found is body else body, 0)
+        records.end(position, MOST, body)
 
-    def _sent(self, body: bytes, told: Told, records: Records) -> bytes:
+    def _plain(self, body: bytes, told: Told, records: Records) -> bytes:
         """A message's body as it was before it was packed."""
         if len(body) > LARGEST:
             raise BadEvent("too_large", f"{len(body)} bytes are more than {LARGEST}")
@@ -147,7 +149,7 @@ class Decoder:
         """A body: a reading, an envelope, or an array of them; `origin` is the envelope it came out of."""
         whole = body if origin is None else origin
         try:
-            if body.lstrip(b" \t\r\n\xef\xbb\xbf")[:1] != b"[":
+            if body[:1] == b"{" or body.lstrip(b" \t\r\n\xef\xbb\xbf")[:1] != b"[":
                 self._value(value_of(body), sent, records, whole, deep)
                 return
             found = _readings_of(elements(body))
@@ -165,7 +167,9 @@ class Decoder:
             records.refuse(error.reason, error.detail, origin)
 
     def _value(self, value: object, sent: Sent, records: Records, origin: Origin, deep: int) -> None:
-        fields = _object(value)
+        if type(value) is not dict:
+            raise BadEvent("not_an_object", f"{shown(value)} is not a reading")
+        fields: dict[str, object] = value
         keys = self._keys.of(fields)
         if keys.opener is not None:
             envelope = keys.opener(fields)
@@ -216,9 +220,3 @@ def _readings_of(found: list[Body]) -> list[Body]:
     if not found:
         raise BadEvent("empty", "an array without readings")
     return found
-
-
-def _object(value: object) -> dict[str, object]:
-    if type(value) is not dict:
-        raise BadEvent("not_an_object", f"{shown(value)} is not a reading")
-    return value
