@@ -11,6 +11,7 @@ from shared.app.route.files import INCOMING
 from shared.core.forecast.task import HourlyForecast
 from shared.core.intake import dead_letters
 from shared.core.intake.dead_letters import DeadLetter
+from shared.core.intake.envelopes.told import UNTOLD, Told
 from shared.core.scenario import Scenario
 from shared.core.stream.commit import Commit
 from shared.core.stream.events import Batch, Event
@@ -105,11 +106,11 @@ class InMemory:
         self.routers = list(self.application.route_events.held.values())
         self.resubmit = self.application.resubmit
 
-    def hear(self, *bodies: bytes, partition: int = 0, identity: str | None = None) -> None:
+    def hear(self, *bodies: bytes, partition: int = 0, identity: str | None = None, told: Told = UNTOLD) -> None:
         """Messages arrive at the devices' hub and are routed as one batch."""
         log = self.devices.logs[partition]
         first = len(log)
-        log += [Event(first + i, self.now_ms + first + i, body, identity) for i, body in enumerate(bodies)]
+        log += [Event(first + i, self.now_ms + first + i, body, identity, told) for i, body in enumerate(bodies)]
         self.application.route_events(partition, log[first:])
 
     def drop(self, name: str, data: bytes | str, zone: str | None = None) -> None:

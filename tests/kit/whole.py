@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from local.books import recount as books
@@ -59,13 +59,19 @@ def write_log(folder: Path, hub: str, logs: Sequence[Sequence[Event]], created_m
     for number, events in enumerate(logs):
         out = PartitionLog(event_log.log_path(folder, hub, number))
         for event in events:
-            out.append(event.enqueued_ms, amqp(event.body, event.identity))
+            out.append(event.enqueued_ms, amqp(event))
         out.commit()
         out.close()
 
 
-def amqp(body: bytes, identity: str | None = None) -> bytes:
-    """An AMQP message with a body and IoT Hub's annotation."""
-    known: Mapping[Symbol, str] = {} if identity is None else {Symbol("iothub-connection-device-id"): identity}
-    head = b"\x00\x53\x72" + encode(dict(known)) if known else b""
-    return head + b"\x00\x53\x75\xb0" + len(body).to_bytes(4, "big") + body
+def amqp(event: Event) -> bytes:
+    """An AMQP message with a body and what IoT Hub tells of it: in annotations, AMQP's own properties and others."""
+    source = None if event.told.telemetry else "twinChangeEvents"
+    annotations = {"iothub-connection-device-id": event.identity, "iothub-message-source": source}
+    known = {Symbol(name): value for name, value in annotations.items() if value is not None}
+    head = b"\x00\x53\x72" + encode(known) if known else b""
+    if event.told.encoding:
+        head += b"\x00\x53\x73" + encode([*[None] * 7, Symbol(event.told.encoding)])
+    if event.told.created is not None:
+        head += b"\x00\x53\x74" + encode({"iothub-creation-time-utc": event.told.created})
+    return head + b"\x00\x53\x75\xb0" + len(event.body).to_bytes(4, "big") + event.body

@@ -11,11 +11,11 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatch
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, TypeAlias
 
 import azure.functions as func
 import pytest
@@ -26,6 +26,7 @@ from local.host.eventhub.events import single
 from shared.adapters.jobs.none import NoEndpoint
 from shared.adapters.models.azureml_endpoint import AzureMlEndpoint
 from shared.app.reports.page import TEMPLATES
+from shared.core.intake.envelopes.told import Told
 from shared.core.stream.events import Event
 from shared.errors import ConfigError, ContractBroken, TransientFailure
 from shared.settings import VARIABLES, Settings
@@ -277,10 +278,16 @@ PLACE = {
     "ConsumerGroup": "$Default",
     "PartitionId": "3",
 }
+Properties: TypeAlias = Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
 TIMES = ["2026-11-20T10:15:00.25", "2026-11-20T10:15:01", "2026-11-20T10:15:01.999Z"]
 
 
-def converted(bodies: list[bytes], place: object = PLACE, devices: list[str | None] | None = None) -> Any:
+def converted(
+    bodies: list[bytes],
+    place: object = PLACE,
+    devices: list[str | None] | None = None,
+    told: Properties = (),
+) -> Any:
     """A batch as the library makes it of what the Functions host sends to the worker."""
     count = len(bodies)
     system: list[dict[str, Any]] = [
@@ -288,13 +295,15 @@ def converted(bodies: list[bytes], place: object = PLACE, devices: list[str | No
     ]
     for properties, device in zip(system, devices or [None] * count, strict=True):
         properties |= {} if device is None else {"iothub-connection-device-id": device}
+    for properties, (more, _) in zip(system, told, strict=False):
+        properties |= more
     metadata = {
         "PartitionContext": meta.Datum(json.dumps(place), "json"),
         "SequenceNumberArray": meta.Datum(SimpleNamespace(sint64=list(range(40, 40 + count))), "collection_sint64"),
         "OffsetArray": meta.Datum(SimpleNamespace(string=[str(n) for n in range(count)]), "collection_string"),
         "PartitionKeyArray": meta.Datum(SimpleNamespace(string=[]), "collection_string"),
         "EnqueuedTimeUtcArray": meta.Datum(json.dumps(TIMES[:count]), "json"),
-        "PropertiesArray": meta.Datum(json.dumps([{}] * count), "json"),
+        "PropertiesArray": meta.Datum(json.dumps([own for _, own in told] or [{}] * count), "json"),
         "SystemPropertiesArray": meta.Datum(json.dumps(system), "json"),
     }
     bodies_datum = meta.Datum(SimpleNamespace(bytes=bodies), "collection_bytes")
@@ -316,6 +325,36 @@ def test_a_batch_is_unwrapped_to_its_partition_and_plain_events(app: ModuleType)
         Event(41, at + 1000, b"", None),
         Event(42, at + 1999, "ü".encode(), "ü"),
     ]
+
+
+def test_what_a_hub_tells_of_a_message_is_unwrapped_where_it_is_wanted(app: ModuleType) -> None:
+    made = {"iothub-creation-time-utc": "2026-11-20T10:14:00Z"}
+    told: Properties = [
+        ({"content-encoding": "gzip"}, made),
+        ({"iothub-message-source": "twinChangeEvents"}, {}),
+        ({}, {"a": 1}),
+    ]
+    _, found = app.unwrap(converted([b"", b"x", b"y"], told=told), told=True)
+    assert [event.told for event in found] == [
+        Told(created="2026-11-20T10:14:00Z", encoding="gzip"),
+        Told(telemetry=False),
+        Told(),
+    ]
+    _, plain = app.unwrap(converted([b"", b"x", b"y"], told=told))
+    assert {event.told for event in plain} == {Told()}
+
+
+def test_the_devices_messages_are_routed_with_what_their_hub_tells(
+    app: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[Any] = []
+    monkeypatch.setitem(vars(app.application), "route_events", lambda *batch: taken.append(batch))
+    monkeypatch.setitem(vars(app.application), "score", lambda *batch: taken.append(batch))
+    told: Properties = [({"iothub-message-source": "twinChangeEvents"}, {})]
+    events = converted([b"x"], told=told)
+    call(app, "route_events", events)
+    call(app, "score_readings", events)
+    assert [event.told.telemetry for _, (event,) in taken] == [False, True]
 
 
 def test_times_are_utc_whatever_the_machine_thinks(app: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

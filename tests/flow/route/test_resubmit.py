@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ import pytest
 from shared.app.route.replayed import sources_of
 from shared.app.route.resubmit import Resubmit
 from shared.core.intake import dead_letters
+from shared.core.intake.envelopes.told import Told
 from shared.core.intake.readings import Rejection
 from shared.core.scenario import Names, with_overrides
 from shared.errors import TransientFailure
@@ -169,6 +171,36 @@ def test_a_letter_keeps_its_identity_and_the_time_it_came(whole: Whole) -> None:
     assert whole.resubmit() == {"tried": 3, "accepted": 1, "kept": 2}
     assert whole.sent(REPLAY) == [("me", 1, 2000.0)]
     assert whole.reasons() == [("identity_mismatch", 2), ("future", 2)]
+
+
+MADE = "2017-12-01T01:00:00Z"
+
+
+def test_what_the_hub_told_of_a_message_stays_with_its_letters(tmp_path: Path) -> None:
+    """A message that is refused and fed back gives the readings that it gives where it is not refused."""
+    found = []
+    for refused in (False, True):
+        world = Whole(tmp_path / str(refused))
+        wider = with_overrides(WIDER, trusted_gateways=("gw-*",), zone="Asia/Tokyo")
+        world.restart(with_overrides(SCENARIO, trusted_gateways=("gw-*",)) if refused else wider)
+        world.hear(b'{"pm": 2000}', identity="a", told=Told(created=MADE))
+        world.hear(b'{"pm": 2000}', b'{"pm": 2000}\n{"pm": 3000}\0', identity="b")
+        packed = gzip.compress(b'[{"pm": 2000}, {"device_id": "leaf", "pm": 2500, "timestamp": "201712011000"}]')
+        world.hear(packed, gzip.compress(b'{"pm": 2000}'), identity="gw-1", told=Told(created=MADE, encoding="gzip"))
+        world.hear(b"{}", identity="a", told=Told(telemetry=False))
+        if refused:
+            assert world.sent("hub/") == []
+            world.restart(wider)
+            assert world.resubmit() == {"tried": 7, "accepted": 7, "kept": 0}
+        found.append(sorted(world.sent(REPLAY if refused else "hub/")))
+        assert world.reasons() == [("not_telemetry", 1)]
+        assert world.resubmit(reasons=["not_telemetry"]) == {"tried": 1, "accepted": 0, "kept": 1}
+        world.score()
+        assert world.books().problems == []
+    assert found[0] == found[1]
+    assert [(device, pm) for device, _, pm in found[0]] == [
+        ("a", 2000.0), ("b", 2000.0), ("b", 2000.0), ("b", 3000.0), ("gw-1", 2000.0), ("gw-1", 2000.0), ("leaf", 2500.0)
+    ]  # fmt: skip
 
 
 def test_a_refused_element_of_an_array_comes_back_alone(whole: Whole) -> None:

@@ -145,6 +145,16 @@ def test_what_was_refused_alone_keeps_the_times_of_its_envelope() -> None:
     ]
 
 
+def test_what_was_refused_alone_holds_what_json_cannot_say() -> None:
+    body = '[{"temperature":Infinity,"note":"\\ud800"},{"temperature":900,"note":"\u00fc \\udc00"}]'
+    whole = f'{{"SystemProperties":{{"connectionDeviceId":"\\ud801","contentEncoding":""}},"Body":{body}}}'
+    parsed = decoded(whole.encode())
+    assert len(parsed.rejected) == 2
+    for rejection in parsed.rejected:
+        (again,) = decoded(rejection.raw).rejected
+        assert (again.reason, again.detail, again.raw) == (rejection.reason, rejection.detail, rejection.raw)
+
+
 def test_an_envelope_speaks_for_its_device_alone() -> None:
     assert reason(decoded(routed({**READING, "deviceId": "yard-2"}))) == "identity_mismatch"
     assert reason(decoded(routed(READING), identity="yard-2")) == "identity_mismatch"
