@@ -19,6 +19,7 @@ from azure.eventhub.exceptions import AuthenticationError, ConnectError, Connect
 from shared.adapters.stores import event_hub, event_hub_read
 from shared.adapters.stores.event_hub import EventHubStream
 from shared.adapters.stores.event_hub_errors import failure
+from shared.core.intake.envelopes.told import Told
 from shared.core.stream.packing import EVENT_BYTES
 from shared.errors import ConfigError, TransientFailure
 from shared.ports import Stream
@@ -235,16 +236,13 @@ def test_a_hub_that_does_not_answer_is_a_transient_failure_that_shows_no_key() -
 class Consumer:
     """The client's receiving side as the adapter sees it, with a hub behind it that does odd things."""
 
-    def __init__(self, batches: list[list[int]], error: Exception | None = None) -> None:
-        self.batches, self.error = batches, error
+    def __init__(self, batches: list[list[int]], error: Exception | None = None, **told: Any) -> None:
+        self.batches, self.error, self.told = batches, error, {"system_properties": {}, "properties": {}} | told
 
     async def receive_batch(self, take: Any, *, on_error: Any, **_: object) -> None:
         when = datetime(2026, 1, 1, tzinfo=timezone.utc)
         for numbers in self.batches:
-            events = [
-                SimpleNamespace(sequence_number=n, enqueued_time=when, body=[b"x"], system_properties={}, properties={})
-                for n in numbers
-            ]
+            events = [SimpleNamespace(sequence_number=n, enqueued_time=when, body=[b"x"], **self.told) for n in numbers]
             await take(None, events)
         if self.error is not None:
             await on_error(None, self.error)
@@ -267,3 +265,17 @@ def test_events_that_the_hub_has_but_does_not_give_are_never_taken_for_expired(c
         asyncio.run(event_hub_read.received(consumer, 1, 3, 7))
     found = asyncio.run(event_hub_read.received(Consumer([[2, 3, 4], [5, 6, 7]]), 1, 3, 7))
     assert [event.sequence for event in found] == [3, 4, 5, 6]
+
+
+def test_what_the_hub_tells_of_an_event_is_read_back_with_it() -> None:
+    system = {
+        b"iothub-connection-device-id": b"yard-1",
+        b"content-encoding": b"gzip",
+        b"x-opt-offset": b"7",
+        b"\xff": 1,
+    }
+    properties = {b"iothub-creation-time-utc": b"2026-05-04T09:58Z", "level": 3}
+    for more, created in ((properties, "2026-05-04T09:58Z"), (None, None)):
+        consumer = Consumer([[3]], system_properties=system, properties=more)
+        (event,) = asyncio.run(event_hub_read.received(consumer, 1, 3, 4))
+        assert (event.identity, event.told) == ("yard-1", Told(created=created, encoding="gzip"))

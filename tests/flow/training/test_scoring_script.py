@@ -128,6 +128,7 @@ def bad(**changes: Any) -> dict[str, Any]:
 
 HISTORY = SCENARIO.history
 FULL = [20.0] * HISTORY
+GOOD = {"device_id": "a", "timestamp": "2026-01-01T00:00:00Z", "temp": 1}
 
 
 @pytest.mark.parametrize(
@@ -168,6 +169,8 @@ FULL = [20.0] * HISTORY
         ({"readings": []}, "readings", "empty", "at least one"),
         ({"readings": [7]}, "readings[0]", "not_an_object", "7"),
         ({"readings": [{"timestamp": "2026-01-01T00:00:00Z", "temp": 1}]}, "readings[0]", "missing_device", ""),
+        ({"readings": [{"SystemProperties": {}, "Body": [GOOD, GOOD]}, 7]}, "readings[1]", "not_an_object", "7"),
+        ({"readings": [GOOD, {"SystemProperties": {}, "Body": [GOOD, 7]}]}, "readings[1]", "not_an_object", "7"),
         ({"readings": [{"device_id": "a", "temp": 1}]}, "readings[0]", "missing_time", ""),
         (
             {"readings": [{"device_id": "a", "timestamp": "2026-01-01T00:00:00Z", "temp": 999}]},

@@ -11,8 +11,8 @@ import numpy as np
 from shared.core.forecast.window.columns import Layout, spread
 from shared.core.forecast.window.history import hourly
 from shared.core.intake.json_bodies import value_of
+from shared.core.intake.messages import ELEMENT_BITS, Decoder
 from shared.core.intake.messages import MOST as MOST_READINGS
-from shared.core.intake.messages import Decoder
 from shared.core.intake.quantities import BAD, normalise, numbers, value_problem
 from shared.core.intake.readings import Floats, Longs, Readings, shown
 from shared.core.intake.time_texts import from_texts
@@ -137,9 +137,11 @@ def _fill(scenario: Scenario, key: str, window: object, out: Floats, problems: l
 def _of_readings(scenario: Scenario, found: list[object]) -> Asked:
     """Windows that end with each device's newest hour."""
     lines = [json.dumps(each).encode() for each in found]
-    parsed = Decoder(scenario).decode_lines(lines, positions=range(len(lines)), not_after_minute=LATEST_MINUTE)
+    positions = [i << ELEMENT_BITS for i in range(len(lines))]  # an envelope's readings stand between two of them
+    parsed = Decoder(scenario).decode_lines(lines, positions=positions, not_after_minute=LATEST_MINUTE)
     if parsed.rejected:
-        raise Refused(*((f"readings[{each.position}]", each.reason, each.detail) for each in parsed.rejected))
+        keys = [f"readings[{each.position >> ELEMENT_BITS}]" for each in parsed.rejected]
+        raise Refused(*((key, each.reason, each.detail) for key, each in zip(keys, parsed.rejected, strict=True)))
     readings = parsed.readings
     if len(readings.devices) > MOST:
         raise Refused(("readings", "too_large", f"{len(readings.devices)} devices are more than {MOST}"))
