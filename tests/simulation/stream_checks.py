@@ -14,6 +14,7 @@ from shared.core.forecast.state import State, own
 from tests.kit import picture
 from tests.kit.essence import essence
 from tests.kit.whole import write_log
+from tests.simulation.ports import Blobs
 from tests.simulation.quiet import Quiet
 from tests.simulation.schedule import Process
 from tests.simulation.worker import DEVICES, PARTITIONS, READINGS, Simulated
@@ -78,13 +79,14 @@ def _landed_as_compacted(stream: Stream) -> None:
     Nor does what a worker made again that had looked at the mark of what is removed just before it was raised.
     """
     compacted = stream.world.stores.lake.raw()
-    for name, info in stream.blobs.listed("commits"):
+    blobs: Blobs = stream.world.stores.blobs
+    for name, info in blobs.listed("commits"):
         if stream.lost and name not in compacted:
             continue
         assert name in compacted, f"{name} has never come into the lake"
-        gone_ms = stream.blobs.deleted_ms.get(("commits", name))
+        gone_ms = blobs.deleted_ms.get(("commits", name))
         if gone_ms is None or info.modified_ms - gone_ms >= HELD_MS:
-            assert compacted[name] == stream.blobs.read("commits", name), f"{name} is not what the lake has of it"
+            assert compacted[name] == blobs.read("commits", name), f"{name} is not what the lake has of it"
 
 
 def _rows(rows: dict[str, Any]) -> Any:
