@@ -126,7 +126,7 @@ def test_recovery_with_snapshots_without_them_and_from_the_lake_gives_the_same_b
     bench = Bench(every=3, task=task)
     feed(bench, 0, 9)
     deploy(bench.blobs, "v1", challenger="v2")
-    feed(bench, 9, 5)
+    feed(bench, 9, 5, "abd")  # d is new to the models
     deploy(bench.blobs, None)
     live = feed(bench, 14, 12, "abc")
     lake = kit_lake(task, tmp_path)
@@ -137,7 +137,7 @@ def test_recovery_with_snapshots_without_them_and_from_the_lake_gives_the_same_b
         bench.blobs.delete("state", name)
     assert picture(bench.worker().recovered()) == picture(live)
     # the rule is edited: what was committed is taken again as it was made
-    other = Bench(every=3, blobs=bench.blobs, stream=bench.stream, task=cold_task(hours=5, answer=not rules))
+    other = Bench(every=3, blobs=bench.blobs, stream=bench.stream, task=cold_task(hours=5, answer=bool(rules)))
     assert picture(other.worker().recovered()) == picture(live)
 
 
