@@ -21,20 +21,22 @@ SHAPES = [
     small(horizon=6, lateness=1, history=30),
     small(horizon=24, lateness=2, history=55),
     small(horizon=1, lateness=0, history=2),
+    small(horizon=2, lateness=0, history=26, cadence_s=1200),
 ]
 VALUES = st.one_of(st.none(), st.integers(0, 4000).map(lambda n: n / 4))
 
 
 def plainly(scenario: Scenario, window: list[float | None]) -> tuple[float, float, float] | None:
     """Value, lower and upper end of one window by the words of the decision, None without an answer."""
-    now, size = window[-1], len(window)
+    hour = 3600 // scenario.cadence_s
+    now, size, ahead = window[-1], len(window), scenario.horizon * hour
     known = [value for value in window if value is not None]
-    same = [v for i, v in enumerate(window) if v is not None and (size - 1 + scenario.horizon - i) % 24 == 0]
+    same = [v for i, v in enumerate(window) if v is not None and (size - 1 + ahead - i) % (24 * hour) == 0]
     if now is None:
         return None
     usual = fmean(same or known)
     value = (now + usual) / 2
-    lags = [scenario.horizon]
+    lags = [ahead]
     while lags[-1] > 1:
         lags.append(lags[-1] // 2)
     changes = {
@@ -47,7 +49,7 @@ def plainly(scenario: Scenario, window: list[float | None]) -> tuple[float, floa
         return None
     found = changes[lag]
     rank = min(math.ceil((len(found) + 1) * scenario.interval), len(found))
-    reach = found[rank - 1] * scenario.horizon / lag
+    reach = found[rank - 1] * ahead / lag
     return value, max(value - reach, 0.0), min(value + reach, 1000.0)
 
 
@@ -60,7 +62,8 @@ def columns(windows: list[list[float | None]]) -> Floats:
 def test_a_first_forecast_is_half_way_to_the_usual_value_and_reaches_as_far_as_changes_did(
     scenario: Scenario, data: st.DataObject
 ) -> None:
-    window = data.draw(st.lists(VALUES, min_size=scenario.history, max_size=scenario.history))
+    size = scenario.history * 3600 // scenario.cadence_s
+    window = data.draw(st.lists(VALUES, min_size=size, max_size=size))
     found, wanted = forecasts(scenario, columns([window])), plainly(scenario, window)
     if wanted is None:
         assert all(np.isnan(column).all() for column in found.values())
