@@ -7,14 +7,14 @@ import numpy as np
 from shared.core.forecast import archive
 from shared.core.forecast.losses import DAILY, ERRORS, FORECAST, PAIRS, QUALITY, TOTALS, quantum
 from shared.core.forecast.state import State
-from shared.core.forecast.window.columns import Layout
+from shared.core.forecast.window.columns import CHOSEN, Layout
 from shared.core.forecast.window.ring import Ring
 from shared.core.forecast.window.slots import Columns, move
 from shared.core.forecast.window.waiting import Waiting, waiting_slots
 from shared.core.intake.readings import Array, Doubles, Longs
 from shared.core.model.scoring import CHAMPION
 from shared.core.profile.bins import CELLS, MISSING
-from shared.core.scenario import Scenario
+from shared.core.scenario import Channel, Scenario
 from shared.core.stream.commit import DISPOSITIONS
 from shared.core.task.task import Task
 
@@ -105,7 +105,8 @@ def _columns(columns: Columns, old: Scenario, new: Scenario, picks: list[int], *
 
 def _hours(ring: Ring, old: Scenario, new: Scenario) -> dict[str, Array]:
     """The arrays of a ring with the columns of another; a fingerprint of other columns is unknown."""
-    places = [old.stored.index(name) if name in old.stored else -1 for name in new.stored]
+    lost = {c.name for c in new.channels if _chosen_otherwise(old, c)}
+    places = [old.stored.index(name) if name in old.stored and name not in lost else -1 for name in new.stored]
     found: dict[str, Array] = {"minutes": ring.minutes}
     for name in ("sums", "counts"):
         array = getattr(ring, name)
@@ -114,6 +115,12 @@ def _hours(ring: Ring, old: Scenario, new: Scenario) -> dict[str, Array]:
     alike = old.stored == new.stored and old.samples_per_step == new.samples_per_step
     found["prints"] = ring.prints if alike else np.zeros(prints, ring.prints.dtype)
     return found
+
+
+def _chosen_otherwise(old: Scenario, channel: Channel) -> bool:
+    """Whether a channel's hours were made by another rule, and hold one of the samples or are to."""
+    before = {c.name: c.aggregate for c in old.channels}.get(channel.name, channel.aggregate)
+    return before != channel.aggregate and bool({before, channel.aggregate} & set(CHOSEN))
 
 
 def _waiting(waiting: Waiting, picks: list[int], *, void: bool) -> dict[str, Array]:

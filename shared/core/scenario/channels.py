@@ -16,6 +16,7 @@ Pattern = Annotated[
     str, Meta(pattern=r"\A\S{1,128}\Z", description="1 to 128 characters of a device id, * and ? for any, no blank")
 ]
 Span = Annotated[tuple[Number, Number], Meta(description="a list of two numbers")]
+Aggregate: TypeAlias = Literal["mean", "sum", "circular", "max", "min", "last"]
 Role: TypeAlias = Literal["temperature", "relative_humidity", "pressure", "wind_speed", "wind_direction"]
 
 PLACEHOLDERS = ("Raspberry Pi Web Client", "Raspberry Pi - Python")
@@ -46,7 +47,7 @@ class Channel:
     minimum: Number
     maximum: Number
     role: Role | None = None
-    aggregate: Literal["mean", "sum", "circular"] = "mean"
+    aggregate: Aggregate = "mean"
     aliases: tuple[str, ...] = ()
     units: dict[str, Unit] = field(default_factory=dict)
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
 
 import msgspec
 
-from shared.core.scenario.channels import Channel, Role
+from shared.core.scenario.channels import Aggregate, Channel, Role
 from shared.core.scenario.scenario import Scenario
 from shared.errors import ContractBroken
 from shared.validation import decoded
@@ -25,7 +24,7 @@ class ChannelShape(msgspec.Struct, frozen=True, kw_only=True):
     minimum: float
     maximum: float
     role: Role | None
-    aggregate: Literal["mean", "sum", "circular"]
+    aggregate: Aggregate
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):

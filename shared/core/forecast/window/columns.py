@@ -12,15 +12,23 @@ from shared.core.intake.readings import Array, Floats, Ints
 from shared.core.scenario import Scenario
 
 _LANES = 16
+CHOSEN = ("max", "min", "last")  # aggregates that are one of the samples
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What the scenario says about the ring: its columns, how samples make an hour, how many hours it holds."""
+    """What the scenario says about the ring: its columns, how samples make an hour, how many hours it holds.
+
+    `chosen` columns hold one of an hour's samples, not a sum: the largest (`highest`), the one of the latest minute
+    (`newest`), else the smallest.
+    """
 
     circular: tuple[int, ...]
     sources: tuple[int, ...]
     summed: npt.NDArray[np.bool_]
+    chosen: npt.NDArray[np.bool_]
+    highest: npt.NDArray[np.bool_]
+    newest: npt.NDArray[np.bool_]
     samples_per_step: int
     slots: int
     ticks: int
@@ -34,10 +42,14 @@ class Layout:
     def of(cls, scenario: Scenario) -> Layout:
         """Layout of a scenario's ring."""
         sources = [i for i, c in enumerate(scenario.channels) for _ in range(1 + (c.aggregate == "circular"))]
+        kinds = np.array([scenario.channels[i].aggregate for i in sources])
         return cls(
             circular=tuple(i for i, c in enumerate(scenario.channels) if c.aggregate == "circular"),
             sources=tuple(sources),
-            summed=np.array([scenario.channels[i].aggregate == "sum" for i in sources]),
+            summed=kinds == "sum",
+            chosen=np.isin(kinds, CHOSEN),
+            highest=kinds == "max",
+            newest=kinds == "last",
             samples_per_step=scenario.samples_per_step,
             slots=scenario.slots,
             ticks=scenario.cadence.ticks,
@@ -84,6 +96,8 @@ def hour_values(layout: Layout, sums: Floats, counts: npt.NDArray[np.uint8]) -> 
     for column in np.flatnonzero(layout.summed):
         whole = counts[:, column] >= layout.samples_per_step
         values[:, column] = np.where(whole, sums[:, column], np.float32(np.nan))
+    for column in np.flatnonzero(layout.chosen):
+        values[:, column] = np.where(counts[:, column] > 0, sums[:, column], np.float32(np.nan))
     return values
 
 

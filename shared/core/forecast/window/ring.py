@@ -24,8 +24,8 @@ class Ring:
     Args:
         layout: Columns and rules.
         head: Newest hour per device, `NO_HOUR` before its first reading, int64, shape (devices,).
-        sums: Sums of samples, float32, shape (slots, columns, devices).
-        counts: Samples behind each sum, uint8, same shape.
+        sums: Sums of samples, or the chosen one, float32, shape (slots, columns, devices).
+        counts: Samples behind each sum, or one more than the minute of the hour of the newest, uint8, same shape.
         minutes: A bit for every minute that was folded, uint64, shape (slots, 1, devices).
         prints: Fingerprints of an hour's first samples, uint32, shape (slots, samples_per_step, devices).
     """
@@ -118,12 +118,32 @@ class Ring:
         devices, width = len(self.head), self.layout.columns
         cell = (slot * width)[:, None] + np.arange(width)
         cell = (cell * devices + device[:, None]).ravel()
-        there = ~np.isnan(columns).ravel()
+        there = ~np.isnan(columns)
+        if self.layout.chosen.any():
+            self._choose(cell.reshape(columns.shape), minute % self.layout.ticks, columns)
+            there &= ~self.layout.chosen
+        there = there.ravel()
         np.add.at(self.sums.reshape(-1), cell[there], columns.ravel()[there])
         np.add.at(self.counts.reshape(-1), cell[there], np.uint8(1))
         self._remember(slot, device, prints)
         bit = np.left_shift(np.uint64(1), (minute % self.layout.ticks).astype(np.uint64))
         np.bitwise_or.at(self.minutes.reshape(-1), slot * devices + device, bit)
+
+    def _choose(self, cell: Longs, minute: Longs, columns: Floats) -> None:
+        """Keep the largest, smallest or newest sample of an hour in the columns that hold one, whatever the order."""
+        sums, counts = self.sums.reshape(-1), self.counts.reshape(-1)
+        for column in np.flatnonzero(self.layout.chosen):
+            rows = np.flatnonzero(~np.isnan(columns[:, column]))
+            at, values = cell[rows, column], columns[rows, column] + np.float32(0)  # -0.0 becomes 0.0
+            if self.layout.newest[column]:
+                rising = np.argsort(minute[rows], kind="stable")
+                rising = rising[minute[rows][rising] + 1 > counts[at[rising]]]
+                sums[at[rising]], counts[at[rising]] = values[rising], minute[rows][rising] + 1
+                continue
+            highest = self.layout.highest[column]
+            sums[at[counts[at] == 0]] = -np.inf if highest else np.inf
+            (np.maximum if highest else np.minimum).at(sums, at, values)
+            counts[at] = 1
 
     def _remember(self, slot: Longs, device: Longs, prints: npt.NDArray[np.uint32]) -> None:
         """Keep fingerprints in the hour's free places; called before the minutes are marked."""

@@ -20,6 +20,7 @@ from tests.kit import window_features
 Values: TypeAlias = tuple[float | None, ...]
 Guess: TypeAlias = Callable[[Sequence[float]], float]
 HALF_WIDTH = 5.0
+_CHOICES: dict[str, Callable[[list[float]], float]] = {"max": max, "min": min, "last": lambda values: values[-1]}
 START = 420_000  # an hour of 2017
 
 
@@ -247,14 +248,17 @@ class Plain:
 
     def hour(self, device: Device, hour: int) -> list[float]:
         """Values of an hour's stored columns, NaN where missing."""
-        samples = list(device.samples.get(hour, {}).values())
+        samples = device.samples.get(hour, {})
         out: list[float] = []
         for place, channel in enumerate(self.scenario.channels):
-            given = [value for sample in samples if (value := sample[place]) is not None]
+            given = [value for sample in samples.values() if (value := sample[place]) is not None]
             if channel.aggregate == "circular":
                 out += [_mean([turn(math.radians(x)) for x in given]) for turn in (math.sin, math.cos)]
             elif channel.aggregate == "sum":
                 out.append(sum(given) if len(given) >= self.scenario.samples_per_step else math.nan)
+            elif channel.aggregate in _CHOICES:
+                given = [value for _, sample in sorted(samples.items()) if (value := sample[place]) is not None]
+                out.append(_CHOICES[channel.aggregate](given) if given else math.nan)
             else:
                 out.append(_mean(given))
         return out

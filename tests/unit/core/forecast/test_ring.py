@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from random import Random
 
 import numpy as np
 import pytest
@@ -22,15 +23,18 @@ from shared.core.forecast.window.waiting import Waiting
 from shared.core.forecast.window.windows import CELLS_AT_ONCE, windows
 from shared.core.intake.readings import Array, Longs, Readings
 from shared.core.model.scoring import Control
+from shared.core.scenario import parse
 from shared.core.stream.events import Event, rows_of
 from shared.core.stream.gathering import gather
 from shared.core.stream.packing import pack
 from shared.core.task.calendar import NO_HOUR
 from tests.kit import small
+from tests.kit.scenario import HEAD, SIZES
 from tests.unit.core.forecast.plain_model import START
 
 LEVELS = (0.1, 0.2, 12.3, 99.9)  # of which no sum is exact in float32
 NAN = float("nan")
+KINDS: dict[str, Callable[[list[float]], float]] = {"max": max, "min": min, "last": lambda values: values[-1]}
 
 
 def readings_of(rows: Sequence[tuple[str, int, tuple[float, ...]]], width: int = 3) -> Readings:
@@ -443,3 +447,29 @@ def test_waiting_forecasts_are_cleared_in_the_hours_a_head_moves_over() -> None:
         assert not array[gone, :, 1].any()
         assert np.delete(array, gone, axis=0)[:, :, 1].all()
         assert array[:, :, 0].all()
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 119), st.none() | st.sampled_from([-2.5, -0.0, 0.0, 1.0, 7.25])), max_size=20),
+    st.randoms(use_true_random=False),
+    st.integers(1, 20),
+)
+def test_the_largest_smallest_and_newest_sample_of_an_hour_stay_in_any_order_and_any_cut(
+    drawn: list[tuple[int, float | None]], random: Random, size: int
+) -> None:
+    samples = list({START * 60 + minute: value for minute, value in drawn}.items())
+    channels = [{"name": name, "unit": "1", "minimum": -9, "maximum": 9, "aggregate": name} for name in KINDS]
+    layout = Layout.of(parse({**HEAD, **SIZES, "target": "max", "channels": channels}))
+    ring = Ring.empty(layout, 1)
+    ring.advance(np.zeros(1, np.int64), np.array([START + 1]))
+    random.shuffle(samples)
+    for first in range(0, len(samples), size):
+        part = samples[first : first + size]
+        minute = np.array([minute for minute, _ in part], np.int64)
+        values = np.array([[NAN if value is None else value] * 3 for _, value in part], np.float32)
+        ring.fold(np.zeros_like(minute), minute, values, np.ones(len(part), np.uint32))
+    for hour in (START, START + 1):
+        there = [value for minute, value in sorted(samples) if minute // 60 == hour and value is not None]
+        wanted = [choose(there) if there else NAN for choose in KINDS.values()]
+        np.testing.assert_array_equal(ring.values()[hour % ring.slots, :, 0], np.array(wanted, np.float32))
+        assert not np.signbit(ring.values()[hour % ring.slots, :, 0][np.array(wanted) == 0]).any()

@@ -26,17 +26,25 @@ from shared.core.forecast.task import HourlyForecast
 from shared.core.intake.readings import Floats, Longs, Readings
 from shared.core.model.feature import Feature
 from shared.core.model.scoring import CHALLENGER, CHAMPION, Control, Scored, Scorer, ScoreRequest
-from shared.core.scenario import Scenario
+from shared.core.scenario import Scenario, parse
 from shared.core.stream.commit import DISPOSITIONS, Commit
 from shared.core.stream.events import Batch, Event
 from shared.core.stream.gathering import gather
 from shared.core.stream.packing import pack, pack_end
 from shared.core.task.tasks import task_of
 from tests.kit import small, window_features
+from tests.kit.scenario import CHANNELS, HEAD, SIZES
 from tests.unit.core.forecast.plain_model import HALF_WIDTH, START, Ended, Guess, Models, Plain, Reading, Values
 
 Item: TypeAlias = Reading | Ended | Models
 Batches: TypeAlias = list[tuple[Models, Batch]]
+
+
+def chosen(*aggregates: str, **sizes: int) -> Scenario:
+    """The small scenario whose channels make hours otherwise."""
+    channels = [{**channel, "aggregate": each} for channel, each in zip(CHANNELS, aggregates, strict=True)]
+    return parse({**HEAD, **SIZES, "channels": channels, **sizes})
+
 
 SHAPES = [
     small(),
@@ -48,6 +56,8 @@ SHAPES = [
     small(horizon=1, lateness=0, history=2),
     small(cadence_s=1200, horizon=1, lateness=1, history=3),
     small(cadence_s=1800, samples_per_hour=4, horizon=2, lateness=0, history=3),
+    chosen("last", "max", "circular"),
+    chosen("min", "last", "circular", samples_per_hour=3, cadence_s=1800, lateness=1, history=5),
 ]
 
 
