@@ -56,6 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     retrain.add_argument("--dry-run", action="store_true", help="only show what would be decided")
     commands.add_parser("status", help="what runs, who serves, how far it is, what became of dropped files")
     send_arguments.add(commands)
+    fire = commands.add_parser("fire", help="run timers now, one after the other, such as compact_lake check_drift")
+    fire.add_argument("function", nargs="+", metavar="FUNCTION", help="as `status` names it")
+    letters = commands.add_parser("letters", help="records that could not be used: reason, place and the record")
+    letters.add_argument("--reason", action="append", default=[], help="only letters with this reason")
+    letters.add_argument("--prefix", default="", help="only blobs of dead letters whose name begins with this")
+    letters.add_argument("--page", type=int, default=1, metavar="N", help="which page of 20 letters (default: 1)")
     replay = commands.add_parser("replay", help="feed dead letters through route again, after a fix")
     replay.add_argument("--prefix", default="", help="only blobs of dead letters whose name begins with this")
     replay.add_argument(

@@ -18,19 +18,23 @@ from local.books import recount as bookkeeping
 from local.inspect import explain as explanation
 from local.inspect import forecasts as forecasting
 from local.inspect import ledger as decisions
+from local.inspect import letters as dead_letters
 from local.inspect import lineage as origins
-from local.inspect.console import new_console
+from local.inspect.console import new_console, write_line
+from local.inspect.outlook import show_outlook
 from local.inspect.show import show_books, show_status, show_summary
 from local.stack import scenario
 from local.stack.addresses import Ports
 from local.stack.jobs import stop_jobs
 from local.stack.process import StackError, on_end
 from local.stack.programs import PROJECT
-from local.stack.running import await_summary, get, new_stack, post
+from local.stack.running import await_summary, fire_function, get, new_stack, post
 from local.stack.stack import Stack
 from local.stack.workspace import DEVICES, READINGS, Workspace
 from shared.adapters.models import package_folder
 from shared.wiring import CONTAINERS
+
+EARLY = 3
 
 
 def up(given: argparse.Namespace) -> int:
@@ -67,7 +71,7 @@ def func(given: argparse.Namespace) -> int:
 
 
 def drop(given: argparse.Namespace) -> int:
-    """Drop a file and wait for its summary; 1 when it was refused."""
+    """Drop a file and wait for its summary; 1 when it was refused, or none of its rows was accepted."""
     if not given.file.is_file():
         why = "this is a folder; drop a file" if given.file.is_dir() else "there is no such file"
         raise StackError(f"{given.file}: {why}")
@@ -75,10 +79,10 @@ def drop(given: argparse.Namespace) -> int:
     source = space.drop(given.file, given.name or given.file.name, given.zone, given.device)
     with console.status(f"reading {escape(given.file.name)}"):
         summary = await_summary(space, source)
-    show_summary(console, summary)
+    show_summary(console, summary, space.scenario.target)
     for name, kept in space.keep(summary).items():
         console.print(f"  {name}: {kept}", markup=False, soft_wrap=True)
-    return 1 if summary["status"] == "refused" else 0
+    return 0 if summary.get("rows_accepted") else 1
 
 
 def deploy(given: argparse.Namespace) -> int:
@@ -131,7 +135,23 @@ def status(given: argparse.Namespace) -> int:
         return 1
     functions = get(f"{space.host_url}/admin/host/status")["functions"]
     show_status(console, health, functions, space.summaries())
+    show_outlook(space, console, health, functions)
     return 0
+
+
+def fire(given: argparse.Namespace) -> int:
+    """Run timers now, one after the other; 1 when one fails."""
+    space, console, failed = Workspace.of(given.root), new_console(), 0
+    for name in given.function:
+        problem = fire_function(space.host_url, name)
+        write_line(console, f"{name}: {problem or 'done'}", "red" if problem else None)
+        failed += problem is not None
+    return 1 if failed else 0
+
+
+def letters(given: argparse.Namespace) -> int:
+    """Dead letters, a page of them; 1 when there are none such."""
+    return dead_letters.run(Workspace.of(given.root), given)
 
 
 def replay(given: argparse.Namespace) -> int:
@@ -147,14 +167,14 @@ def replay(given: argparse.Namespace) -> int:
 
 
 def books(given: argparse.Namespace) -> int:
-    """Recount; 1 when something does not balance."""
+    """Recount; 1 when something does not balance, 3 when it is too early to say."""
     space, console = Workspace.of(given.root), new_console()
     found = bookkeeping.recount(space.blobs, space.files, space.logs, READINGS, DEVICES, lake=space.lake())
     if given.json:
         console.print_json(json.dumps(bookkeeping.as_json(found)))
     else:
         show_books(console, found)
-    return 0 if found.balance else 1
+    return 0 if found.balance else EARLY if found.waiting else 1
 
 
 def ledger(given: argparse.Namespace) -> int:

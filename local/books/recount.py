@@ -10,6 +10,7 @@ from typing import Any
 from local.books import sources as books_sources
 from local.books.account import Account
 from local.books.partitions import Partitions
+from local.books.sources import UNREAD
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.lake.delta_lake import DeltaLake
 from shared.core.stream.commit import DISPOSITIONS
@@ -37,6 +38,12 @@ class Books:
     def notes(self) -> list[str]:
         """Everything that could not be recounted, and what it was compared with instead."""
         return [f"{a.name}: {note}" for a in (*self.partitions, *self.sources) for note in a.notes]
+
+    @property
+    def waiting(self) -> int:
+        """Records that stand in a hub or a file and have not come to their end: the rest cannot balance before that."""
+        unread = sum(UNREAD in account.problems for account in self.sources)
+        return unread + sum(account.waiting for account in (*self.partitions, *self.sources))
 
     @property
     def balance(self) -> bool:
@@ -77,4 +84,10 @@ def recount(
 
 def as_json(books: Books) -> dict[str, Any]:
     """The books for a machine."""
-    return {"books_balance": books.balance, "problems": books.problems, "notes": books.notes, **books.totals()}
+    return {
+        "books_balance": books.balance,
+        "early": books.waiting > 0,
+        "problems": books.problems,
+        "notes": books.notes,
+        **books.totals(),
+    }

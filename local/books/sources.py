@@ -17,6 +17,7 @@ from shared.app.route.replayed import Replayed
 from shared.core.scenario import Scenario
 from shared.ports import BlobReader
 
+UNREAD = "it is not read to its end yet"
 Counts = Mapping[str, Counter[str]]
 
 
@@ -45,7 +46,7 @@ def _files(blobs: BlobReader, by_source: Counts, replays: Sequence[Replayed]) ->
             routed = msgspec.json.decode(blobs.read(RECEIPTS, f"{key}/{name}") or b"", type=Routed)
             account = _file(blobs, key, routed, by_source, replays)
             if name == BEGUN:
-                account.problems = ["it is not read to its end yet"]
+                account.problems = [UNREAD]
             yield account
 
 

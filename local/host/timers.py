@@ -48,6 +48,7 @@ class TimerListener:
             f"timers/local/{function.name}/status",
             **STORAGE,
         )
+        self.due: dt.datetime | None = None
         self._status: dict[str, str] = {}
         self._stopping = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
@@ -111,6 +112,7 @@ class TimerListener:
             return {}
 
     async def _write(self, due: dt.datetime) -> None:
+        self.due = due
         now = dt.datetime.now(dt.timezone.utc).isoformat()
         self._status = {"Last": self._status.get("Last", ""), "Next": due.isoformat(), "LastUpdated": now}
         try:

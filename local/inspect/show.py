@@ -34,14 +34,22 @@ def verdict(summary: dict[str, Any]) -> str:
     return f"{summary['status']}, {summary['reason']}: {detail}"
 
 
-def show_summary(console: Console, summary: dict[str, Any]) -> None:
-    """A file's summary as a few lines."""
+def show_summary(console: Console, summary: dict[str, Any], target: str = "the target") -> None:
+    """A file's summary as a few lines; `target` is the name of what is forecast."""
     write_line(console, f"{summary['file']}: {verdict(summary)}")
     if summary["status"] == "refused":
         return
     rejected = ", ".join(f"{count:,} {reason}" for reason, count in summary.get("rejected", {}).items())
     rows = ", ".join(f"{summary[f'rows_{what}']:,} {what}" for what in ("in", "accepted", "rejected"))
     write_line(console, f"  rows: {rows}" + (f" ({rejected})" if rejected else ""))
+    for reason, example in summary.get("examples", {}).items():
+        write_line(console, f"    {reason}: {example}", "yellow")
+    if summary.get("ignored"):
+        write_line(console, f"  columns not used: {', '.join(map(str, summary['ignored']))}", "yellow")
+    if (known := summary.get("rows_with_target")) is not None:
+        short = "nothing can be learned or judged from them" if not known else ""
+        line = f"  {target} is known in {known:,} of the accepted rows{short and f': {short}'}"
+        write_line(console, line, "red" if short else None)
     if parts := [f"{summary[name]:,} {name.replace('_', ' ')}" for name in COUNTED if summary.get(name)]:
         write_line(console, f"  {', '.join(parts)}")
     if summary.get("rmse") is not None:
@@ -64,11 +72,12 @@ def show_status(
         for each in drift.get("not_judged", []):
             write_line(console, f"  not judged: {each}", "yellow")
     console.print()
-    ran = table(("function", "kind"), ("invocations", "failures"))
+    ran = table(("function", "kind", "next run (UTC)"), ("invocations", "failures"))
     ran.add_column("last error")
     for item in functions:
         error = Text(str(item.get("last_error") or ""), style="red")
-        ran.add_row(item["name"], item["type"], f"{item['invocations']:,}", f"{item['failures']:,}", error)
+        due = str(item.get("next", ""))[:16].replace("T", " ")
+        ran.add_row(item["name"], item["type"], due, f"{item['invocations']:,}", f"{item['failures']:,}", error)
     console.print(ran)
     if health["partitions"]:
         held = table(("partition",), ("next event", "devices", "applied", "forecasts", "first forecasts"))
@@ -114,8 +123,12 @@ def show_books(console: Console, found: Books) -> None:
     console.print()
     for note in found.notes:
         write_line(console, f"note: {note}", "yellow")
+    if found.waiting:
+        known = sum(account.logged for account in found.sources)
+        write_line(console, f"not yet: {found.waiting:,} of about {known:,} records still wait; look again", "yellow")
     for problem in found.problems:
-        write_line(console, f"does not balance: {problem}", "red")
+        early = "as it stands" if found.waiting else "does not balance"
+        write_line(console, f"{early}: {problem}", "yellow" if found.waiting else "red")
     if found.balance:
         sums = found.totals()
         shares = ("applied", "stored_late", "duplicates", "dead_lettered")

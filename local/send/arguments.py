@@ -20,7 +20,9 @@ SHARES = {
 def add(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command and its options."""
     send = commands.add_parser("send", help="stream a fleet or a file to a hub as devices do, with faults on demand")
-    send.add_argument("--data", type=Path, metavar="FILE", help="real readings (default: the built-in generator)")
+    send.add_argument(
+        "--data", type=Path, metavar="FILE", help="real readings, sent as they are (default: the built-in generator)"
+    )
     send.add_argument("--zone", help="zone of timestamps without one in FILE")
     send.add_argument("--devices", type=int, metavar="N", help="devices of the generator (default: 10)")
     send.add_argument("--hours", type=int, metavar="H", help="hours of the generator (default: 168)")
@@ -29,7 +31,7 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
     pace.add_argument("--speed", type=float, metavar="X", help="X times as fast as time (default: as fast as possible)")
     pace.add_argument("--rate", type=float, metavar="N", help="N messages per second")
     for name, (share, what) in SHARES.items():
-        send.add_argument(f"--{name}", type=float, default=share, metavar="SHARE", help=f"{what} (default: {share:g})")
+        send.add_argument(f"--{name}", type=float, metavar="SHARE", help=f"{what} (default: {share:g}, 0 with --data)")
     send.add_argument(
         "--backlog",
         type=int,

@@ -35,7 +35,7 @@ def run(given: argparse.Namespace) -> int:
     """The command; 130 when it was stopped."""
     console = Console(highlight=False)
     connection, hub, scenario = _where(given)
-    faults, pace = _wishes(given)
+    faults, pace = wishes(given)
     with console.status("making the fleet" if given.data is None else f"reading {given.data.name}"):
         source = _source(given, scenario)
     plan = Plan(source, faults, given.seed, scenario)
@@ -47,7 +47,7 @@ def run(given: argparse.Namespace) -> int:
             if out is not None:
                 out.writelines(f"{line}\n" for line in plan.record.lines())
             if plan.record.messages:
-                _conclude(console, plan.record, given.record)
+                conclude(console, plan.record, given.record)
     return INTERRUPTED if stop.is_set() else 0
 
 
@@ -61,14 +61,20 @@ def _where(given: argparse.Namespace) -> tuple[str, str | None, Scenario]:
     return str(running["eventhub"]), given.hub or HUB, stack_scenario.of_stack(running)
 
 
-def _wishes(given: argparse.Namespace) -> tuple[Faults, Pace]:
+def wishes(given: argparse.Namespace) -> tuple[Faults, Pace]:
+    """Faults and pace that are asked for.
+
+    Raises:
+        StackError: There are none such.
+    """
     for name in ("speed", "rate"):
         if getattr(given, name) is not None and not getattr(given, name) > 0:
             raise StackError(f"--{name} {getattr(given, name):g} is not above 0")
     if given.data is not None and (given.devices, given.hours, given.start) != (None, None, None):
         raise StackError("--devices, --hours and --start are for the generator, not for --data")
     try:
-        shares = {name: getattr(given, name) for name in SHARES}
+        usual = {name: share if given.data is None else 0.0 for name, (share, _) in SHARES.items()}
+        shares = {name: usual[name] if getattr(given, name) is None else getattr(given, name) for name in SHARES}
         return Faults(**shares, backlog_h=given.backlog), Pace(given.speed, given.rate)
     except ValueError as error:
         raise StackError(str(error)) from error
@@ -131,7 +137,7 @@ def _live(console: Console, source: Source) -> Iterator[OnProgress]:
         yield show
 
 
-def _conclude(console: Console, record: Record, path: Path | None) -> None:
+def conclude(console: Console, record: Record, path: Path | None) -> None:
     """What was sent, and what must become of it."""
 
     def line(what: str, counts: Mapping[str, int]) -> None:
@@ -146,6 +152,8 @@ def _conclude(console: Console, record: Record, path: Path | None) -> None:
     if record.left_out:
         line("left out", record.left_out)
     line("faults", dict(sorted(record.injected.items())))
+    if not record.sent:  # what the hub has not taken cannot become anything
+        return
     line("expected", {outcome: record.outcomes[outcome] for outcome in ACCEPTED})
     line("rejected", record.rejected)
     if path is not None:

@@ -18,6 +18,7 @@ from local.stack.workspace import Workspace
 from shared.wiring import CONTAINERS
 
 POLL_S, CHECK_S = 0.2, 2.0
+FIRE_S, LONGEST_ERROR = 1800.0, 4000
 PATIENCE_S, ANSWER_S = 300.0, 60.0
 UPLOADED = "the file stays in incoming/ and is read when the stack goes on"
 SETTINGS = {"MODEL_REFRESH_S": "1"}
@@ -86,6 +87,22 @@ def post(url: str, **query: str) -> dict[str, Any]:
         StackError: It does not answer, or not with a JSON page.
     """
     return _answer(urllib.request.Request(f"{url}?{urllib.parse.urlencode(query)}", method="POST"))  # noqa: S310
+
+
+def fire_function(host_url: str, name: str) -> str | None:
+    """Run a function now and wait for it; what went wrong, None when all went well.
+
+    Raises:
+        StackError: The host does not answer.
+    """
+    address = f"{host_url}/admin/functions/{urllib.parse.quote(name, safe='')}?wait=true"
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, b"{}", method="POST"), timeout=FIRE_S):  # noqa: S310
+            return None
+    except urllib.error.HTTPError as error:
+        return error.read(LONGEST_ERROR).decode("utf-8", "replace")
+    except OSError as error:
+        raise StackError(f"the host does not answer at {address}: {error}") from error
 
 
 def _answer(request: urllib.request.Request) -> dict[str, Any]:

@@ -62,6 +62,7 @@ from tests.kit.bench import plain
 from tests.kit.tiny_model import loaded, upload
 from tests.kit.whole import DEVICES
 
+SAID_SINCE = ("with_target", "rows_with_target", "examples")  # keys of what is told of a dropped file
 GONE = "check"  # a column of every table of the lake, null in rows that are written today
 STORIES = pytest.mark.parametrize("story", ["small", "air"])
 PARTITIONS = pytest.mark.parametrize(("story", "number"), [("small", 0), ("small", 1), ("air", 0)])
@@ -165,6 +166,8 @@ def _content(name: str, raw: bytes) -> Any:
     """A blob's bytes, or what stands in it where bytes depend on a library that is another now."""
     if name.endswith(".html"):  # pages may be laid out and worded anew: tests of pages hold what they say
         return raw[:15].lower() == b"<!doctype html>"
+    if name.endswith(("/route.json", "/summary.json")):
+        return [each for each in json.loads(raw).items() if each[0] not in SAID_SINCE]
     if name.endswith(".parquet") and not kept.same("pyarrow"):
         table = pq.read_table(io.BytesIO(raw))
         metadata = DIGEST.sub("", str((table.schema.metadata or {}).get(b"airloop")))

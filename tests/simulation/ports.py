@@ -60,6 +60,9 @@ class Blobs(MemoryBlobs):
     Args:
         schedule: Is told of every call.
         time: When a blob was changed.
+
+    Attributes:
+        deleted_ms: When a blob was deleted, by container and name.
     """
 
     def __init__(self, schedule: Schedule, time: Time) -> None:

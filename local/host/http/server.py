@@ -18,6 +18,7 @@ from local.host.http.event_grid import events_of, sent
 from local.host.http.foreign import no_foreign_pages
 from local.host.http.routes import answer, routes
 from local.host.invoke import Invoker
+from local.host.timers import TimerListener
 from local.host.timers import request as timer_request
 from local.host.worker.worker import InvocationFailed
 
@@ -90,6 +91,8 @@ class Server:
             "last_error": tally.last_error,
         }
         listener = self._listeners.get(function.name)
+        if isinstance(listener, TimerListener) and listener.due is not None:
+            status["next"] = listener.due.isoformat()
         if isinstance(listener, EventHubListener):
             status["partitions"] = {
                 partition: dataclasses.asdict(state) | ({"lag": lags[partition]} if partition in lags else {})

@@ -23,6 +23,7 @@ from local.host.functions import HostError, Indexed
 from local.host.retry import Retry
 from local.host.worker import protos
 from local.host.worker.loop import CoroutineLoop
+from local.host.worker.where import MOST
 from local.host.worker.worker import InvocationFailed, Past, Sent, failure
 
 PACKAGE = "azure-functions-runtime"
@@ -135,6 +136,6 @@ def _failed(said: str, trace: str) -> InvocationFailed:
 
 def _one_line(said: str, trace: str) -> str:
     """An error with the place it came from, as `where` tells one that is at hand."""
-    text = " ".join(said.split())[:300]
+    text = " ".join(said.split())[:MOST]
     places = re.findall(r'^  File "(.+)", line (\d+)', trace, re.MULTILINE)
     return f"{text} ({Path(places[-1][0]).name}:{places[-1][1]})" if places else text

@@ -12,9 +12,10 @@ from shared.app.lookback.forecast_pages import as_csv, as_json
 from shared.app.lookback.forecasts import Span, served
 from shared.core.intake.readings import id_problem, shown
 from shared.core.scenario.cadence import HOURLY, Cadence
+from shared.core.task.calendar import DAY_HOURS
 from shared.errors import ConfigError, PipelineError, TransientFailure
 
-USUAL, MOST = 24, 8_784  # forecasts in an answer; the latter is a leap year of hours
+USUAL, MOST = DAY_HOURS, 366 * DAY_HOURS  # forecasts in an answer
 DAYS = 92  # of the lake that are looked into for the newest forecasts
 FORMATS = ("json", "csv")
 TAKEN = ("last", "from", "to", "format")

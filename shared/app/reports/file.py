@@ -22,8 +22,8 @@ _YEARS = range(1971, 9990)
 _TEXTS = ("status", "reason", "detail", "file", "model_version", "etag", "first", "last")
 _LISTS = ("devices", "new_devices", "ignored")
 _NUMBERS = (
-    "rows_in", "rows_accepted", "rows_rejected", "forecasts", "first_forecasts", "matured", "devices", "seconds",
-    "rmse", "rmse_persistence", "mae", "mae_persistence",
+    "rows_in", "rows_accepted", "rows_rejected", "rows_with_target", "forecasts", "first_forecasts", "matured",
+    "devices", "seconds", "rmse", "rmse_persistence", "mae", "mae_persistence",
 )  # fmt: skip
 _DAILY = ("rows", "forecasts", "mean_forecast", "mean_truth", "mae", "mae_persistence")
 _FATES = (
@@ -57,6 +57,7 @@ def file_report(summary: Mapping[str, object], *, title: str = "", unit: str = "
         text={key: str(summary.get(key) or "") for key in _TEXTS},
         found=found,
         listed={key: _list(summary.get(key)) for key in _LISTS},
+        examples=[(str(code), str(example)) for code, example in _mapping(summary.get("examples")).items()],
         converted=[f"{channel} from {unit}" for channel, unit in _mapping(summary.get("converted")).items()],
         share=_share(found["rows_accepted"], found["rows_in"]),
         fates=list(_fates(summary)),

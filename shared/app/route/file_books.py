@@ -57,6 +57,8 @@ class Routed(msgspec.Struct, frozen=True, kw_only=True):
     converted: dict[str, str]
     problem: str | None = None
     letters_left_out: int | msgspec.UnsetType = msgspec.UNSET
+    with_target: int | msgspec.UnsetType = msgspec.UNSET
+    examples: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
     abandoned: bool | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -245,6 +247,8 @@ def summarise(losses: Losses, routed: Routed, receipts: Sequence[Receipt], secon
         "rows_accepted": routed.rows_accepted,
         "rows_rejected": sum(routed.rejected.values()),
         "rejected": routed.rejected,
+        **({"examples": routed.examples} if routed.examples else {}),
+        **({} if routed.with_target is msgspec.UNSET else {"rows_with_target": routed.with_target}),
         **left_out,
         **{name: totals[name] for name in COUNTED},
         **{name: totals[name] for name in RARE if totals[name]},

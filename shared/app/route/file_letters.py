@@ -11,13 +11,14 @@ from urllib.parse import unquote
 import msgspec
 
 from shared.core.intake import dead_letters
-from shared.core.intake.readings import Rejection
+from shared.core.intake.readings import Rejection, shown
 from shared.ports import BlobInfo, Blobs
 
 log = logging.getLogger(__name__)
 CONTAINER = "dead-letter"
 ZONE, DEVICE = "zone", "device"
 MINUTE_MS = 60_000
+EXAMPLE_BYTES = 400
 MOST_BYTES = 64 << 20  # of one file's letters: a row may have a megabyte, and each letter holds the file's header
 
 
@@ -35,6 +36,7 @@ class FileLetters:
         most: How many it may leave.
         rejected: Rejected rows by reason, with or without a letter.
         kept: Letters written.
+        examples: The first row rejected for each reason: what was found, and the row itself, shortened.
     """
 
     blobs: Blobs
@@ -44,6 +46,7 @@ class FileLetters:
     most: int
     rejected: Counter[str] = field(default_factory=Counter)
     kept: int = 0
+    examples: dict[str, str] = field(default_factory=dict)
     _bytes: int = 0
     _full: bool = False
 
@@ -68,6 +71,9 @@ class FileLetters:
             layout: That they were read with.
         """
         self.rejected.update(rejection.reason for rejection in rejected)
+        for rejection in rejected:
+            if rejection.reason not in self.examples:
+                self.examples[rejection.reason] = _example(rejection)
         data = bytearray()
         for rejection in rejected:
             line = b"" if self._full else dead_letters.encode([self._letter(rejection, header, device, layout)])
@@ -96,6 +102,11 @@ class FileLetters:
             zone=zone_of(self.info),
             not_after_minute=self.info.modified_ms // MINUTE_MS,
         )
+
+
+def _example(rejection: Rejection) -> str:
+    row = shown(rejection.raw[:EXAMPLE_BYTES].decode("utf-8", "replace"))
+    return f"{rejection.detail[:EXAMPLE_BYTES]}, at position {rejection.position}: {row}"
 
 
 def folder_of_letters(key: str) -> str:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from shared.app.route.file_books import REPORTS, FileBooks, Routed, folder_of, key_of, source_of
 from shared.app.route.file_letters import MINUTE_MS, FileLetters, device_of, folder_of_letters, zone_of
 from shared.app.route.wide_answers import WideAnswers
 from shared.app.score.serving import Serving
 from shared.core.intake.crowds import Crowd
+from shared.core.intake.readings import shown
 from shared.core.intake.tables import LongTable, WideTable
 from shared.core.stream.events import split
 from shared.core.stream.packing import BEYOND, pack, pack_end
@@ -31,6 +33,7 @@ class _Count:
 
     letters: FileLetters
     accepted: int = 0
+    with_target: int = 0
     devices: int = 0
 
     @property
@@ -75,7 +78,7 @@ class RouteFile:
         """
         info = self.blobs.info(INCOMING, name)
         if info is None:
-            log.warning("%s/%s is gone; nothing to route", INCOMING, name[:200])
+            log.warning("%s/%s is gone; nothing to route", INCOMING, shown(name))
             return
         source = source_of(name, info)
         if self.file_books.route_of(key_of(source)) is not None:
@@ -112,7 +115,7 @@ class RouteFile:
         info = self.blobs.info(INCOMING, begun.file)
         if info is not None and source_of(begun.file, info) == begun.source:
             return None  # it will be read again
-        log.error("%s/%s is not there any more, and only a part of it was read", INCOMING, begun.file[:200])
+        log.error("%s/%s is not there any more, and only a part of it was read", INCOMING, shown(begun.file))
         return self.file_books.abandoned(begun)
 
     def _route(self, table: LongTable | WideTable, name: str, source: str, info: BlobInfo, started: int) -> None:
@@ -145,6 +148,8 @@ class RouteFile:
             converted=dict(table.converted),
             problem=problem,
             letters_left_out=count.letters.left_out or msgspec.UNSET,
+            with_target=count.with_target,
+            examples=count.letters.examples or msgspec.UNSET,
         )
         self.file_books.routed(routed)
         self._end(routed, range(routed.partitions))
@@ -152,6 +157,7 @@ class RouteFile:
     def _send(self, table: LongTable, begun: Routed, count: _Count) -> str | None:
         """Send a file's readings; what ended it early where that shows only after a part was sent."""
         channels, crowd = names_of(self.task.row), Crowd(self.task.scenario)
+        target = [place for place, name in enumerate(channels) if name == self.task.scenario.target]
         try:
             for parsed in table:
                 count.devices = crowd.count(parsed.readings)
@@ -160,6 +166,7 @@ class RouteFile:
                 for partition, readings in split(parsed.readings, begun.partitions):
                     self.stream.send(partition, list(pack(begun.source, channels, readings)))
                 count.accepted += len(parsed.readings)
+                count.with_target += int(np.isfinite(parsed.readings.values[:, target]).any(axis=1).sum())
                 count.letters.write(parsed.rejected, table.header, table.device, table.layout)
         except BadEvent as error:
             if not count.rows:
@@ -217,6 +224,7 @@ class RouteFile:
             "rows_accepted": count.accepted if count else 0,
             "rows_rejected": sum(rejected.values()),
             "rejected": rejected,
+            **({"examples": count.letters.examples} if count and rejected else {}),
             **more,
             "seconds": (self.clock.now_ms() - started) / 1000,
         }

@@ -9,6 +9,7 @@ from functools import partial
 
 from shared.app.route.file_books import RECEIPTS, FileBooks, key_of, source_of
 from shared.app.route.files import INCOMING, RouteFile
+from shared.core.intake.readings import shown
 from shared.errors import BadEvent, ContractBroken, PipelineError
 from shared.ports import BlobInfo, Blobs, Clock
 
@@ -57,7 +58,7 @@ class Sweep:
         for name, info in self._found(known):
             if self.clock.elapsed_s() - began >= BUDGET_S:
                 break
-            log.warning("%s/%s has no books an hour after it was dropped: it is read now", INCOMING, name[:200])
+            log.warning("%s/%s has no books an hour after it was dropped: it is read now", INCOMING, shown(name))
             yield partial(self._read, name, info)
 
     def _found(self, known: Collection[str]) -> list[tuple[str, BlobInfo]]:

@@ -597,8 +597,12 @@ def test_bad_rows_go_to_the_dead_letter_with_reason_and_original_bytes(eventful:
     (conflict,) = [letter for letter in plant.letters() if letter.reason == "conflict"]
     assert (conflict.position, json.loads(conflict.raw)["pm25"]) == (54, 44.5)
     page = plant.report("x.csv")
-    assert "out_of_range" in page
-    assert "bad_time" in page
+    assert set(summary["examples"]) == summary["rejected"].keys()
+    for letter in rejected:
+        example = summary["examples"][letter.reason]
+        assert f"at position {letter.position}: '{lines[letter.position][:40]}" in example
+        assert letter.reason in page
+        assert f"at position {letter.position}" in page
 
 
 REFUSED: dict[str, tuple[bytes, str, str]] = {
@@ -694,11 +698,30 @@ def test_a_header_that_comes_again_in_the_middle_is_a_bad_row() -> None:
     assert summary["rejected"] == {"duplicate_header": 1}
 
 
+def test_a_file_says_in_how_many_rows_what_is_forecast_is_known_and_which_columns_were_not_used() -> None:
+    here = Plant()
+    lines = ["device_id,timestamp,temp,pm25,colour", *(f"a,2017-12-01T{h:02}:00Z,1,{h or ''},red" for h in range(8))]
+    summary = here.process("x.csv", "\n".join(lines))
+    assert (summary["rows_accepted"], summary["rows_with_target"], summary["ignored"]) == (8, 7, ["colour"])
+    without = "\n".join(line.replace("pm25", "pm25x") for line in lines)
+    assert Plant().process("x.csv", without)["rows_with_target"] == 0
+
+
+@pytest.mark.parametrize("name", ["a\nb.csv", "\x1b[31m.csv"])
+def test_a_blobs_name_reaches_the_log_escaped(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    Plant().pipeline.route_file(name)
+    (line,) = caplog.messages
+    assert "is gone; nothing to route" in line
+    assert line.isprintable()
+
+
 def test_a_file_of_bad_rows_only_ends_well() -> None:
     here = Plant()
     summary = here.process("x.csv", table([f"a,never,{VALUES}"] * 1000))
     assert (summary["status"], summary["rows_in"], summary["rows_accepted"]) == ("done", 1000, 0)
     assert summary["rejected"] == {"bad_time": 1000}
+    assert summary["examples"].keys() == {"bad_time"}
+    assert summary["rows_with_target"] == 0
     assert (summary["first"], summary["last"], summary["mae"]) == (None, None, None)
     assert len(here.letters()) == 1000
     assert "1,000 rows were read, 0.0 % of them accepted" in here.report("x.csv")

@@ -17,7 +17,9 @@ from rich.console import Console
 from local.__main__ import FOLDER, main
 from local.books.account import Account
 from local.books.recount import Books
+from local.books.sources import UNREAD
 from local.inspect import show
+from local.inspect.outlook import outlook, rejections
 from local.stack.addresses import storage_connection
 from local.stack.process import StackError
 from local.stack.running import await_summary, get
@@ -80,6 +82,8 @@ def describe(root: Path, port: int = 1, **changes: Any) -> None:
         ["ledger", "x"],
         ["rollout", "dance"],
         ["retrain"],
+        ["fire"],
+        ["letters", "--page", "x"],
     ],
 )
 def test_wrong_usage_exits_with_2_and_shows_the_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,6 +111,8 @@ def test_wrong_usage_exits_with_2_and_shows_the_usage(arguments: list[str], caps
         "explain",
         "lineage",
         "forecasts",
+        "letters",
+        "fire",
     ],
 )
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -274,6 +280,69 @@ def test_a_summary_shows_hostile_names_as_they_are() -> None:
     }
     show.show_summary(console, summary)
     assert out.getvalue() == "[red]a[/nope] \N{THERMOMETER}.csv: refused, zone: [x]\n"
+
+
+def test_a_summary_names_columns_not_used_an_example_of_each_reason_and_a_target_that_nobody_told() -> None:
+    console, out = shown(400)
+    counts = {"rows_in": 9, "rows_accepted": 7, "rows_rejected": 2, "rejected": {"timestamp": 2}}
+    more = {"ignored": ["PM2.5 [x]", "\x1b[2J"], "examples": {"timestamp": "'x' is no time, at position 3: 'a,x'"}}
+    for known, told in ((0, "pm is known in 0 of the accepted rows: nothing can be learned"), (5, "known in 5 of the")):
+        show.show_summary(console, {"file": "a", "status": "done", **counts, **more, "rows_with_target": known}, "pm")
+        assert told in out.getvalue()
+    assert "columns not used: PM2.5 [x], ?[2J\n" in out.getvalue()
+    assert "timestamp: 'x' is no time, at position 3: 'a,x'\n" in out.getvalue()
+
+
+def test_books_that_are_only_early_say_so_and_not_that_they_are_wrong() -> None:
+    console, out = shown(120)
+    partition = Account("partition 0", 9, waiting=4, problems=["4 readings wait for a commit"])
+    found = Books([partition], [Account("devices' partition 0", 9, problems=["9 readings accepted, 5 in commits"])])
+    show.show_books(console, found)
+    assert "not yet: 4 of about 9 records still wait; look again" in out.getvalue()
+    assert "does not balance" not in out.getvalue()
+    assert (found.waiting, found.balance) == (4, False)
+    assert Books([], [Account("file 'a'", problems=[UNREAD])]).waiting == 1
+    assert Books([Account("partition 0", problems=["commit 3 is missing"])], []).waiting == 0
+
+
+@pytest.mark.parametrize(
+    ("applied", "parts"),
+    [
+        (0, ["no reading was applied so far"]),
+        (
+            80_233,
+            ["80,233 readings applied, 12 in the lake, which is filled at 14:07", "needs 5,000", "at 03:30", "fire"],
+        ),
+    ],
+)
+def test_status_says_why_there_is_no_model_and_how_to_come_by_one(applied: int, parts: list[str]) -> None:
+    functions = [
+        {"name": "compact_lake", "next": "2026-12-01T14:07:00+00:00"},
+        {"name": "check_drift", "next": "2026-12-02T03:30:00+00:00"},
+    ]
+    line = outlook({"partitions": {0: {"applied": applied}, 1: {"applied": 0}}}, functions, 12, 5_000)
+    assert all(part in line for part in parts)
+
+
+def test_status_sums_up_what_was_refused_of_messages() -> None:
+    routes = {0: {"rejected": {"future": 2, "json": 1}}, 1: {"rejected": {"future": 3}}, 2: {}}
+    assert rejections({"routes": routes}) == [
+        "messages refused: 5 future, 1 json; `python -m local letters` shows them"
+    ]
+    assert rejections({"routes": {0: {}}}) == rejections({}) == []
+
+
+def test_timers_are_fired_one_after_the_other_and_what_fails_is_said(
+    host: tuple[str, type[Page]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address, page = host
+    page.body = b"done"
+    describe(tmp_path, int(address.rpartition(":")[2]))
+    assert main(["--root", str(tmp_path), "fire", "compact_lake", "check_drift"]) == 0
+    assert capsys.readouterr().out == "compact_lake: done\ncheck_drift: done\n"
+    page.status, page.body = 404, b"no such function"
+    assert main(["--root", str(tmp_path), "fire", "x/../[b]"]) == 1
+    assert capsys.readouterr().out == "x/../[b]: no such function\n"
 
 
 def test_the_books_fit_a_narrow_terminal_and_leave_empty_columns_out() -> None:

@@ -17,6 +17,7 @@ from local.host.retry import Retry, span_s
 from local.host.settings import apply_settings, read_host_json
 from local.host.worker.protos import RpcRetryOptions
 from local.host.worker.where import where
+from shared.errors import ConfigError
 from tests import ROOT
 
 
@@ -142,6 +143,11 @@ def test_an_error_is_told_in_one_line_with_its_place() -> None:
     assert said.startswith("ValueError: invalid literal")
     assert "test_host_functions.py:" in said
     assert "\n" not in said
+
+
+def test_an_error_is_told_to_its_end_where_the_way_out_stands() -> None:
+    assert "the way out" in where(ConfigError("x" * 900 + " the way out"))
+    assert len(where(ConfigError("x" * 100_000))) < 3_000
 
 
 @given(failures=st.integers(1, 10_000), limit=st.integers(-1, 5))

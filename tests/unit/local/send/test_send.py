@@ -1,23 +1,29 @@
 """The fleet simulator: what it injects is what the pipeline finds, to the last reading."""
 
+import argparse
+import io
 import json
 import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 import pytest
 from azure.eventhub import EventData
+from rich.console import Console
 
 from local.fleet.__main__ import Fleet, Row
 from local.fleet.files import iso
+from local.send import arguments as send_arguments
 from local.send import plan as send_plan
 from local.send import sources
 from local.send.bodies import Bodies
+from local.send.command import conclude, wishes
 from local.send.faults import Faults
 from local.send.garbage import Garbage, kinds
 from local.send.plan import Plan
@@ -428,6 +434,29 @@ def test_a_run_that_is_stopped_has_a_record_of_what_was_sent_and_no_more() -> No
     assert record.messages == record.sent == basket.sent < 2000
     assert sum(record.outcomes.values()) + record.unsent <= small_fleet().total + record.injected["garbage"]
     assert json.loads(list(record.lines())[-1])["expected"]["messages"] == record.sent
+
+
+def wished(*options: str) -> Faults:
+    parser = argparse.ArgumentParser()
+    send_arguments.add(parser.add_subparsers())
+    return wishes(parser.parse_args(["send", *options]))[0]
+
+
+def test_real_data_are_sent_as_they_are_unless_faults_are_asked_for() -> None:
+    usual = wished()
+    assert (usual.resend, usual.late, usual.garbage) == (0.005, 0.01, 0.002)
+    assert wished("--data", "x.csv") == Faults()
+    assert wished("--data", "x.csv", "--late", "0.1") == Faults(late=0.1)
+    assert wished("--late", "0") == replace(usual, late=0.0)
+
+
+@pytest.mark.parametrize(("sent", "told"), [(0, False), (3, True)])
+def test_nothing_is_expected_of_what_no_hub_has_taken(sent: int, told: bool) -> None:
+    out, record = io.StringIO(), Record(messages=5, sent=sent)
+    record.outcomes["applied"] = 5
+    conclude(Console(file=out, width=100), record, None)
+    assert ("expected" in out.getvalue()) == told
+    assert f"{5 - sent} more were not acknowledged" in out.getvalue()
 
 
 def test_a_pace_says_when_a_message_is_due() -> None:
