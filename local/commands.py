@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from local import migrate as migration
 from local.books import recount as bookkeeping
+from local.inspect import check as checking
 from local.inspect import explain as explanation
 from local.inspect import forecasts as forecasting
 from local.inspect import ledger as decisions
@@ -83,6 +84,11 @@ def drop(given: argparse.Namespace) -> int:
     for name, kept in space.keep(summary).items():
         console.print(f"  {name}: {kept}", markup=False, soft_wrap=True)
     return 0 if summary.get("rows_accepted") else 1
+
+
+def check(given: argparse.Namespace) -> int:
+    """Say how a file would be read; 1 when no row would be accepted."""
+    return checking.check(given)
 
 
 def deploy(given: argparse.Namespace) -> int:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 
 def add(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the commands and their options."""
+    check = commands.add_parser("check", help="how a file would be read and what of it accepted; no stack is needed")
+    check.add_argument("file", type=Path, metavar="FILE")
+    check.add_argument("--json", action="store_true", help="a line of JSON for each row")
+    check.add_argument("--zone", help="zone of timestamps without one")
+    check.add_argument("--device", help="device of all rows, where no column says it")
+
     forecasts = commands.add_parser("forecasts", help="what was forecast: of a device, or the newest of each")
     forecasts.add_argument("device", nargs="?", metavar="DEVICE", help="device id (default: all, the newest of each)")
     forecasts.add_argument("--format", choices=("table", "csv", "json"), default="table")

@@ -161,6 +161,7 @@ def long_parts(
     reader = Reader(header, layout.picks, range(FIRST_CHANNEL, len(layout.picks)))
     acceptance = Acceptance(scenario)
     progress.ignored = layout.ignored
+    progress.meaning = layout.meaning(header.names, scenario.channel_names)
     progress.converted.update(layout.converted)
     for stretch in reader.stretches(source, chunk_rows):
         progress.rows += stretch.count

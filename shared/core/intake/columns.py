@@ -48,6 +48,11 @@ class Layout:
     times: TimeForm = ISO
     lag: int = 0
 
+    def meaning(self, names: Sequence[str], channels: Sequence[str]) -> dict[str, str]:
+        """Columns that are used, and what they are; `channels` names the scenario's."""
+        slots = zip(("device", "time", *channels), self.picks, strict=True)
+        return {names[pick]: slot for slot, pick in slots if pick >= 0}
+
     @property
     def channels(self) -> tuple[int, ...]:
         """Indices of the scenario's channels that the record has."""

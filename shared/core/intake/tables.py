@@ -23,6 +23,7 @@ class Progress:
         why: Why this layout.
         device: The device of all rows, where no column says it.
         per_row: Positions that each row has room for: row r's are from r * per_row on.
+        meaning: Columns that are used, and what they are.
     """
 
     rows: int = 0
@@ -35,6 +36,7 @@ class Progress:
     why: str = ""
     device: str | None = None
     per_row: int = 1
+    meaning: dict[str, str] = field(default_factory=dict)
 
 
 class _TableFacts:
@@ -92,6 +94,11 @@ class _TableFacts:
     def per_row(self) -> int:
         """Positions that each row has room for."""
         return self._progress.per_row
+
+    @property
+    def meaning(self) -> dict[str, str]:
+        """Columns that are used, and what they are."""
+        return self._progress.meaning
 
 
 class LongTable(_TableFacts):

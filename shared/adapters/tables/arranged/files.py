@@ -48,6 +48,7 @@ class Arranged:
         self._most = most
         self._pairs: dict[tuple[str, str], tuple[int, Unit | None] | None] = {}
         progress.ignored = plan.ignored
+        progress.meaning = plan.meaning(scenario.channel_names)
         progress.converted.update(plan.layout.converted)
 
     def judge(

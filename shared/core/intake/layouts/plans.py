@@ -60,6 +60,19 @@ class Plan:
         used = set(self.reads)
         return tuple(name for i, name in enumerate(self.names) if i not in used and name.strip())
 
+    def meaning(self, channels: Sequence[str]) -> dict[str, str]:
+        """Columns that are used, and what they are; `channels` names the scenario's."""
+        said = {
+            "device": self.device,
+            "time": self.time,
+            "parameter": (self.parameter,),
+            "value": (self.value,),
+            "unit": (self.unit,),
+            f"{self.source.stations} of the device of this name": self.stations,
+        }
+        own = {self.names[pick]: slot for slot, picks in said.items() for pick in picks if pick >= 0}
+        return {**own, **self.layout.meaning(self.names, channels)}
+
     @property
     def per_row(self) -> int:
         """Positions that each row has room for."""

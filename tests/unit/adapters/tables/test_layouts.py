@@ -187,3 +187,9 @@ def test_a_layout_of_before_is_asked_for_by_its_name() -> None:
     assert again.positions == [1]
     with pytest.raises(BadEvent, match="there is no layout 'gone'"):
         read("when,what\n1,2\n", "rows.csv", scenario=AIR, layout="gone")
+
+
+def test_what_stands_for_nothing_is_missing() -> None:
+    scenario = with_layout(files=["*"], missing_values=[99, "ND"])
+    found = read("device,time,temp,rh,pm25\nA,2026-05-04T10:00Z,99.0,nd,12\n", scenario=scenario)
+    assert (found.rows, found.rejected) == ([("A", "2026-05-04T10:00", {"pm25": 12.0})], [])
