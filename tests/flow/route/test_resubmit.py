@@ -15,7 +15,7 @@ from shared.app.route.resubmit import Resubmit
 from shared.core.intake import dead_letters
 from shared.core.intake.envelopes.told import Told
 from shared.core.intake.readings import Rejection
-from shared.core.scenario import Names, with_overrides
+from shared.core.scenario import FileLayout, Names, with_overrides
 from shared.errors import TransientFailure
 from tests.kit import CSV, HOUR, SCENARIO, MemoryStream, fixed, message, row
 from tests.kit.whole import Whole
@@ -353,3 +353,15 @@ def test_a_damaged_record_of_what_was_fed_back_is_named(whole: Whole) -> None:
     status, body = whole.resubmit.asked({})
     assert (status, f"progress/{record}: " in body["error"]) == (409, True)
     whole.blobs.delete("progress", record)
+
+
+def test_rows_of_a_file_with_a_layout_are_read_with_it_again(whole: Whole) -> None:
+    layouts = (FileLayout(name="park", files=("park*",), stations="pm"),)
+    whole.restart(with_overrides(SCENARIO, layouts=layouts))
+    whole.drop("park.csv", "timestamp,a,b\n2017-12-01T00:00Z,5,2000\n2017-12-01T01:00Z,6,7\n")
+    assert whole.reasons() == [("out_of_range", 1)]
+    whole.restart(with_overrides(WIDER, layouts=layouts))
+    assert whole.resubmit() == {"tried": 1, "accepted": 1, "kept": 0}
+    assert [(device, pm) for device, _, pm in whole.sent(REPLAY)] == [("a", 5.0), ("b", 2000.0)]
+    whole.score()
+    assert whole.counts()["applied"] == 4

@@ -111,6 +111,7 @@ def test_wrong_usage_exits_with_2_and_shows_the_usage(arguments: list[str], caps
         "explain",
         "lineage",
         "forecasts",
+        "check",
         "letters",
         "fire",
     ],
