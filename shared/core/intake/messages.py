@@ -149,7 +149,7 @@ class Decoder:
         """A body: a reading, an envelope, or an array of them; `origin` is the envelope it came out of."""
         whole = body if origin is None else origin
         try:
-            if body[:1] == b"{" or body.lstrip(b" \t\r\n\xef\xbb\xbf")[:1] != b"[":
+            if body.lstrip(b" \t\r\n\xef\xbb\xbf")[:1] != b"[":
                 self._value(value_of(body), sent, records, whole, deep)
                 return
             found = _readings_of(elements(body))

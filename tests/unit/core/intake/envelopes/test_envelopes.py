@@ -181,7 +181,10 @@ def test_what_the_hub_tells_of_a_device_is_no_telemetry(kind: str) -> None:
     ("body", "expected"),
     [
         (None, "empty"), ("", "empty"), ([], "empty"), ("[]", "empty"), (5, "not_an_object"), ([5], "not_an_object"),
-        ("hello", "not_json"), ("AAECgICA", "encoding"), ([[READING]], "not_an_object"), ("{", "not_json"),
+        ("hello", "not_json"), ("AAECgICA", "encoding"),
+        ("AAECgICA==", "not_json"),
+        ("AAECgICA====", "not_json"), ("AAECgIA=x", "not_json"), ("gI==", "encoding"),
+        ([[READING]], "not_an_object"), ("{", "not_json"),
     ],
 )  # fmt: skip
 def test_an_envelope_without_a_reading_has_a_reason(body: object, expected: str) -> None:
