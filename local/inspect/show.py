@@ -50,12 +50,21 @@ def show_summary(console: Console, summary: dict[str, Any], target: str = "the t
         short = "nothing can be learned or judged from them" if not known else ""
         line = f"  {target} is known in {known:,} of the accepted rows{short and f': {short}'}"
         write_line(console, line, "red" if short else None)
+    _show_dropped(console, summary)
     if parts := [f"{summary[name]:,} {name.replace('_', ' ')}" for name in COUNTED if summary.get(name)]:
         write_line(console, f"  {', '.join(parts)}")
     if summary.get("rmse") is not None:
         naive = summary.get("rmse_persistence")
         beside = f", persistence {naive:.2f}" if naive is not None else ""
         write_line(console, f"  RMSE {summary['rmse']:.2f}{beside} where the file itself holds the later truth")
+
+
+def _show_dropped(console: Console, summary: dict[str, Any]) -> None:
+    for channel, reasons in (summary.get("dropped") or {}).items():
+        counts = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
+        write_line(console, f"  dropped values of {channel}: {counts}")
+    for line in summary.get("warnings") or ():
+        write_line(console, f"  {line}", "yellow")
 
 
 def show_status(
@@ -67,10 +76,7 @@ def show_status(
     _scores(console, health)
     for version, why in health["refused"].items():
         write_line(console, f"refused {version}: {why}", "red")
-    if drift := health.get("drift"):
-        write_line(console, f"drift {drift['kind']}: {'; '.join(drift['reasons'])}")
-        for each in drift.get("not_judged", []):
-            write_line(console, f"  not judged: {each}", "yellow")
+    _show_warnings(console, health)
     console.print()
     ran = table(("function", "kind", "next run (UTC)"), ("invocations", "failures"))
     ran.add_column("last error")
@@ -98,6 +104,15 @@ def _scores(console: Console, health: dict[str, Any]) -> None:
         if found.get("matured"):
             scores = ", ".join(f"{score} {value:,}" for score, value in found.items() if score != "matured")
             write_line(console, f"{found['matured']:,} of the {what} forecasts matured: {scores}")
+
+
+def _show_warnings(console: Console, health: dict[str, Any]) -> None:
+    for line in health.get("warnings", ()):
+        write_line(console, line, "yellow")
+    if drift := health.get("drift"):
+        write_line(console, f"drift {drift['kind']}: {'; '.join(drift['reasons'])}")
+        for each in drift.get("not_judged", []):
+            write_line(console, f"  not judged: {each}", "yellow")
 
 
 def _files(files: Sequence[dict[str, Any]]) -> Table:

@@ -10,7 +10,10 @@ import numpy as np
 from shared.app.route.messages import RoutePartition
 from shared.app.score.context import ScoringContext
 from shared.app.score.partition import Partition
+from shared.core.intake.dropped import joined, warnings
+from shared.core.intake.progress import Day
 from shared.core.model.scoring import BASELINE, CHAMPION
+from shared.core.scenario import Scenario
 from shared.core.task.losses import Losses
 from shared.core.task.state import State
 from shared.errors import ContractBroken
@@ -49,6 +52,7 @@ def health(
             for number, state in held.items()
         },
         "routes": {number: found.status() for number, found in sorted(routes.items())},
+        "warnings": _warnings(context.task.scenario, [found.newest_day for found in routes.values()]),
         "drift": _drift(context.blobs.read(*NEWEST)),
         "quality": _quality(context.task.losses, list(held.values()), CHAMPION),
         "baseline": _quality(context.task.losses, list(held.values()), BASELINE),
@@ -72,6 +76,15 @@ def _drift(raw: bytes | None) -> dict[str, Any]:
     except ContractBroken as error:  # a report alone: nothing works with it, and the next check writes another
         return {"problem": str(error)}
     return {name: found[name] for name in ("check", "model", "kind", "reasons", "not_judged") if name in found}
+
+
+def _warnings(scenario: Scenario, days: list[Day | None]) -> list[str]:
+    """Channels of which too many values were dropped on the newest day of the messages that this worker routes."""
+    known = [day for day in days if day is not None]
+    newest = max((day.day for day in known), default=0)
+    values = joined(day.values for day in known if day.day == newest)
+    date = np.datetime64(newest, "D")
+    return [f"messages of {date}: {line}" for line in warnings(values, scenario.quality.maximum_dropped_share)]
 
 
 def _partition(state: State, losses: Losses) -> dict[str, int]:

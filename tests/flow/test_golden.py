@@ -64,6 +64,8 @@ from tests.kit.whole import DEVICES
 
 SAID_SINCE = ("with_target", "rows_with_target", "examples")  # keys of what is told of a dropped file
 GONE = "check"  # a column of every table of the lake, null in rows that are written today
+# before, one bad value had a row of the small story refused as a whole, and no commit closed an epoch
+WRITTEN = {"small": kept.SINCE, "air": kept.BEFORE}
 STORIES = pytest.mark.parametrize("story", ["small", "air"])
 PARTITIONS = pytest.mark.parametrize(("story", "number"), [("small", 0), ("small", 1), ("air", 0)])
 DIGEST = re.compile(r"-[0-9a-f]{16}(?=\.parquet)")
@@ -98,22 +100,19 @@ def needs_floats(story: str = "air") -> None:
 
 @STORIES
 def test_the_same_inputs_send_the_same_events(told: Mapping[str, Told], story: str) -> None:
-    assert told[story].hubs == kept.hubs(story)
+    assert told[story].hubs == kept.hubs(story, WRITTEN[story])
     assert sum(map(len, told[story].hubs.values())) > 5
 
 
 @STORIES
 def test_the_same_inputs_leave_the_same_blobs(told: Mapping[str, Told], story: str) -> None:
-    """Beside them one commit closes each epoch, which it did not when the golden files were written."""
+    """A commit closes each epoch of the small one."""
     needs_floats(story)
     found = told[story].out()
     decode = KINDS[story].files.decode_commit
-    closing = [place for place, raw in found.items() if place[0] == "commits" and decode(raw)[0].closes]
-    assert [place_of(name)[0] for _, name in closing] == ([0, 0] if story == "small" else [])
-    for place in closing:
-        del found[place]
-    before = {place: raw for place, raw in kept.blobs(story).items() if not _fed_nothing(place[1], raw)}
-    assert_same(found, before)
+    closing = [name for (container, name), raw in found.items() if container == "commits" and decode(raw)[0].closes]
+    assert [place_of(name)[0] for name in closing] == ([0, 0] if story == "small" else [])
+    assert_same(found, kept.blobs(story, WRITTEN[story]))
 
 
 def test_the_same_job_is_judged_released_and_written_down_in_the_same_bytes() -> None:
@@ -150,11 +149,6 @@ def assert_same(found: Blobs, before: Blobs) -> None:
     now = {_named(place): raw for place, raw in found.items()}
     for place, raw in sorted(before.items()):
         assert _content(place[1], now[_named(place)]) == _content(place[1], raw), place
-
-
-def _fed_nothing(name: str, raw: bytes) -> bool:
-    """Whether this is a record of a replay that fed nothing back: they are read, but no longer written."""
-    return name.startswith("replay/") and msgspec.json.decode(raw, type=Replayed).readings == 0
 
 
 def _named(place: tuple[str, str]) -> tuple[str, str]:

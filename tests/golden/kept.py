@@ -59,11 +59,11 @@ def blobs(story: str, folder: Path = BEFORE) -> Blobs:
     return found
 
 
-def hubs(story: str) -> Hubs:
+def hubs(story: str, folder: Path = BEFORE) -> Hubs:
     """The events that a story sent, by hub, partition and epoch."""
     return {
         name.removesuffix(".msgpack"): [Event(*event) for event in msgspec.msgpack.decode(raw)]
-        for name, raw in read(BEFORE / story / "hubs").items()
+        for name, raw in read(folder / story / "hubs").items()
     }
 
 

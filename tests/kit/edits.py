@@ -48,7 +48,7 @@ BEFORE: Raw = {
     "categories": [{"name": "low", "upper": 20}, {"name": "high", "upper": 1000}],
     "stations": {device: {"zone": "UTC", "latitude": 1.0, "longitude": 2.0} for device in DEVICES},
     "layouts": [{"name": "log", "files": ["log_*"]}],
-    "cold_start": {"hours": 0}, "search": {}, "gate": {}, "drift": {}, "retrain": {}, "rollout": {},
+    "cold_start": {"hours": 0}, "quality": {}, "search": {}, "gate": {}, "drift": {}, "retrain": {}, "rollout": {},
 }  # fmt: skip
 
 
@@ -85,6 +85,7 @@ def wider(raw: Raw) -> None:
 
 RULES: Mapping[str, Mapping[str, Any]] = {
     "cold_start": {"hours": 1, "answer": False, "bounds": 2.0},  # with an hour any device has enough
+    "quality": {"maximum_dropped_share": 0.2},
     "search": {"trials": 5, "folds": 2, "max_trees": 50, "seed": 8},
     "gate": {
         "minimum_improvement": 0.02, "confidence": 0.9, "minimum_rows": 400,
@@ -130,6 +131,7 @@ EDITS: Mapping[str, tuple[Callable[[Raw], None], Effect]] = {
     "channels.role": (edit("channels.role", "pressure"), "needs a migration"),
     "channels.aggregate": (edit("channels.aggregate", "sum"), "needs a migration"),
     "channels.aliases": (edit("channels.aliases", ["dust"]), "none"),
+    "channels.missing_values": (edit("channels.missing_values", [-999, "offline"]), "none"),
     "channels.units.factor": (edit("channels.units", {"mg/m3": {"factor": 1000.0}}), "none"),
     "channels.units.offset": (edit("channels.units", {"x": {"factor": 2.0, "offset": 1.0}}), "none"),
     "channels.units.detect": (edit("channels.units", {"x": {"factor": 2.0, "detect": [2000, 3000]}}), "none"),

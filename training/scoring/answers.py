@@ -45,8 +45,9 @@ class Answers:
                 in the form devices send, of which each device's newest hour is forecast.
 
         Returns:
-            `model_version` with `forecasts`, in the order of the windows or of the device ids; or with `errors`, the
-            first 20 of `count`, when anything is wrong: then nothing is forecast.
+            `model_version` with `forecasts`, in the order of the windows or of the device ids, and where values became
+            missing because they are none, `dropped`: how many by channel and reason. Or `errors`, the first 20 of
+            `count`, when anything else is wrong: then nothing is forecast.
         """
         try:
             found = asked(self.task.scenario, raw)
@@ -60,7 +61,8 @@ class Answers:
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*cells, strict=True)]
         named = zip(found.device, rows, strict=True)
         forecasts = [({"device_id": device} if device else {}) | row for device, row in named]
-        return {"model_version": self.version, "forecasts": forecasts}
+        dropped = {"dropped": found.dropped} if found.dropped else {}
+        return {"model_version": self.version, "forecasts": forecasts, **dropped}
 
     def _cells(self, kind: str, column: Any, as_of: Longs) -> list[Any]:
         if kind == "hour":

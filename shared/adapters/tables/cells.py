@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from shared.core.intake.acceptance import Sheet
 from shared.core.intake.columns import DEVICE, FIRST_CHANNEL, TIME, Layout
-from shared.core.intake.quantities import BAD, normalise, numbers
+from shared.core.intake.quantities import normalise, numbers, together
 from shared.core.intake.readings import Doubles, Ints, Longs
 from shared.core.intake.time_forms import TimeForm
 from shared.core.intake.time_texts import from_bytes
 from shared.core.intake.timestamps import ABSENT, OK, UNZONED, Stamps
+from shared.core.intake.words import Words, understood
 from shared.core.intake.zones import zone
-from shared.core.scenario import Scenario
+from shared.core.scenario import Channel, Scenario
 from shared.errors import BadEvent
 
 if TYPE_CHECKING:
@@ -49,31 +51,45 @@ def sheet(
     """
     names, device = _devices(columns[DEVICE])
     values = np.full((len(position), len(scenario.channels)), np.nan, np.float32)
-    faults = None
+    faults = {}
     for c, channel in enumerate(scenario.channels):
         column = columns[FIRST_CHANNEL + c]
         if column is None:
             continue
-        numeric, bad = doubles(column, channel.name, layout.decimal)
+        numeric, words = doubles(column, channel, decimal=layout.decimal)
         values[:, c], wrong, found = normalise(channel, numeric, layout.units[c])
         converted.update((channel.name, name) for name in found)
-        if wrong is not None or len(bad):
-            faults = np.zeros(values.shape, np.uint8) if faults is None else faults
-            faults[:, c] = 0 if wrong is None else wrong
-            faults[bad, c] = BAD
+        if (wrong := words.put(values[:, c], wrong)) is not None:
+            faults[c] = wrong
     stamps = _stamps(columns[TIME], layout.times)
     if layout.zone is not None:
         bare = np.flatnonzero(stamps.offset == UNZONED)
         stamps.offset[bare] = zone(layout.zone).offsets(stamps.local[bare])
-    return Sheet(position, names, device, stamps, values, faults, cell, raw, lag=layout.lag)
+    whole = together(faults, values.shape)
+    return Sheet(position, names, device, stamps, values, whole, cell, raw, partial(_written, columns), layout.lag)
 
 
-def doubles(column: pa.Array, name: str, decimal: str = ".") -> tuple[Doubles, Longs]:
-    """A column as numbers, NaN where missing, and the indices of cells that are none.
+def _written(columns: Sequence[pa.Array | None], c: int, rows: Longs) -> Iterable[tuple[object, int]]:
+    column = columns[FIRST_CHANNEL + c]
+    return () if column is None else distinct(column, rows)
+
+
+def distinct(column: pa.Array, rows: Longs) -> list[tuple[object, int]]:
+    """Distinct values in some rows of a column, and how often each stands there."""
+    import pyarrow as pa
+
+    found = column.take(pa.array(rows)).value_counts().to_pylist()
+    plain = (str, int, float)
+    return [(v if isinstance(v := each["values"], plain) else str(v), each["counts"]) for each in found]
+
+
+def doubles(column: pa.Array, channel: Channel, name: str = "", decimal: str = ".") -> tuple[Doubles, Words]:
+    """A column of a channel as numbers, NaN where missing, and its cells that are none.
 
     Args:
         column: Of numbers or texts, shape (n,).
-        name: For what is said of it.
+        channel: Whose values they are.
+        name: For what is said of it, if not the channel's.
         decimal: The sign of fractions in texts.
 
     Raises:
@@ -81,28 +97,40 @@ def doubles(column: pa.Array, name: str, decimal: str = ".") -> tuple[Doubles, L
     """
     import pyarrow as pa
 
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-        distinct, bad = numbers(encoded.dictionary.to_pylist(), decimal)
-        places = encoded.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False)
-        unfit = np.zeros(len(distinct) + 1, np.bool_)
-        unfit[bad] = True
-        return np.append(distinct, np.nan)[places], np.flatnonzero(unfit[places])
+    kind = _kind(column)
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        return _numeric(column, name or channel.name), understood(channel, (), ())
+    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    texts = encoded.dictionary.to_pylist()
+    distinct, bad = numbers(texts, decimal)
+    places = encoded.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False)
+    return np.append(distinct, np.nan)[places], understood(channel, texts, bad).spread(places)
+
+
+def _numeric(column: pa.Array, name: str) -> Doubles:
+    import pyarrow as pa
+
+    kind = _kind(column)
     if not (
         pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)
     ):
         raise BadEvent("format", f"the column of {name} holds {kind}, not numbers")
     plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
     numeric = plain.cast(pa.float64(), safe=False)
-    return np.asarray(numeric.to_numpy(zero_copy_only=False), dtype=np.float64), np.zeros(0, np.int64)
+    return np.asarray(numeric.to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _kind(column: pa.Array) -> pa.DataType:
+    import pyarrow as pa
+
+    return column.type.value_type if pa.types.is_dictionary(column.type) else column.type
 
 
 def _devices(column: pa.Array) -> tuple[list[str], Ints]:
     """Distinct device ids and each record's index among them, -1 where it has none."""
     import pyarrow as pa
 
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    kind = _kind(column)
     if not any(
         fits(kind) for fits in (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_floating)
     ):
@@ -130,7 +158,7 @@ def _stamps(column: pa.Array, form: TimeForm) -> Stamps:
     if pa.types.is_timestamp(kind):
         return _from_instants(column)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return form.from_numbers(doubles(column, "the time")[0])
+        return form.from_numbers(_numeric(column, "the time"))
     raise BadEvent("format", f"the time column holds {kind}, neither timestamps, texts nor numbers")
 
 

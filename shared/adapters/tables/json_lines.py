@@ -85,4 +85,5 @@ def _numbered(parsed: Parsed, more: int) -> tuple[Parsed, int]:
     position = rows[np.searchsorted(places, parsed.readings.position)]
     at = rows[np.searchsorted(places, refused)].tolist()
     rejected = [replace(rejection, position=row) for rejection, row in zip(parsed.rejected, at, strict=True)]
-    return Parsed(replace(parsed.readings, position=position), rejected), int(further[-1]) if len(further) else more
+    numbered = replace(parsed, readings=replace(parsed.readings, position=position), rejected=rejected)
+    return numbered, int(further[-1]) if len(further) else more

@@ -13,10 +13,13 @@ from shared.adapters.tables.csv_files import Reader
 from shared.adapters.tables.csv_header import Header
 from shared.adapters.tables.parquet import ParquetSource, as_json, value_of
 from shared.adapters.tables.source import Source
+from shared.adapters.tables.wide_cells import WideCells
 from shared.core.intake.columns import DEVICE, FIRST_CHANNEL, Layout, plain
-from shared.core.intake.quantities import FINE, missing, normalise, value_problem
-from shared.core.intake.readings import Codes, Doubles, Floats, Longs, Mask, Rejection, id_problem, shown
+from shared.core.intake.dropped import joined
+from shared.core.intake.quantities import missing, normalise
+from shared.core.intake.readings import Doubles, Floats, Longs, Mask, Rejection, id_problem, shown
 from shared.core.intake.tables import Progress, WideChunk, WideTable
+from shared.core.intake.words import Words, understood
 from shared.core.scenario import Channel, Scenario
 
 if TYPE_CHECKING:
@@ -60,14 +63,17 @@ class Windows:
         faults: dict[int, tuple[str, str]] = {}
         ids = self._check_ids(columns[ROW], faults)
         window = np.full((self._scenario.history_steps, len(self._scenario.stored), len(position)), np.nan, np.float32)
+        read = []
         for c, channel in enumerate(self._scenario.channels):
             column = columns[WINDOW + c]
             if column is not None:
-                values = self._windows(column, c, channel, faults)
-                self._fill(window, channel, values.T)
-        target = self._target(columns[TARGET], len(position), faults)
+                read.append(self._windows(column, c, channel, faults))
+                self._fill(window, channel, read[-1].values.T)
+        truth = [self._target(column) for column in columns[TARGET : TARGET + 1] if column is not None]
+        sound = np.isin(np.arange(len(position)), list(faults), invert=True)
         for i in np.flatnonzero(np.isnan(window).all(axis=(0, 1))).tolist():
-            faults.setdefault(i, ("no_values", "no channel has a value"))
+            dropped = filter(None, (each.first_dropped(i) for each in read))
+            faults.setdefault(i, next(dropped, ("no_values", "no channel has a value")))
         rejected = [*refused, *(Rejection(int(position[i]), *faults[i], raw(i)) for i in faults)]
         good = np.delete(np.arange(len(position)), list(faults))
         groups = [""] * len(position) if columns[GROUP] is None else _texts(columns[GROUP])
@@ -75,9 +81,10 @@ class Windows:
             ids=tuple(ids[i] for i in good.tolist()),
             position=position[good],
             window=np.ascontiguousarray(window[:, :, good]) if faults else window,
-            target=target[good],
+            target=truth[0].values[good, 0] if truth else np.full(len(good), np.nan, np.float32),
             group=tuple(groups[i] for i in good.tolist()),
             rejected=sorted(rejected, key=lambda rejection: rejection.position),
+            values=joined(each.counted(sound) for each in (*read, *truth)),
         )
 
     def _check_ids(self, column: pa.Array | None, faults: dict[int, tuple[str, str]]) -> list[str]:
@@ -92,25 +99,21 @@ class Windows:
             self._ids.add(name)
         return ids
 
-    def _windows(self, column: pa.Array, c: int, channel: Channel, faults: dict[int, tuple[str, str]]) -> Floats:
-        """Values of one channel, NaN where missing or wrong, float32, shape (n, history)."""
+    def _windows(self, column: pa.Array, c: int, channel: Channel, faults: dict[int, tuple[str, str]]) -> WideCells:
+        """One channel's hours of rows that have as many as they should."""
         history = self._scenario.history_steps
         lists, counts = _lists(column)
         whole = counts == history
         for i in np.flatnonzero(~whole).tolist():
             faults.setdefault(i, ("window", f"{channel.name}: {counts[i]} numbers, {history} are needed"))
         flat = lists.filter(_mask(whole)).flatten()
-        numeric, bad = _numbers(flat, channel.name)
+        numeric, words = _numbers(flat, channel)
         values, wrong, found = normalise(channel, numeric, self._layout.units[c])
+        wrong = words.put(values, wrong)
         self._progress.converted.update((channel.name, name) for name in found)
-        rows = np.flatnonzero(whole)
-        for place in _first_of_each_row(wrong, bad, history):
-            fault = FINE if wrong is None else int(wrong[place])
-            reason, detail = value_problem(channel, fault, flat[place].as_py())
-            faults.setdefault(int(rows[place // history]), (reason, f"hour {place % history}: {detail}"))
         filled = np.full((len(counts), history), np.nan, np.float32)
         filled[whole] = values.reshape(-1, history)
-        return filled
+        return WideCells(channel, filled, np.repeat(np.flatnonzero(whole), history), flat, wrong)
 
     def _fill(self, window: Floats, channel: Channel, values: Floats) -> None:
         stored = self._scenario.stored
@@ -121,16 +124,12 @@ class Windows:
         else:
             window[:, stored.index(channel.name)] = values
 
-    def _target(self, column: pa.Array | None, n: int, faults: dict[int, tuple[str, str]]) -> Floats:
-        if column is None:
-            return np.full(n, np.nan, np.float32)
-        numeric, bad = doubles(column, _TRUTH)
-        values, wrong, _ = normalise(self._scenario.target_channel, numeric, None)
-        for i in _first_of_each_row(wrong, bad, 1):
-            fault = FINE if wrong is None else int(wrong[i])
-            reason, detail = value_problem(self._scenario.target_channel, fault, column[i].as_py())
-            faults.setdefault(i, (reason, f"target: {detail}"))
-        return values
+    def _target(self, column: pa.Array) -> WideCells:
+        channel = self._scenario.target_channel
+        numeric, words = doubles(column, channel, _TRUTH)
+        values, wrong, _ = normalise(channel, numeric, None)
+        wrong = words.put(values, wrong)
+        return WideCells(channel, values[:, None], np.arange(len(column)), column, wrong)
 
 
 def wide_csv(scenario: Scenario, header: Header, source: Source, chunk_rows: int) -> WideTable:
@@ -211,19 +210,13 @@ def _mask(keep: Mask) -> pa.Array:
     return pa.array(keep)
 
 
-def _numbers(column: pa.Array, name: str) -> tuple[Doubles, Longs]:
+def _numbers(column: pa.Array, channel: Channel) -> tuple[Doubles, Words]:
     import pyarrow as pa
 
     if _is_text(column.type):
         try:
-            return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False)), np.zeros(0, np.int64)
+            plain_numbers = np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
+            return plain_numbers, understood(channel, (), ())
         except pa.ArrowInvalid:
             pass  # not all of it is plain numbers: cell by cell
-    return doubles(column, name)
-
-
-def _first_of_each_row(wrong: Codes | None, bad: Longs, width: int) -> list[int]:
-    """Places of the first fault in each row of `width` cells."""
-    places = np.union1d(bad, np.flatnonzero(wrong) if wrong is not None else bad)
-    _, first = np.unique(places // width, return_index=True)
-    return [int(place) for place in places[first]]
+    return doubles(column, channel)

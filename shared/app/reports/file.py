@@ -20,7 +20,7 @@ LONGEST_TABLE = 400
 _DAYS_AXIS = 4000
 _YEARS = range(1971, 9990)
 _TEXTS = ("status", "reason", "detail", "file", "model_version", "etag", "first", "last")
-_LISTS = ("devices", "new_devices", "ignored")
+_LISTS = ("devices", "new_devices", "ignored", "warnings")
 _NUMBERS = (
     "rows_in", "rows_accepted", "rows_rejected", "rows_with_target", "forecasts", "first_forecasts", "matured",
     "devices", "seconds", "rmse", "rmse_persistence", "mae", "mae_persistence",
@@ -81,6 +81,14 @@ def _fates(summary: Mapping[str, object]) -> Iterator[Chart]:
             note=_letters(summary),
             meanings=[REASONS.get(code, "") for code in codes],
         )  # fmt: skip
+    dropped = {f"{name}: {code}": (number(_mapping(counts), code), REASONS.get(code, ""))
+               for name, counts in _mapping(summary.get("dropped")).items() for code in _mapping(counts)}  # fmt: skip
+    if dropped:
+        sizes, meanings = zip(*dropped.values(), strict=True)
+        note = "These values are missing; the rest of their rows was used."
+        yield bar_chart(
+            "Values that were dropped", list(dropped), list(sizes), unit="values", note=note, meanings=list(meanings)
+        )
 
 
 def _letters(summary: Mapping[str, object]) -> str:

@@ -35,12 +35,14 @@ REPORTS = "reports"
 BEGUN, ROUTE = "begun.json", "route.json"
 ARRIVED = ("applied", "stored_late", "duplicates", "conflicts")
 COUNTED = (*ARRIVED, "redelivered", "forecasts", "matured", "paired")
+SELDOM = ("letters_left_out", "dropped", "warnings")  # what routing says where there is any
 RARE = ("refused", "first_forecasts")  # counts that are said where there are any
 
 
 class Routed(msgspec.Struct, frozen=True, kw_only=True):
     """What routing a file gave: rows by what became of them, and how its columns were read.
 
+    `dropped` are values that became missing, by channel and reason, `warnings` name channels of which too many did.
     `abandoned` says that a part of it was read and the rest is gone: what the partitions have of it is what it gave.
     """
 
@@ -59,6 +61,8 @@ class Routed(msgspec.Struct, frozen=True, kw_only=True):
     letters_left_out: int | msgspec.UnsetType = msgspec.UNSET
     with_target: int | msgspec.UnsetType = msgspec.UNSET
     examples: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    dropped: dict[str, dict[str, int]] | msgspec.UnsetType = msgspec.UNSET
+    warnings: list[str] | msgspec.UnsetType = msgspec.UNSET
     abandoned: bool | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -234,7 +238,7 @@ def summarise(losses: Losses, routed: Routed, receipts: Sequence[Receipt], secon
         accepted = sum(totals[name] for name in (*ARRIVED, "refused"))
         rows = accepted + sum(routed.rejected.values())
         routed = msgspec.structs.replace(routed, rows_in=rows, rows_accepted=accepted)
-    left_out = {"letters_left_out": routed.letters_left_out} if routed.letters_left_out else {}
+    rare = {name: found for name in SELDOM if (found := getattr(routed, name))}
     first = [receipt.first_hour for receipt in receipts if receipt.first_hour >= 0]
     models = sorted({receipt.model for receipt in receipts if receipt.model}, key=lambda name: (name != FLOOR, name))
     return {
@@ -249,7 +253,7 @@ def summarise(losses: Losses, routed: Routed, receipts: Sequence[Receipt], secon
         "rejected": routed.rejected,
         **({"examples": routed.examples} if routed.examples else {}),
         **({} if routed.with_target is msgspec.UNSET else {"rows_with_target": routed.with_target}),
-        **left_out,
+        **rare,
         **{name: totals[name] for name in COUNTED},
         **{name: totals[name] for name in RARE if totals[name]},
         **losses.file_scores(totals),

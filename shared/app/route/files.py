@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from shared.app.route.file_letters import MINUTE_MS, FileLetters, device_of, fol
 from shared.app.route.wide_answers import WideAnswers
 from shared.app.score.serving import Serving
 from shared.core.intake.crowds import Crowd
+from shared.core.intake.dropped import Values, by_reason, joined, warnings
 from shared.core.intake.readings import shown
 from shared.core.intake.tables import LongTable, WideTable
 from shared.core.stream.events import split
@@ -35,6 +36,7 @@ class _Count:
     accepted: int = 0
     with_target: int = 0
     devices: int = 0
+    values: Values = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -150,6 +152,7 @@ class RouteFile:
             letters_left_out=count.letters.left_out or msgspec.UNSET,
             with_target=count.with_target,
             examples=count.letters.examples or msgspec.UNSET,
+            **self._told(name, count),
         )
         self.file_books.routed(routed)
         self._end(routed, range(routed.partitions))
@@ -167,6 +170,7 @@ class RouteFile:
                     self.stream.send(partition, list(pack(begun.source, channels, readings)))
                 count.accepted += len(parsed.readings)
                 count.with_target += int(np.isfinite(parsed.readings.values[:, target]).any(axis=1).sum())
+                count.values = joined([count.values, parsed.values(channels)])
                 count.letters.write(parsed.rejected, table.header, table.device, table.layout)
         except BadEvent as error:
             if not count.rows:
@@ -188,6 +192,7 @@ class RouteFile:
         for chunk in table:
             answers.add(chunk)
             count.accepted += len(chunk.ids)
+            count.values = joined([count.values, chunk.values])
             count.letters.write(chunk.rejected, table.header)
         answer = f"{folder_of(name, source)}/answer.csv"
         self.blobs.write(REPORTS, answer, answers.table())
@@ -198,10 +203,19 @@ class RouteFile:
             **answers.scores(),
             "ignored": list(table.ignored),
             "converted": dict(table.converted),
+            **self._told(name, count),
         }
         if count.letters.left_out:
             summary["letters_left_out"] = count.letters.left_out
         self._publish(name, source, info, started, count, table.problem, summary)
+
+    def _told(self, name: str, count: _Count) -> dict[str, Any]:
+        """Values that were dropped from readings, and channels of which too many were; where there are any."""
+        dropped = by_reason(count.values)
+        lines = warnings(count.values, self.task.scenario.quality.maximum_dropped_share)
+        for line in lines:
+            log.warning("%s/%s: %s", INCOMING, name[:200], line)
+        return {key: found for key, found in (("dropped", dropped), ("warnings", lines)) if found}
 
     def _publish(
         self,

@@ -15,10 +15,11 @@ import msgspec
 from shared.app.left_behind import left_behind
 from shared.core.intake import dead_letters, progress
 from shared.core.intake.dead_letters import DeadLetter
+from shared.core.intake.dropped import warnings
 from shared.core.intake.envelopes.packed import opened
 from shared.core.intake.json_bodies import at_once
 from shared.core.intake.messages import Decoder
-from shared.core.intake.progress import Progress
+from shared.core.intake.progress import Day, Progress
 from shared.core.intake.readings import Parsed, Rejection, joined
 from shared.core.scenario import Scenario
 from shared.core.stream.events import HUB_PREFIX, NEW_HUB_MS, Event, split
@@ -28,6 +29,7 @@ from shared.ports import Blobs, Stream
 
 log = logging.getLogger(__name__)
 MINUTE_MS = 60_000
+DAY_MS = 86_400_000
 POISON_TRIES = 5
 READ_BACK = 500
 LOOK_AGAIN_MS = 1000
@@ -84,7 +86,13 @@ class RoutePartition:
     def status(self) -> dict[str, object]:
         """How far this worker has routed the partition, empty when it does not know."""
         at = self._at
-        return {} if at is None else msgspec.to_builtins(at[0])
+        return {} if at is None else msgspec.json.decode(progress.encode(at[0]))
+
+    @property
+    def newest_day(self) -> Day | None:
+        """What became of the values of the newest day, None where nothing is known or nothing was ever dropped."""
+        at = self._at
+        return at[0].days[-1] if at is not None and at[0].days and at[0].dropped else None
 
     def _take(self, events: list[Event]) -> None:
         while events:
@@ -200,22 +208,31 @@ class RoutePartition:
     def _advance(self, at: Progress, etag: str | None, events: Sequence[Event], parsed: Parsed, expired: int) -> None:
         reasons = Counter(at.rejected)
         reasons.update(rejection.reason for rejection in parsed.rejected)
-        now = Progress(
-            epoch=at.epoch,
+        now = msgspec.structs.replace(
+            at,
             next=events[-1].sequence + 1,
             enqueued_ms=max(at.enqueued_ms, max(event.enqueued_ms for event in events)),
             messages=at.messages + len(events),
             accepted=at.accepted + len(parsed.readings),
             rejected=dict(reasons),
             expired=at.expired + expired,
-            ended=at.ended,
         )
+        names = self.context.scenario.channel_names
+        now = progress.with_values(now, now.enqueued_ms // DAY_MS, parsed.values(names))
+        self._warn(at, now)
         name = progress.name_of(self.number)
         try:
             self._at = now, self.context.blobs.replace(progress.CONTAINER, name, progress.encode(now), etag)
         except StateConflict:
             log.warning("devices' partition %d: another worker routed the same messages", self.number)
             raise
+
+    def _warn(self, at: Progress, now: Progress) -> None:
+        """Say once of a day that is over of which channels too many values were dropped."""
+        if at.days and now.days and at.days[-1].day < now.days[-1].day:
+            share = self.context.scenario.quality.maximum_dropped_share
+            for line in warnings(at.days[-1].values, share):
+                log.warning("devices' partition %d, the day before: %s", self.number, line)
 
 
 def _may_be_stale(at: Progress, event: Event) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,10 +10,12 @@ import numpy as np
 
 from shared.core.intake.clock_turns import ClockTurns
 from shared.core.intake.columns import DEVICE, FIRST_CHANNEL, TIME
-from shared.core.intake.quantities import MISSING, value_problem
+from shared.core.intake.dropped import ChannelValues
+from shared.core.intake.quantities import FINE, MISSING, value_problem
 from shared.core.intake.readings import Codes, Floats, Ints, Longs, Parsed, Readings, Rejection, id_problem, shown
 from shared.core.intake.time_forms import advice
 from shared.core.intake.timestamps import FUTURE, REASON, UNZONED, Stamps, utc
+from shared.core.intake.words import counted
 from shared.core.intake.zones import Zone, zone
 from shared.core.scenario import Scenario
 
@@ -32,9 +34,10 @@ class Sheet:
         device: Index into `names`, -1 = not there, int32, shape (n,).
         stamps: Timestamps as written, n of them.
         values: Channels in the scenario's order and units, NaN where missing or wrong, float32, shape (n, channels).
-        faults: What is wrong with a value (`quantities.FINE, BAD, OUTSIDE`), shape (n, channels); None = nothing.
+        faults: What is wrong with a value (a code of `quantities`), shape (n, channels); None = nothing.
         cell: Original value of (record, DEVICE | TIME | FIRST_CHANNEL + channel), for messages about a refused one.
         raw: Original bytes of a record.
+        written: Original values of a channel in some records, and how often each stands there.
         lag: Minutes by which a time is behind the beginning of what was measured; 60 where an hour is named by its end.
     """
 
@@ -46,6 +49,7 @@ class Sheet:
     faults: Codes | None
     cell: Callable[[int, int], object]
     raw: Callable[[int], bytes]
+    written: Callable[[int, Longs], Iterable[tuple[object, int]]]
     lag: int = 0
 
 
@@ -100,6 +104,8 @@ class Acceptance:
     def judge(self, sheet: Sheet, zoning: Zoning, not_after: int | Longs, refused: Sequence[Rejection] = ()) -> Parsed:
         """Accepted readings, and a rejection for every other record, each in the order of the source.
 
+        A value that is wrong is dropped from its reading; only a record in which nothing else was is rejected for it.
+
         Args:
             sheet: The records.
             zoning: For timestamps without a zone.
@@ -110,23 +116,37 @@ class Acceptance:
         problems = [self._device_problem(name) for name in names]
         minute, late = zoning.utc(sheet, names, not_after)
         verdict = self._verdict(sheet, problems, late)
+        dropped = self._dropped(sheet, verdict)
         if not verdict.any() and not refused:
-            return Parsed(_readings(sheet, names, minute, slice(None)), [])
+            return Parsed(_readings(sheet, names, minute, slice(None)), [], dropped)
         rejected = [*refused]
         for i in np.flatnonzero(verdict).tolist():
             reason, detail = self._explain(sheet, problems, int(verdict[i]), int(late[i]), i, not_after)
             rejected.append(Rejection(int(sheet.position[i]), reason, detail, sheet.raw(i)))
         rejected.sort(key=lambda rejection: rejection.position)
-        return Parsed(_readings(sheet, names, minute, np.flatnonzero(verdict == _ACCEPTED)), rejected)
+        return Parsed(_readings(sheet, names, minute, np.flatnonzero(verdict == _ACCEPTED)), rejected, dropped)
 
     def _verdict(self, sheet: Sheet, problems: list[tuple[str, str] | None], late: Codes) -> Codes:
         verdict = np.where(np.isnan(sheet.values).all(axis=1), _NO_VALUES, _ACCEPTED).astype(np.uint8)
         if sheet.faults is not None:
-            verdict[sheet.faults.any(axis=1)] = _VALUE
+            verdict[(verdict == _NO_VALUES) & sheet.faults.any(axis=1)] = _VALUE
         verdict[late != 0] = _TIME
         unfit = np.array([*(problem is not None for problem in problems), True])  # the last one: no device at all
         verdict[unfit[sheet.device]] = _DEVICE
         return verdict
+
+    def _dropped(self, sheet: Sheet, verdict: Codes) -> dict[str, ChannelValues]:
+        """Values that became missing, of records whose device and time are sound."""
+        if sheet.faults is None:
+            return {}
+        sound = np.isin(verdict, (_ACCEPTED, _VALUE))
+        dropped = {}
+        for c in np.flatnonzero(sheet.faults.any(axis=0)).tolist():
+            rows = np.flatnonzero(sound & (sheet.faults[:, c] != FINE))
+            if len(rows):
+                name = self._scenario.channels[c].name
+                dropped[name] = counted(sheet.faults[rows, c], sheet.written(c, rows))
+        return dropped
 
     def _device_problem(self, name: str) -> tuple[str, str] | None:
         if name.casefold() in _NO_DEVICE:

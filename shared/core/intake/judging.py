@@ -9,9 +9,10 @@ import numpy as np
 from shared.core.intake.acceptance import Acceptance, Sheet, Zoning
 from shared.core.intake.columns import DEVICE, FIRST_CHANNEL, TIME
 from shared.core.intake.envelopes.opening import take_from_envelopes
-from shared.core.intake.quantities import BAD, normalise, numbers
+from shared.core.intake.quantities import normalise, numbers, together
 from shared.core.intake.readings import Codes, Floats, Longs, Parsed
 from shared.core.intake.records import Kind, Records, Row, by_kind, devices_of, stamps_of
+from shared.core.intake.words import understood
 from shared.core.scenario import Scenario
 
 
@@ -52,18 +53,22 @@ class Judge:
             faults=faults,
             cell=lambda i, slot: sent[i].created if slot == TIME and rows[i][slot] is None else rows[i][slot],
             raw=lambda i: bytes(origins[i][2]),
+            written=lambda c, found: ((rows[i][FIRST_CHANNEL + c], 1) for i in found.tolist()),
         )
         return self._acceptance.judge(sheet, zoning, limits, records.refused)
 
-    def _values(self, columns: Sequence[Row], kinds: dict[Kind, Longs]) -> tuple[Floats, Codes]:
+    def _values(self, columns: Sequence[Row], kinds: dict[Kind, Longs]) -> tuple[Floats, Codes | None]:
         values = np.full((len(columns[TIME]), len(self._scenario.channels)), np.nan, np.float32)
-        faults = np.zeros(values.shape, np.uint8)
+        faults: dict[int, Codes] = {}
         for c, channel in enumerate(self._scenario.channels):
             raw, bad = numbers(columns[FIRST_CHANNEL + c])
             for (units, _), rows in kinds.items():
                 values[rows, c], wrong, found = normalise(channel, raw[rows], units[c])
                 self.converted.update((channel.name, name) for name in found)
                 if wrong is not None:
-                    faults[rows, c] = wrong
-            faults[bad, c] = BAD
-        return values, faults
+                    faults.setdefault(c, np.zeros(len(values), np.uint8))[rows] = wrong
+            if bad:
+                words = understood(channel, columns[FIRST_CHANNEL + c], bad)
+                if (wrong := words.put(values[:, c], faults.get(c))) is not None:
+                    faults[c] = wrong
+        return values, together(faults, values.shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from shared.core.intake.dropped import ChannelValues, Values, by_reason, joined, sums_of
 from shared.validation import decoded
 
 CONTAINER = "progress"
@@ -23,6 +24,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
         accepted: Readings sent on until then.
         rejected: Records put into the dead-letter until then, by reason.
         expired: Messages missed until then.
+        dropped: Values dropped from readings until then, by channel and reason, where any were.
     """
 
     epoch: int
@@ -30,6 +32,19 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     accepted: int
     rejected: dict[str, int]
     expired: int
+    dropped: dict[str, dict[str, int]] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Day(msgspec.Struct, frozen=True):
+    """What became of the values that messages brought on a day (UTC), that of a batch's newest message.
+
+    Args:
+        day: Days since 1970.
+        values: By channel.
+    """
+
+    day: int
+    values: dict[str, ChannelValues]
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +59,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
         rejected: Records put into the dead-letter, by reason.
         expired: Messages that the hub no longer had when they were missed.
         ended: What had been counted when earlier epochs ended, oldest first.
+        dropped: Values dropped from readings, by channel and reason, where any were.
+        days: The newest day's values, and those of the day before it that brought any; from the first dropped value on.
     """
 
     epoch: int = 0
@@ -54,12 +71,31 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     rejected: dict[str, int] = {}
     expired: int = 0
     ended: list[Ended] = []
+    dropped: dict[str, dict[str, int]] | msgspec.UnsetType = msgspec.UNSET
+    days: list[Day] | msgspec.UnsetType = msgspec.UNSET
+
+
+def with_values(at: Progress, day: int, values: Values) -> Progress:
+    """Progress with what became of the values of a batch that came on a day."""
+    found = by_reason(values)
+    known = at.dropped or {}
+    sums = {name: sums_of([known.get(name, {}), found.get(name, {})]) for name in {**known, **found}}
+    *older, newest = at.days or [Day(day, {})]
+    if day > newest.day:
+        older, newest = [newest], Day(day, {})
+    days = [*older, Day(newest.day, joined([newest.values, values]))]
+    return msgspec.structs.replace(at, dropped=sums or msgspec.UNSET, days=days)
 
 
 def anew(at: Progress) -> Progress:
     """Progress at the beginning of the next epoch: sequence numbers begin with 0 again, counts go on."""
     closing = Ended(
-        epoch=at.epoch, messages=at.messages, accepted=at.accepted, rejected=at.rejected, expired=at.expired
+        epoch=at.epoch,
+        messages=at.messages,
+        accepted=at.accepted,
+        rejected=at.rejected,
+        expired=at.expired,
+        dropped=at.dropped,
     )
     return msgspec.structs.replace(at, epoch=at.epoch + 1, next=0, ended=[*at.ended, closing])
 
@@ -84,5 +120,6 @@ def decode(raw: bytes) -> Progress:
 
 
 def encode(progress: Progress) -> bytes:
-    """Write a progress blob."""
-    return msgspec.json.encode(progress)
+    """Write a progress blob; days are kept from the first dropped value on."""
+    days = progress.days if progress.dropped else msgspec.UNSET
+    return msgspec.json.encode(msgspec.structs.replace(progress, days=days))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from shared.core.intake import dropped
+from shared.core.intake.dropped import NOTHING, ChannelValues, Values
 
 Array: TypeAlias = npt.NDArray[Any]
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -56,10 +59,28 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A stretch of one source after checking."""
+    """A stretch of one source after checking.
+
+    Args:
+        readings: What was accepted.
+        rejected: The other records.
+        dropped: Values that became missing, by channel, `given` apart: those of accepted readings, and those of
+            records that were rejected because nothing else was in them.
+    """
 
     readings: Readings
     rejected: Sequence[Rejection]
+    dropped: Values = field(default_factory=dict)
+
+    def values(self, names: Sequence[str]) -> dict[str, ChannelValues]:
+        """What became of all values, by channel; `names` are the channels in their order."""
+        kept = np.count_nonzero(~np.isnan(self.readings.values), axis=0).tolist()
+        found = ((name, count, self.dropped.get(name, NOTHING)) for name, count in zip(names, kept, strict=True))
+        return {
+            name: ChannelValues(count + of.dropped, of.reasons, of.texts)
+            for name, count, of in found
+            if count + of.dropped
+        }
 
 
 def id_problem(text: str) -> str | None:
@@ -107,4 +128,5 @@ def joined(parts: Sequence[Parsed], channels: int) -> Parsed:
         np.concatenate([np.empty(0, np.int64), *(r.position for r in columns)]),
         np.concatenate([np.empty((0, channels), np.float32), *(r.values for r in columns)]),
     )
-    return Parsed(readings, [rejection for p in parts for rejection in p.rejected])
+    rejected = [rejection for p in parts for rejection in p.rejected]
+    return Parsed(readings, rejected, dropped.joined(p.dropped for p in parts))

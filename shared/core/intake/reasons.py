@@ -21,8 +21,10 @@ REASONS: dict[str, str] = {
     "no_zone": "the timestamp has no zone; by now it is read in the station's or the scenario's",
     "future": "the timestamp is later than the message or file that brought it",
     "ancient": "the timestamp is before the year 2000",
+    # of the values that are dropped from a reading too; a record has one of these where no value is left
     "bad_value": "the value of a channel is not a number, or is infinite",
     "out_of_range": "the value of a channel is outside of what the scenario calls possible",
+    "sentinel": "the value of a channel is one that the scenario's missing_values name",
     "no_values": "no channel has a value",
     "missing_id": "the row of a wide file has no id",
     "duplicate_id": "the id of a wide file's row stood in the file before",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from shared.core.intake.dropped import Values
 from shared.core.intake.readings import Floats, Longs, Parsed, Rejection
 
 
@@ -123,6 +124,7 @@ class WideChunk:
         target: Value to forecast, NaN where absent, float32, shape (n,).
         group: Location of each row, "" where the file has none.
         rejected: The other rows.
+        values: What became of the values of sound rows, by channel; a truth counts among those of the target.
     """
 
     ids: tuple[str, ...]
@@ -131,6 +133,7 @@ class WideChunk:
     target: Floats
     group: tuple[str, ...]
     rejected: Sequence[Rejection]
+    values: Values = field(default_factory=dict)
 
 
 class WideTable(_TableFacts):

@@ -17,6 +17,7 @@ Pattern = Annotated[
 ]
 Span = Annotated[tuple[Number, Number], Meta(description="a list of two numbers")]
 Aggregate: TypeAlias = Literal["mean", "sum", "circular", "max", "min", "last"]
+Sentinel = Annotated[float | str, Meta(description="a number or a text")]
 Role: TypeAlias = Literal["temperature", "relative_humidity", "pressure", "wind_speed", "wind_direction"]
 
 PLACEHOLDERS = ("Raspberry Pi Web Client", "Raspberry Pi - Python")
@@ -40,6 +41,7 @@ class Channel:
     """One measured quantity: its unit, what is physically possible, how samples make an hour, how it is found named.
 
     Its role, at most one channel's each, is what features know it by; without one it has only what all channels have.
+    `missing_values` are what sources write where there is no value, compared before any unit is converted.
     """
 
     name: Name
@@ -49,6 +51,7 @@ class Channel:
     role: Role | None = None
     aggregate: Aggregate = "mean"
     aliases: tuple[str, ...] = ()
+    missing_values: tuple[Sentinel, ...] = ()
     units: dict[str, Unit] = field(default_factory=dict)
 
 

@@ -9,9 +9,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from msgspec import Meta
 
-from shared.core.scenario.channels import Channel
+from shared.core.scenario.channels import Channel, Sentinel
 
-Sentinel = Annotated[float | str, Meta(description="a number or a text")]
 Lines = Annotated[int, Meta(ge=0, le=1000)]
 DEVICE_MARK = "{device}"
 

@@ -44,6 +44,17 @@ class ColdStart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QualityRules:
+    """When what comes in is warned of.
+
+    Args:
+        maximum_dropped_share: Share of a channel's values that may be dropped in a file or a day without a warning.
+    """
+
+    maximum_dropped_share: Share = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GateRules:
     """When a challenger may replace the champion.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, Literal
 
@@ -11,7 +11,16 @@ from msgspec import Meta
 from shared.core.scenario.cadence import Cadence
 from shared.core.scenario.channels import Category, Channel, Name, Names, Pattern, Role, Station
 from shared.core.scenario.layouts import FileLayout
-from shared.core.scenario.rules import ColdStart, DriftRules, GateRules, Loss, RetrainRules, RolloutRules, Search
+from shared.core.scenario.rules import (
+    ColdStart,
+    DriftRules,
+    GateRules,
+    Loss,
+    QualityRules,
+    RetrainRules,
+    RolloutRules,
+    Search,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +60,7 @@ class Scenario:
     stations: dict[str, Station] = field(default_factory=dict)
     cold_start: ColdStart = field(default_factory=ColdStart)
     layouts: tuple[FileLayout, ...] = ()
+    quality: QualityRules = field(default_factory=QualityRules)
     search: Search = field(default_factory=Search)
     gate: GateRules = field(default_factory=GateRules)
     drift: DriftRules = field(default_factory=DriftRules)
@@ -109,6 +119,11 @@ class Scenario:
     def device_names(self) -> tuple[str, ...]:
         """Names that the device's column may have: the key first, then its aliases."""
         return tuple(dict.fromkeys((self.key, *self.names.device)))
+
+    def also_missing(self, values: tuple[float | str, ...]) -> Scenario:
+        """The scenario as a source reads it that writes further values where there is none, in any channel."""
+        channels = (replace(channel, missing_values=(*channel.missing_values, *values)) for channel in self.channels)
+        return replace(self, channels=tuple(channels)) if values else self
 
     def of_role(self, role: Role) -> Channel | None:
         """The channel that has the role, if there is one."""

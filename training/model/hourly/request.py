@@ -5,22 +5,27 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
 from shared.core.forecast.window.columns import Layout, spread
 from shared.core.forecast.window.history import hourly
+from shared.core.intake.dropped import ChannelValues, Values, by_reason, joined
 from shared.core.intake.json_bodies import value_of
 from shared.core.intake.messages import ELEMENT_BITS, Decoder
 from shared.core.intake.messages import MOST as MOST_READINGS
-from shared.core.intake.quantities import BAD, normalise, numbers, value_problem
-from shared.core.intake.readings import Floats, Longs, Readings, shown
+from shared.core.intake.quantities import normalise, numbers, value_problem
+from shared.core.intake.readings import Codes, Floats, Longs, Readings, shown
 from shared.core.intake.time_texts import from_texts
 from shared.core.intake.timestamps import OK, UNZONED
 from shared.core.intake.units import CANONICAL
-from shared.core.scenario import Scenario
+from shared.core.intake.words import counted, understood
+from shared.core.scenario import Channel, Scenario
 from shared.core.scenario.cadence import Cadence
 from shared.errors import BadEvent
+
+Problem: TypeAlias = tuple[str, str, str]
 
 LARGEST = 16 * 1024 * 1024
 MOST = 1000
@@ -36,7 +41,7 @@ class Refused(Exception):
         problems: Key, reason code and detail of each.
     """
 
-    def __init__(self, *problems: tuple[str, str, str]) -> None:
+    def __init__(self, *problems: Problem) -> None:
         super().__init__(problems[0])
         self.problems = problems
 
@@ -49,11 +54,13 @@ class Asked:
         device: Device of each window, "" where the request has none.
         window: Stored columns, oldest hour first, float32, shape (history, columns, n).
         as_of: Newest hours since 1970, -1 where unknown, int64, shape (n,).
+        dropped: Values that became missing, by channel and reason.
     """
 
     device: Sequence[str]
     window: Floats
     as_of: Longs
+    dropped: dict[str, dict[str, int]]
 
 
 def asked(scenario: Scenario, raw: bytes) -> Asked:
@@ -93,26 +100,28 @@ def _rows(key: str, found: object, most: int) -> list[object]:
 
 
 def _of_windows(scenario: Scenario, windows: list[object], times: object) -> Asked:
-    problems: list[tuple[str, str, str]] = []
+    problems: list[Problem] = []
     values = np.full((len(windows), scenario.history_steps, len(scenario.channels)), np.nan, np.float32)
-    for i, window in enumerate(windows):
-        _fill(scenario, f"windows[{i}]", window, values[i], problems)
+    dropped = [_fill(scenario, f"windows[{i}]", window, values[i], problems) for i, window in enumerate(windows)]
     as_of = _times(scenario.cadence, times, len(windows), problems)
     if problems:
         raise Refused(*problems)
     columns = spread(Layout.of(scenario), values.reshape(-1, len(scenario.channels)))
     stored = columns.reshape(len(windows), scenario.history_steps, -1)
-    return Asked([""] * len(windows), np.ascontiguousarray(stored.transpose(1, 2, 0)), as_of)
+    window = np.ascontiguousarray(stored.transpose(1, 2, 0))
+    return Asked([""] * len(windows), window, as_of, by_reason(joined(dropped)))
 
 
-def _fill(scenario: Scenario, key: str, window: object, out: Floats, problems: list[tuple[str, str, str]]) -> None:
-    """Check one window's channels and write them into (history, channels)."""
+def _fill(scenario: Scenario, key: str, window: object, out: Floats, problems: list[Problem]) -> Values:
+    """Check one window's channels and write them into (history, channels); what became missing on the way."""
     if not isinstance(window, dict):
         problems.append((key, "not_an_object", f"{shown(window)} is not an object with a list for each channel"))
-        return
-    known = scenario.channel_names
+        return {}
+    known, before = scenario.channel_names, len(problems)
     problems.extend((f"{key}.{shown(name)}", "unknown_key", f"the channels are {', '.join(known)}")
                     for name in window if name not in known)  # fmt: skip
+    dropped: dict[str, ChannelValues] = {}
+    wrong: list[Problem] = []
     for c, channel in enumerate(scenario.channels):
         cells = window.get(channel.name)
         if cells is None:
@@ -123,15 +132,22 @@ def _fill(scenario: Scenario, key: str, window: object, out: Floats, problems: l
                 (f"{key}.{channel.name}", "window", f"{what}, a list of {scenario.history_steps} is needed")
             )
             continue
-        raw, bad = numbers(cells)
-        values, faults, _ = normalise(channel, raw, CANONICAL)  # units are not guessed
-        wrong = {int(i): int(faults[i]) for i in np.flatnonzero(faults)} if faults is not None else {}
-        wrong.update(dict.fromkeys(bad, BAD))
-        problems.extend((f"{key}.{channel.name}[{i}]", *value_problem(channel, wrong[i], cells[i]))
-                        for i in sorted(wrong)[:1])  # fmt: skip
-        out[:, c] = values
-    if not problems and np.isnan(out).all():
-        problems.append((key, "no_values", f"no channel has a value; the channels are {', '.join(known)}"))
+        out[:, c], faults = _values(channel, cells)
+        if faults is not None:
+            rows = np.flatnonzero(faults)
+            dropped[channel.name] = counted(faults[rows], ((cells[i], 1) for i in rows.tolist()))
+            first = int(rows[0])
+            wrong.append((f"{key}.{channel.name}[{first}]", *value_problem(channel, int(faults[first]), cells[first])))
+    if len(problems) == before and np.isnan(out).all():
+        nothing = (key, "no_values", f"no channel has a value; the channels are {', '.join(known)}")
+        problems.append(wrong[0] if wrong else nothing)
+    return dropped
+
+
+def _values(channel: Channel, cells: list[object]) -> tuple[Floats, Codes | None]:
+    raw, bad = numbers(cells)
+    values, faults, _ = normalise(channel, raw, CANONICAL)  # units are not guessed
+    return values, understood(channel, cells, bad).put(values, faults)
 
 
 def _of_readings(scenario: Scenario, found: list[object]) -> Asked:
@@ -155,10 +171,10 @@ def _of_readings(scenario: Scenario, found: list[object]) -> Asked:
     for i, each in enumerate(hours.values()):
         window[scenario.history_steps - len(each.values) :, :, i] = each.values
     last = [each.first_hour + len(each.values) - 1 for each in hours.values()]
-    return Asked(list(hours), window, np.array(last, np.int64))
+    return Asked(list(hours), window, np.array(last, np.int64), by_reason(parsed.dropped))
 
 
-def _times(cadence: Cadence, times: object, count: int, problems: list[tuple[str, str, str]]) -> Longs:
+def _times(cadence: Cadence, times: object, count: int, problems: list[Problem]) -> Longs:
     as_of = np.full(count, NO_TIME, np.int64)
     if times is None:
         return as_of

@@ -105,6 +105,7 @@ def joined(parts: Sequence[Part], channels: int, position: Longs, raw: Callable[
         faults=_faults(parts, all_of, held),
         cell=cell,
         raw=lambda g: raw(int(rows[first[g]])),
+        written=lambda c, found: ((cell(g, FIRST_CHANNEL + c), 1) for g in found.tolist()),
         lag=parts[0].sheet.lag,
     )
     bounds = np.searchsorted(group[by], np.arange(len(first) + 1))

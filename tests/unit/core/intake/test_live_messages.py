@@ -156,12 +156,13 @@ def test_what_is_not_packed_as_it_says_is_refused_by_name() -> None:
 
 
 def test_a_part_of_a_packed_message_that_is_refused_stands_unpacked_and_is_read_the_same_alone() -> None:
-    packed = gzip.compress(json.dumps([{**TIMELESS, "temperature": 900}, TIMELESS]).encode())
+    packed = gzip.compress(json.dumps([{"temperature": 900}, TIMELESS]).encode())
     parsed = heard(packed, properties={**MADE, "contentEncoding": "gzip"})
     (rejection,) = parsed.rejected
     assert (rejection.position, rejection.reason) == (7 << 16, "out_of_range")
     assert parsed.readings.position.tolist() == [(7 << 16) + 1]
-    assert rows(heard(rejection.raw.replace(b"900", b"9"), properties=MADE)) == [("yard-1", "09:58", 9.0, 70.1)]
+    again = heard(rejection.raw.replace(b"900", b"9"), properties=MADE)
+    assert [row[:3] for row in rows(again)] == [("yard-1", "09:58", 9.0)]
 
 
 LEAVES = [{"deviceId": name, "temperature": 21.0, "timestamp": "2026-05-04T10:00Z"} for name in ("leaf-1", "leaf-2")]

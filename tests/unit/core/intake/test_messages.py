@@ -30,6 +30,11 @@ def raw(text: str) -> bytes:
     return b'{"device_id":"a","timestamp":"2026-11-20T15:00Z","pm25":30,' + text.encode() + b"}"
 
 
+def alone(text: str) -> bytes:
+    """A message with nothing but one value, put in as it stands."""
+    return raw(text).replace(b'"pm25":30,', b"")
+
+
 def one(message: bytes, identity: str | None = None) -> Parsed:
     return Decoder(AIR).decode(message, position=7, identity=identity, not_after_minute=NOW)
 
@@ -104,19 +109,19 @@ REJECTED: list[tuple[bytes, str]] = [
     (body(timestamp="1999-12-31T23:59Z"), "ancient"),
     (body(timestamp=0), "ancient"),
     (body(timestamp=-1e300), "ancient"),
-    (body(temp="warm"), "bad_value"),
-    (body(temp="3,5"), "bad_value"),
-    (body(temp=True), "bad_value"),
-    (body(temp=[1.0]), "bad_value"),
-    (body(temp={"v": 1}), "bad_value"),
-    (body(temp="inf"), "bad_value"),
-    (raw('"temp":Infinity'), "bad_value"),
-    (raw('"temp":-Infinity'), "bad_value"),
-    (raw('"temp":1e999'), "bad_value"),
-    (body(temp=10**400), "bad_value"),
-    (body(temp=61), "out_of_range"),
-    (body(temp=1e300), "out_of_range"),
-    (body(pm25=-0.1), "out_of_range"),
+    (body(pm25=None, temp="warm"), "bad_value"),
+    (body(pm25=None, temp="3,5"), "bad_value"),
+    (body(pm25=None, temp=True), "bad_value"),
+    (body(pm25=None, temp=[1.0]), "bad_value"),
+    (body(pm25=None, temp={"v": 1}), "bad_value"),
+    (body(pm25=None, temp="inf"), "bad_value"),
+    (alone('"temp":Infinity'), "bad_value"),
+    (alone('"temp":-Infinity'), "bad_value"),
+    (alone('"temp":1e999'), "bad_value"),
+    (body(pm25=None, temp=10**400), "bad_value"),
+    (body(pm25=None, temp=61), "out_of_range"),
+    (body(pm25=None, temp=1e300), "out_of_range"),
+    (body(temp=None, pm25=-0.1), "out_of_range"),
     (body(temp=None, pm25="NA"), "no_values"),
     (b'{"device_id":"a","timestamp":"2026-11-20T15:00Z"}', "no_values"),
     (body(temperature=12.5), "duplicate_header"),
@@ -154,8 +159,9 @@ def test_bad_messages_leave_the_good_ones_of_their_batch_alone() -> None:
 @pytest.mark.parametrize(
     ("message", "detail"),
     [
-        (body(temp=61), "temp: 61 is outside -60 to 60 degC"),
-        (body(temp="3,5"), "temp: '3,5' is not a finite number"),
+        (body(temp=61, pm25=None), "temp: 61 is outside -60 to 60 degC"),
+        (body(temp="3,5", pm25=-1), "temp: '3,5' is not a finite number"),
+        (body(temp=None, pm25=None, wd="NNX"), "wind_dir: 'NNX' is not a finite number or a compass point"),
         (body(timestamp="2099-01-01T00:00Z"), "'2099-01-01T00:00Z' is later than 2026-11-20T16:00Z, when it arrived"),
         (body(device_id="x" * 129), f"the device id '{'x' * 40}...' is longer than 128 characters"),
         (body(device_id=True), "the device id true is not a text"),
@@ -226,15 +232,18 @@ def test_keys_of_several_kinds_in_one_batch_are_each_converted_on_their_own() ->
     assert decoder.converted == {"temp": "K"}
 
 
+BAD = body(temp=99, pm25=None)
+
+
 def test_an_array_is_as_many_readings_with_positions_within_the_message() -> None:
-    message = b"[" + body() + b",\n " + body(temp=99) + b" , " + body(device_id="b") + b"]"
+    message = b"[" + body() + b",\n " + BAD + b" , " + body(device_id="b") + b"]"
     parsed = one(message)
     assert parsed.readings.position.tolist() == [7 * 65536, 7 * 65536 + 2]
-    assert [(r.position, r.reason, r.raw) for r in parsed.rejected] == [(7 * 65536 + 1, "out_of_range", body(temp=99))]
+    assert [(r.position, r.reason, r.raw) for r in parsed.rejected] == [(7 * 65536 + 1, "out_of_range", BAD)]
 
 
 def test_an_array_with_a_bare_nan_keeps_the_bytes_of_each_element() -> None:
-    elements = [raw('"temp":NaN'), raw('"temp":Infinity'), '{"device_id":"ü","x":[NaN, "]"]}'.encode()]
+    elements = [raw('"temp":NaN'), alone('"temp":Infinity'), '{"device_id":"ü","x":[NaN, "]"]}'.encode()]
     parsed = one(b" [ " + b" , ".join(elements) + b" ] ")
     assert parsed.readings.position.tolist() == [7 * 65536]
     assert [r.raw for r in parsed.rejected] == elements[1:]

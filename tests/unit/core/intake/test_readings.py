@@ -512,6 +512,7 @@ def judge(rows: list[tuple[str | None, str, float]], scenario: Scenario = AIR) -
         faults=None,
         cell=lambda i, slot: rows[i][slot],
         raw=lambda i: repr(rows[i]).encode(),
+        written=lambda *_: (),
     )
     return Acceptance(scenario).judge(sheet, Zoning(scenario, None), SAME)
 

@@ -19,6 +19,7 @@ from shared.core.scenario import (
     DriftRules,
     GateRules,
     Names,
+    QualityRules,
     RetrainRules,
     RolloutRules,
     Scenario,
@@ -379,7 +380,8 @@ def test_every_key_is_read_by_somebody_or_has_one_value_so_far() -> None:
     unread = {
         name for name in hints(Scenario) if not re.search(rf"scenario\.{name}\b", text) and f"self.{name}" not in own
     }
-    for part in (Channel, Unit, Category, Station, Names, Search, GateRules, DriftRules, RetrainRules, RolloutRules):
+    rules = (QualityRules, Search, GateRules, DriftRules, RetrainRules, RolloutRules)
+    for part in (Channel, Unit, Category, Station, Names, *rules):
         unread |= {name for name in hints(part) if not re.search(rf"\.{name}\b", text)}
     assert unread <= CHECKED_ONLY
 

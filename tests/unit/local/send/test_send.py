@@ -343,7 +343,7 @@ def test_an_impossible_fleet_is_refused(devices: int, hours: int, start: datetim
 
 def test_a_file_is_sent_in_the_order_of_time_without_what_is_no_reading(tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
-    lines = ("x,2024-01-01 09:00,1.25,0.1", "x,2024-01-01 08:30,,7", "y,2024-01-01 08:00,3,1e999", "y,soon,1,1")
+    lines = ("x,2024-01-01 09:00,1.25,0.1", "x,2024-01-01 08:30,,7", "y,2024-01-01 08:00,,1e999", "y,soon,1,1")
     again = ("y,2024-01-01 08:10,0.333333343,2", "x,2024-01-01 09:00,9,9", "y,2099-01-01 00:00,1,1")
     path.write_text("\n".join(("site,time,temp,pm25", *lines, *again)) + "\n", encoding="utf-8")
     source = sources.file(path, AIR, "+08:00")
