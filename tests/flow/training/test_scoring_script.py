@@ -128,6 +128,13 @@ def bad(**changes: Any) -> dict[str, Any]:
 
 HISTORY = SCENARIO.history
 FULL = [20.0] * HISTORY
+
+
+def only(cell: object) -> dict[str, Any]:
+    """A request whose one window has nothing but one cell."""
+    return {"windows": [{"temp": [cell, *[None] * (HISTORY - 1)]}]}
+
+
 GOOD = {"device_id": "a", "timestamp": "2026-01-01T00:00:00Z", "temp": 1}
 
 
@@ -154,12 +161,12 @@ GOOD = {"device_id": "a", "timestamp": "2026-01-01T00:00:00Z", "temp": 1}
         (bad(hue=FULL), "windows[0].'hue'", "unknown_key", "temp"),
         (bad(temp=FULL[1:]), "windows[0].temp", "window", f"{HISTORY - 1} numbers, a list of {HISTORY}"),
         (bad(temp="20"), "windows[0].temp", "window", "'20'"),
-        (bad(temp=[*FULL[1:], 1e9]), f"windows[0].temp[{HISTORY - 1}]", "out_of_range", "1000000000.0 is outside"),
-        (bad(temp=[True, *FULL[1:]]), "windows[0].temp[0]", "bad_value", "true"),
-        (bad(temp=[[1], *FULL[1:]]), "windows[0].temp[0]", "bad_value", "a list"),
-        (bad(temp=["1,5", *FULL[1:]]), "windows[0].temp[0]", "bad_value", "'1,5'"),
-        (bad(temp=[float("inf"), *FULL[1:]]), "windows[0].temp[0]", "bad_value", "inf"),
-        (bad(temp=[10**400, *FULL[1:]]), "windows[0].temp[0]", "bad_value", "a whole number"),
+        (only(1e9), "windows[0].temp[0]", "out_of_range", "1000000000.0 is outside"),
+        (only(True), "windows[0].temp[0]", "bad_value", "true"),
+        (only([1]), "windows[0].temp[0]", "bad_value", "a list"),
+        (only("1,5"), "windows[0].temp[0]", "bad_value", "'1,5'"),
+        (only(float("inf")), "windows[0].temp[0]", "bad_value", "inf"),
+        (only(10**400), "windows[0].temp[0]", "bad_value", "a whole number"),
         (bad() | {"as_of": "now"}, "as_of", "window", "a list of 1"),
         (bad() | {"as_of": [None, None]}, "as_of", "window", "2 elements, a list of 1"),
         (bad() | {"as_of": ["soon"]}, "as_of[0]", "bad_time", "'soon'"),
@@ -198,6 +205,13 @@ def test_a_bad_request_is_told_by_key_value_and_limit(body: Any, key: str, reaso
     assert answer["errors"][0]["key"] == key
     assert answer["errors"][0]["reason"] == reason
     assert words in answer["errors"][0]["detail"]
+
+
+def test_a_bad_value_is_missing_and_the_answer_says_so() -> None:
+    told = asked(bad(temp=[1e9, True, *FULL[2:]]))
+    missing = asked(bad(temp=[None, None, *FULL[2:]]))
+    assert told.pop("dropped") == {"temp": {"bad_value": 1, "out_of_range": 1}}
+    assert told == missing
 
 
 def test_all_problems_are_told_at_once_but_not_without_end() -> None:
