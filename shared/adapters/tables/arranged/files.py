@@ -40,7 +40,7 @@ class Arranged:
         self, scenario: Scenario, plan: Plan, zone: str | None, not_after: int, progress: Progress, most: int
     ) -> None:
         self._plan = plan
-        self._scenario = scenario
+        self._scenario = scenario = scenario.also_missing(plan.source.missing_values)
         self._acceptance = Acceptance(scenario)
         self._zoning = Zoning(scenario, plan.source.zone if zone is None else zone, in_order=True)
         self._not_after = not_after
