@@ -1,4 +1,7 @@
-"""A fleet of cold stores that sends every ten minutes: its scenario is a file outside the project, and nothing else."""
+"""docs/your-data.md as a reader follows it: a fleet of cold stores, whose scenario is a file outside the project.
+
+Its commands are run as they stand there, in an empty folder with the file, the data and the stack of their own.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,6 @@ import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,41 +22,9 @@ import pytest
 from local.stack.programs import PROJECT
 
 pytestmark = [pytest.mark.emulator, pytest.mark.slow]
-SCENARIO = """
-name = "cold_storage"
-title = "Temperature of cold stores 6 hours ahead"
-task = "regression"
-key = "device_id"
-target = "temp_c"
-featurizer = "hourly"
-cadence_s = 600
-history = 24
-horizon = 6
-lateness = 2
-
-[[channels]]
-name = "temp_c"
-unit = "degC"
-minimum = -40
-maximum = 40
-
-[[channels]]
-name = "door_open"
-unit = "1"
-minimum = 0
-maximum = 1
-
-[[channels]]
-name = "compressor_a"
-unit = "A"
-minimum = 0
-maximum = 50
-
-[search]
-trials = 1
-folds = 2
-max_trees = 40
-"""
+DOCUMENT = (PROJECT / "docs" / "your-data.md").read_text("utf-8")
+SCENARIO = re.findall(r"^```toml\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL)[0]
+COMMANDS = "".join(re.findall(r"^```sh\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL)).splitlines()
 STORES, DAY, DAYS = 10, 144, 5
 START = datetime(2026, 3, 2, tzinfo=timezone.utc)
 
@@ -74,84 +44,98 @@ def lines(first: int, steps: int) -> list[str]:
     return found
 
 
-def written(path: Path, first: int, steps: int) -> Path:
+def written(path: Path, first: int, steps: int) -> None:
     path.write_text("\n".join(["device_id,timestamp,temp_c,door_open,compressor_a", *lines(first, steps)]) + "\n")
-    return path
 
 
-class Commands:
-    """The commands as a person gives them: with SCENARIO, in a folder of their own."""
+class Reader:
+    """Somebody who types the document's commands into a shell that stands in an empty folder."""
 
     def __init__(self, folder: Path) -> None:
-        (folder / "fleet.toml").write_text(SCENARIO, "utf-8")
-        self.folder, self.root, self.scenario = folder, folder / "stack", folder / "fleet.toml"
+        self.folder, self.scenario = folder, folder / "cold_storage.toml"
+        self.scenario.write_text(SCENARIO, "utf-8")
+        self.up: subprocess.Popen[str] | None = None
+        self.environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+        python = folder / ".venv" / "bin" / "python"
+        python.parent.mkdir(parents=True)
+        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+        python.chmod(0o755)
 
-    def begin(self, *arguments: str) -> subprocess.Popen[str]:
-        environment = {**os.environ, "SCENARIO": str(self.scenario), "PYTHONPATH": str(PROJECT)}
-        return subprocess.Popen(  # noqa: S603 - ours
-            [sys.executable, "-m", *arguments], cwd=self.folder, env=environment, text=True,
+    def type(self, command: str) -> str:
+        """What a command says, which has to succeed."""
+        if command.startswith("export SCENARIO="):
+            self.environment["SCENARIO"] = command.partition("=")[2].replace("$PWD", str(self.folder))
+            return ""
+        if command == "make up":
+            self.up = self.begin(".venv/bin/python -m local up")
+            assert self.up.stdout is not None
+            assert any(line.startswith("drop a file") for line in self.up.stdout)
+            return ""
+        with self.begin(command) as process:
+            out, err = process.communicate(timeout=240)
+        assert process.returncode == 0, f"{command}\n{out}{err}"
+        return out
+
+    def local(self, command: str) -> str:
+        return self.type(f".venv/bin/python -m local {command}")
+
+    def begin(self, command: str) -> subprocess.Popen[str]:
+        command = command.replace("-m local ", f"-m local --root {self.folder / 'stack'} ")
+        return subprocess.Popen(  # noqa: S602 - the document's own commands
+            f"exec {command}", shell=True, cwd=self.folder, env=self.environment, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
-    def local(self, *command: str) -> str:
-        """What a command says that has to succeed."""
-        return self.say("local", "--root", str(self.root), *command)
-
-    def books(self, *, balanced: bool = False) -> dict[str, Any]:
-        """What was recounted; while readings are under way they do not balance."""
-        with self.begin("local", "--root", str(self.root), "books", "--json") as process:
-            out, err = process.communicate(timeout=240)
-        assert process.returncode == 0 or not balanced, out + err
-        found: dict[str, Any] = json.loads(out)
-        return found
-
-    def say(self, *arguments: str) -> str:
-        with self.begin(*arguments) as process:
-            out, err = process.communicate(timeout=240)
-        assert process.returncode == 0, out + err
-        return out
+    def books(self, arrived: int) -> dict[str, int]:
+        """The books, once all that was sent has arrived."""
+        deadline = time.monotonic() + 60
+        while True:
+            with self.begin(".venv/bin/python -m local books --json") as process:
+                found: dict[str, int] = json.loads(process.communicate(timeout=60)[0])
+            if found["applied"] == arrived or time.monotonic() > deadline:
+                return found
 
 
 @pytest.fixture
-def commands(tmp_path: Path) -> Iterator[Commands]:
-    made = Commands(tmp_path)
-    with made.begin("local", "--root", str(made.root), "up") as up:
-        try:
-            assert up.stdout is not None
-            ready = any(line.startswith("drop a file") for line in up.stdout)
-            assert ready, up.stderr and up.stderr.read()
-            yield made
-        finally:
-            up.send_signal(signal.SIGTERM)
-            up.communicate(timeout=60)
+def reader(tmp_path: Path) -> Iterator[Reader]:
+    made = Reader(tmp_path)
+    try:
+        yield made
+    finally:
+        if made.up is not None:
+            made.up.send_signal(signal.SIGTERM)
+            made.up.communicate(timeout=60)
 
 
-def test_a_cold_storage_fleet_needs_a_file_and_nothing_else(commands: Commands, tmp_path: Path) -> None:
-    history = written(tmp_path / "history.csv", 0, DAYS * DAY)
-    rows = STORES * DAYS * DAY
-    assert f"rows: {rows:,} in, {rows:,} accepted, 0 rejected" in commands.local("drop", str(history))
+def test_a_stranger_gets_forecasts_and_a_model_of_their_own(reader: Reader) -> None:
+    rows, newer = STORES * DAYS * DAY, STORES * 12
+    written(reader.folder / "history.csv", 0, DAYS * DAY)
+    written(reader.folder / "today.csv", DAYS * DAY, 12)
+    said = {}
+    for command in COMMANDS:
+        if command.endswith("local books"):
+            assert reader.books(rows + newer)["arrived"] == rows + newer
+        said[command] = reader.type(command)
+    text = "\n".join(said.values())
+    assert f"rows: {rows:,} in, {rows:,} accepted, 0 rejected" in text
+    assert f"sent      {newer} messages of today.csv" in text
+    assert "baseline" in next(out for command, out in said.items() if command.endswith("local forecasts"))
+    table = next(out for command, out in said.items() if command.endswith("--format csv")).splitlines()
+    assert len(table) == 7, "a header, and the newest six"
+    assert "serves" in text
 
-    package = tmp_path / "package"
-    commands.say("training", "--scenario", str(commands.scenario), "--readings", str(history), "--out", str(package))
-    manifest = json.loads((package / "manifest.json").read_text())
+    manifest = json.loads((reader.folder / "build" / "package" / "manifest.json").read_text())
     last = int((START + timedelta(minutes=10 * (DAYS * DAY - 1))).timestamp())
     assert manifest["trained_until"] == last // 600
-    assert "serves" in commands.local("deploy", str(package))
 
-    late = written(tmp_path / "today.csv", DAYS * DAY, 12)
-    assert "expected  120 applied" in commands.local("send", "--data", str(late))
-    deadline = time.monotonic() + 60
-    while commands.books()["applied"] != rows + 120:
-        assert time.monotonic() < deadline
-    assert commands.books(balanced=True)["books_balance"]
-
-    as_of = START + timedelta(minutes=10 * (DAYS * DAY + 7))
-    said = json.loads(commands.local("explain", f"store-3@{as_of:%Y-%m-%dT%H:%M}", "--json"))
-    assert said["agrees"]
-    assert said["forecast"]["target_time"] == f"{as_of + timedelta(hours=6):%Y-%m-%dT%H:%M}"
-    assert said["window"]["hours"][-2:] == [
-        f"{as_of - timedelta(minutes=10):%Y-%m-%dT%H:%M}",
-        f"{as_of:%Y-%m-%dT%H:%M}",
-    ]
-    assert abs(said["forecast"]["value"] - -16.5) < 4
-    assert re.fullmatch(r"\d+ entries, .*: OK\n", commands.local("ledger", "verify"))
+    written(reader.folder / "next.csv", DAYS * DAY + 12, 12)
+    reader.local("send --data next.csv")
+    assert reader.books(rows + 2 * newer)["applied"] == rows + 2 * newer
+    as_of = START + timedelta(minutes=10 * (DAYS * DAY + 19))
+    told = json.loads(reader.local(f"explain store-3@{as_of:%Y-%m-%dT%H:%M} --json"))
+    assert told["agrees"]
+    assert told["forecast"]["target_time"] == f"{as_of + timedelta(hours=6):%Y-%m-%dT%H:%M}"
+    before = as_of - timedelta(minutes=10)
+    assert told["window"]["hours"][-2:] == [f"{before:%Y-%m-%dT%H:%M}", f"{as_of:%Y-%m-%dT%H:%M}"]
+    assert abs(told["forecast"]["value"] - -16.5) < 4
+    assert re.match(r"[1-9]\d* entries, each follows on the one before: OK", reader.local("ledger verify"))
