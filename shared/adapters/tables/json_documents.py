@@ -2,7 +2,7 @@
 
 The readings are the elements of the first array in the object that holds any: of objects ({"results": [{...}]}), or of
 rows under a list of names ({"fields": [...], "data": [[...]]}). A device that the object names beside them is that of
-those that name none, and what it calls its fields ({"channel": {"field1": "Temperature"}}) is what they are called.
+those that name none, and what it calls its fields ({"channel": {"field1": "Level"}}) is what they are called.
 Brackets are followed here and not by a streaming parser, so that a dead letter has the bytes that were sent.
 """
 
