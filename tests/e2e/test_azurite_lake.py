@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -175,14 +178,21 @@ def test_storage_options_know_the_forms_of_a_connection_string() -> None:
         storage_options("AccountName=x", None)
 
 
-def test_the_guide_s_snippets_run(place: tuple[DeltaLake, AzureBlobs, str], azurite: str) -> None:
+def test_the_guide_s_snippets_run_in_an_empty_folder_without_our_code(
+    place: tuple[DeltaLake, AzureBlobs, str], azurite: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lake, _, _ = place
     compact(busy(Bench(), 30), lake)
-    names: dict[str, Any] = {"uri": f"{lake.delta.uri}/{READINGS}", "connection": azurite, "version": lake.version()}
+    names: dict[str, Any] = {}
     blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
     assert len(blocks) == 3
-    for block in blocks:
-        exec(compile(block, str(GUIDE), "exec"), names)  # noqa: S102 - our own guide
+    code = "\n".join(blocks).replace("az://lake/readings", f"{lake.delta.uri}/{READINGS}").replace("pm25", "pm")
+    monkeypatch.setenv("AZURITE_BLOB_STORAGE_URL", azurite.split("BlobEndpoint=")[1].split("/devstore")[0])
+    exec(compile(code, str(GUIDE), "exec"), names)  # noqa: S102 - our own guide
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    ended = f"{code}\nimport os, sys\nprint(len(readings), 'shared' in sys.modules, flush=True)\nos._exit(0)"
+    alone = subprocess.run([sys.executable, "-c", ended], cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603
+    assert alone.stdout == "60 False\n", alone.stderr
     frame: pd.DataFrame = names["readings"]
     assert len(frame) == 60
     connected, dataset = names["connected"], {}
