@@ -44,7 +44,7 @@ else
 	@touch $@
 endif
 
-demo: install ## the whole loop on this machine: make demo [DATA=file] [ZONE=zone]
+demo: install ## the whole loop on this machine: make demo [DATA=files, a folder or a pattern] [ZONE=zone]
 	@$(PY) -m local demo $(if $(DATA),--data "$(DATA)") $(if $(ZONE),--zone "$(ZONE)")
 
 up: install ## Azurite, the Event Hubs endpoint and the trigger host, until Ctrl-C

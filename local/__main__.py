@@ -77,7 +77,14 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser(
         "demo", help="the whole loop on a stack of its own: forecasts, drift, training, release, roll-back"
     )
-    demo.add_argument("--data", type=Path, help="CSV or JSON lines of readings (default: the built-in generator)")
+    demo.add_argument(
+        "--data",
+        nargs="+",
+        default=[],
+        metavar="DATA",
+        help="CSV or JSON lines of readings: files of one form, a folder of them, or a pattern such as 'PRSA_*.csv' "
+        "(default: the built-in generator)",
+    )
     demo.add_argument("--zone", help="zone of timestamps without one")
     demo.add_argument(
         "--out", type=Path, default=PROJECT / "build" / "demo", help="folder of summary.json and report.html"

@@ -9,11 +9,13 @@ import argparse
 import shutil
 import signal
 import time
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from local.demo import loop, splitting, steps
+from local.demo.given import files
 from local.demo.injection import Remaining
 from local.demo.phases import Story
 from local.demo.playback import Playback
@@ -49,7 +51,7 @@ def run(given: argparse.Namespace) -> int:
 
 def _run(given: argparse.Namespace) -> int:
     story, scenario = Story(new_console()), stack_scenario.chosen()
-    _check(given.data, scenario)
+    data = _checked(given.data, scenario)
     root = given.root / "demo"
     _clear(root)
     for name in demo_summary.WRITTEN:
@@ -57,7 +59,7 @@ def _run(given: argparse.Namespace) -> int:
     story.console.print(f"settings that differ from production: {DEMO_SETTINGS}")
     parts = {name: root / "data" / f"{name}.csv.gz" for name in PARTS}
     with story.phase("the data"):
-        since = _data(story, given, parts, scenario)
+        since = _data(story, data, given.zone, parts, scenario)
     with story.phase("start the local stack"):
         stack = new_stack(root, DEMO_SETTINGS)
         for number in ENDS:
@@ -69,7 +71,7 @@ def _run(given: argparse.Namespace) -> int:
             space = Workspace.connect(stack.root, stack.storage, stack.host_url(), scenario)
             remaining = Remaining.of(sources.file(parts["tail"], scenario, given.zone))
             progress = Progress(story.console, space, stack)
-            pollution = GENERATED_POLLUTION if given.data is None else None
+            pollution = None if data else GENERATED_POLLUTION
             playback = Playback(story.note, space, stack, progress, sender, remaining, SEED, pollution)
             summary, evaluation = loop.whole(story, playback, parts, given.zone, since)
     finally:
@@ -78,13 +80,12 @@ def _run(given: argparse.Namespace) -> int:
     return _conclude(story, given.out, summary, evaluation, scenario)
 
 
-def _check(data: Path | None, scenario: Scenario) -> None:
-    """Refuse, before anything is touched, what the story cannot be told about."""
+def _checked(data: Sequence[str], scenario: Scenario) -> list[Path]:
+    """The files of the data, none for made-up ones; what the story cannot be told about is refused before it begins."""
     steps.check(scenario)
-    if data is None:
+    if not data:
         sources.made_up(scenario)
-    elif not data.is_file():
-        raise StackError(f"--data {data}: there is no such file")
+    return files(data)
 
 
 def _clear(root: Path) -> None:
@@ -97,17 +98,17 @@ def _clear(root: Path) -> None:
         shutil.rmtree(root)
 
 
-def _data(story: Story, given: argparse.Namespace, parts: dict[str, Path], scenario: Scenario) -> int:
+def _data(story: Story, data: Sequence[Path], zone: str | None, parts: dict[str, Path], scenario: Scenario) -> int:
     """Write the parts; returns the first hour that the training does not see."""
-    path: Path | None = given.data
-    if path is None:
+    if not data:
         path = parts["history"].with_name("generated.csv.gz")
         path.parent.mkdir(parents=True)
         fleet = Fleet(hours=GENERATED_DAYS * 24)
         rows = fleet.write_csv(path)
         story.note(f"{rows:,} rows of {len(fleet.names)} made-up stations")
+        data = [path]
     back = (TAIL_DAYS + DROPPED_DAYS, TAIL_DAYS)
-    at = splitting.cut(path, scenario, given.zone, back, list(parts.values()))
+    at = splitting.cut(data, scenario, zone, back, list(parts.values()))
     days = [f"{datetime.fromtimestamp(hour * 3600, timezone.utc):%Y-%m-%d}" for hour in at]
     story.note(f"history until {days[0]}, dropped until {days[1]}, the rest streamed as the story needs it")
     return at[0]

@@ -158,7 +158,7 @@ def _csv(source: Source, head: bytes, asked: _Asked) -> LongTable | WideTable:
         lambda progress: csv_files.long_parts(
             asked.scenario, header, source, asked.zoning, asked.not_after, asked.chunk_rows, progress
         ),
-        Progress(header=header.text),
+        Progress(header=header.text, ahead=head.count(b"\n", 0, end)),
     )
 
 
@@ -168,7 +168,8 @@ def _arranged(source: Source, head: bytes, found: finding.Found, asked: _Asked) 
     source.read(found.begin)
     if not head[found.begin :].strip():
         _refuse_header_only(source, head[found.begin :])
-    return arranged.text(asked.scenario, found, source, asked.zone, asked.not_after, asked.chunk_rows)
+    ahead = head.count(b"\n", 0, found.begin)
+    return arranged.text(asked.scenario, found, source, ahead, asked.zone, asked.not_after, asked.chunk_rows)
 
 
 def _parquet(file: parquet.ParquetSource, asked: _Asked) -> LongTable | WideTable:

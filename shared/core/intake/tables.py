@@ -20,6 +20,7 @@ class Progress:
         problem: What cut the file short (reason code, then words), None when it was read to its end.
         bytes_read: Of the file as it is stored.
         header: Header line under which a CSV file's rows stand, None for other forms.
+        ahead: Lines in front of a text file's first row, its header among them.
         layout: Name of the layout that it has, None for a plain table.
         why: Why this layout.
         device: The device of all rows, where no column says it.
@@ -33,6 +34,7 @@ class Progress:
     problem: str | None = None
     bytes_read: int = 0
     header: str | None = None
+    ahead: int = 0
     layout: str | None = None
     why: str = ""
     device: str | None = None
@@ -75,6 +77,11 @@ class _TableFacts:
     def header(self) -> str | None:
         """Header line under which a CSV file's rows stand, None for other forms."""
         return self._progress.header
+
+    @property
+    def ahead(self) -> int:
+        """Lines in front of a text file's first row, its header among them."""
+        return self._progress.ahead
 
     @property
     def layout(self) -> str | None:

@@ -107,13 +107,18 @@ class Arranged:
 
 
 def text(
-    scenario: Scenario, found: Found, source: Source, zone: str | None, not_after: int, chunk_rows: int
+    scenario: Scenario, found: Found, source: Source, ahead: int, zone: str | None, not_after: int, chunk_rows: int
 ) -> LongTable:
-    """A text file from behind its header; see `open.open_table`."""
+    """A text file from behind its header, and so many lines ahead of its rows; see `open.open_table`."""
     plan = found.plan
     header = Header(found.header, found.delimiter, plan.names, plan.layout)
     progress = Progress(
-        header=header.text, layout=plan.source.name, device=plan.told, per_row=plan.per_row, why=plan.why
+        header=header.text,
+        ahead=ahead,
+        layout=plan.source.name,
+        device=plan.told,
+        per_row=plan.per_row,
+        why=plan.why,
     )
 
     def parts(progress: Progress) -> Iterator[Parsed]:

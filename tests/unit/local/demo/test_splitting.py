@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from local.demo.splitting import cut, moments
+from local.demo.splitting import cut, moments, read
+from shared.adapters.stores import scenario_files
 from shared.core.scenario import Scenario
 from shared.errors import BadEvent
 from tests.kit import HOUR, SCENARIO
@@ -35,7 +36,7 @@ def parts_of(
     source = folder / "source"
     source.write_bytes(data)
     parts = [folder / "parts" / f"{number}.gz" for number in range(len(days_before) + 1)]
-    at = cut(source, scenario, zone, days_before, parts)
+    at = cut([source], scenario, zone, days_before, parts)
     return [hour - START for hour in at], [gzip.decompress(part.read_bytes()) for part in parts]
 
 
@@ -152,3 +153,64 @@ def test_a_file_that_is_too_short_for_its_parts_is_refused(tmp_path: Path, hours
 def test_moments_are_full_days_before_the_end() -> None:
     assert moments(np.arange(START, START + 240), (10, 3, 0)) == [START, START + 168, START + 240]
     assert moments(np.arange(START, START + 250), (3,)) == [START + 168]  # a day that has begun does not count
+
+
+UCI = (
+    '"No","year","month","day","hour","PM2.5","PM10","SO2","NO2","CO","O3",'
+    '"TEMP","PRES","DEWP","RAIN","wd","WSPM","station"'
+)
+UCI_DAYS = [(month, day) for month, days in ((3, 31), (4, 30)) for day in range(1, days + 1)]
+
+
+def uci(station: str) -> list[str]:
+    """Rows of two months of a station as the publisher writes them; local time, 8 hours ahead of UTC."""
+    return [
+        f"{24 * i + hour + 1},2013,{month},{day},{hour},{'NA' if hour == 5 else 9},NA,4,7,300,77,"
+        f'-0.7,1023,-18.8,0,"NNW",4.4,"{station}"'
+        for i, (month, day) in enumerate(UCI_DAYS)
+        for hour in range(24)
+    ]
+
+
+def test_files_of_several_stations_are_cut_at_the_same_moment_under_one_header(tmp_path: Path) -> None:
+    scenario = scenario_files.load("air_quality")
+    stations = {"Aotizhongxin": uci("Aotizhongxin"), "Dongsi": uci("Dongsi")[: 40 * 24]}
+    sources = [tmp_path / f"PRSA_Data_{name}_20130301-20170228.csv" for name in stations]
+    for path, rows in zip(sources, stations.values(), strict=True):
+        path.write_text("\n".join([UCI, *rows]))  # no line end behind the last row
+    parts = [tmp_path / "history.csv.gz", tmp_path / "next.csv.gz"]
+    at = cut(sources, scenario, None, (30,), parts)
+    # The last hour, 2013-04-30 23:00 in Beijing, is 15:00 UTC: the last full day ends at that day's midnight.
+    assert [np.datetime64(hour, "h") for hour in at] == [np.datetime64("2013-03-31T00", "h")]
+    before = 30 * 24 + 8  # rows until 2013-03-31 08:00 in Beijing
+    found = [gzip.decompress(part.read_bytes()).decode().splitlines() for part in parts]
+    assert found[0] == [UCI, *(row for rows in stations.values() for row in rows[:before])]
+    assert found[1] == [UCI, *(row for rows in stations.values() for row in rows[before:])]
+    assert [len(read(part, scenario, None).hour) for part in parts] == [2 * before, 61 * 24 + 40 * 24 - 2 * before]
+
+
+def test_files_with_other_headers_are_refused_by_name(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.csv", tmp_path / "other.csv"
+    one.write_text("\n".join([CSV, *HOURLY]))
+    other.write_text("\n".join([f"{CSV},rain", *(f"{row},0" for row in HOURLY)]))
+    with pytest.raises(BadEvent, match=r"header: other\.csv has another header than one\.csv"):
+        cut([one, other], SCENARIO, None, (5,), [tmp_path / "a.gz", tmp_path / "b.gz"])
+
+
+def test_lines_in_front_of_the_header_stand_in_each_part(tmp_path: Path) -> None:
+    _, parts = parts_of(tmp_path, "\n".join(["sep=,", CSV, *HOURLY]).encode())
+    assert [part.decode().splitlines() for part in parts] == [
+        ["sep=,", CSV, *HOURLY[:120]],
+        ["sep=,", CSV, *HOURLY[120:]],
+    ]
+
+
+OBJECTS = ",".join(f'{{"device_id": "a", "timestamp": {(START + hour) * 3600}, "pm": 1}}' for hour in range(240))
+
+
+@pytest.mark.parametrize(
+    "data", [f"[{OBJECTS}]".encode(), "\n".join([CSV, *HOURLY]).encode("utf-16")], ids=["an array", "UTF-16"]
+)
+def test_what_has_no_lines_of_bytes_cannot_be_cut(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(BadEvent, match="give it CSV or JSON lines"):
+        parts_of(tmp_path, data)
