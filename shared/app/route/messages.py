@@ -111,8 +111,8 @@ class RoutePartition:
             if events[0].sequence > at.next:
                 run, expired = self._skipped(at, events)
             run = run[: at_once(opened(event.body, event.told.encoding) for event in run)]
-            self._route(at, etag, run, expired)
-            events = [event for event in events if event.sequence > run[-1].sequence]
+            last = self._route(at, etag, run, expired)
+            events = [event for event in events if event.sequence > last]
 
     def _of_a_newer_hub(self, at: Progress, event: Event) -> bool:
         """Whether a hub was created anew; where the trigger may have skipped its beginning, the hub itself is asked."""
@@ -138,9 +138,10 @@ class RoutePartition:
             log.error("devices' partition %d: messages %d to %d are lost", self.number, at.next, at.next + lost - 1)
         return found or events, lost
 
-    def _route(self, at: Progress, etag: str | None, events: Sequence[Event], expired: int) -> None:
-        """One batch: readings sent on, the rest buried, then the progress."""
-        parsed = self._parsed(events)
+    def _route(self, at: Progress, etag: str | None, events: Sequence[Event], expired: int) -> int:
+        """One batch, or its beginning: readings sent on, the rest buried, then the progress; its last message."""
+        count, parsed = self._parsed(events)
+        events = events[:count]
         source = f"{HUB_PREFIX}{self.number}.{at.epoch}"
         channels = self.context.scenario.channel_names
         born_ms = min(event.enqueued_ms for event in events)
@@ -151,6 +152,7 @@ class RoutePartition:
             self.context.readings.send(partition, list(pack(source, channels, parts[partition], born_ms)))
         self._dead_letter(source, events, parsed.rejected)
         self._advance(at, etag, events, parsed, expired)
+        return events[-1].sequence
 
     def _progress(self) -> tuple[Progress, str | None]:
         if self._at is None:
@@ -158,10 +160,13 @@ class RoutePartition:
             self._at = (Progress(), None) if found is None else (progress.decode(found[0]), found[1])
         return self._at
 
-    def _parsed(self, events: Sequence[Event]) -> Parsed:
-        """Decoded messages; of a batch that keeps failing for one same reason, those that fail alone are poison."""
+    def _parsed(self, events: Sequence[Event]) -> tuple[int, Parsed]:
+        """As many of the first messages as may be decoded at once.
+
+        Of a batch that keeps failing for one same reason, those that fail alone are poison.
+        """
         try:
-            return self._decoded(events)
+            return next(self._decoded(events))
         except PipelineError:
             raise
         except Exception as error:  # a bug of ours must not stop a partition for ever
@@ -171,23 +176,23 @@ class RoutePartition:
             if self._failed[2] < POISON_TRIES:
                 raise
             log.exception("devices' partition %d: poison is looked for in %d messages", self.number, len(events))
-            return joined(list(self._pieces(events)), len(self.context.scenario.channels))
+            return len(events), joined(list(self._pieces(events)), len(self.context.scenario.channels))
 
     def _pieces(self, events: Sequence[Event]) -> Iterator[Parsed]:
         """A batch in the halves and halves of halves that can be decoded, down to the single messages that cannot."""
         try:
-            yield self._decoded(events)
+            yield from [parsed for _, parsed in self._decoded(events)]
         except Exception as error:
             if len(events) == 1:
                 log.exception("devices' partition %d: message %d is poison", self.number, events[0].sequence)
                 poison = Rejection(events[0].sequence << 16, "poison", _words(error)[:200], events[0].body)
-                yield Parsed(self._decoded([]).readings, [poison])
+                yield Parsed(joined([], len(self.context.scenario.channels)).readings, [poison])
                 return
             yield from self._pieces(events[: len(events) // 2])
             yield from self._pieces(events[len(events) // 2 :])
 
-    def _decoded(self, events: Sequence[Event]) -> Parsed:
-        return self._decoder.decode_many(
+    def _decoded(self, events: Sequence[Event]) -> Iterator[tuple[int, Parsed]]:
+        return self._decoder.stretches(
             [event.body for event in events],
             positions=[event.sequence for event in events],
             identities=[event.identity for event in events],

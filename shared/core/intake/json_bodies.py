@@ -40,18 +40,23 @@ _standard = json.JSONDecoder()
 def at_once(bodies: Iterable[bytes]) -> int:
     """How many of the first bodies may be decoded together, at least one: with `VALUES_AT_ONCE` values in all.
 
-    A body of 256 kB may hold 65,535 elements or lines, each of which takes a kilobyte until it is judged; a long text
-    counts like the values that could stand in its place.
-
     Args:
         bodies: As they were before a device packed them.
     """
     room, count = VALUES_AT_ONCE, -1
     for count, body in enumerate(bodies):
-        room -= max(body.count(b",") + body.count(b"\n") + 1, len(body) // _BYTES_A_VALUE)
+        room -= weight(body)
         if room < 0 and count:
             return count
     return count + 1
+
+
+def weight(body: bytes) -> int:
+    """Most values that a body may hold; a long text counts like the values that could stand in its place.
+
+    A body of 256 kB may hold 65,535 elements or lines, each of which takes a kilobyte until it is judged.
+    """
+    return max(body.count(b",") + body.count(b"\n") + 1, len(body) // _BYTES_A_VALUE)
 
 
 def value_of(body: Body) -> object:

@@ -16,7 +16,7 @@ from shared.core.intake.envelopes.opening import check_telemetry, through
 from shared.core.intake.envelopes.packed import LARGEST_UNPACKED, unpacked
 from shared.core.intake.envelopes.told import UNTOLD, Told
 from shared.core.intake.identities import Identities
-from shared.core.intake.json_bodies import Body, elements, lines, value_of
+from shared.core.intake.json_bodies import VALUES_AT_ONCE, Body, elements, lines, value_of, weight
 from shared.core.intake.judging import Judge
 from shared.core.intake.keys import KnownKeys
 from shared.core.intake.readings import Parsed, Rejection, joined, shown
@@ -28,7 +28,6 @@ LARGEST = 256 * 1024
 ELEMENT_BITS = 16  # of a position: which of its message's readings it is
 MOST = (1 << ELEMENT_BITS) - 1
 DEEPEST = 4  # envelopes, one in the other
-UNPACKED_AT_ONCE = 64 << 20  # bytes that packed bodies of one stretch of a file may become
 
 
 class Decoder:
@@ -64,7 +63,24 @@ class Decoder:
         not_after_minutes: Sequence[int],
         told: Sequence[Told] | None = None,
     ) -> Parsed:
-        """A batch of messages, each one reading or several; never raises for what a body holds.
+        """A batch of messages, each one reading or several; see `stretches`."""
+        parts = self.stretches(
+            bodies, positions=positions, identities=identities, not_after_minutes=not_after_minutes, told=told
+        )
+        return joined([parsed for _, parsed in parts], len(self._scenario.channels))
+
+    def stretches(
+        self,
+        bodies: Sequence[bytes],
+        *,
+        positions: Sequence[int],
+        identities: Sequence[str | None],
+        not_after_minutes: Sequence[int],
+        told: Sequence[Told] | None = None,
+    ) -> Iterator[tuple[int, Parsed]]:
+        """Messages as few at a time as memory needs, and how many of them; never raises for what a body holds.
+
+        What stands in envelopes, perhaps packed, is known only once they are open; see `json_bodies.at_once`.
 
         A timestamp without a zone is read in the station's own zone, else in the scenario's.
 
@@ -75,11 +91,15 @@ class Decoder:
             not_after_minutes: Minute since 1970 in which each was enqueued.
             told: What the hub tells of each besides; None where it tells nothing.
         """
-        records = Records()
+        records, count, zoning = Records(), 0, Zoning(self._scenario, None)
         about = zip(positions, identities, not_after_minutes, told or [UNTOLD] * len(bodies), strict=True)
         for body, (position, identity, limit, more) in zip(bodies, about, strict=True):
+            if records.weight > VALUES_AT_ONCE:
+                yield count, self._judge.judge(records, zoning, live=True)
+                records, count = Records(), 0
             self._message(body, position << ELEMENT_BITS, Sent(identity, limit, more.created), records, more)
-        return self._judge.judge(records, Zoning(self._scenario, None), live=True)
+            count += 1
+        yield count, self._judge.judge(records, zoning, live=True)
 
     def decode_lines(
         self, lines: Sequence[bytes], *, positions: Sequence[int], not_after_minute: int, zone: str | None = None
@@ -113,7 +133,7 @@ class Decoder:
                 records.refused.append(line)
             else:
                 self._line(line, position, sent, records)
-            if len(records) >= most or records.unpacked > UNPACKED_AT_ONCE:
+            if len(records) >= most or records.weight > VALUES_AT_ONCE:
                 yield self._judge.judge(records, zoning, live=False)
                 records = Records()
         if len(records):
@@ -188,7 +208,9 @@ class Decoder:
         if deep > DEEPEST:
             raise BadEvent("too_deep", f"more than {DEEPEST} envelopes, one in the other")
         if isinstance(body, bytes):
-            self._bytes(self._unpacked(body, envelope.encoding, records), sent, records, origin, deep)
+            found = self._unpacked(body, envelope.encoding, records)
+            records.weight += weight(found)
+            self._bytes(found, sent, records, origin, deep)
         elif isinstance(body, list):
             self._list(body, sent, records, deep)
         elif body is None:

@@ -77,6 +77,7 @@ class Records:
     Attributes:
         place: Position of the next record.
         unpacked: Bytes that packed bodies have become.
+        weight: Most values that bodies which stood in another one may hold.
         may_unpack_to: Most that this may reach with the message at hand.
     """
 
@@ -86,6 +87,7 @@ class Records:
     refused: list[Rejection] = field(default_factory=list)
     place: int = 0
     unpacked: int = 0
+    weight: int = 0
     may_unpack_to: int = 0
 
     def __len__(self) -> int:

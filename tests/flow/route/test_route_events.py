@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any, NoReturn
 import pytest
 
 from shared.app.route.messages import POISON_TRIES, RoutePartition, RoutingContext
-from shared.core.intake import dead_letters, json_bodies, progress
+from shared.core.intake import dead_letters, json_bodies, messages, progress
 from shared.core.intake.dead_letters import DeadLetter
 from shared.core.intake.progress import Progress
 from shared.core.intake.reasons import REASONS
@@ -197,6 +198,26 @@ def test_messages_with_many_values_are_decoded_a_few_at_a_time(monkeypatch: pyte
     assert cut.progress() == whole.progress()
     steps = [name for container, name in cut.blobs.writes if container == progress.CONTAINER]
     assert len(steps) == {1: 7, 20: 6, 60: 2, 10_000: 1}[limit]
+
+
+@pytest.mark.parametrize(("limit", "steps"), [(1, 7), (20, 4), (10_000, 1)])
+def test_messages_with_many_readings_in_their_envelopes_are_routed_a_few_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, limit: int, steps: int
+) -> None:
+    """What such an envelope holds is seen only once it is open."""
+    whole, cut = World(), World()
+    inner = [b"[" + b",".join(body(hour=hour, pm=pm) for pm in range(5)) + b"]" for hour in range(6)]
+    sent = [
+        json.dumps({"Properties": {}, "SystemProperties": {}, "Body": base64.b64encode(each).decode()}).encode()
+        for each in inner
+    ]
+    whole.router().take(whole.hear(*sent, b"garbage"))
+    monkeypatch.setattr(messages, "VALUES_AT_ONCE", limit)
+    cut.router().take(cut.hear(*sent, b"garbage"))
+    assert len(cut.sent()) == 30
+    assert sorted(cut.sent()) == sorted(whole.sent())
+    assert cut.progress() == whole.progress()
+    assert sum(container == progress.CONTAINER for container, _ in cut.blobs.writes) == steps
 
 
 def test_a_batch_that_comes_again_changes_nothing() -> None:

@@ -15,11 +15,13 @@ from typing import NamedTuple, TypeAlias
 
 from shared.core.intake.envelopes.sources import facts_of, from_device, plain
 from shared.core.intake.envelopes.told import CREATED, ENCODING
+from shared.core.intake.readings import LONGEST_ID
 
 ANALYTICS = frozenset({"eventenqueuedutctime", "eventprocessedutctime", "partitionid", "iothub"})
 _BATCH = {"body", "properties", "systemproperties", "base64encoded"}
 _DEVICE = ("connectiondeviceid", "iothubconnectiondeviceid")
 _ENQUEUED = ("enqueuedtimeutc", "enqueuedtime", "iothubenqueuedtime")
+_LONGEST_TIME = 64  # characters
 _IOT_EVENT = "microsoft.devices."
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*+={0,2}")
 
@@ -70,8 +72,8 @@ def _routed(value: Mapping[str, object]) -> Envelope:
     return Envelope(
         body=_unquoted(body) if isinstance(body, str) else body,
         identity=_name(_first(system, _DEVICE)),
-        created=_first(told, CREATED),
-        enqueued=_first(facts | system, _ENQUEUED),
+        created=_time(told, CREATED),
+        enqueued=_time(facts | system, _ENQUEUED),
         encoding=str(told.get(ENCODING) or ""),
         telemetry=from_device(told),
     )
@@ -83,8 +85,8 @@ def _exported(value: Mapping[str, object]) -> Envelope:
     return Envelope(
         body=facts.get("telemetry"),
         identity=_name(facts.get("deviceid")),
-        created=_first(facts_of(facts.get("messageproperties")), CREATED),
-        enqueued=_first(facts, _ENQUEUED),
+        created=_time(facts_of(facts.get("messageproperties")), CREATED),
+        enqueued=_time(facts, _ENQUEUED),
         telemetry=str(facts.get("messagesource")).casefold() == "telemetry",
     )
 
@@ -96,7 +98,7 @@ def _selected(value: Mapping[str, object]) -> Envelope:
     return Envelope(
         body=value,
         identity=_name(_first(hub, _DEVICE)),
-        enqueued=_first(hub, _ENQUEUED) or facts.get("eventenqueuedutctime"),
+        enqueued=_time(hub, _ENQUEUED) or _time(facts, ("eventenqueuedutctime",)),
     )
 
 
@@ -106,7 +108,7 @@ def _published(value: Mapping[str, object]) -> Envelope:
     kind, data = str(_first(facts, ("eventtype", "type"))).casefold(), facts.get("data")
     if kind.startswith(_IOT_EVENT) and kind != _IOT_EVENT + "devicetelemetry":
         return Envelope(data, telemetry=False)
-    time = _first(facts, ("eventtime", "time"))
+    time = _time(facts, ("eventtime", "time"))
     if isinstance(data, dict) and "body" in map(plain, data):
         inner = _routed(data)
         return inner._replace(enqueued=inner.enqueued or time)
@@ -132,8 +134,15 @@ def _first(facts: Facts, names: Iterable[str]) -> object:
     return None
 
 
+def _time(facts: Facts, names: Iterable[str]) -> object:
+    """A time as written; what is longer than any is none: each reading of a body repeats it in its dead letter."""
+    value = _first(facts, names)
+    return value if isinstance(value, str | int | float) and len(str(value)) <= _LONGEST_TIME else None
+
+
 def _name(value: object) -> str | None:
-    return value.strip() or None if isinstance(value, str) else None
+    """A device's id; of one that is too long, as much as shows that."""
+    return value.strip()[: LONGEST_ID + 1] or None if isinstance(value, str) else None
 
 
 def _unquoted(text: str) -> bytes:

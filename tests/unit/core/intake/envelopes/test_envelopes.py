@@ -249,13 +249,52 @@ def test_all_bodies_of_one_message_share_its_limit() -> None:
 
 
 def test_lines_of_packed_bodies_are_judged_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.core.intake.messages.UNPACKED_AT_ONCE", 1000)
+    monkeypatch.setattr("shared.core.intake.messages.VALUES_AT_ONCE", 3)  # a packed reading weighs two
     body = base64.b64encode(gzip.compress(json.dumps(READING).encode() + b" " * 600)).decode()
     line = json.dumps(routed(body, {"contentEncoding": "gzip"})).encode()
     parts = list(
         Decoder(AIR).line_parts([line] * 6, positions=range(6), not_after_minute=NOW, zoning=Zoning(AIR, None))
     )
     assert [len(part.readings) for part in parts] == [2, 2, 2]
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize(("limit", "expected"), [(1, [1] * 6), (250, [3, 3]), (700, [6])])
+def test_messages_with_many_readings_in_their_envelopes_are_judged_a_few_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, limit: int, expected: list[int], *, packed: bool
+) -> None:
+    monkeypatch.setattr("shared.core.intake.messages.VALUES_AT_ONCE", limit)
+    inner = json.dumps([1] * 100).encode()
+    text = base64.b64encode(gzip.compress(inner) if packed else inner).decode()
+    body = json.dumps(routed(text, {"contentEncoding": "gzip"} if packed else {})).encode()
+    about = {"positions": range(6), "identities": [None] * 6, "not_after_minutes": [NOW] * 6}
+    parts = list(Decoder(AIR).stretches([body] * 6, **about))
+    assert [count for count, _ in parts] == expected
+    assert [len(parsed.rejected) for _, parsed in parts] == [count * 100 for count in expected]
+    together = Decoder(AIR).decode_many([body] * 6, **about)
+    assert together.rejected == [rejection for _, parsed in parts for rejection in parsed.rejected]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"EnqueuedTimeUtc": "x" * 5000}, {"EnqueuedTimeUtc": ["x"] * 5000}, {"EnqueuedTimeUtc": 10**4000},
+        {"Properties": {"iothub-creation-time-utc": "x" * 5000}}, {"SystemProperties": {"enqueuedTime": "x" * 5000}},
+        {"SystemProperties": {"connectionDeviceId": "x" * 5000}},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("body", [[1] * 50, json.dumps([1] * 50)])
+def test_what_an_envelope_says_is_not_repeated_without_end_with_each_of_its_readings(
+    more: dict[str, object], body: object
+) -> None:
+    parsed = decoded([{**routed(body), **more}])
+    assert len(parsed.rejected) == 50
+    assert max(len(rejection.raw) for rejection in parsed.rejected) < 500
+
+
+def test_a_device_of_an_envelope_whose_id_is_too_long_is_refused_for_it() -> None:
+    sent = {**routed(READING), "SystemProperties": {"connectionDeviceId": "x" * 5000}}
+    assert [rejection.reason for rejection in decoded([sent]).rejected] == ["device_id"]
 
 
 @pytest.mark.parametrize(
