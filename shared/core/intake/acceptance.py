@@ -219,7 +219,7 @@ def _compact(names: list[str], device: Ints) -> tuple[Ints, tuple[str, ...]]:
     """Drop ids that no record points to, and join those that differ in blanks at their ends only."""
     used = np.bincount(device, minlength=len(names)) > 0
     places: dict[str, int] = {}
-    mapping = np.zeros(len(names), np.int32)
+    mapping = [0] * len(names)
     for i in np.flatnonzero(used).tolist():
         mapping[i] = places.setdefault(names[i], len(places))
-    return mapping[device] if len(names) else device, tuple(places)
+    return np.array(mapping, np.int32)[device] if mapping else device, tuple(places)

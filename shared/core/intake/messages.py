@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from msgspec.structs import replace
+
 from shared.core.intake.acceptance import Zoning
 from shared.core.intake.columns import DEVICE
 from shared.core.intake.envelopes.envelope import Envelope
@@ -199,7 +201,7 @@ class Decoder:
                 return
         row = keys.row([*fields.values(), None])
         if sent.identity is not None and row[DEVICE] != sent.identity:
-            sent = sent._replace(identity=self._identities.speaker(row[DEVICE], sent.identity))
+            sent = replace(sent, identity=self._identities.speaker(row[DEVICE], sent.identity))
         records.keep(row, keys.kind, sent, origin)
 
     def _open(self, envelope: Envelope, sent: Sent, records: Records, origin: Origin, deep: int) -> None:

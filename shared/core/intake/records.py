@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 import numpy as np
@@ -24,7 +24,7 @@ Row: TypeAlias = tuple[object, ...]
 Kind: TypeAlias = tuple[tuple[Unit | None, ...], str | None]
 
 
-class Sent(NamedTuple):
+class Sent(msgspec.Struct, frozen=True, gc=False):
     """What is known of a record besides its bytes.
 
     Args:
@@ -138,14 +138,14 @@ def by_kind(kinds: list[Kind]) -> dict[Kind, Longs]:
 def devices_of(cells: Sequence[object], identities: Sequence[str | None]) -> tuple[list[str], Ints]:
     """Distinct ids and the index of each record's own; -1 where the id is absent or no text."""
     places: dict[str, int] = {}
-    device = np.full(len(cells), -1, np.int32)
+    device = [-1] * len(cells)
     for i, (cell, identity) in enumerate(zip(cells, identities, strict=True)):
         name = cell if identity is None else identity
         if type(name) is int and name.bit_length() < LONGEST_INTEGER:
             name = str(name)
         if isinstance(name, str):
             device[i] = places.setdefault(name, len(places))
-    return list(places), device
+    return list(places), np.array(device, np.int32)
 
 
 def stamps_of(cells: Sequence[object], kinds: dict[Kind, Longs]) -> Stamps:

@@ -24,7 +24,7 @@ def minutes_of(cells: Sequence[object]) -> Longs:
     >>> minutes_of(["1/2/1970 0:05:09 AM", "1/1/1970 12:30:00 PM", None])[:2].tolist()
     [1445, 750]
     """
-    if all(cell is None for cell in cells):
+    if cells.count(None) == len(cells):
         return np.full(len(cells), UNKNOWN)
     stamps = read_times([_iso(cell) if isinstance(cell, str) and "/" in cell else cell for cell in cells])
     offset = np.where(stamps.offset == UNZONED, 0, stamps.offset)
