@@ -60,7 +60,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
         expired: Messages that the hub no longer had when they were missed.
         ended: What had been counted when earlier epochs ended, oldest first.
         dropped: Values dropped from readings, by channel and reason, where any were.
-        days: The newest day's values, and those of the day before it that brought any; from the first dropped value on.
+        days: The newest day's values, and those of the day before it that brought any.
     """
 
     epoch: int = 0
@@ -120,6 +120,5 @@ def decode(raw: bytes) -> Progress:
 
 
 def encode(progress: Progress) -> bytes:
-    """Write a progress blob; days are kept from the first dropped value on."""
-    days = progress.days if progress.dropped else msgspec.UNSET
-    return msgspec.json.encode(msgspec.structs.replace(progress, days=days))
+    """Write a progress blob."""
+    return msgspec.json.encode(progress)

@@ -92,7 +92,7 @@ def test_a_batch_that_could_not_be_written_down_is_not_counted_twice(whole: Whol
 def test_days_are_told_apart_and_the_newest_one_is_warned_of(whole: Whole) -> None:
     whole.hear(message("a", 0, rain=1), message("a", 1, rain=1))
     assert whole.routers[0].newest_day is None
-    assert b"days" not in (whole.blobs.read(progress.CONTAINER, progress.name_of(0)) or b"")
+    whole.restart(whole.scenario)
     whole.hear(message("a", 2, 2000, rain=1))
     day = whole.routers[0].newest_day
     assert day is not None
