@@ -14,7 +14,9 @@ import pytest
 
 from shared.app.evolution import migrate, stored
 from shared.app.lake.compaction import rebuild
+from shared.core.forecast.state import own
 from shared.core.forecast.task import HourlyForecast
+from shared.core.forecast.window.columns import hour_values
 from shared.core.scenario.shape import meaning, shape_of
 from shared.core.stream.commit import EVOLVED, place_of
 from shared.errors import ConfigError, StateConflict
@@ -136,6 +138,48 @@ def goes_on(app: Edited, before: Forecasts) -> None:
     app.restart(scenario)
     assert states(app) == live
     assert {np.isfinite(value) for value, _ in after.values()} == {True}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("mean", "max"), ("min", "mean"), ("max", "min"), ("last", "max"), ("sum", "last"), ("mean", "sum")],
+)
+def test_hours_that_another_rule_made_begin_missing_where_either_rule_picks_a_sample(
+    app: Edited, before: str, after: str
+) -> None:
+    """Sums of a mean are those of an amount; one of the samples is neither, and nothing of it is carried over."""
+    app.restart(changed(noise_by(before)))
+    app.go_on(UNTIL, UNTIL + 3)
+    forecasts = app.forecasts()
+    scenario = changed(noise_by(after))
+    migrate(scenario, app.blobs, dry_run=False)
+    app.restart(scenario)
+    app.train("v1", HourlyForecast(scenario).features, trained_for=meaning(scenario))
+    app.go_on(UNTIL + 3, UNTIL + 6)
+    kept = {before, after} == {"mean", "sum"}
+    spoken = {HOUR + hour: 40.0 + hour for hour in range(UNTIL if kept else UNTIL + 3, UNTIL + 6)}
+    for hour in range(UNTIL + HOUR, UNTIL + 6 + HOUR):
+        assert noise(app, "b", hour) == pytest.approx(spoken.get(hour, np.nan), nan_ok=True)
+    goes_on(app, forecasts)
+
+
+def noise_by(aggregate: str) -> Make:
+    """A channel more, whose hours are made by a rule."""
+
+    def make(raw: Raw) -> None:
+        add_a_channel(raw)
+        raw["channels"][-1]["aggregate"] = aggregate
+
+    return make
+
+
+def noise(app: Edited, device: str, hour: int) -> float:
+    """What the state says of an hour."""
+    (state,) = (state for p in app.partitions if device in (state := own(p.recovered())).devices)
+    ring, place = state.columns.ring, list(state.devices).index(device)
+    one = slice(place, place + 1)
+    values = hour_values(ring.layout, ring.sums[:, :, one], ring.counts[:, :, one])
+    return float(values[hour % ring.slots, app.scenario.stored.index("noise"), 0])
 
 
 @pytest.mark.parametrize("name", [*REFUSED, *REORDERED])
