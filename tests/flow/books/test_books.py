@@ -67,7 +67,7 @@ def test_the_books_of_a_busy_day_balance(whole: Whole) -> None:
 def test_books_of_a_file_that_went_when_a_part_of_it_was_sent_balance(how: str, tmp_path: Path) -> None:
     whole = Whole(tmp_path)
     whole.application.route_file = replace(whole.application.route_file, chunk_rows=2, stream=Once(whole.readings))
-    rows = [CSV, row(hour=0), row(hour=1, pm=-1), *(row(hour=hour) for hour in range(2, 8))]
+    rows = [CSV, row(hour=0), row("", hour=1), *(row(hour=hour) for hour in range(2, 8))]
     with pytest.raises(TransientFailure):
         whole.drop("x.csv", "\n".join(rows))
     whole.score()
@@ -108,10 +108,15 @@ class Once(MemoryStream):
         self.hub.send(partition, bodies)
 
 
+def alone(hour: int, pm: int) -> str:
+    """A row that has nothing but its pm."""
+    return f"{row(hour=hour, pm=pm).rsplit(',', 2)[0]},,"
+
+
 def test_books_of_a_file_with_more_rejected_rows_than_it_may_leave_letters_balance(tmp_path: Path) -> None:
     whole = Whole(tmp_path)
     whole.application.route_file = replace(whole.application.route_file, most_letters=2)
-    whole.drop("x.csv", "\n".join([CSV, row(), *(row(hour=hour, pm=2000) for hour in range(1, 6))]))
+    whole.drop("x.csv", "\n".join([CSV, row(), *(alone(hour, pm=2000) for hour in range(1, 6))]))
     whole.score()
     found = whole.books()
     assert found.problems == []
@@ -133,10 +138,10 @@ def test_books_count_what_the_application_has_not_written(tmp_path: Path) -> Non
     """What arrived comes from the hub's log and the files alone."""
     whole = Whole(tmp_path)
     whole.hear(message(hour=0), message(hour=0), message(hour=1), b"garbage", message(hour=1, pm=7))
-    whole.drop("f.csv", "\n".join([CSV, row("g", 0), row("g", 1, pm="x")]))
+    whole.drop("f.csv", "\n".join([CSV, row("g", 0), row("g", 1, pm="x"), row("", 2)]))
     whole.score()
     sums = whole.books().totals()
-    expected = {"arrived": 7, "applied": 3, "duplicates": 1, "dead_lettered": 3, "stored_late": 0, "redelivered": 0}
+    expected = {"arrived": 8, "applied": 4, "duplicates": 1, "dead_lettered": 3, "stored_late": 0, "redelivered": 0}
     assert sums == {**expected, "expired": 0, "waiting": 0}
 
 

@@ -91,7 +91,8 @@ def test_an_edit_that_gives_no_number_another_meaning_begins_no_version(key: str
 
 
 def test_such_edits_change_no_bit(app: Edited, undisturbed: tuple[list[Any], Forecasts]) -> None:
-    app.restart(changed(*(EDITS[key][0] for key in WITH_EFFECT["none"])))
+    one_at_a_time = [key for key in WITH_EFFECT["none"] if key.startswith("layouts.")]  # some exclude each other
+    app.restart(changed(*(EDITS[key][0] for key in WITH_EFFECT["none"] if key not in one_at_a_time[1:])))
     app.go_on(UNTIL, END)
     assert (states(app), app.forecasts()) == undisturbed
     assert len(stored(app.blobs)[0]) == 1

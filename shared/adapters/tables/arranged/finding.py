@@ -221,6 +221,8 @@ def _without_header(scenario: Scenario, layout: FileLayout, file: Beginning, dev
 def _plain(scenario: Scenario, file: Beginning) -> Found | None:
     """A plain table behind lines that are none of it, or without a column for the device that is told."""
     for line in file.lines:
+        if line.number == 0 and file.device is None:
+            continue  # it was refused as it stands
         try:
             made = plan(scenario, AS_IT_STANDS, line.names, file.device, f"line {line.number + 1} is a header")
         except BadEvent:
