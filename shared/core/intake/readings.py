@@ -118,6 +118,8 @@ def shown(value: object) -> str:
 
 def joined(parts: Sequence[Parsed], channels: int) -> Parsed:
     """Stretches of one source as one, in their order; `channels` is the width where there is none."""
+    if len(parts) == 1:
+        return parts[0]
     devices: dict[str, int] = {}
     places = [np.array([devices.setdefault(d, len(devices)) for d in p.readings.devices], np.int32) for p in parts]
     columns = [p.readings for p in parts]
