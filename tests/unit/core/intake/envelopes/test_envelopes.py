@@ -267,7 +267,7 @@ def test_messages_with_many_readings_in_their_envelopes_are_judged_a_few_at_a_ti
     inner = json.dumps([1] * 100).encode()
     text = base64.b64encode(gzip.compress(inner) if packed else inner).decode()
     body = json.dumps(routed(text, {"contentEncoding": "gzip"} if packed else {})).encode()
-    about = {"positions": range(6), "identities": [None] * 6, "not_after_minutes": [NOW] * 6}
+    about: dict[str, Any] = {"positions": range(6), "identities": [None] * 6, "not_after_minutes": [NOW] * 6}
     parts = list(Decoder(AIR).stretches([body] * 6, **about))
     assert [count for count, _ in parts] == expected
     assert [len(parsed.rejected) for _, parsed in parts] == [count * 100 for count in expected]
