@@ -17,6 +17,7 @@ PYTHON = """#!/bin/sh
 case "$*" in
   "-m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; test ! -e cut || kill -9 $PPID ;;
   "-m pip"*) echo pip >> log; touch "${0%/bin/python}/package"; test ! -e cut || kill -9 $PPID ;;
+  "-m local"*) printf '%s\\n' "$@" > said ;;
 esac
 """
 NPM = """#!/bin/sh
@@ -121,3 +122,13 @@ def test_another_environment_is_installed_beside_the_first(checkout: Checkout) -
     assert (checkout.folder / ".venv-3.13" / "package").exists()
     assert checkout.make("install") == []
     assert checkout.make("install", VENV=".venv-3.13") == []
+
+
+@pytest.mark.parametrize("data", ["as downloaded/PRSA_Data_*.csv", "a.csv b.csv", "it's.csv"])
+def test_the_demo_is_told_the_data_as_they_were_written(checkout: Checkout, data: str) -> None:
+    (checkout.folder / "as downloaded").mkdir()
+    for name in ("one", "two"):
+        (checkout.folder / f"as downloaded/PRSA_Data_{name}.csv").write_text("")
+    checkout.make("demo", DATA=data, ZONE="Asia/Shanghai")
+    said = (checkout.folder / "said").read_text().splitlines()
+    assert said == ["-m", "local", "demo", "--data", data, "--zone", "Asia/Shanghai"]
