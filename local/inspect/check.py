@@ -6,7 +6,7 @@ import argparse
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -18,6 +18,8 @@ from local.inspect.console import new_console
 from local.stack import scenario as scenarios
 from local.stack.process import StackError
 from shared.adapters.tables.open import open_table
+from shared.core.intake.dropped import ChannelValues, joined, warnings
+from shared.core.intake.quantities import REASON
 from shared.core.intake.readings import Parsed, Rejection
 from shared.core.intake.tables import LongTable
 from shared.core.scenario import Scenario
@@ -35,10 +37,12 @@ class Seen:
     first: list[dict[str, Any]] = field(default_factory=list)
     rejected: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[Rejection]] = field(default_factory=dict)
+    values: dict[str, ChannelValues] = field(default_factory=dict)
 
-    def add(self, parsed: Parsed, rows: list[dict[str, Any]]) -> None:
+    def add(self, parsed: Parsed, rows: list[dict[str, Any]], channels: Sequence[str]) -> None:
         """Count a stretch."""
         self.accepted += len(parsed.readings)
+        self.values = joined([self.values, parsed.values(channels)])
         self.first += [row for row in rows if row["rejected"] is None][: FIRST - len(self.first)]
         for rejection in parsed.rejected:
             self.rejected[rejection.reason] += 1
@@ -66,7 +70,7 @@ def check(given: argparse.Namespace) -> int:
                 raise StackError(f"{given.file.name} is a wide file: each row is a window, answered when it is dropped")
             for parsed in table:
                 rows = list(_rows(parsed, table, scenario)) if given.json or len(seen.first) < FIRST else []
-                seen.add(parsed, rows)
+                seen.add(parsed, rows, scenario.channel_names)
                 for row in rows if given.json else ():
                     print(json.dumps(row))  # noqa: T201 - for a machine
         except BadEvent as error:
@@ -78,7 +82,7 @@ def check(given: argparse.Namespace) -> int:
 
 def _rows(parsed: Parsed, table: LongTable, scenario: Scenario) -> Iterator[dict[str, Any]]:
     """A stretch's rows, in the order of the file."""
-    held = [name for name in scenario.channel_names if name in table.meaning.values()]
+    held = {name for name in scenario.channel_names if name in table.meaning.values()}
     readings = parsed.readings
     found = {rejection.position: _rejected(rejection, table.per_row) for rejection in parsed.rejected}
     for i, position in enumerate(readings.position.tolist()):
@@ -92,10 +96,20 @@ def _rows(parsed: Parsed, table: LongTable, scenario: Scenario) -> Iterator[dict
             "device": readings.devices[readings.device[i]],
             "time": f"{datetime.fromtimestamp(int(readings.minute[i]) * 60, timezone.utc):%Y-%m-%dT%H:%MZ}",
             "values": values,
-            "missing": {name: "no value" for name in held if name not in values},
+            "missing": {
+                name: why
+                for c, name in enumerate(scenario.channel_names)
+                if name not in values and (why := _why_missing(parsed, i, c, held=name in held))
+            },
             "rejected": None,
         }
     yield from (found[position] for position in sorted(found))
+
+
+def _why_missing(parsed: Parsed, i: int, c: int, *, held: bool) -> str | None:
+    """Why a reading has no value of a channel, None where the file has no such column."""
+    fault = 0 if parsed.faults is None else int(parsed.faults[i, c])
+    return REASON.get(fault, "no value" if held else None)
 
 
 def _rejected(rejection: Rejection, per_row: int) -> dict[str, Any]:
@@ -112,7 +126,8 @@ def _show(console: Console, table: LongTable, seen: Seen, scenario: Scenario) ->
 def _columns(table: LongTable, seen: Seen, scenario: Scenario) -> Iterator[str]:
     """Which layout was chosen and why, what columns mean, and which are not used."""
     yield f"layout: {table.layout or 'none, a plain table'}" + (f" ({table.why})" if table.why else "")
-    yield from (f"  {name!a} is the {meaning}" for name, meaning in table.meaning.items())
+    own = {channel.name: f", in {channel.unit}" for channel in scenario.channels if channel.name not in table.converted}
+    yield from (f"  {name!a} is the {meaning}{own.get(meaning, '')}" for name, meaning in table.meaning.items())
     if table.device is not None:
         yield f"  device of all rows: {table.device!a}"
     yield from (f"  {name} comes in {unit!a}, converted" for name, unit in table.converted.items())
@@ -129,6 +144,7 @@ def _what_was_seen(table: LongTable, seen: Seen) -> Iterator[str]:
     for row in seen.first:
         values = ", ".join(f"{name} {value:g}" for name, value in row["values"].items())
         yield f"  row {row['row']}: {row['device']!a} {row['time']} {values}"
+    yield from warnings(seen.values, 0.0)
     for reason, count in seen.rejected.most_common():
         yield f"{count:,} {reason}"
         yield from (f"  row {each.position // table.per_row}: {each.detail}" for each in seen.examples[reason])

@@ -142,7 +142,7 @@ def _csv(source: Source, head: bytes, asked: _Asked) -> LongTable | WideTable:
         header = read_header(line, Columns(asked.scenario))
         wide = header.layout.picks[TIME] < 0 and header.layout.row >= 0 and _has_windows(header, head[end:])
         if not wide:
-            _require(asked.scenario, header.layout)
+            _require(asked.scenario, header.layout, asked.device)
     except BadEvent as error:
         found = finding.built_in(asked.scenario, file) if error.reason in _OTHERWISE else None
         if found is None:
@@ -183,7 +183,7 @@ def _parquet(file: parquet.ParquetSource, asked: _Asked) -> LongTable | WideTabl
         layout = Columns(scenario).layout(file.names)
         if layout.picks[TIME] < 0 and layout.row >= 0 and tables_wide.parquet_windows(file, layout):
             return tables_wide.wide_parquet(scenario, layout, file, asked.chunk_rows)
-        _require(scenario, layout)
+        _require(scenario, layout, asked.device)
     except BadEvent as error:
         known = (
             finding.known_names(scenario, file.names, asked.device, asked.layout)
@@ -225,15 +225,18 @@ def _has_windows(header: Header, rest: bytes) -> bool:
     return any("," in cells[i] for i in found if i < len(cells))
 
 
-def _require(scenario: Scenario, layout: Layout) -> None:
-    """Check that a long table's header has what a reading needs."""
-    wanted = {
-        "the device": (layout.picks[DEVICE] >= 0, scenario.device_names),
-        "the time": (layout.picks[TIME] >= 0, scenario.names.time),
-        "any channel": (bool(layout.channels), scenario.channel_names),
-    }
+def _require(scenario: Scenario, layout: Layout, device: str | None) -> None:
+    """Check that a long table's header has what a reading needs; what a told `device` needs none for is not missed."""
+    there = (layout.picks[DEVICE] >= 0, layout.picks[TIME] >= 0, bool(layout.channels))
+    wanted = (
+        ("the device", scenario.device_names, "or tell it: --device, or {device} in files of a layout"),
+        ("the time", scenario.names.time, "or time in a layout"),
+        ("any channel", scenario.channel_names, "or channels in a layout, or stations for a column a station"),
+    )
     absent = [
-        f"no column for {what} (one of {', '.join(names)})" for what, (there, names) in wanted.items() if not there
+        f"no column for {what} (one of {', '.join(names)}; {otherwise})"
+        for found, (what, names, otherwise) in zip(there, wanted, strict=True)
+        if not found and not (what == "the device" and device is not None and not all(there[1:]))
     ]
     if absent:
         other = [name for name in layout.ignored if plain(name) not in map(plain, scenario.names.ignored)]

@@ -118,13 +118,15 @@ class Acceptance:
         verdict = self._verdict(sheet, problems, late)
         dropped = self._dropped(sheet, verdict)
         if not verdict.any() and not refused:
-            return Parsed(_readings(sheet, names, minute, slice(None)), [], dropped)
+            return Parsed(_readings(sheet, names, minute, slice(None)), [], dropped, sheet.faults)
         rejected = [*refused]
         for i in np.flatnonzero(verdict).tolist():
             reason, detail = self._explain(sheet, problems, int(verdict[i]), int(late[i]), i, not_after)
             rejected.append(Rejection(int(sheet.position[i]), reason, detail, sheet.raw(i)))
         rejected.sort(key=lambda rejection: rejection.position)
-        return Parsed(_readings(sheet, names, minute, np.flatnonzero(verdict == _ACCEPTED)), rejected, dropped)
+        accepted = np.flatnonzero(verdict == _ACCEPTED)
+        faults = None if sheet.faults is None else sheet.faults[accepted]
+        return Parsed(_readings(sheet, names, minute, accepted), rejected, dropped, faults)
 
     def _verdict(self, sheet: Sheet, problems: list[tuple[str, str] | None], late: Codes) -> Codes:
         verdict = np.where(np.isnan(sheet.values).all(axis=1), _NO_VALUES, _ACCEPTED).astype(np.uint8)

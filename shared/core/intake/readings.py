@@ -66,11 +66,14 @@ class Parsed:
         rejected: The other records.
         dropped: Values that became missing, by channel, `given` apart: those of accepted readings, and those of
             records that were rejected because nothing else was in them.
+        faults: Why a reading's value was dropped (a code of `quantities`), shape (n, channels); None = none was.
+            Stretches that are joined do not keep it.
     """
 
     readings: Readings
     rejected: Sequence[Rejection]
     dropped: Values = field(default_factory=dict)
+    faults: Codes | None = None
 
     def values(self, names: Sequence[str]) -> dict[str, ChannelValues]:
         """What became of all values, by channel; `names` are the channels in their order."""

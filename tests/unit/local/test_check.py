@@ -24,7 +24,7 @@ def test_it_tells_what_columns_mean_which_are_not_used_and_the_first_rows(
     assert checked(tmp_path, GOOD + "A,yesterday,1,2,3\n") == 0
     said = capsys.readouterr().out
     assert "layout: none, a plain table" in said
-    assert "'temperature' is the temp" in said
+    assert "'temperature' is the temp, in degC" in said
     assert "not used: 'rssi'" in said
     assert "2 readings would be accepted, 1 rows rejected" in said
     assert "row 1: 'A' 2026-05-04T10:00Z temp 18.5, pm25 12" in said
@@ -41,6 +41,26 @@ def test_json_has_a_line_for_each_row(tmp_path: Path, capsys: pytest.CaptureFixt
     }  # fmt: skip
     assert (second["row"], second["values"], second["missing"]) == (2, {"pm25": 11.0}, {"temp": "no value"})
     assert (third["row"], third["rejected"]["reason"]) == (3, "bad_time")
+
+
+def test_a_dropped_value_has_its_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "station,timestamp,temperature,humidity,pm25\nA,2026-05-04T10:00Z,---,,3\nA,2026-05-04T11:00Z,99,50,x\n"
+    assert checked(tmp_path, text, "--json") == 0
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first["missing"] == {"temp": "bad_value", "rel_humidity": "no value"}
+    assert second["missing"] == {"temp": "out_of_range", "pm25": "bad_value"}
+    assert checked(tmp_path, text) == 0
+    said = capsys.readouterr().out
+    assert "pm25: 1 of 2 values (50.0 %) were dropped, 1 bad_value; most often 'x' (1)" in said
+
+
+def test_a_told_device_is_not_missed_and_the_refusal_says_what_tells_the_rest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert checked(tmp_path, "timestamp,North,South\n2026-05-04T10:00Z,1,2\n", "--device", "yard") == 1
+    said = capsys.readouterr().err
+    assert "no column for the device" not in said
+    assert "stations for a column a station" in said
 
 
 def test_a_layout_is_named_with_its_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

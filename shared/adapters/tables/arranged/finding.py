@@ -227,5 +227,6 @@ def _plain(scenario: Scenario, file: Beginning) -> Found | None:
             made = plan(scenario, AS_IT_STANDS, line.names, file.device, f"line {line.number + 1} is a header")
         except BadEvent:
             continue
-        return Found(made, line.text, line.delimiter, line.end)
+        if not made.layout.unfit:
+            return Found(made, line.text, line.delimiter, line.end)
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,6 @@ from shared.adapters.tables.parquet import value_of
 from shared.core.intake.acceptance import Sheet
 from shared.core.intake.columns import DEVICE, FIRST_CHANNEL, TIME
 from shared.core.intake.layouts.plans import Plan
-from shared.core.intake.quantities import number
 from shared.core.intake.readings import Longs
 from shared.core.scenario import Scenario
 
@@ -54,7 +53,7 @@ class Table:
 def table(plan: Plan, columns: Columns, position: Longs, raw: Callable[[int], bytes]) -> Table:
     """A stretch of a file with a reading a row."""
     picks = plan.layout.picks[FIRST_CHANNEL:]
-    channels = [held(plan, columns[pick]) if pick >= 0 else None for pick in picks]
+    channels = [columns[pick] if pick >= 0 else None for pick in picks]
     return Table([_device(plan, columns, len(position)), _time(plan, columns), *channels], position, raw)
 
 
@@ -80,7 +79,7 @@ def stations(plan: Plan, c: int, columns: Columns, position: Longs, raw: Callabl
     slots: list[pa.Array | None] = [None] * len(plan.layout.picks)
     slots[DEVICE] = pa.DictionaryArray.from_arrays(pa.array(which.astype(np.int32)), names)
     slots[TIME] = _time(plan, columns).take(pa.array(row))
-    slots[FIRST_CHANNEL + c] = held(plan, flat.take(pa.array(place)))
+    slots[FIRST_CHANNEL + c] = flat.take(pa.array(place))
     return Table(slots, position[row] * k + which, lambda i: raw(int(row[i])))
 
 
@@ -122,29 +121,7 @@ def values(plan: Plan, columns: Columns, position: Longs, raw: Callable[[int], b
     rows = {(name[0], name[1]): order[bounds[i] : bounds[i + 1]] for i, name in named}
     empty: list[pa.Array | None] = [None] * len(plan.layout.picks[FIRST_CHANNEL:])
     records = Table([_device(plan, columns, len(position)), _time(plan, columns), *empty], position, raw)
-    return Values(records, held(plan, columns[plan.value]), rows)
-
-
-def held(plan: Plan, column: pa.Array) -> pa.Array:
-    """A column of values, null where the layout says that there is none."""
-    import pyarrow as pa
-
-    if not plan.source.missing_values:
-        return column
-    found = as_text(column).dictionary_encode()
-    texts = found.dictionary.to_pylist()
-    kept = [None if _stands_for(text, plan.source.missing_values) else text for text in texts]
-    return pa.array(kept, pa.large_string()).take(found.indices)
-
-
-def _stands_for(text: str, nothing: Sequence[float | str]) -> bool:
-    """Whether a cell is one of the values, as text or as number."""
-    if text.strip().casefold() in {str(value).strip().casefold() for value in nothing}:
-        return True
-    try:
-        return number(text) in nothing
-    except ValueError:
-        return False
+    return Values(records, columns[plan.value], rows)
 
 
 def _device(plan: Plan, columns: Columns, n: int) -> pa.Array:

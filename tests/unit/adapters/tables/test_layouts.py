@@ -193,3 +193,9 @@ def test_what_stands_for_nothing_is_missing() -> None:
     scenario = with_layout(files=["*"], missing_values=[99, "ND"])
     found = read("device,time,temp,rh,pm25\nA,2026-05-04T10:00Z,99.0,nd,12\n", scenario=scenario)
     assert (found.rows, found.rejected) == ([("A", "2026-05-04T10:00", {"pm25": 12.0})], [])
+
+
+def test_a_row_of_one_value_that_stands_for_nothing_is_told_as_such() -> None:
+    scenario = with_layout(files=["*"], parameter="what", value="number", missing_values=[-999])
+    found = read("device,time,what,number\nA,2026-05-04T10:00Z,pm25,-999\n", scenario=scenario)
+    assert (found.rows, [each.reason for each in found.rejected]) == ([], ["sentinel"])
