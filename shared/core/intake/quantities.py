@@ -17,6 +17,7 @@ MISSING = frozenset({"", "nan", "na", "n/a", "#n/a", "nat", "null", "nil", "none
 FINE, BAD, OUTSIDE, SENTINEL = range(4)
 REASON = {BAD: "bad_value", OUTSIDE: "out_of_range", SENTINEL: "sentinel"}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_COMMA = re.compile(r"\s*[+-]?\d{1,20},\d{1,20}\s*", re.ASCII)
 _POINT_FOR_COMMA = str.maketrans(",.", ".,")
 _INFINITY = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 
@@ -176,4 +177,5 @@ def value_problem(channel: Channel, fault: int, value: object) -> tuple[str, str
     if fault == SENTINEL:
         return REASON[fault], f"{channel.name}: {shown(value)} is one of its missing_values"
     points = " or a compass point" if channel.aggregate == "circular" else ""
-    return REASON[BAD], f"{channel.name}: {shown(value)} is not a finite number{points}"
+    comma = '; decimal = "," in the [[layouts]] of a file says so' if _COMMA.fullmatch(str(value)) else ""
+    return REASON[BAD], f"{channel.name}: {shown(value)} is not a finite number{points}{comma}"

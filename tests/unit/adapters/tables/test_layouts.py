@@ -195,6 +195,11 @@ def test_what_stands_for_nothing_is_missing() -> None:
     assert (found.rows, found.rejected) == ([("A", "2026-05-04T10:00", {"pm25": 12.0})], [])
 
 
+def test_a_decimal_comma_that_was_not_told_is_refused_with_the_key() -> None:
+    found = read("device;time;pm25\nA;2026-05-04T10:00Z;12,4\n", scenario=with_layout(files=["*"]))
+    assert [(each.reason, 'decimal = ","' in each.detail) for each in found.rejected] == [("bad_value", True)]
+
+
 def test_a_row_of_one_value_that_stands_for_nothing_is_told_as_such() -> None:
     scenario = with_layout(files=["*"], parameter="what", value="number", missing_values=[-999])
     found = read("device,time,what,number\nA,2026-05-04T10:00Z,pm25,-999\n", scenario=scenario)
