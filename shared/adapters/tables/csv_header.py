@@ -10,7 +10,7 @@ from shared.adapters.tables.lines import split
 from shared.core.intake.columns import FIRST_CHANNEL, Columns, Layout
 from shared.errors import BadEvent
 
-DELIMITERS = ",;\t"
+DELIMITERS = ",;\t|"
 MOST_COLUMNS = 2000
 _BOM = b"\xef\xbb\xbf"
 _LOOKED_AT = 1000  # rows

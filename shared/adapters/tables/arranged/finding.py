@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from shared.adapters.tables.csv_header import MOST_COLUMNS
+from shared.adapters.tables.csv_header import DELIMITERS, MOST_COLUMNS
 from shared.adapters.tables.lines import split
 from shared.core.intake.columns import plain
 from shared.core.intake.layouts.builtin import BUILTIN
@@ -17,7 +17,6 @@ from shared.core.scenario import FileLayout, Scenario
 from shared.core.scenario.layouts import DEVICE_MARK
 from shared.errors import BadEvent
 
-DELIMITERS = ",;\t|"
 MOST_LINES = 200
 _BOM = b"\xef\xbb\xbf"
 AS_IT_STANDS = FileLayout(name="a plain table")

@@ -67,6 +67,11 @@ def test_a_quoted_header_is_split_and_its_refusal_names_what_is_missing() -> Non
         assert (refused.value.reason, "expected after" in refused.value.detail) == ("header", False)
 
 
+def test_a_plain_table_may_stand_between_bars() -> None:
+    found = read(f"station|timestamp|pm25\nS1|{HOUR}|9.5\n".encode())
+    assert (found.column("pm25"), found.reasons) == ([9.5], [])
+
+
 # units
 
 
