@@ -137,9 +137,10 @@ class Reader:
         convert["decimal_point"] = self._header.layout.decimal
         found = {name: pa.array([], kind) for name, kind in kinds.items()}
         if len(rows.lines):
+            data = rows.data if rows.data.endswith(b"\n") else rows.data + b"\n"  # a mark of UTF-8 alone is a row
             table = arrow.read_csv(
-                pa.BufferReader(rows.data),
-                arrow.ReadOptions(column_names=names, use_threads=False, block_size=len(rows.data) + 1),
+                pa.BufferReader(data),
+                arrow.ReadOptions(column_names=names, use_threads=False, block_size=len(data) + 1),
                 arrow.ParseOptions(**parse),
                 arrow.ConvertOptions(column_types=kinds, **convert),
             )

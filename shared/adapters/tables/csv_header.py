@@ -6,7 +6,7 @@ import csv
 import re
 from dataclasses import dataclass, replace
 
-from shared.adapters.tables.lines import split
+from shared.adapters.tables.lines import split, told
 from shared.core.intake.columns import FIRST_CHANNEL, Columns, Layout
 from shared.errors import BadEvent
 
@@ -50,7 +50,7 @@ def read_header(line: bytes, columns: Columns) -> Header:
             names = tuple(split(text, delimiter))
             layout = columns.layout(names[:MOST_COLUMNS])
         except csv.Error as error:
-            unsplit = BadEvent("header", f"cannot be split into columns: {error}")
+            unsplit = BadEvent("header", f"cannot be split into columns: {told(error)}")
             continue
         except BadEvent as error:
             problem = error

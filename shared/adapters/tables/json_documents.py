@@ -29,6 +29,7 @@ _BLANKS = b" \t\r\n\xef\xbb\xbf"
 _STEPS = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
 _IN_OBJECT = 2  # brackets open in an array that is a value of the document's object
 _NAMES = ("fields", "columns")
+_MOST_ARRAYS, _MOST_KEYS = 16, 200  # of an object, among which the readings are looked for
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _row = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _names = msgspec.json.Decoder(list[str]).decode
@@ -181,13 +182,15 @@ class _Reader:
 
     def _object(self, data: bytes, place: int) -> int:
         """One object, or up to the array of readings in it."""
-        depth = 0
+        depth = arrays = keys = 0
         for token in TOKEN.finditer(data, place):
             sign = token[0]
             if sign == b'"':
                 break
             depth += _STEPS.get(sign, 0)
-            if sign == b"[" and depth == _IN_OBJECT:
+            keys += sign == b"," and depth == 1
+            arrays += sign == b"[" and depth == _IN_OBJECT
+            if sign == b"[" and depth == _IN_OBJECT and arrays <= _MOST_ARRAYS and keys <= _MOST_KEYS:
                 self.wrapping = self._documents.wrapping(data[place : token.start()], data, token.end())
                 if self.wrapping is not None:
                     return token.end()

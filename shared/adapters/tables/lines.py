@@ -73,6 +73,11 @@ def split(line: str, delimiter: str) -> list[str]:
     return next(csv.reader([line], delimiter=delimiter, strict=True), [])
 
 
+def told(error: csv.Error) -> str:
+    """What is wrong, a tab as its sign: details are printable."""
+    return str(error).replace("\t", "\\t")
+
+
 def rows_of(lines: Lines, delimiter: str, header: bytes, device: int, *, cut: bool) -> Rows:
     """Drop blank lines, refuse lines no parser can read, and rewrite those that only a careful one reads.
 
@@ -124,6 +129,8 @@ def _assemble(lines: Lines, blank: Mask, rewritten: dict[int, bytes], refused: d
 
 def _blank(lines: Lines, lengths: Longs, delimiter: str) -> Mask:
     """Lines that hold nothing."""
+    if not lines.data:
+        return lengths == 0
     first = lines.bytes[np.minimum(lines.starts, len(lines.bytes) - 1)]
     blank: Mask = (lengths == 0) | ((lengths == 1) & (first == _RETURN))
     mark = delimiter.encode()
@@ -205,7 +212,7 @@ def _rewrite(
     try:
         cells = split(rewritten.get(i, lines[i]).decode(), delimiter)
     except csv.Error as error:
-        refused[i] = ("columns", f"cannot be split into cells: {error}")
+        refused[i] = ("columns", f"cannot be split into cells: {told(error)}")
         rewritten.pop(i, None)
         return
     if not cells:

@@ -137,3 +137,15 @@ def test_what_a_service_calls_its_names_is_said_in_the_scenario() -> None:
 def test_any_brackets_end_in_rows_or_a_refusal(parts: list[str]) -> None:
     found = read(('{"results":[{"pm25":1}' + "".join(parts)).encode(), "a.json")
     assert found.devices == []
+
+
+@pytest.mark.parametrize(("limit", "arrays"), [("_MOST_ARRAYS", True), ("_MOST_KEYS", False)])
+def test_readings_are_looked_for_among_the_first_of_an_objects_values_only(
+    monkeypatch: pytest.MonkeyPatch, limit: str, *, arrays: bool
+) -> None:
+    """Each array is looked at with all that stands before it: many of them would take the square of their number."""
+    document = json.dumps({"a": [{}] if arrays else 1, "b": 2, "results": READINGS}, indent=1).encode()
+    monkeypatch.setattr(json_documents, limit, 2)
+    assert of(read(document, "a.json")) == EXPECTED
+    monkeypatch.setattr(json_documents, limit, 1)
+    assert read(document, "a.json").devices == []

@@ -204,3 +204,19 @@ def test_a_row_of_one_value_that_stands_for_nothing_is_told_as_such() -> None:
     scenario = with_layout(files=["*"], parameter="what", value="number", missing_values=[-999])
     found = read("device,time,what,number\nA,2026-05-04T10:00Z,pm25,-999\n", scenario=scenario)
     assert (found.rows, [each.reason for each in found.rejected]) == ([], ["sentinel"])
+
+
+def test_a_comment_that_is_all_there_is_holds_no_row() -> None:
+    found = read("time,site,pm25\n# nothing was measured", scenario=with_layout(files=("a.csv",), comment="#"))
+    assert (found.rows, found.rejected) == ([], [])
+
+
+def test_what_cannot_be_split_at_tabs_is_told_in_signs_that_can_be_printed() -> None:
+    found = read('site\tts\tpm25\n"a"b\t2026-11-20T15:00:00Z\t30\n')
+    assert found.reasons == [(1, "columns")]
+    assert found.rejected[0].detail.isprintable()
+
+
+def test_a_last_line_that_is_a_mark_of_utf_8_alone_is_refused() -> None:
+    found = read(b"site,ts,pm25\na,2026-11-20T15:00:00Z,30\n\xef\xbb\xbf", chunk_rows=1)
+    assert (len(found.rows), found.reasons) == (1, [(2, "missing_device")])
