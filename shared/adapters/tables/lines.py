@@ -130,7 +130,7 @@ def _assemble(lines: Lines, blank: Mask, rewritten: dict[int, bytes], refused: d
 def _blank(lines: Lines, lengths: Longs, delimiter: str) -> Mask:
     """Lines that hold nothing."""
     if not lines.data:
-        return lengths == 0
+        return np.ones(len(lengths), np.bool_)
     first = lines.bytes[np.minimum(lines.starts, len(lines.bytes) - 1)]
     blank: Mask = (lengths == 0) | ((lengths == 1) & (first == _RETURN))
     mark = delimiter.encode()
