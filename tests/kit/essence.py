@@ -18,7 +18,9 @@ def essence(state: State) -> dict[str, Any]:
     found: dict[str, Any] = {device: _device(live, place) for place, device in enumerate(live.devices)}
     for name, tally in live.sources.items():
         totals = dict(zip(TOTALS, tally.totals.tolist(), strict=True))
-        kept = {key: value for key, value in totals.items() if key not in {"forecasts", "redelivered"}}
+        kept = {
+            key: value for key, value in totals.items() if key not in {"forecasts", "first_forecasts", "redelivered"}
+        }
         days = {day: np.delete(sums, 1).tolist() for day, sums in tally.daily.items()}  # 1 counts forecasts
         days = {day: sums for day, sums in days.items() if any(sums)}  # how often one was made depends on the cut
         found[f"{live.partition} {name}"] = tally.position, kept, days, tally.first_hour, tally.last_hour
