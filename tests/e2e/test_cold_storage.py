@@ -122,6 +122,9 @@ def test_a_stranger_gets_forecasts_and_a_model_of_their_own(reader: Reader) -> N
     assert "baseline" in next(out for command, out in said.items() if command.endswith("local forecasts"))
     table = next(out for command, out in said.items() if command.endswith("--format csv")).splitlines()
     assert len(table) == 7, "a header, and the newest six"
+    for device, *times in (line.split(",")[:3] for line in table[1:]):
+        as_of, target = map(datetime.fromisoformat, times)
+        assert (device, target - as_of) == ("store-3", timedelta(hours=6))
     assert "serves" in text
 
     manifest = json.loads((reader.folder / "build" / "package" / "manifest.json").read_text())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 
@@ -45,7 +46,7 @@ def as_csv(found: Sequence[Forecast]) -> bytes:
 
 
 def _row(each: Forecast) -> dict[str, str | float | None]:
-    times = (f"{hour}:00:00Z" for hour in (each.as_of, each.target_time))
+    times = (f"{datetime.fromisoformat(time).isoformat()}Z" for time in (each.as_of, each.target_time))
     numbers = (number(float(f"{value:.7g}")) for value in (each.value, each.lower, each.upper))  # of a float32
     cells = (each.device, *times, *numbers, each.category, each.model, each.role, each.revision, each.cold_start)
     return dict(zip(NAMES, cells, strict=True))

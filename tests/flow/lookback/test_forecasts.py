@@ -20,7 +20,9 @@ from shared.app.api.forecasts import forecasts
 from shared.app.api.replies import Reply
 from shared.app.lake.compaction import Compaction
 from shared.app.lookback.commit_history import CommitHistory
+from shared.app.lookback.explanation import Forecast
 from shared.app.lookback.forecast_id import hour_text
+from shared.app.lookback.forecast_pages import as_csv, as_json
 from shared.app.lookback.forecasts import Span, served
 from shared.errors import ConfigError, TransientFailure
 from tests.kit import HOUR, TASK, Bench, HandClock, Row, deploy, hourly
@@ -257,3 +259,21 @@ def test_a_device_id_that_a_spreadsheet_takes_for_a_formula_is_escaped_in_csv_an
     _, out, _ = shown(history_of(bench), capsys)
     assert HOSTILE in out
     assert json.loads(asked(bench, HOSTILE).body)["device_id"] == HOSTILE
+
+
+@pytest.mark.parametrize(
+    ("as_of", "written"), [("2026-11-20T10", "2026-11-20T10:00:00Z"), ("2026-11-20T10:20", "2026-11-20T10:20:00Z")]
+)
+def test_times_are_whole_whatever_the_cadence(as_of: str, written: str) -> None:
+    numbers: dict[str, Any] = {"value": 1.0, "lower": 0.0, "upper": 2.0}
+    made: dict[str, Any] = {
+        "category": "",
+        "model": "floor",
+        "role": "baseline",
+        "served": True,
+        "revision": 0,
+        "sequence": 1,
+    }
+    found = [Forecast(device="a", as_of=as_of, target_time=as_of, cold_start=False, **numbers, **made)]
+    assert as_csv(found).decode().splitlines()[1].startswith(f"a,{written},{written},")
+    assert json.loads(as_json(TASK, found))["forecasts"][0]["as_of"] == written
