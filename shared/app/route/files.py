@@ -214,7 +214,7 @@ class RouteFile:
         dropped = by_reason(count.values)
         lines = warnings(count.values, self.task.scenario.quality.maximum_dropped_share)
         for line in lines:
-            log.warning("%s/%s: %s", INCOMING, name[:200], line)
+            log.warning("%s/%s: %s", INCOMING, shown(name), line)
         return {key: found for key, found in (("dropped", dropped), ("warnings", lines)) if found}
 
     def _publish(

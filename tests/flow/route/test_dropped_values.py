@@ -53,6 +53,12 @@ def test_a_broken_sensor_costs_a_file_none_of_its_other_values(whole: Whole) -> 
     assert "3 of 5 values" in text
 
 
+def test_the_log_warns_of_them_under_a_name_that_is_escaped(whole: Whole, caplog: pytest.LogCaptureFixture) -> None:
+    whole.drop("a\nb.csv", table(row("a", 0, 2000)))
+    (line,) = [line for line in caplog.messages if "were dropped" in line]
+    assert line.startswith("incoming/'a\\x0ab.csv': pm: 1 of 1 values")
+
+
 def test_a_file_without_dropped_values_says_nothing_of_them(whole: Whole) -> None:
     whole.drop("x.csv", table(row("a", 0)))
     whole.score()
