@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,15 +15,6 @@ from tests.kit import message, row, table
 from tests.kit.whole import Whole
 
 NEXT_DAY = 26 * 3_600_000
-
-
-@pytest.fixture
-def whole(tmp_path: Path) -> Iterator[Whole]:
-    """An application whose books balance in the end, whatever a test did."""
-    found = Whole(tmp_path / "logs")
-    yield found
-    found.score()
-    assert found.books().problems == []
 
 
 def at(whole: Whole, partition: int = 0) -> Progress:

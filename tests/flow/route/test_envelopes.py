@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from tests.kit import HOUR, fixed, message
 from tests.kit.whole import Whole
 from tests.unit.adapters.tables.envelope_files import avro, captured, jsonl
 
 WIDER = fixed(maximum=5000)
-
-
-@pytest.fixture
-def whole(tmp_path: Path) -> Iterator[Whole]:
-    """An application whose books balance in the end, whatever a test did."""
-    found = Whole(tmp_path / "logs")
-    yield found
-    found.score()
-    assert found.books().problems == []
 
 
 def routed(body: Any, device: str = "a", hour: int = 9, source: str = "Telemetry") -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -23,15 +23,6 @@ from tests.kit.whole import Whole
 WIDER = fixed(maximum=5000)
 REPLAY = "replay/"
 OTHERS = "a", "g"  # each in a partition of its own
-
-
-@pytest.fixture
-def whole(tmp_path: Path) -> Iterator[Whole]:
-    """An application whose books balance in the end, whatever a test did."""
-    found = Whole(tmp_path / "logs")
-    yield found
-    found.score()
-    assert found.books().problems == []
 
 
 def test_without_a_fix_everything_stays_with_one_more_attempt(whole: Whole) -> None:
