@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -14,7 +13,6 @@ from local.demo.progress import Progress
 from local.send.faults import Faults
 from local.send.plan import Plan
 from local.send.record import Record
-from local.send.sources import Source
 from local.send.stream import Pace, stream
 from local.send.wire import Sender
 from local.stack.process import StackError, wait_until
@@ -24,12 +22,9 @@ from local.stack.workspace import Workspace
 from shared.adapters.stores.clock import WallClock
 from shared.app.ledger_store import Ledger
 from shared.app.release.control import ControlDocument
-from shared.app.score.profiles import name_of
 from shared.core.ledger import Entry
-from shared.core.profile import merged
-from shared.core.task.tasks import task_of
 
-JOB_S, FIRE_S, FOLLOW_S, PROFILES_S, SETTLE_S = 900.0, 300.0, 60.0, 3.0, 0.5
+JOB_S, FIRE_S, FOLLOW_S = 900.0, 300.0, 60.0
 
 
 @dataclass
@@ -74,33 +69,8 @@ class Playback:
             raise StackError(
                 f"the data end {days - self.remaining.days_left} days before the story does: give it more history"
             )
-        if not self.progress.quiet:
-            return self._send(self.remaining.take(24 * days), faults, pace)
-        record = self._send(self.remaining.take(24 * days - 1), faults, pace)
-        before = self._next()
-        time.sleep(SETTLE_S)
-        self._send(
-            self.remaining.take(1), None, None
-        )  # days pass in moments here: with the last hour profiles are fresh
-        self._await_profiles(before)
-        return record
+        source = self.remaining.take(24 * days)
 
-    def _next(self) -> dict[str, int]:
-        """The reading at which each partition stands."""
-        partitions = get(f"{self.space.host_url}/api/health")["partitions"]
-        return {number: found["next"] for number, found in partitions.items()}
-
-    def _await_profiles(self, before: dict[str, int]) -> None:
-        """Wait for profiles of all partitions that the last hour moved; they hold all that came before it."""
-        deadline, losses = time.monotonic() + PROFILES_S, task_of(self.space.scenario).losses
-        for number, reached in self._next().items():
-            while reached > before.get(number, 0) and time.monotonic() < deadline:
-                raw = self.space.blobs.read("profiles", name_of(int(number)))
-                if raw is not None and merged.decode(raw, losses).next > before.get(number, 0):
-                    break
-                time.sleep(0.05)
-
-    def _send(self, source: Source, faults: Faults | None, pace: Pace | None) -> Record:
         def work(note: Callable[[Record], None]) -> Record:
             plan = Plan(source, faults or Faults(), self.seed + len(self.expected), self.space.scenario)
             return stream(plan, self.sender, pace=pace or Pace(), on_progress=note)

@@ -203,6 +203,7 @@ def test_both_hosts_follow_an_installation_and_its_rollback_under_load(site: Sit
     try:
         until(site.shared, "sharing the partitions")
         until(lambda: site.served() == [first] * 2, "serving the first model")
+        until(lambda: any(each.at_s < time.time() - 2 for each in site.commits()), "forecasting by the first model")
         before = site.failures()
         installed, told = site.ask("install", version=second, id="1")
         load.go_on()

@@ -209,6 +209,7 @@ def loop_of(
         context.profiles,
         context.stream.partitions,
         lambda partition: Partition(partition, context).recovered(),
+        partial(recovery.outrun, context),
         reach or (lambda _: None),
     )
     ledger, control = Ledger(scenario.name, blobs, clock), ControlDocument(blobs)

@@ -37,17 +37,19 @@ class ProfileMerge:
         profiles: Where they are.
         partitions: How many partitions there are.
         recover: A partition's state from its commits, where its profile is unusable.
+        outrun: Whether commits have left a profile behind.
         reach: Called with the newest hour of the data.
     """
 
     profiles: Profiles
     partitions: Callable[[], int]
     recover: Callable[[int], State]
+    outrun: Callable[[Profile], bool] = lambda _: False
     reach: Callable[[int], None] = lambda _: None
 
     def __call__(self) -> MergedProfile:
         """The sums of now."""
-        found = self.profiles.read_all(range(self.partitions()), self.recover)
+        found = self.profiles.read_all(range(self.partitions()), self.recover, self.outrun)
         merged = profile.merge(self.profiles.task, found)
         if merged.newest_hour >= 0:
             self.reach(merged.newest_hour)
@@ -126,18 +128,25 @@ class Profiles:
     def _write(self, found: Profile) -> None:
         self.blobs.write(CONTAINER, name_of(found.partition), profile.encode(found))
 
-    def read_all(self, partitions: Iterable[int], recover: Callable[[int], State]) -> list[Profile]:
-        """Profiles of partitions, in this order; one that is missing or not usable is made anew and stored.
+    def read_all(
+        self,
+        partitions: Iterable[int],
+        recover: Callable[[int], State],
+        outrun: Callable[[Profile], bool] = lambda _: False,
+    ) -> list[Profile]:
+        """Profiles of partitions, in this order; one that is missing, not usable or outrun is made anew and stored.
 
         Args:
             partitions: Their numbers.
             recover: Gives a partition's state from its commits.
+            outrun: Whether commits have left a profile behind.
 
         Raises:
             TransientFailure: The store does not answer.
             ContractBroken: A partition's commits cannot be read either.
         """
-        return [self._read(number) or self._anew(recover(number)) for number in partitions]
+        found = ((number, self._read(number)) for number in partitions)
+        return [self._anew(recover(number)) if one is None or outrun(one) else one for number, one in found]
 
     def _read(self, number: int) -> Profile | None:
         raw = self.blobs.read(CONTAINER, name_of(number))

@@ -12,8 +12,10 @@ from shared.app.score.context import ScoringContext
 from shared.app.score.referenced import read_referenced
 from shared.app.score.removed import Mark, mark_of
 from shared.app.score.stored_answers import replay
+from shared.core.profile.merged import Profile
 from shared.core.stream.commit import Commit, folder, place_of
 from shared.core.stream.events import Event
+from shared.core.task.calendar import NO_HOUR
 from shared.core.task.state import State
 from shared.core.task.versions import bring
 from shared.errors import ContractBroken, StateConflict
@@ -128,6 +130,24 @@ def committed(context: ScoringContext, state: State, follows: int) -> bool:
     """Whether a commit stands between an event and the one that a state expects next."""
     names = context.blobs.names("commits", f"partition={state.partition:02d}/")
     return any((state.epoch, follows) <= place_of(name) < (state.epoch, state.next) for name in names)
+
+
+def outrun(context: ScoringContext, found: Profile) -> bool:
+    """Whether commits after a partition's profile speak of newer hours: where a fast stream ends, none is due later."""
+    names = context.blobs.names("commits", f"partition={found.partition:02d}/")
+    later = [name for name in names if place_of(name) >= (found.epoch, found.next)]
+    newest, cadence = int(found.devices.head.max(initial=NO_HOUR)), context.task.scenario.cadence
+    heads = (_newest_tick(context, name) // cadence.ticks // cadence.hour for name in reversed(later))
+    return any(head > newest for head in heads)
+
+
+def _newest_tick(context: ScoringContext, name: str) -> int:
+    try:
+        _, batch = read_referenced(context.blobs, "commits", name, context.files.decode_commit)
+    except ContractBroken as error:  # whoever recovers the partition stops there; a look at it goes on
+        log.warning("a profile is not compared with what came after it: %s", error)
+        return NO_HOUR
+    return int(batch.minute.max(initial=NO_HOUR))
 
 
 def _expire(state: State, until: int) -> None:

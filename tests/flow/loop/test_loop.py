@@ -54,7 +54,7 @@ class Looped:
 
     def merging(self) -> ProfileMerge:
         profiles = Profiles(TASK, self.world.blobs, self.world.clock, lambda work: work())
-        return ProfileMerge(profiles, lambda: 1, self.state, self.reached.append)
+        return ProfileMerge(profiles, lambda: 1, self.state, reach=self.reached.append)
 
     def loop(self, *, trains: bool = True) -> Loop:
         world, completion = self.world, self.world.completion()

@@ -6,9 +6,11 @@ import dataclasses
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 
+from shared.app.score import recovery
 from shared.app.score.partition import Partition
 from shared.app.score.profiles import CONTAINER, Profiles, name_of
 from shared.core.forecast.state import own
@@ -17,7 +19,7 @@ from shared.core.profile import merged as profile
 from shared.core.scenario import with_overrides
 from shared.core.task.state import State
 from shared.errors import ContractBroken, TransientFailure
-from tests.kit import SCENARIO, TASK, Bench, HandClock, MemoryBlobs, deploy, hourly
+from tests.kit import SCENARIO, TASK, Bench, HandClock, MemoryBlobs, Row, deploy, hourly
 
 NAME = name_of(0)
 DAY = 24
@@ -284,3 +286,36 @@ def test_every_commit_of_a_partition_is_considered() -> None:
         raw = bench.blobs.read(CONTAINER, NAME)
         stamps.append(raw and profile.decode(raw, TASK.losses).next)
     assert stamps == [1, 2, 3, 4, 5, 6]
+
+
+def within(rows: list[Row]) -> list[Row]:
+    """The same readings ten minutes later."""
+    return [(position, device, minute + 10, values) for position, device, minute, values in rows]
+
+
+def test_a_profile_that_a_stream_left_behind_is_made_anew() -> None:
+    """A stream that is faster than profiles and then ends: nothing else would bring its last days to the check."""
+    bench, worker = worker_after(30)
+    worker.context.profiles.interval_s = 0.0
+    worker.context.profiles.consider(worker.recovered(), due=True)
+    worker.context.profiles.interval_s = 3600.0
+    raw = bench.blobs.read(CONTAINER, NAME)
+    worker.take(bench.send("hub/0", within(hourly(hours=30)[-2:])))
+
+    def looked() -> profile.Profile:
+        recover, outrun = lambda number: bench.worker(number).recovered(), partial(recovery.outrun, worker.context)
+        (found,) = worker.context.profiles.read_all([0], recover, outrun)
+        return found
+
+    assert profile.encode(looked()) == raw, "its hour is the newest"
+    worker.take(bench.send("hub/0", hourly(hours=200)[60:]))
+    worker.take(bench.send("hub/0", within(hourly(hours=199)[-2:])))
+    assert profile.encode(looked()) == profile.encode(profile.of(TASK, worker.recovered())) != raw
+    stored, newest = bench.blobs.read(CONTAINER, NAME), bench.blobs.names("commits")[-1]
+    assert stored == profile.encode(looked())
+    bench.blobs.write(CONTAINER, NAME, raw or b"")
+    bench.blobs.write("commits", newest, b"nonsense")
+    with pytest.raises(ContractBroken, match=newest):
+        looked()
+    bench.blobs.write(CONTAINER, NAME, stored or b"")
+    assert profile.encode(looked()) == stored
