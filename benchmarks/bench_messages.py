@@ -19,7 +19,7 @@ from benchmarks.timing import milliseconds
 from local.send import sources
 from local.send.bodies import Bodies
 from shared.adapters.stores import scenario_files
-from shared.core.intake.messages import Decoder
+from shared.core.intake.messages.decoding import Decoder
 from shared.core.intake.readings import Floats, Longs
 from shared.core.scenario import Scenario
 

@@ -22,7 +22,7 @@ from pyarrow import parquet
 
 from shared.adapters.stores.scenario_files import load
 from shared.adapters.tables.open import open_table
-from shared.core.intake.messages import Decoder
+from shared.core.intake.messages.decoding import Decoder
 
 ROWS = 1_000_000
 NOW = int(np.datetime64("2026-11-20T16:00", "m").astype(np.int64))

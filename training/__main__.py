@@ -18,9 +18,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from rich.console import Console
 
+from shared.adapters.lake.delta.storage_options import storage_options
 from shared.adapters.lake.delta_lake import CONTAINER_URI
 from shared.adapters.lake.ending import leave
-from shared.adapters.lake.storage_options import storage_options
 from shared.adapters.stores import scenario_files
 from shared.core.model.manifest import VERSION
 from shared.core.retrain.job_spec import JOB_NAME

@@ -19,7 +19,7 @@ from shared.app.route.messages import MINUTE_MS
 from shared.app.route.replayed import Replayed
 from shared.core.intake import progress
 from shared.core.intake.envelopes.told import Told, told_by
-from shared.core.intake.messages import Decoder
+from shared.core.intake.messages.decoding import Decoder
 from shared.core.intake.progress import Progress
 from shared.core.scenario import Scenario
 from shared.core.stream.events import HUB_PREFIX

@@ -18,10 +18,10 @@ from local.inspect.console import new_console
 from local.stack import scenario as scenarios
 from local.stack.process import StackError
 from shared.adapters.tables.open import open_table
-from shared.core.intake.dropped import ChannelValues, joined, warnings
-from shared.core.intake.quantities import REASON
 from shared.core.intake.readings import Parsed, Rejection
 from shared.core.intake.tables import LongTable
+from shared.core.intake.values.dropped import ChannelValues, joined, warnings
+from shared.core.intake.values.quantities import REASON
 from shared.core.scenario import Scenario
 from shared.errors import BadEvent
 

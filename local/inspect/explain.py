@@ -15,7 +15,7 @@ from local.eventhub import event_log
 from local.inspect.console import cell, new_console, table, write_line
 from local.stack.workspace import READINGS, Workspace
 from shared.adapters.lake.archive import LakeArchive
-from shared.adapters.lake.storage_options import storage_options
+from shared.adapters.lake.delta.storage_options import storage_options
 from shared.app.lookback import forecast_id
 from shared.app.lookback.commit_history import CommitHistory
 from shared.app.lookback.explain import Explain

@@ -13,8 +13,8 @@ from local.stack import scenario as stack_scenario
 from local.stack import state
 from local.stack.process import StackError
 from shared.adapters.lake.commit_files import ParquetFiles
+from shared.adapters.lake.delta.storage_options import storage_options
 from shared.adapters.lake.delta_lake import DeltaLake
-from shared.adapters.lake.storage_options import storage_options
 from shared.adapters.models import onnx_model
 from shared.adapters.processes import SYSTEM
 from shared.adapters.stores.azure_blobs import AzureBlobs

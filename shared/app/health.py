@@ -10,8 +10,8 @@ import numpy as np
 from shared.app.route.messages import RoutePartition
 from shared.app.score.context import ScoringContext
 from shared.app.score.partition import Partition
-from shared.core.intake.dropped import joined, warnings
 from shared.core.intake.progress import Day
+from shared.core.intake.values.dropped import joined, warnings
 from shared.core.model.scoring import BASELINE, CHAMPION
 from shared.core.scenario import Scenario
 from shared.core.task.losses import Losses

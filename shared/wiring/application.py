@@ -203,7 +203,7 @@ class Application:
 
     def _lake(self) -> LakeArchive:
         from shared.adapters.lake.archive import LakeArchive
-        from shared.adapters.lake.storage_options import storage_options
+        from shared.adapters.lake.delta.storage_options import storage_options
 
         settings = self.ports.settings
         options = storage_options(settings.blobs, settings.blobs_url, blobs_identity(settings))

@@ -16,10 +16,10 @@ import pandas as pd
 import pytest
 from deltalake import DeltaTable
 
+from shared.adapters.lake.delta.storage_options import storage_options
+from shared.adapters.lake.delta.tables import DeltaTables
 from shared.adapters.lake.delta_lake import DeltaLake
-from shared.adapters.lake.delta_tables import DeltaTables
 from shared.adapters.lake.schema import COMMITS, READINGS, TABLES
-from shared.adapters.lake.storage_options import storage_options
 from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.app.lake.compaction import Compaction, rebuild
 from shared.errors import ConfigError, ContractBroken, StateConflict, TransientFailure

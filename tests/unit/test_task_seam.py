@@ -32,7 +32,7 @@ ROWS = ("local/demo/report/evaluate.py",)  # joins forecasts to what came, hour 
 PAGE = ("shared/app/reports/drift.py",)  # a sentence of the drift report
 SOURCES = (  # what well-known publishers call their columns, and which quantity a unit is one of
     "shared/core/intake/layouts/builtin.py",
-    "shared/core/intake/units.py",
+    "shared/core/intake/values/units.py",
 )
 ONE_PLACE = ("shared/core/task/tasks.py",)
 
@@ -45,7 +45,7 @@ HOURLY = {"horizon", "lateness", "samples_per_hour", "target_column"}
 ON_HOURS = (  # what works on an axis of hours whatever the task
     *(f"shared/core/{name}" for name in ("task/calendar.py", "profile/*", "drift/triage.py", "intake/*", "gate/*")),
     *(f"shared/app/{name}" for name in ("charts*", "reports/charts*")),
-    *(f"shared/adapters/{name}" for name in ("delta_tables.py", "lake/*", "tables_wide.py", "tables/wide.py")),
+    *(f"shared/adapters/{name}" for name in ("lake/*", "tables/wide/*")),
 )
 
 

@@ -26,7 +26,7 @@ class LakeVersion:
     Args:
         version: Of the table, 0 or more.
         uri: Where the lake's tables are, `az://lake` or a folder.
-        options: How to reach it, from `delta_tables.storage_options`.
+        options: How to reach it, from `delta/storage_options.py`.
     """
 
     version: int

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shared.adapters.lake import rows as lake_rows
-from shared.adapters.lake.delta_files import Bounds, View
+from shared.adapters.lake.delta.files import Bounds, View
 from shared.adapters.lake.delta_lake import DeltaLake
 from shared.adapters.lake.schema import COMMITS, PREDICTIONS
 

@@ -14,10 +14,10 @@ from shared.adapters.lake import rows as lake_rows
 from shared.adapters.lake import schema
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.lake.commit_rows import rows_of
-from shared.adapters.lake.delta_files import View
-from shared.adapters.lake.delta_tables import DeltaTables
+from shared.adapters.lake.delta.files import View
+from shared.adapters.lake.delta.storage_options import Options
+from shared.adapters.lake.delta.tables import DeltaTables
 from shared.adapters.lake.schema import COMMITS, PREDICTIONS, READINGS, TABLES
-from shared.adapters.lake.storage_options import Options
 from shared.core.stream.commit import Commit
 from shared.core.stream.events import Batch
 from shared.core.task.task import Task
@@ -39,7 +39,7 @@ class DeltaLake:
     Args:
         task: Says what rows, answers and labels hold.
         uri: `az://container`, or a folder.
-        options: From `delta_tables.storage_options`; not needed for a folder.
+        options: From `delta/storage_options.py`; not needed for a folder.
         group_rows: About how many rows `stored` holds at once.
     """
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shared.adapters.lake import rows as lake_rows
-from shared.adapters.lake.delta_tables import DeltaTables
+from shared.adapters.lake.delta.tables import DeltaTables
 from shared.adapters.lake.schema import READINGS
 from shared.core.gate.evidence import Evidence
 from shared.core.intake.readings import Floats

@@ -10,13 +10,13 @@ import numpy as np
 
 from shared.core.intake.acceptance import Sheet
 from shared.core.intake.columns import DEVICE, FIRST_CHANNEL, TIME, Layout
-from shared.core.intake.quantities import normalise, numbers, together
 from shared.core.intake.readings import Doubles, Ints, Longs
-from shared.core.intake.time_forms import TimeForm
-from shared.core.intake.time_texts import from_bytes
-from shared.core.intake.timestamps import ABSENT, OK, UNZONED, Stamps
-from shared.core.intake.words import Words, understood
-from shared.core.intake.zones import zone
+from shared.core.intake.times.forms import TimeForm
+from shared.core.intake.times.texts import from_bytes
+from shared.core.intake.times.timestamps import ABSENT, OK, UNZONED, Stamps
+from shared.core.intake.times.zones import zone
+from shared.core.intake.values.quantities import normalise, numbers, together
+from shared.core.intake.values.words import Words, understood
 from shared.core.scenario import Channel, Scenario
 from shared.errors import BadEvent
 

@@ -7,15 +7,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from shared.adapters.tables import avro, csv_files, json_array, json_lines, parquet
-from shared.adapters.tables import wide as tables_wide
 from shared.adapters.tables.arranged import files as arranged
 from shared.adapters.tables.arranged import finding
-from shared.adapters.tables.csv_header import Header, read_header, with_decimal_sign
-from shared.adapters.tables.json_documents import Documents
+from shared.adapters.tables.avro import files as avro
+from shared.adapters.tables.csv import files as csv_files
+from shared.adapters.tables.csv.header import Header, read_header, with_decimal_sign
+from shared.adapters.tables.csv.lines import split
+from shared.adapters.tables.json import array as json_array
+from shared.adapters.tables.json import lines as json_lines
+from shared.adapters.tables.json.documents import Documents
 from shared.adapters.tables.limits import DEFAULTS, FileLimits
-from shared.adapters.tables.lines import split
+from shared.adapters.tables.parquet import files as parquet
 from shared.adapters.tables.source import LONGEST_LINE, Bytes, Source, blocks
+from shared.adapters.tables.wide import files as tables_wide
 from shared.core.intake.acceptance import Zoning
 from shared.core.intake.columns import DEVICE, TIME, Columns, Layout, plain, unknown_unit
 from shared.core.intake.readings import shown

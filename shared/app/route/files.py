@@ -15,9 +15,9 @@ from shared.app.route.file_letters import MINUTE_MS, FileLetters, device_of, fol
 from shared.app.route.wide_answers import WideAnswers
 from shared.app.score.serving import Serving
 from shared.core.intake.crowds import Crowd
-from shared.core.intake.dropped import Values, by_reason, joined, warnings
 from shared.core.intake.readings import shown
 from shared.core.intake.tables import LongTable, WideTable
+from shared.core.intake.values.dropped import Values, by_reason, joined, warnings
 from shared.core.stream.events import split
 from shared.core.stream.packing import BEYOND, pack, pack_end
 from shared.core.task.task import Task, names_of

@@ -15,12 +15,12 @@ import msgspec
 from shared.app.left_behind import left_behind
 from shared.core.intake import dead_letters, progress
 from shared.core.intake.dead_letters import DeadLetter
-from shared.core.intake.dropped import warnings
 from shared.core.intake.envelopes.packed import opened
-from shared.core.intake.json_bodies import at_once
-from shared.core.intake.messages import Decoder
+from shared.core.intake.messages.decoding import Decoder
+from shared.core.intake.messages.json_bodies import at_once
 from shared.core.intake.progress import Day, Progress
 from shared.core.intake.readings import Parsed, Rejection, joined
+from shared.core.intake.values.dropped import warnings
 from shared.core.scenario import Scenario
 from shared.core.stream.events import HUB_PREFIX, NEW_HUB_MS, Event, split
 from shared.core.stream.packing import pack

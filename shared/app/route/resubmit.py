@@ -17,7 +17,7 @@ import msgspec
 from shared.app.route.replayed import Key, Replayed, key_of, source_of, sources_of
 from shared.core.intake import dead_letters
 from shared.core.intake.dead_letters import DeadLetter
-from shared.core.intake.messages import ELEMENT_BITS, Decoder
+from shared.core.intake.messages.decoding import ELEMENT_BITS, Decoder
 from shared.core.intake.progress import CONTAINER as PROGRESS
 from shared.core.intake.readings import Parsed, Rejection, joined, shown
 from shared.core.intake.reasons import REASONS

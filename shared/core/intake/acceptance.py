@@ -8,15 +8,15 @@ from functools import partial
 
 import numpy as np
 
-from shared.core.intake.clock_turns import ClockTurns
 from shared.core.intake.columns import DEVICE, FIRST_CHANNEL, TIME
-from shared.core.intake.dropped import ChannelValues
-from shared.core.intake.quantities import FINE, MISSING, value_problem
 from shared.core.intake.readings import Codes, Floats, Ints, Longs, Parsed, Readings, Rejection, id_problem, shown
-from shared.core.intake.time_forms import advice
-from shared.core.intake.timestamps import FUTURE, REASON, UNZONED, Stamps, utc
-from shared.core.intake.words import counted
-from shared.core.intake.zones import Zone, zone
+from shared.core.intake.times.clock_turns import ClockTurns
+from shared.core.intake.times.forms import advice
+from shared.core.intake.times.timestamps import FUTURE, REASON, UNZONED, Stamps, utc
+from shared.core.intake.times.zones import Zone, zone
+from shared.core.intake.values.dropped import ChannelValues
+from shared.core.intake.values.quantities import FINE, MISSING, value_problem
+from shared.core.intake.values.words import counted
 from shared.core.scenario import Scenario
 
 _NO_DEVICE = frozenset({"", "nan", "null", "none"})

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from shared.core.intake.readings import shown
-from shared.core.intake.time_forms import ISO, TimeForm
-from shared.core.intake.units import CANONICAL, is_like, unit_of
-from shared.core.intake.zones import zone
+from shared.core.intake.times.forms import ISO, TimeForm
+from shared.core.intake.times.zones import zone
+from shared.core.intake.values.units import CANONICAL, is_like, unit_of
 from shared.core.scenario import Channel, Scenario, Unit
 from shared.errors import BadEvent
 

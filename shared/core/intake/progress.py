@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from shared.core.intake.dropped import ChannelValues, Values, by_reason, joined, sums_of
+from shared.core.intake.values.dropped import ChannelValues, Values, by_reason, joined, sums_of
 from shared.validation import decoded
 
 CONTAINER = "progress"

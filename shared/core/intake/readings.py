@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from shared.core.intake import dropped
-from shared.core.intake.dropped import NOTHING, ChannelValues, Values
+from shared.core.intake.values import dropped
+from shared.core.intake.values.dropped import NOTHING, ChannelValues, Values
 
 Array: TypeAlias = npt.NDArray[Any]
 Floats: TypeAlias = npt.NDArray[np.float32]

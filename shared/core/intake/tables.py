@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from shared.core.intake.dropped import Values
 from shared.core.intake.readings import Floats, Longs, Parsed, Rejection
+from shared.core.intake.values.dropped import Values
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ import pytest
 from azure.identity import DefaultAzureCredential
 from azure.identity.aio import DefaultAzureCredential as AsyncDefault
 
-from shared.adapters.lake.storage_options import SCOPE, storage_options
+from shared.adapters.lake.delta.storage_options import SCOPE, storage_options
 from shared.adapters.stores.event_hub import EventHubStream
 from shared.adapters.stores.identity import Identity
 from shared.errors import ConfigError

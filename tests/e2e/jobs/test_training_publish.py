@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from shared.adapters.lake.storage_options import storage_options
+from shared.adapters.lake.delta.storage_options import storage_options
 from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.app.loop.results import Result
 from shared.core.gate import evidence as gate_evidence

@@ -14,8 +14,8 @@ from local.stack import scenario
 from local.stack.addresses import ANY_PORTS
 from local.stack.stack import Stack
 from local.stack.workspace import READINGS, Workspace
+from shared.adapters.lake.delta.storage_options import storage_options
 from shared.adapters.lake.delta_lake import DeltaLake
-from shared.adapters.lake.storage_options import storage_options
 from shared.app.lake.compaction import Compaction
 from shared.app.lookback.forecast_id import hour_text
 from shared.core.task.tasks import task_of

@@ -15,8 +15,8 @@ import pytest
 from deltalake import DeltaTable
 from hypothesis import HealthCheck, given, settings
 
+from shared.adapters.lake.delta.tables import DeltaTables
 from shared.adapters.lake.delta_lake import DeltaLake
-from shared.adapters.lake.delta_tables import DeltaTables
 from shared.adapters.lake.schema import COMMITS, OUTCOMES, PREDICTIONS, READINGS, TABLES
 from shared.app.lake.compaction import Compaction, rebuild
 from shared.core.task.state import State

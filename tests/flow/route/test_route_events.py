@@ -12,8 +12,9 @@ from typing import Any, NoReturn
 import pytest
 
 from shared.app.route.messages import POISON_TRIES, RoutePartition, RoutingContext
-from shared.core.intake import dead_letters, json_bodies, messages, progress
+from shared.core.intake import dead_letters, progress
 from shared.core.intake.dead_letters import DeadLetter
+from shared.core.intake.messages import decoding, json_bodies
 from shared.core.intake.progress import Progress
 from shared.core.intake.reasons import REASONS
 from shared.core.stream.events import Event, partition_of
@@ -212,7 +213,7 @@ def test_messages_with_many_readings_in_their_envelopes_are_routed_a_few_at_a_ti
         for each in inner
     ]
     whole.router().take(whole.hear(*sent, b"garbage"))
-    monkeypatch.setattr(messages, "VALUES_AT_ONCE", limit)
+    monkeypatch.setattr(decoding, "VALUES_AT_ONCE", limit)
     cut.router().take(cut.hear(*sent, b"garbage"))
     assert len(cut.sent()) == 30
     assert sorted(cut.sent()) == sorted(whole.sent())

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.adapters.lake import rows as lake_rows
-from shared.adapters.lake.delta_files import View
-from shared.adapters.lake.delta_tables import DeltaTables
+from shared.adapters.lake.delta.files import View
+from shared.adapters.lake.delta.tables import DeltaTables
 from shared.adapters.lake.schema import READINGS
 from shared.core.forecast.window.history import Hourly, hourly
 from shared.core.intake.readings import Floats
@@ -39,7 +39,7 @@ def history(
     Args:
         scenario: Channels and rules of aggregation.
         uri: Where the lake's tables are, `az://lake` or a folder.
-        options: From `delta_tables.storage_options`.
+        options: From `delta/storage_options.py`.
         version: Version of the readings.
         rows_at_once: About how many readings are held at once; never less than the fleet sends in an hour.
 

@@ -11,16 +11,16 @@ import numpy as np
 
 from shared.core.forecast.window.columns import Layout, spread
 from shared.core.forecast.window.history import hourly
-from shared.core.intake.dropped import ChannelValues, Values, by_reason, joined
-from shared.core.intake.json_bodies import value_of
-from shared.core.intake.messages import ELEMENT_BITS, Decoder
-from shared.core.intake.messages import MOST as MOST_READINGS
-from shared.core.intake.quantities import normalise, numbers, value_problem
+from shared.core.intake.messages.decoding import ELEMENT_BITS, Decoder
+from shared.core.intake.messages.decoding import MOST as MOST_READINGS
+from shared.core.intake.messages.json_bodies import value_of
 from shared.core.intake.readings import Codes, Floats, Longs, Readings, shown
-from shared.core.intake.time_texts import from_texts
-from shared.core.intake.timestamps import OK, UNZONED
-from shared.core.intake.units import CANONICAL
-from shared.core.intake.words import counted, understood
+from shared.core.intake.times.texts import from_texts
+from shared.core.intake.times.timestamps import OK, UNZONED
+from shared.core.intake.values.dropped import ChannelValues, Values, by_reason, joined
+from shared.core.intake.values.quantities import normalise, numbers, value_problem
+from shared.core.intake.values.units import CANONICAL
+from shared.core.intake.values.words import counted, understood
 from shared.core.scenario import Channel, Scenario
 from shared.core.scenario.cadence import Cadence
 from shared.errors import BadEvent

@@ -12,16 +12,16 @@ import numpy as np
 
 from shared.adapters.tables.arranged import records
 from shared.adapters.tables.arranged.finding import Found
-from shared.adapters.tables.csv_files import Reader
-from shared.adapters.tables.csv_header import Header
-from shared.adapters.tables.parquet import ParquetSource, as_json, value_of
+from shared.adapters.tables.csv.files import Reader
+from shared.adapters.tables.csv.header import Header
+from shared.adapters.tables.parquet.files import ParquetSource, as_json, value_of
 from shared.adapters.tables.source import BLOCK, Source
 from shared.core.intake.acceptance import Acceptance, Zoning
 from shared.core.intake.layouts.joining import Part, joined
 from shared.core.intake.layouts.plans import Plan, channel_of, parameter_of
 from shared.core.intake.readings import Longs, Parsed, Readings, Rejection
 from shared.core.intake.tables import LongTable, Progress
-from shared.core.intake.units import CANONICAL
+from shared.core.intake.values.units import CANONICAL
 from shared.core.scenario import Scenario, Unit
 from shared.errors import BadEvent
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from shared.adapters.tables.csv_header import DELIMITERS, MOST_COLUMNS
-from shared.adapters.tables.lines import split
+from shared.adapters.tables.csv.header import DELIMITERS, MOST_COLUMNS
+from shared.adapters.tables.csv.lines import split
 from shared.core.intake.columns import plain
 from shared.core.intake.layouts.builtin import BUILTIN
 from shared.core.intake.layouts.plans import Plan, device_in, matches, plan

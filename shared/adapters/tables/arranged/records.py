@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shared.adapters.tables.cells import as_text, sheet, times_of
-from shared.adapters.tables.parquet import value_of
+from shared.adapters.tables.parquet.files import value_of
 from shared.core.intake.acceptance import Sheet
 from shared.core.intake.columns import DEVICE, FIRST_CHANNEL, TIME
 from shared.core.intake.layouts.plans import Plan

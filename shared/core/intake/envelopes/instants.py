@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from shared.core.intake.messages.records import read_times
 from shared.core.intake.readings import Longs
-from shared.core.intake.records import read_times
-from shared.core.intake.timestamps import OK, UNZONED
+from shared.core.intake.times.timestamps import OK, UNZONED
 
 UNKNOWN = np.iinfo(np.int64).min
 _CLOCK = re.compile(

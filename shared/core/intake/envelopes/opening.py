@@ -8,10 +8,10 @@ import numpy as np
 
 from shared.core.intake.envelopes.envelope import Envelope
 from shared.core.intake.envelopes.instants import UNKNOWN, minutes_of
-from shared.core.intake.identities import Identities
+from shared.core.intake.messages.identities import Identities
+from shared.core.intake.messages.records import Sent
 from shared.core.intake.readings import Longs
-from shared.core.intake.records import Sent
-from shared.core.intake.timestamps import ABSENT, OK, Stamps
+from shared.core.intake.times.timestamps import ABSENT, OK, Stamps
 from shared.errors import BadEvent
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from shared.core.intake.acceptance import Sheet
 from shared.core.intake.columns import FIRST_CHANNEL
 from shared.core.intake.readings import Array, Codes, Floats, Longs, Parsed, Rejection
-from shared.core.intake.timestamps import Stamps
+from shared.core.intake.times.timestamps import Stamps
 
 
 @dataclass(frozen=True, slots=True)

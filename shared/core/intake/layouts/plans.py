@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from shared.core.intake.columns import DEVICE, FIRST_CHANNEL, TIME, Columns, Layout, plain
 from shared.core.intake.readings import shown
-from shared.core.intake.time_forms import TimeForm
-from shared.core.intake.units import unit_of
+from shared.core.intake.times.forms import TimeForm
+from shared.core.intake.values.units import unit_of
 from shared.core.scenario import FileLayout, Scenario, Unit
 from shared.core.scenario.layouts import DEVICE_MARK
 from shared.errors import BadEvent

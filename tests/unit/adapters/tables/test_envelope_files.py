@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.adapters.tables import json_array, source
+from shared.adapters.tables import source
+from shared.adapters.tables.json import array as json_array
 from shared.adapters.tables.limits import FileLimits
 from shared.adapters.tables.open import open_table
 from shared.core.intake.tables import LongTable

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.adapters.tables import json_documents
-from shared.adapters.tables.json_documents import Documents
+from shared.adapters.tables.json import documents as json_documents
+from shared.adapters.tables.json.documents import Documents
 from shared.adapters.tables.source import Source
 from shared.core.scenario import with_overrides
 from tests.unit.adapters.tables.table_files import AIR, Read, read

@@ -16,8 +16,8 @@ from pyarrow import parquet
 from shared.adapters.tables import source
 from shared.adapters.tables.limits import FileLimits
 from shared.adapters.tables.open import open_table
-from shared.adapters.tables.parquet_process import Reading
-from shared.adapters.tables.parquet_reader import ROW_BYTES, STRETCH_BYTES
+from shared.adapters.tables.parquet.process import Reading
+from shared.adapters.tables.parquet.reader import ROW_BYTES, STRETCH_BYTES
 from shared.core.intake.readings import Parsed
 from shared.core.intake.tables import LongTable
 from shared.errors import BadEvent, TransientFailure

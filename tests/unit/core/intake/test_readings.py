@@ -13,17 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.adapters.stores.scenario_files import load
-from shared.core.intake import zones
 from shared.core.intake.acceptance import Acceptance, Sheet, Zoning
 from shared.core.intake.columns import Columns, Layout, plain
-from shared.core.intake.quantities import BAD, OUTSIDE, missing, normalise, number, numbers
 from shared.core.intake.readings import LONGEST_ID, Parsed, id_problem, shown
 from shared.core.intake.reasons import REASONS
-from shared.core.intake.time_texts import from_bytes, from_texts
-from shared.core.intake.timestamps import ABSENT, ANCIENT, FUTURE, OK, UNZONED, Stamps, from_number, utc
-from shared.core.intake.timestamps import BAD as BAD_TIME
-from shared.core.intake.units import unit_of
-from shared.core.intake.zones import Zone, zone
+from shared.core.intake.times import zones
+from shared.core.intake.times.texts import from_bytes, from_texts
+from shared.core.intake.times.timestamps import ABSENT, ANCIENT, FUTURE, OK, UNZONED, Stamps, from_number, utc
+from shared.core.intake.times.timestamps import BAD as BAD_TIME
+from shared.core.intake.times.zones import Zone, zone
+from shared.core.intake.values.quantities import BAD, OUTSIDE, missing, normalise, number, numbers
+from shared.core.intake.values.units import unit_of
 from shared.core.scenario import Channel, Scenario, Unit, with_overrides
 from shared.errors import BadEvent
 

@@ -35,7 +35,7 @@ from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.stores import scenario_files
 from shared.adapters.stores.clock import WallClock
 from shared.core.intake import dead_letters, progress
-from shared.core.intake.messages import Decoder
+from shared.core.intake.messages.decoding import Decoder
 from shared.core.intake.reasons import REASONS
 from shared.core.scenario import Names, with_overrides
 from shared.core.stream.commit import DISPOSITIONS

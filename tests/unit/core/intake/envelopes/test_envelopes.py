@@ -18,7 +18,7 @@ from shared.adapters.stores.scenario_files import load
 from shared.core.intake.acceptance import Zoning
 from shared.core.intake.envelopes.instants import UNKNOWN, minutes_of
 from shared.core.intake.envelopes.packed import unpacked
-from shared.core.intake.messages import ELEMENT_BITS, MOST, Decoder
+from shared.core.intake.messages.decoding import ELEMENT_BITS, MOST, Decoder
 from shared.core.intake.readings import Parsed
 from shared.core.scenario import Scenario, with_overrides
 from shared.errors import BadEvent
@@ -249,7 +249,7 @@ def test_all_bodies_of_one_message_share_its_limit() -> None:
 
 
 def test_lines_of_packed_bodies_are_judged_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.core.intake.messages.VALUES_AT_ONCE", 3)  # a packed reading weighs two
+    monkeypatch.setattr("shared.core.intake.messages.decoding.VALUES_AT_ONCE", 3)  # a packed reading weighs two
     body = base64.b64encode(gzip.compress(json.dumps(READING).encode() + b" " * 600)).decode()
     line = json.dumps(routed(body, {"contentEncoding": "gzip"})).encode()
     parts = list(
@@ -263,7 +263,7 @@ def test_lines_of_packed_bodies_are_judged_a_few_at_a_time(monkeypatch: pytest.M
 def test_messages_with_many_readings_in_their_envelopes_are_judged_a_few_at_a_time(
     monkeypatch: pytest.MonkeyPatch, limit: int, expected: list[int], *, packed: bool
 ) -> None:
-    monkeypatch.setattr("shared.core.intake.messages.VALUES_AT_ONCE", limit)
+    monkeypatch.setattr("shared.core.intake.messages.decoding.VALUES_AT_ONCE", limit)
     inner = json.dumps([1] * 100).encode()
     text = base64.b64encode(gzip.compress(inner) if packed else inner).decode()
     body = json.dumps(routed(text, {"contentEncoding": "gzip"} if packed else {})).encode()

@@ -1,0 +1,74 @@
+"""Decoded records into checked readings: one sheet for all of them, times from where there are any, values in units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from shared.core.intake.acceptance import Acceptance, Sheet, Zoning
+from shared.core.intake.columns import DEVICE, FIRST_CHANNEL, TIME
+from shared.core.intake.envelopes.opening import take_from_envelopes
+from shared.core.intake.messages.records import Kind, Records, Row, by_kind, devices_of, stamps_of
+from shared.core.intake.readings import Codes, Floats, Longs, Parsed
+from shared.core.intake.values.quantities import normalise, numbers, together
+from shared.core.intake.values.words import understood
+from shared.core.scenario import Scenario
+
+
+class Judge:
+    """Judges decoded records for one scenario.
+
+    Attributes:
+        converted: Channels that came in another unit, and its name.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._scenario = scenario
+        self._acceptance = Acceptance(scenario)
+        self.converted: dict[str, str] = {}
+
+    def judge(self, records: Records, zoning: Zoning, *, live: bool) -> Parsed:
+        """Accepted readings, and a rejection for every other record.
+
+        Args:
+            records: What was decoded.
+            zoning: For timestamps without a zone.
+            live: Whether they come from a hub, so that their limit is the minute in which it took them.
+        """
+        rows, origins = records.rows, records.origins
+        kinds = by_kind(records.kinds)
+        columns = list(zip(*rows, strict=True)) or [()] * (FIRST_CHANNEL + len(self._scenario.channels))
+        values, faults = self._values(columns, kinds)
+        sent = [sent for _, sent, _ in origins]
+        names, device = devices_of(columns[DEVICE], [each.identity for each in sent])
+        stamps, limits = stamps_of(columns[TIME], kinds), np.array([each.limit for each in sent], np.int64)
+        take_from_envelopes(sent, stamps, limits, live=live, fall_back=self._scenario.time_fallback)
+        sheet = Sheet(
+            position=np.array([position for position, _, _ in origins], np.int64),
+            names=names,
+            device=device,
+            stamps=stamps,
+            values=values,
+            faults=faults,
+            cell=lambda i, slot: sent[i].created if slot == TIME and rows[i][slot] is None else rows[i][slot],
+            raw=lambda i: bytes(origins[i][2]),
+            written=lambda c, found: ((rows[i][FIRST_CHANNEL + c], 1) for i in found.tolist()),
+        )
+        return self._acceptance.judge(sheet, zoning, limits, records.refused)
+
+    def _values(self, columns: Sequence[Row], kinds: dict[Kind, Longs]) -> tuple[Floats, Codes | None]:
+        values = np.full((len(columns[TIME]), len(self._scenario.channels)), np.nan, np.float32)
+        faults: dict[int, Codes] = {}
+        for c, channel in enumerate(self._scenario.channels):
+            raw, bad = numbers(columns[FIRST_CHANNEL + c])
+            for (units, _), rows in kinds.items():
+                values[rows, c], wrong, found = normalise(channel, raw[rows], units[c])
+                self.converted.update((channel.name, name) for name in found)
+                if wrong is not None:
+                    faults.setdefault(c, np.zeros(len(values), np.uint8))[rows] = wrong
+            if bad:
+                words = understood(channel, columns[FIRST_CHANNEL + c], bad)
+                if (wrong := words.put(values[:, c], faults.get(c))) is not None:
+                    faults[c] = wrong
+        return values, together(faults, values.shape)
