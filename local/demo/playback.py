@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +14,7 @@ from local.send.record import Record
 from local.send.stream import Pace, stream
 from local.send.wire import Sender
 from local.stack.process import StackError, wait_until
-from local.stack.running import get
+from local.stack.running import fire_function, get
 from local.stack.stack import Stack
 from local.stack.workspace import Workspace
 from shared.adapters.stores.clock import WallClock
@@ -24,7 +22,7 @@ from shared.app.ledger_store import Ledger
 from shared.app.release.control import ControlDocument
 from shared.core.ledger import Entry
 
-JOB_S, FIRE_S, FOLLOW_S = 900.0, 300.0, 60.0
+JOB_S, FOLLOW_S = 900.0, 60.0
 
 
 @dataclass
@@ -87,13 +85,8 @@ class Playback:
             StackError: One failed.
         """
         for name in functions:
-            url = f"{self.space.host_url}/admin/functions/{name}?wait=true"
-            try:
-                urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=FIRE_S).close()  # noqa: S310
-            except urllib.error.HTTPError as error:
-                raise StackError(f"{name}: {error.read().decode(errors='replace')[:500]}") from error
-            except OSError as error:
-                raise StackError(f"{name}: the host does not answer: {error}") from error
+            if problem := fire_function(self.space.host_url, name):
+                raise StackError(f"{name}: {problem[:500]}")
         self.follow()
 
     def follow(self) -> None:
