@@ -13,7 +13,7 @@ from shared.app.score.referenced import read_referenced
 from shared.app.score.removed import Mark, mark_of
 from shared.app.score.stored_answers import replay
 from shared.core.profile.merged import Profile
-from shared.core.stream.commit import Commit, folder, place_of
+from shared.core.stream.commit import Commit, commit_name, folder, place_of
 from shared.core.stream.events import Event
 from shared.core.task.calendar import NO_HOUR
 from shared.core.task.state import State
@@ -134,20 +134,22 @@ def committed(context: ScoringContext, state: State, follows: int) -> bool:
 
 def outrun(context: ScoringContext, found: Profile) -> bool:
     """Whether commits after a partition's profile speak of newer hours: where a fast stream ends, none is due later."""
-    names = context.blobs.names("commits", f"partition={found.partition:02d}/")
-    later = [name for name in names if place_of(name) >= (found.epoch, found.next)]
     newest, cadence = int(found.devices.head.max(initial=NO_HOUR)), context.task.scenario.cadence
-    heads = (_newest_tick(context, name) // cadence.ticks // cadence.hour for name in reversed(later))
+    heads = (tick // cadence.ticks // cadence.hour for tick in _ticks_since(context, found))
     return any(head > newest for head in heads)
 
 
-def _newest_tick(context: ScoringContext, name: str) -> int:
-    try:
-        _, batch = read_referenced(context.blobs, "commits", name, context.files.decode_commit)
-    except ContractBroken as error:  # whoever recovers the partition stops there; a look at it goes on
-        log.warning("a profile is not compared with what came after it: %s", error)
-        return NO_HOUR
-    return int(batch.minute.max(initial=NO_HOUR))
+def _ticks_since(context: ScoringContext, found: Profile) -> Iterator[int]:
+    """The newest tick of each commit after a profile, as far as one follows on the other and can be read."""
+    place = found.epoch, found.next
+    while raw := context.blobs.read("commits", commit_name(found.partition, *place)):
+        try:
+            made, batch = context.files.decode_commit(raw)
+        except ContractBroken as error:  # whoever recovers the partition stops there; a look at it goes on
+            log.warning("a profile is not compared with commit %s: %s", place, error)
+            return
+        yield int(batch.minute.max(initial=NO_HOUR))
+        place = made.after
 
 
 def _expire(state: State, until: int) -> None:
