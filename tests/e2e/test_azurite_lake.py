@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
 
 from shared.adapters.lake.delta.storage_options import storage_options
 from shared.adapters.lake.delta.tables import DeltaTables
@@ -157,6 +158,16 @@ def test_a_store_that_refuses_is_an_error_to_mend(azurite: str, uri: str, key: s
     with pytest.raises(ConfigError, match=told) as error:
         tables.opened(READINGS)
     assert (key or "Bearer") not in str(error.value)
+
+
+def test_connections_are_given_up_before_azurite_hangs_up(azurite: str) -> None:
+    """Azurite closes idle connections after 5 s; deltalake reads the option: one that it cannot read is an error."""
+    options = storage_options(azurite, None)()
+    assert options["pool_idle_timeout"] == "3s"
+    with pytest.raises(OSError, match="as Duration"):
+        DeltaTable("az://lake/none", storage_options={**options, "pool_idle_timeout": "3 bananas"})
+    with pytest.raises(TableNotFoundError):
+        DeltaTable("az://lake/none", storage_options=dict(options))
 
 
 def test_storage_options_know_the_forms_of_a_connection_string() -> None:

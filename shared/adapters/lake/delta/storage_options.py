@@ -13,6 +13,7 @@ from shared.adapters.stores.identity import ANY, Identity
 from shared.errors import ConfigError
 
 Options = Callable[[], Mapping[str, str]]
+IDLE = "3s"  # Azurite hangs up after 5 idle seconds; deltalake 1.6.6 gives up on a request that meets that ("Canceled")
 SCOPE = "https://storage.azure.com/.default"
 
 
@@ -47,7 +48,7 @@ def storage_options(connection: str | None, account_url: str | None, identity: I
 
 
 def _endpoint(address: str) -> dict[str, str]:
-    plain = {"allow_http": "true"} if address.startswith("http://") else {}
+    plain = {"allow_http": "true", "pool_idle_timeout": IDLE} if address.startswith("http://") else {}
     return {"azure_storage_endpoint": address.rstrip("/"), **plain}
 
 
