@@ -1,7 +1,8 @@
 """Messages as devices send them, and what transport, faulty firmware and bad intentions make of them, from a seed.
 
-`python -m tests.unit.core.intake.messages.mutation COUNT FILE [FOLDER]` decodes that many and writes one line of reasons for
-each, so that two versions of Python can be compared line by line; FOLDER holds further bodies to begin with.
+`python -m tests.unit.core.intake.messages.mutation COUNT FILE [FOLDER]` decodes that many and writes one line of
+reasons for each, so that two versions of Python can be compared line by line; FOLDER holds further bodies to begin
+with.
 """
 
 from __future__ import annotations
