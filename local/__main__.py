@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     drop.add_argument("--zone", help="zone of timestamps without one, such as Asia/Shanghai or +08:00")
     drop.add_argument("--device", help="device of all rows, where no column says it")
     drop.add_argument("--name", help="name in incoming/ (default: the file's)")
+    drop.add_argument("--again", action="store_true", help="read it even where the same bytes were read whole before")
     commands.add_parser("func", help="the same app under Azure Functions Core Tools (`func start`), until Ctrl-C")
     deploy = commands.add_parser("deploy", help="let a model package serve, the one of before beside it as its guard")
     deploy.add_argument("package", type=Path, metavar="DIR")

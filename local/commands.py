@@ -77,7 +77,7 @@ def drop(given: argparse.Namespace) -> int:
         why = "this is a folder; drop a file" if given.file.is_dir() else "there is no such file"
         raise StackError(f"{given.file}: {why}")
     space, console = Workspace.of(given.root), new_console()
-    source = space.drop(given.file, given.name or given.file.name, given.zone, given.device)
+    source = space.drop(given.file, given.name or given.file.name, given.zone, given.device, again=given.again)
     with console.status(f"reading {escape(given.file.name)}"):
         summary = await_summary(space, source)
     show_summary(console, summary, space.scenario.target)

@@ -21,6 +21,7 @@ from shared.adapters.stores.azure_blobs import AzureBlobs
 from shared.app.evolution import recorded
 from shared.app.release.publish import Release
 from shared.app.route.file_books import key_of
+from shared.app.route.file_letters import AGAIN
 from shared.app.route.files import INCOMING
 from shared.core.scenario import Scenario
 from shared.core.stream.events import FILE_PREFIX
@@ -101,8 +102,10 @@ class Workspace:
         features = task_of(self.scenario).features
         return Release(self.blobs, partial(onnx_model.load, featurizer_features=features))
 
-    def drop(self, path: Path, name: str, zone: str | None, device: str | None = None) -> str:
+    def drop(self, path: Path, name: str, zone: str | None, device: str | None = None, *, again: bool = False) -> str:
         """Upload a file into "incoming", piece by piece; returns the source that its readings will name.
+
+        With `again` it is read even where the same bytes were read whole before.
 
         Raises:
             StackError: The store does not take the file, or not under this name.
@@ -112,7 +115,7 @@ class Workspace:
 
         if not _NAME.fullmatch(name) or {".", ".."} & set(name.split("/")):
             raise StackError(f"{name!a} cannot be the name of a blob: give another one with --name")
-        told = {"zone": (zone, "/+:-_"), "device": (device, "")}
+        told = {"zone": (zone, "/+:-_"), "device": (device, ""), AGAIN: ("true" if again else None, "")}
         metadata = {key: quote(value, safe=safe) for key, (value, safe) in told.items() if value}
         try:
             blob = BlobClient.from_connection_string(self.storage, INCOMING, name, **PATIENCE, **PIECES)

@@ -114,6 +114,10 @@ def test_a_stack_of_another_scenario_is_served_by_every_command(checkout: Checko
 
     code, said = checkout.say("drop", str(data))
     assert (code, f"rows: {HOURS} in, {HOURS} accepted, 0 rejected" in said) == (0, True), said
+    code, said = checkout.say("drop", str(data), "--name", "again.csv")
+    assert (code, "again.csv: refused, duplicate: 'noise.csv' held the same bytes" in said) == (1, True), said
+    code, said = checkout.say("drop", str(data), "--again")
+    assert (code, f"rows: {HOURS} in, {HOURS} accepted, 0 rejected" in said) == (0, True), said
     assert checkout.say("ledger", "verify") == (0, "0 entries, each follows on the one before: OK\n")
     package = tmp_path / "package"
     package.mkdir()

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from shared.app.reports.file import file_report
+from shared.app.route import drops
 from shared.app.route.file_letters import CONTAINER as LETTERS
 from shared.app.route.file_letters import folder_of_letters
 from shared.core.intake import dead_letters
@@ -44,6 +45,7 @@ class Routed(msgspec.Struct, frozen=True, kw_only=True):
 
     `dropped` are values that became missing, by channel and reason, `warnings` name channels of which too many did.
     `abandoned` says that a part of it was read and the rest is gone: what the partitions have of it is what it gave.
+    `identity` is by what the file is known again once all of it is committed; only one that was read whole has one.
     """
 
     source: str
@@ -64,6 +66,7 @@ class Routed(msgspec.Struct, frozen=True, kw_only=True):
     dropped: dict[str, dict[str, int]] | msgspec.UnsetType = msgspec.UNSET
     warnings: list[str] | msgspec.UnsetType = msgspec.UNSET
     abandoned: bool | msgspec.UnsetType = msgspec.UNSET
+    identity: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,17 +197,21 @@ class FileBooks:
         if len(receipts) < routed.partitions:
             return False
         seconds = (self.clock.now_ms() - routed.started_ms) / 1000
-        self.publish(routed.file, routed.source, summarise(self.task.losses, routed, receipts, seconds))
+        summary = summarise(self.task.losses, routed, receipts, seconds)
+        whole = sum(summary[name] for name in ARRIVED) == routed.rows_accepted
+        self.publish(routed.file, routed.source, summary, routed if whole else None)
         return True
 
-    def publish(self, file: str, source: str, summary: Mapping[str, Any]) -> None:
-        """Write a summary, its report, and the mark that says the file is done."""
+    def publish(self, file: str, source: str, summary: Mapping[str, Any], whole: Routed | None = None) -> None:
+        """Write a summary, its report, by what a `whole` file is known again, and the mark that says it is done."""
         folder = folder_of(file, source)
         words = self.task.words
         page = file_report(summary, title=words.title, unit=words.unit)
         self.blobs.write(REPORTS, f"{folder}/report.html", page.encode())
         body = msgspec.json.format(msgspec.json.encode(summary), indent=2)
         self.blobs.write(REPORTS, f"{folder}/summary.json", body)
+        if whole is not None and whole.identity:
+            drops.keep(self.blobs, whole.identity, drops.Dropped(file=file, source=source, read_ms=whole.started_ms))
         self.blobs.write(RECEIPTS, f"{key_of(source)}/done", folder.encode())
 
     def waiting_for(self, key: str, routed: Routed) -> list[int]:
@@ -214,7 +221,7 @@ class FileBooks:
 
     def listing(self) -> FileListing:
         """Which files are unfinished and which are known, from one listing."""
-        names = self.blobs.names(RECEIPTS)
+        names = [name for name in self.blobs.names(RECEIPTS) if not name.startswith(drops.FOLDER)]
         done = {name.split("/")[0] for name in names if name.endswith("/done")}
         routed = {name.split("/")[0] for name in names if name.endswith(f"/{ROUTE}")}
         return FileListing(sorted({name.split("/")[0] for name in names} - done), done | routed)

@@ -16,7 +16,7 @@ from shared.ports import BlobInfo, Blobs
 
 log = logging.getLogger(__name__)
 CONTAINER = "dead-letter"
-ZONE, DEVICE = "zone", "device"
+ZONE, DEVICE, AGAIN = "zone", "device", "again"
 MINUTE_MS = 60_000
 EXAMPLE_BYTES = 400
 MOST_BYTES = 64 << 20  # of one file's letters: a row may have a megabyte, and each letter holds the file's header
@@ -123,6 +123,11 @@ def device_of(info: BlobInfo) -> str | None:
     """Device declared for all rows of a file, as a URL writes it."""
     told = _told(info, DEVICE)
     return None if told is None else unquote(told)
+
+
+def again_of(info: BlobInfo) -> bool:
+    """Whether a file is to be read even where its bytes were read before."""
+    return (_told(info, AGAIN) or "").casefold() == "true"
 
 
 def _told(info: BlobInfo, key: str) -> str | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import msgspec
 import numpy as np
 
+from shared.app.route.drops import Drops, Hashing, duplicate
 from shared.app.route.file_books import REPORTS, FileBooks, Routed, folder_of, key_of, source_of
-from shared.app.route.file_letters import MINUTE_MS, FileLetters, device_of, folder_of_letters, zone_of
+from shared.app.route.file_letters import MINUTE_MS, FileLetters, again_of, device_of, folder_of_letters, zone_of
 from shared.app.route.wide_answers import WideAnswers
 from shared.app.score.serving import Serving
 from shared.core.intake.crowds import Crowd
@@ -26,6 +27,7 @@ from shared.ports import BlobInfo, Blobs, Clock, OpenTable, Stream
 
 log = logging.getLogger(__name__)
 INCOMING = "incoming"
+LATER = "future"  # rows that are rejected for it may be accepted when the same file is dropped another day
 
 
 @dataclass(slots=True)
@@ -90,18 +92,23 @@ class RouteFile:
         started = self.clock.now_ms()
         try:
             with self.blobs.open(INCOMING, name, info.etag) as stream:
+                content = Hashing(stream)
                 table = self.open_table(
                     name,
-                    stream,
+                    cast("BinaryIO", content),
                     self.task.scenario,
                     zone=zone_of(info),
                     not_after_minute=info.modified_ms // MINUTE_MS,
                     chunk_rows=self.chunk_rows,
                     device=device_of(info),
                 )
-                self._route(table, name, source, info, started)
+                self._route(table, name, source, info, started, content)
         except BadEvent as error:
             self.refuse(name, info, error, started)
+
+    @property
+    def _drops(self) -> Drops:
+        return Drops(self.blobs, self.task.scenario)
 
     def end_again(self, key: str) -> None:
         """Send the end markers of a file that was read, or never will be, to the partitions that have not answered."""
@@ -120,12 +127,30 @@ class RouteFile:
         log.error("%s/%s is not there any more, and only a part of it was read", INCOMING, shown(begun.file))
         return self.file_books.abandoned(begun)
 
-    def _route(self, table: LongTable | WideTable, name: str, source: str, info: BlobInfo, started: int) -> None:
+    def _refuse_duplicate(self, table: LongTable, name: str, source: str, info: BlobInfo) -> None:
+        """Refuse a file whose bytes were read whole as another one; one of which a part was sent is read on."""
+        if again_of(info) or not self._drops.of_size(info.size):
+            return
+        with self.blobs.open(INCOMING, name, info.etag) as stream:
+            first = self._drops.first(self._drops.identity(info, Hashing(stream).content(), table))
+        if first is not None and first.source != source and self.file_books.begun_of(key_of(source)) is None:
+            raise duplicate(first)
+
+    def _route(
+        self,
+        table: LongTable | WideTable,
+        name: str,
+        source: str,
+        info: BlobInfo,
+        started: int,
+        content: Hashing,
+    ) -> None:
         folder = folder_of_letters(key_of(source))
         count = _Count(FileLetters(blobs=self.blobs, folder=folder, source=source, info=info, most=self.most_letters))
         if isinstance(table, WideTable):
             self._answer(table, name, source, info, started, count)
             return
+        self._refuse_duplicate(table, name, source, info)
         begun = Routed(
             source=source,
             file=name,
@@ -140,6 +165,7 @@ class RouteFile:
             converted={},
         )
         problem = self._send(table, begun, count) or table.problem
+        whole = problem is None and count.accepted and not count.letters.rejected[LATER]
         routed = msgspec.structs.replace(
             begun,
             rows_in=count.rows,
@@ -152,6 +178,7 @@ class RouteFile:
             letters_left_out=count.letters.left_out or msgspec.UNSET,
             with_target=count.with_target,
             examples=count.letters.examples or msgspec.UNSET,
+            identity=self._drops.identity(info, content.content(), table) if whole else msgspec.UNSET,
             **self._told(name, count),
         )
         self.file_books.routed(routed)

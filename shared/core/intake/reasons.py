@@ -41,6 +41,7 @@ REASONS: dict[str, str] = {
     "format": "neither CSV, Parquet nor JSON lines, or damaged beyond reading",
     "header": "no column for the device, the time or any channel",
     "zone": "the declared time zone is neither an IANA name nor an offset such as +08:00",
+    "duplicate": "a file of the same bytes, to be read in the same way, was read whole before",
     "no_model": "no model is deployed that could answer it",
     "no_answer": "the deployed model gave no answer that can be used, however often it was asked",
     "unreadable": "reading it ended again and again without a word, as when it is too large for a worker",

@@ -190,7 +190,7 @@ def test_garbage_is_refused_for_the_reason_it_was_made_for(garbage: Garbage, dev
 
 def test_garbage_knows_every_reason_that_a_message_can_have() -> None:
     of_files = {"columns", "missing_id", "duplicate_id", "window", "truncated", "empty_file", "format", "header"}
-    of_files |= {"no_answer", "unreadable", "replaced"}
+    of_files |= {"no_answer", "unreadable", "replaced", "duplicate"}
     elsewhere = {"zone", "no_model", "poison", "conflict", "too_many_devices", "not_telemetry"}
     elsewhere |= {"sentinel"}  # the scenario knows none
     elsewhere |= {"unknown_station", "no_zone"}  # all stations are welcome, and the scenario has a zone
