@@ -46,6 +46,9 @@ def show_summary(console: Console, summary: dict[str, Any], target: str = "the t
         write_line(console, f"    {reason}: {example}", "yellow")
     if summary.get("ignored"):
         write_line(console, f"  columns not used: {', '.join(map(str, summary['ignored']))}", "yellow")
+    if assumed := summary.get("assumed"):
+        taken = ", ".join(f"{column} as {what}" for column, what in assumed.items())
+        write_line(console, f"  no unit was told, so it was taken: {taken}")
     if (known := summary.get("rows_with_target")) is not None:
         short = "nothing can be learned or judged from them" if not known else ""
         line = f"  {target} is known in {known:,} of the accepted rows{short and f': {short}'}"

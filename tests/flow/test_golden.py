@@ -62,7 +62,13 @@ from tests.kit.bench import plain
 from tests.kit.tiny_model import loaded, upload
 from tests.kit.whole import DEVICES
 
-SAID_SINCE = ("with_target", "rows_with_target", "examples", "identity")  # keys of what is told of a dropped file
+SAID_SINCE = (
+    "with_target",
+    "rows_with_target",
+    "examples",
+    "identity",
+    "assumed",
+)  # keys of what is told of a dropped file
 GONE = "check"  # a column of every table of the lake, null in rows that are written today
 # before, one bad value had a row of the small story refused as a whole, and no commit closed an epoch
 WRITTEN = {"small": kept.SINCE, "air": kept.BEFORE}

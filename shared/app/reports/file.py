@@ -59,6 +59,7 @@ def file_report(summary: Mapping[str, object], *, title: str = "", unit: str = "
         listed={key: _list(summary.get(key)) for key in _LISTS},
         examples=[(str(code), str(example)) for code, example in _mapping(summary.get("examples")).items()],
         converted=[f"{channel} from {unit}" for channel, unit in _mapping(summary.get("converted")).items()],
+        assumed=[f"{column} as {what}" for column, what in _mapping(summary.get("assumed")).items()],
         share=_share(found["rows_accepted"], found["rows_in"]),
         fates=list(_fates(summary)),
         daily=list(_daily_charts(days, unit)),

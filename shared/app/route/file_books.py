@@ -36,7 +36,7 @@ REPORTS = "reports"
 BEGUN, ROUTE = "begun.json", "route.json"
 ARRIVED = ("applied", "stored_late", "duplicates", "conflicts")
 COUNTED = (*ARRIVED, "redelivered", "forecasts", "matured", "paired")
-SELDOM = ("letters_left_out", "dropped", "warnings")  # what routing says where there is any
+SELDOM = ("letters_left_out", "dropped", "warnings", "assumed")  # what routing says where there is any
 RARE = ("refused", "first_forecasts")  # counts that are said where there are any
 
 
@@ -45,7 +45,7 @@ class Routed(msgspec.Struct, frozen=True, kw_only=True):
 
     `dropped` are values that became missing, by channel and reason, `warnings` name channels of which too many did.
     `abandoned` says that a part of it was read and the rest is gone: what the partitions have of it is what it gave.
-    `identity` is by what the file is known again once all of it is committed; only one that was read whole has one.
+    A file that was read whole is known again by its `identity`. Columns were `assumed` where nothing told their unit.
     """
 
     source: str
@@ -67,6 +67,7 @@ class Routed(msgspec.Struct, frozen=True, kw_only=True):
     warnings: list[str] | msgspec.UnsetType = msgspec.UNSET
     abandoned: bool | msgspec.UnsetType = msgspec.UNSET
     identity: str | msgspec.UnsetType = msgspec.UNSET
+    assumed: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):

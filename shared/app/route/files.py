@@ -179,6 +179,7 @@ class RouteFile:
             with_target=count.with_target,
             examples=count.letters.examples or msgspec.UNSET,
             identity=self._drops.identity(info, content.content(), table) if whole else msgspec.UNSET,
+            assumed=table.assumed(self.task.scenario) or msgspec.UNSET,
             **self._told(name, count),
         )
         self.file_books.routed(routed)

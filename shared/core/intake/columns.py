@@ -53,6 +53,11 @@ class Layout:
         slots = zip(("device", "time", *channels), self.picks, strict=True)
         return {names[pick]: slot for slot, pick in slots if pick >= 0}
 
+    def untold(self, names: Sequence[str], channels: Sequence[str]) -> dict[str, str]:
+        """Columns of channels of which nothing says the unit, and the channel of each."""
+        slots = zip(channels, self.picks[FIRST_CHANNEL:], self.units, strict=True)
+        return {names[pick]: channel for channel, pick, unit in slots if pick >= 0 and unit is None}
+
     @property
     def channels(self) -> tuple[int, ...]:
         """Indices of the scenario's channels that the record has."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from shared.core.intake.readings import Floats, Longs, Parsed, Rejection
 from shared.core.intake.values.dropped import Values
+from shared.core.scenario import Scenario
 
 
 @dataclass(slots=True)
@@ -26,6 +27,7 @@ class Progress:
         device: The device of all rows, where no column says it.
         per_row: Positions that each row has room for: row r's are from r * per_row on.
         meaning: Columns that are used, and what they are.
+        untold: Columns, or parameters, of channels of which nothing says the unit, and the channel of each.
     """
 
     rows: int = 0
@@ -40,6 +42,7 @@ class Progress:
     device: str | None = None
     per_row: int = 1
     meaning: dict[str, str] = field(default_factory=dict)
+    untold: dict[str, str] = field(default_factory=dict)
 
 
 class _TableFacts:
@@ -107,6 +110,15 @@ class _TableFacts:
     def meaning(self) -> dict[str, str]:
         """Columns that are used, and what they are."""
         return self._progress.meaning
+
+    def assumed(self, scenario: Scenario) -> dict[str, str]:
+        """Columns of which nothing says the unit, and as what they were taken: channel and the scenario's unit.
+
+        A channel of which values showed that they are in another unit is among the converted ones instead.
+        """
+        units = {channel.name: channel.unit for channel in scenario.channels}
+        untold = self._progress.untold.items()
+        return {column: f"{name} in {units[name]}" for column, name in untold if name not in self.converted}
 
 
 class LongTable(_TableFacts):

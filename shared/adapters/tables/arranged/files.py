@@ -49,6 +49,7 @@ class Arranged:
         self._pairs: dict[tuple[str, str], tuple[int, Unit | None] | None] = {}
         progress.ignored = plan.ignored
         progress.meaning = plan.meaning(scenario.channel_names)
+        progress.untold = plan.untold(scenario)
         progress.converted.update(plan.layout.converted)
 
     def judge(
@@ -101,6 +102,8 @@ class Arranged:
             self._pairs[name, unit] = found
             if found is not None and found[1] not in (None, CANONICAL):
                 self._progress.converted[self._scenario.channels[found[0]].name] = unit
+            if found is not None and found[1] is None and len(self._pairs) <= _MOST_NAMES:
+                self._progress.untold[name] = self._scenario.channels[found[0]].name
             if found is None and len(self._pairs) <= _MOST_NAMES:
                 self._progress.ignored += (f"{name} in {unit}" if unit else name,)
         return self._pairs[name, unit]

@@ -163,6 +163,7 @@ def long_parts(
     acceptance = Acceptance(scenario)
     progress.ignored = layout.ignored
     progress.meaning = layout.meaning(header.names, scenario.channel_names)
+    progress.untold = layout.untold(header.names, scenario.channel_names)
     progress.converted.update(layout.converted)
     for stretch in reader.stretches(source, chunk_rows):
         progress.rows += stretch.count

@@ -80,6 +80,7 @@ def long_parts(
     acceptance = Acceptance(scenario)
     progress.ignored = layout.ignored
     progress.meaning = layout.meaning(file.names, scenario.channel_names)
+    progress.untold = layout.untold(file.names, scenario.channel_names)
     progress.converted.update(layout.converted)
     for columns in file.batches(layout.picks, chunk_rows, progress):
         yield acceptance.judge(records_of(scenario, layout, file.names, columns, progress), zoning, not_after)

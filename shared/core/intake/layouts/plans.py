@@ -73,6 +73,13 @@ class Plan:
         own = {self.names[pick]: slot for slot, picks in said.items() for pick in picks if pick >= 0}
         return {**own, **self.layout.meaning(self.names, channels)}
 
+    def untold(self, scenario: Scenario) -> dict[str, str]:
+        """Columns of channels of which nothing says the unit, and the channel of each."""
+        c = None if self.source.stations is None else channel_of(scenario, self.source.stations)
+        melted = () if c is None or self.layout.units[c] is not None else self.stations
+        channels = scenario.channel_names
+        return {**{self.names[i]: channels[c or 0] for i in melted}, **self.layout.untold(self.names, channels)}
+
     @property
     def per_row(self) -> int:
         """Positions that each row has room for."""
