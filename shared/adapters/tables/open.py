@@ -22,6 +22,7 @@ from shared.adapters.tables.source import LONGEST_LINE, Bytes, Source, blocks
 from shared.adapters.tables.wide import files as tables_wide
 from shared.core.intake.acceptance import Zoning
 from shared.core.intake.columns import DEVICE, TIME, Columns, Layout, plain, unknown_unit
+from shared.core.intake.layouts.objects import Objects, of_file
 from shared.core.intake.readings import shown
 from shared.core.intake.tables import LongTable, Progress, WideChunk, WideTable
 from shared.core.scenario import Scenario
@@ -108,7 +109,7 @@ def open_table(
     if suffix in ("parquet", "pq"):
         raise BadEvent("format", f"the name ends in {suffix}, but it does not begin as a Parquet file")
     if text.startswith((b"{", b"[")) or suffix in ("jsonl", "ndjson", "json"):
-        found = json_array.blocks(source) if text.startswith(b"[") else Documents(scenario).blocks(source, text)
+        found = json_array.blocks(source) if text.startswith(b"[") else Documents(_objects(asked)).blocks(source, text)
         return _json(source, found or blocks(source), asked)
     return _csv(source, head, asked)
 
@@ -128,10 +129,14 @@ def _refuse_nothing(source: Source) -> None:
     raise BadEvent("empty_file", f"{source.bytes_read} bytes, none of them a row")
 
 
+def _objects(asked: _Asked) -> Objects:
+    return of_file(asked.scenario, asked.name, device=asked.device, zone=asked.zone, only=asked.layout)
+
+
 def _json(source: Bytes, found: Iterator[bytes], asked: _Asked) -> LongTable:
     return LongTable(
         lambda progress: json_lines.long_parts(
-            asked.scenario, source, found, asked.zoning, asked.not_after, asked.chunk_rows, progress
+            _objects(asked), source, found, asked.zoning, asked.not_after, asked.chunk_rows, progress
         ),
         Progress(),
     )

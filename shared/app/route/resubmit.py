@@ -17,6 +17,7 @@ import msgspec
 from shared.app.route.replayed import Key, Replayed, key_of, source_of, sources_of
 from shared.core.intake import dead_letters
 from shared.core.intake.dead_letters import DeadLetter
+from shared.core.intake.layouts.objects import of_file
 from shared.core.intake.messages.decoding import ELEMENT_BITS, Decoder
 from shared.core.intake.progress import CONTAINER as PROGRESS
 from shared.core.intake.readings import Parsed, Rejection, joined, shown
@@ -197,8 +198,9 @@ class Resubmit:
         for place, found in enumerate(letters):
             if wanted(found, reasons):
                 kind = "file" if found.source.startswith(FILE_PREFIX) else "hub"
-                limit = str(found.not_after_minute) if kind == "file" else None
-                groups.setdefault((kind, limit, found.header, found.zone, found.device, found.layout), []).append(place)
+                about = (found.source, str(found.not_after_minute)) if kind == "file" else (None, None)
+                told = (found.header, found.zone, found.device, found.layout)
+                groups.setdefault((kind, *about, *told), []).append(place)
         for (source, *_), places in groups.items():
             chosen = [letters[place] for place in places]
             if source == "hub":
@@ -221,7 +223,10 @@ class Resubmit:
         limit, zone, header = self._limit(chosen[0]), chosen[0].zone, chosen[0].header
         if header is None:
             positions = [place << ELEMENT_BITS for place in range(1, len(chosen) + 1)]
-            parsed = Decoder(self.scenario).decode_lines(lines, positions=positions, not_after_minute=limit, zone=zone)
+            name, device, layout = _name(chosen[0].source), chosen[0].device, chosen[0].layout
+            objects = of_file(self.scenario, name, device=device, zone=zone, only=layout)
+            decoder = Decoder(self.scenario, objects)
+            parsed = decoder.decode_lines(lines, positions=positions, not_after_minute=limit, zone=zone)
             return _Try(places, parsed, 1 << ELEMENT_BITS)
         text = io.BytesIO(b"\n".join([header.encode(), *lines]) + b"\n")
         try:
@@ -242,6 +247,11 @@ class Resubmit:
 
     def _limit(self, letter: DeadLetter) -> int:
         return letter.not_after_minute or self.clock.now_ms() // MINUTE_MS
+
+
+def _name(source: str) -> str:
+    """Name of the file that a letter stood in, without folders."""
+    return source.removeprefix(FILE_PREFIX).rpartition("@")[0].rpartition("/")[2]
 
 
 def _long(table: LongTable | WideTable) -> LongTable:

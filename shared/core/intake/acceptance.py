@@ -38,7 +38,8 @@ class Sheet:
         cell: Original value of (record, DEVICE | TIME | FIRST_CHANNEL + channel), for messages about a refused one.
         raw: Original bytes of a record.
         written: Original values of a channel in some records, and how often each stands there.
-        lag: Minutes by which a time is behind the beginning of what was measured; 60 where an hour is named by its end.
+        lag: Minutes by which a time is behind the beginning of what was measured, one or shape (n,); 60 where a time is
+            the end of its hour.
     """
 
     position: Longs
@@ -50,7 +51,7 @@ class Sheet:
     cell: Callable[[int, int], object]
     raw: Callable[[int], bytes]
     written: Callable[[int, Longs], Iterable[tuple[object, int]]]
-    lag: int = 0
+    lag: int | Longs = 0
 
 
 class Zoning:

@@ -351,6 +351,22 @@ def test_a_damaged_record_of_what_was_fed_back_is_named(whole: Whole) -> None:
     whole.blobs.delete("progress", record)
 
 
+def test_objects_of_a_file_are_read_with_a_layout_for_its_name_again(whole: Whole) -> None:
+    """Also with one that was written into the scenario since: the letter knows its file."""
+    nested = {"at": {"time": "2017-12-01T00:00Z"}, "dust": {"pm": 2000}}
+    whole.drop("box_a.jsonl", json.dumps(nested) + "\n")
+    assert whole.reasons() == [("missing_device", 1)]
+    layout = FileLayout(name="box", files=("box_{device}.*",), time=("at.time",), channels={"dust.*": "pm"})
+    whole.restart(with_overrides(SCENARIO, layouts=(layout,)))
+    assert whole.resubmit() == {"tried": 1, "accepted": 0, "kept": 1}
+    assert whole.reasons() == [("out_of_range", 2)]
+    whole.restart(with_overrides(WIDER, layouts=(layout,)))
+    assert whole.resubmit() == {"tried": 1, "accepted": 1, "kept": 0}
+    assert [(device, pm) for device, _, pm in whole.sent(REPLAY)] == [("a", 2000.0)]
+    whole.score()
+    assert whole.counts()["applied"] == 1
+
+
 def test_rows_of_a_file_with_a_layout_are_read_with_it_again(whole: Whole) -> None:
     layouts = (FileLayout(name="park", files=("park*",), stations="pm"),)
     whole.restart(with_overrides(SCENARIO, layouts=layouts))

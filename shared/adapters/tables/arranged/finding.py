@@ -11,10 +11,9 @@ from shared.adapters.tables.csv.header import DELIMITERS, MOST_COLUMNS
 from shared.adapters.tables.csv.lines import split
 from shared.core.intake.columns import plain
 from shared.core.intake.layouts.builtin import BUILTIN
-from shared.core.intake.layouts.plans import Plan, device_in, matches, plan
+from shared.core.intake.layouts.plans import Plan, device_in, fits, plan
 from shared.core.intake.readings import shown
 from shared.core.scenario import FileLayout, Scenario
-from shared.core.scenario.layouts import DEVICE_MARK
 from shared.errors import BadEvent
 
 MOST_LINES = 200
@@ -151,7 +150,7 @@ def known_names(scenario: Scenario, names: Sequence[str], device: str | None, on
 def _candidates(layouts: Sequence[FileLayout], name: str, only: str | None) -> Iterator[tuple[FileLayout, str | None]]:
     """Layouts that a file of this name may have, and the pattern that it fits."""
     for layout in layouts:
-        fitting = next((pattern for pattern in layout.files if _fits(pattern, name)), None)
+        fitting = next((pattern for pattern in layout.files if fits(pattern, name)), None)
         if only == layout.name or (only is None and (fitting is not None or not layout.files)):
             yield layout, fitting
 
@@ -166,10 +165,6 @@ def _first(scenario: Scenario, layouts: Sequence[FileLayout], file: Beginning, o
             wanted = ", ".join(layout.needed)
             raise BadEvent("header", f"layout {shown(layout.name)}: no line of the first {MOST_LINES} has {wanted}")
     return None
-
-
-def _fits(pattern: str, name: str) -> bool:
-    return device_in(pattern, name) is not None if DEVICE_MARK in pattern else matches(pattern, name)
 
 
 def _device(layout: FileLayout, name: str, told: str | None) -> str | None:

@@ -1,8 +1,9 @@
 """JSON documents as lines of JSON, in bounded memory: objects over several lines, and arrays of readings in an object.
 
-The readings are the elements of the first array in the object that holds any: of objects ({"results": [{...}]}), or of
-rows under a list of names ({"fields": [...], "data": [[...]]}). A device that the object names beside them is that of
-those that name none, and what it calls its fields ({"channel": {"field1": "Level"}}) is what they are called.
+The readings are the elements of the first array in the object, or in an object of its, that holds any: of objects
+({"results": [{...}]}), or of rows under a list of names ({"fields": [...], "data": [[...]]}). A device that the object
+names beside them is that of those that name none, and what it calls its fields ({"channel": {"field1": "Level"}}) is
+what they are called.
 Brackets are followed here and not by a streaming parser, so that a dead letter has the bytes that were sent.
 """
 
@@ -20,14 +21,15 @@ from shared.core.intake.columns import DEVICE, Columns
 from shared.core.intake.envelopes.envelope import opener_of
 from shared.core.intake.layouts.builtin import BUILTIN
 from shared.core.intake.layouts.documents import document_names
-from shared.core.scenario import Scenario
+from shared.core.intake.layouts.objects import Objects, flat
+from shared.core.intake.messages.json_bodies import value_of
 from shared.errors import BadEvent
 
 _KEY = re.compile(rb'"((?:[^"\\]|\\.)*+)"\s*:\s*\Z', re.DOTALL)
 _LONGEST_KEY = 100
 _BLANKS = b" \t\r\n\xef\xbb\xbf"
 _STEPS = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
-_IN_OBJECT = 2  # brackets open in an array that is a value of the document's object
+_IN_OBJECT, _IN_INNER = 2, 3  # brackets open in an array that is a value of the document's object, or of one in it
 _NAMES = ("fields", "columns")
 _MOST_ARRAYS, _MOST_KEYS = 16, 200  # of an object, among which the readings are looked for
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -62,11 +64,12 @@ class Wrapping:
 
 
 class Documents:
-    """Recognises documents by the beginning of a file, for the names of one scenario."""
+    """Recognises documents by the beginning of a file, for the names of one scenario and the layouts of the file."""
 
-    def __init__(self, scenario: Scenario) -> None:
-        self._scenario = scenario
-        self._columns = Columns(scenario)
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+        self._scenario = objects.scenario
+        self._columns = Columns(objects.scenario)
 
     def blocks(self, source: Bytes, head: bytes, size: int = BLOCK) -> Iterator[bytes] | None:
         """A file of documents as blocks of whole lines, None where it is one of lines.
@@ -84,35 +87,45 @@ class Documents:
         wrapped = reader.wrapping is not None
         return _blocks(source, _Reader(self), size) if wrapped or -1 < line < (first or len(head)) else None
 
-    def wrapping(self, before: bytes, data: bytes, place: int) -> Wrapping | None:
+    def wrapping(self, before: bytes, data: bytes, place: int, depth: int) -> Wrapping | None:
         """What an object says of the array that begins at `place`, None where that holds no readings.
 
         Args:
             before: The object up to that array.
             data: What has been read, from anywhere before `place` on.
             place: Behind the array's bracket.
+            depth: Brackets that are open there; where it is one of an inner object's, its elements need a channel.
         """
         key = _KEY.search(before, max(0, len(before) - _LONGEST_KEY))
         first, _, _ = elements(data, place, 1)
         if key is None or not first:
             return None
         try:
-            outer = _object(before.lstrip(_BLANKS) + b"[]}")
+            outer = _object(before.lstrip(_BLANKS) + b"[]" + b"}" * (depth - 1))
             found = self._said(outer, first[0])
             inner = self._columns.layout(tuple(_object(found.reading(first[0]))))
             own = self._columns.layout(tuple(outer))
+            planned = self._plan(found.reading(first[0]))
         except (ValueError, BadEvent):
             return None
-        known = any(pick >= 0 for pick in inner.picks)
+        known = planned or bool(inner.channels) or (depth == _IN_OBJECT and any(pick >= 0 for pick in inner.picks))
         return found if known and not own.channels and opener_of(tuple(outer)) is None else None
+
+    def _plan(self, reading: bytes) -> bool:
+        """Whether a layout of the file finds channels in a reading as it stands."""
+        value = value_of(reading)
+        plan = self._objects.plan(tuple(flat(value)), value) if isinstance(value, dict) else None
+        return plan is not None and bool(plan.layout.channels)
 
     def _said(self, outer: dict[str, msgspec.Raw], first: bytes) -> Wrapping:
         rows = first.startswith(b"[")
         fields = next((tuple(_names(outer[name])) for name in _NAMES if rows and name in outer), ())
         labels = _labels(outer["channel"]) if "channel" in outer else {}
         labelled = {key: str(name) for key, name in labels.items() if re.fullmatch(r"field\d+", key)}
-        names = [labelled.get(name, name) for name in (*outer, *_object(Wrapping(fields).reading(first)))]
-        meant = document_names(self._scenario, (*self._scenario.layouts, *BUILTIN), names)
+        bare = Wrapping(fields, called=labelled).reading(first)
+        names = [labelled.get(name, name) for name in (*outer, *_object(bare))]
+        layouts = () if self._plan(bare) else (*self._scenario.layouts, *BUILTIN)
+        meant = document_names(self._scenario, layouts, names)
         place = self._columns.layout([meant.get(name, name) for name in outer]).picks[DEVICE]
         device = {} if place < 0 else {self._scenario.key: list(outer.values())[place]}
         if not device and labels.get("id") is not None:
@@ -141,6 +154,7 @@ class _Reader:
     Attributes:
         lines: Readings found by the newest `take`.
         wrapping: Of the array of readings that is open.
+        around: Brackets that are open around it.
         behind: Brackets that are open behind such an array.
     """
 
@@ -148,7 +162,7 @@ class _Reader:
         self._documents = documents
         self.lines: list[bytes] = []
         self.wrapping: Wrapping | None = None
-        self.behind = 0
+        self.around = self.behind = 0
 
     def take(self, data: bytes) -> bytes:
         """Find readings; what of the data cannot be told yet."""
@@ -167,7 +181,7 @@ class _Reader:
         found, place, ended = elements(data, place)
         self.lines += [wrapping.reading(element) for element in found if element]
         if ended:
-            self.wrapping, self.behind = None, 1
+            self.wrapping, self.behind = None, self.around
         return place
 
     def _pass_over(self, data: bytes, place: int) -> int:
@@ -189,10 +203,12 @@ class _Reader:
                 break
             depth += _STEPS.get(sign, 0)
             keys += sign == b"," and depth == 1
-            arrays += sign == b"[" and depth == _IN_OBJECT
-            if sign == b"[" and depth == _IN_OBJECT and arrays <= _MOST_ARRAYS and keys <= _MOST_KEYS:
-                self.wrapping = self._documents.wrapping(data[place : token.start()], data, token.end())
+            inside = sign == b"[" and _IN_OBJECT <= depth <= _IN_INNER
+            arrays += inside
+            if inside and arrays <= _MOST_ARRAYS and keys <= _MOST_KEYS:
+                self.wrapping = self._documents.wrapping(data[place : token.start()], data, token.end(), depth)
                 if self.wrapping is not None:
+                    self.around = depth - 1
                     return token.end()
             if depth <= 0 and sign in b"]}":
                 self.lines.append(line_of(data[place : token.end()]).strip(_BLANKS))

@@ -10,16 +10,16 @@ import numpy as np
 from shared.adapters.tables.csv.lines import Lines, original
 from shared.adapters.tables.source import LONGEST_LINE, Bytes
 from shared.core.intake.acceptance import Zoning
+from shared.core.intake.layouts.objects import Objects
 from shared.core.intake.messages.decoding import ELEMENT_BITS, Decoder
 from shared.core.intake.readings import Parsed, Rejection
 from shared.core.intake.tables import Progress
-from shared.core.scenario import Scenario
 
 _BOM = b"\xef\xbb\xbf"
 
 
 def long_parts(
-    scenario: Scenario,
+    objects: Objects,
     source: Bytes,
     found: Iterator[bytes],
     zoning: Zoning,
@@ -28,7 +28,8 @@ def long_parts(
     progress: Progress,
 ) -> Iterator[Parsed]:
     """Checked stretches of a file of JSON lines, given as blocks of whole lines; see `open.open_table`."""
-    decoder = Decoder(scenario)
+    decoder = Decoder(objects.scenario, objects)
+    progress.device = objects.device
     seen = more = 0
     for block in found:
         lines = Lines(block)
@@ -46,9 +47,17 @@ def long_parts(
                 progress.bytes_read = source.bytes_read
                 yield numbered
         progress.ignored, progress.converted = tuple(decoder.ignored), decoder.converted
+        _tell_layouts(progress, decoder.layouts)
     progress.bytes_read = source.bytes_read
     if source.problem is not None:
         progress.problem = f"{source.reason}: {source.problem}; {progress.rows} rows were read"
+
+
+def _tell_layouts(progress: Progress, layouts: dict[str, dict[str, str]]) -> None:
+    progress.layout = ", ".join(layouts) or None
+    progress.why = "the keys of its objects" if layouts else ""
+    for meaning in layouts.values():
+        progress.meaning.update(meaning)
 
 
 def _records(lines: Lines, first: int, *, cut: bool) -> tuple[list[bytes | Rejection], list[int]]:

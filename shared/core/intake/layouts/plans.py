@@ -87,17 +87,28 @@ class Plan:
 
 
 def plan(scenario: Scenario, source: FileLayout, names: Sequence[str], told: str | None, why: str) -> Plan:
-    """How a file with these columns is read under a layout.
+    """How a file with these columns is read under a layout; see `planned`.
+
+    Raises:
+        BadEvent: `header`, nothing says the device, the time or a channel, `duplicate_header` or `unit`.
+    """
+    found = planned(scenario, source, names, told, why)
+    _require(scenario, found)
+    return found
+
+
+def planned(scenario: Scenario, source: FileLayout, names: Sequence[str], told: str | None, why: str) -> Plan:
+    """How what has these names is read under a layout, whatever they lack beside those that the layout needs.
 
     Args:
         scenario: Names the channels.
         source: The layout.
-        names: Of the file's columns.
+        names: Of the columns.
         told: The device, where no column says it.
         why: Why this layout.
 
     Raises:
-        BadEvent: `header`, nothing says the device, the time or a channel, `duplicate_header` or `unit`.
+        BadEvent: `duplicate_header` or `unit`.
     """
     place = {plain(name): i for i, name in reversed(list(enumerate(names)))}
 
@@ -117,9 +128,7 @@ def plan(scenario: Scenario, source: FileLayout, names: Sequence[str], told: str
     parameter, value, unit = cells
     if device or melted:
         told = None
-    found = Plan(source, why, tuple(names), layout, device, told, time, parameter, value, unit, stations)
-    _require(scenario, found)
-    return found
+    return Plan(source, why, tuple(names), layout, device, told, time, parameter, value, unit, stations)
 
 
 def _base(scenario: Scenario, source: FileLayout, names: Sequence[str], taken: set[int]) -> Layout:
@@ -212,6 +221,11 @@ def parameter_of(scenario: Scenario, source: FileLayout, name: str, unit: str) -
 def matches(pattern: str, text: str) -> bool:
     """Whether a text fits a pattern of `*`, `?` and plain characters."""
     return _pattern(pattern).fullmatch(text) is not None
+
+
+def fits(pattern: str, name: str) -> bool:
+    """Whether a file's name fits a pattern of `files`."""
+    return device_in(pattern, name) is not None if DEVICE_MARK in pattern else matches(pattern, name)
 
 
 def device_in(pattern: str, name: str) -> str | None:

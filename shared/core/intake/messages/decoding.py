@@ -17,6 +17,7 @@ from shared.core.intake.envelopes.envelope import Envelope
 from shared.core.intake.envelopes.opening import check_telemetry, through
 from shared.core.intake.envelopes.packed import LARGEST_UNPACKED, unpacked
 from shared.core.intake.envelopes.told import UNTOLD, Told
+from shared.core.intake.layouts.objects import Objects, of_hub
 from shared.core.intake.messages.identities import Identities
 from shared.core.intake.messages.json_bodies import VALUES_AT_ONCE, Body, elements, lines, value_of, weight
 from shared.core.intake.messages.judging import Judge
@@ -38,15 +39,22 @@ class Decoder:
     Attributes:
         ignored: Keys that carry nothing the scenario knows, the first hundred seen, as written.
         converted: Channels that came in another unit, and its name.
+        layouts: Layouts that were met, and what is what under each.
     """
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, objects: Objects | None = None) -> None:
+        """Learn names.
+
+        Args:
+            scenario: Says what a reading is.
+            objects: Where they come from; None = from the devices' hub.
+        """
         self._scenario = scenario
         self._judge = Judge(scenario)
         self._identities = Identities(scenario)
         self.converted = self._judge.converted
-        self._keys = KnownKeys(scenario, self.converted)
-        self.ignored = self._keys.ignored
+        self._keys = KnownKeys(scenario, of_hub(scenario) if objects is None else objects, self.converted)
+        self.ignored, self.layouts = self._keys.ignored, self._keys.layouts
 
     def decode(
         self, body: bytes, *, position: int, identity: str | None, not_after_minute: int, told: Told = UNTOLD
@@ -199,9 +207,13 @@ class Decoder:
             if envelope.body is not fields:
                 self._open(envelope, sent, records, origin, deep + 1)
                 return
+        if self._keys.reaching:
+            fields, keys = self._keys.deeper(fields, keys)
         row = keys.row([*fields.values(), None])
         if sent.identity is not None and row[DEVICE] != sent.identity:
             sent = replace(sent, identity=self._identities.speaker(row[DEVICE], sent.identity))
+        elif keys.device is not None and sent.identity is None and row[DEVICE] is None:
+            sent = replace(sent, identity=keys.device)
         records.keep(row, keys.kind, sent, origin)
 
     def _open(self, envelope: Envelope, sent: Sent, records: Records, origin: Origin, deep: int) -> None:

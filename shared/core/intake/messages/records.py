@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 import numpy as np
@@ -13,15 +13,40 @@ import numpy as np
 from shared.core.intake.messages.identities import LONGEST_INTEGER
 from shared.core.intake.messages.json_bodies import Body
 from shared.core.intake.readings import Ints, Longs, Rejection
+from shared.core.intake.times.forms import ISO, TimeForm
 from shared.core.intake.times.texts import from_texts
 from shared.core.intake.times.timestamps import BAD as BAD_TIME
-from shared.core.intake.times.timestamps import UNZONED, Stamps, from_number
+from shared.core.intake.times.timestamps import UNZONED, Stamps
 from shared.core.intake.times.zones import zone
 from shared.core.intake.values.quantities import numbers
 from shared.core.scenario import Unit
 
 Row: TypeAlias = tuple[object, ...]
-Kind: TypeAlias = tuple[tuple[Unit | None, ...], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How the cells of records are written.
+
+    Args:
+        times: Their times.
+        lag: Minutes by which a time is behind the beginning of what was measured.
+        decimal: The sign of fractions in texts.
+        missing: What stands where there is no value, besides what the channels say.
+    """
+
+    times: TimeForm = ISO
+    lag: int = 0
+    decimal: str = "."
+    missing: tuple[float | str, ...] = ()
+
+
+class Kind(NamedTuple):
+    """What records share: the units of their channels, the zone of their times, and how they are written."""
+
+    units: tuple[Unit | None, ...]
+    zone: str | None
+    form: Form = Form()
 
 
 class Sent(msgspec.Struct, frozen=True, gc=False):
@@ -149,24 +174,26 @@ def devices_of(cells: Sequence[object], identities: Sequence[str | None]) -> tup
 
 
 def stamps_of(cells: Sequence[object], kinds: dict[Kind, Longs]) -> Stamps:
-    """Timestamps in any form, with the zones that their keys declare."""
+    """Timestamps in any form, with the zones that their keys or layouts declare."""
     stamps = read_times(cells)
-    for (_, declared), rows in kinds.items():
-        if declared is not None:
+    for kind, rows in kinds.items():
+        if kind.form.times is not ISO:
+            stamps.put(rows, read_times([cells[i] for i in rows.tolist()], kind.form.times))
+        if kind.zone is not None:
             bare = rows[stamps.offset[rows] == UNZONED]
-            stamps.offset[bare] = zone(declared).offsets(stamps.local[bare])
+            stamps.offset[bare] = zone(kind.zone).offsets(stamps.local[bare])
     return stamps
 
 
-def read_times(cells: Sequence[object]) -> Stamps:
+def read_times(cells: Sequence[object], form: TimeForm = ISO) -> Stamps:
     """Timestamps in any form, those without a zone unzoned."""
     if set(map(type, cells)) == {str}:
-        return from_texts(cells)  # type: ignore[arg-type]
+        return from_texts(cells, form)  # type: ignore[arg-type]
     stamps = Stamps.blank(len(cells))
     texts = [i for i, cell in enumerate(cells) if isinstance(cell, str)]
-    stamps.put(np.array(texts, np.int64), from_texts([str(cells[i]) for i in texts]))
+    stamps.put(np.array(texts, np.int64), from_texts([str(cells[i]) for i in texts], form))
     others = np.array([i for i, cell in enumerate(cells) if not isinstance(cell, str)], np.int64)
     epochs, bad = numbers([cells[i] for i in others.tolist()])
-    stamps.put(others, from_number(epochs))
+    stamps.put(others, form.from_numbers(epochs))
     stamps.fault[others[bad]] = BAD_TIME
     return stamps

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from shared.adapters.tables.json import documents as json_documents
 from shared.adapters.tables.json.documents import Documents
 from shared.adapters.tables.source import Source
+from shared.core.intake.layouts.objects import of_file
 from shared.core.scenario import with_overrides
 from tests.unit.adapters.tables.table_files import AIR, Read, read
 
@@ -66,7 +67,9 @@ def test_a_document_that_is_read_in_pieces_of_any_size_gives_the_same_lines(form
     data = FORMS[form].encode()
     if data.startswith(b"["):
         return
-    whole, pieces = (Documents(AIR).blocks(Source(io.BytesIO(data)), data, cut) for cut in (1 << 20, size))
+    whole, pieces = (
+        Documents(of_file(AIR, "a.json")).blocks(Source(io.BytesIO(data)), data, cut) for cut in (1 << 20, size)
+    )
     assert whole is not None
     assert pieces is not None
     assert b"".join(pieces) == b"".join(whole)
@@ -81,7 +84,7 @@ def test_a_document_that_is_read_in_pieces_of_any_size_gives_the_same_lines(form
     ],
 )
 def test_a_file_of_lines_stays_one(line: str) -> None:
-    assert Documents(AIR).blocks(Source(io.BytesIO(b"")), line.encode()) is None
+    assert Documents(of_file(AIR, "a.json")).blocks(Source(io.BytesIO(b"")), line.encode()) is None
     found = read(f"{line}\nnonsense\n{line[:-1]}\n{line}\n".encode())
     assert (found.positions, found.reasons) == ([1, 4], [(2, "not_json"), (3, "not_json")])
 
@@ -110,7 +113,7 @@ def test_a_value_without_end_is_refused_in_bounded_memory(monkeypatch: pytest.Mo
     monkeypatch.setattr(json_documents, "LONGEST_LINE", 1000)
     data = json.dumps({"results": [READINGS[0], {"note": "x" * 5000}]}).encode()
     source = Source(io.BytesIO(data))
-    found = Documents(AIR).blocks(source, data, 100)
+    found = Documents(of_file(AIR, "a.json")).blocks(source, data, 100)
     assert found is not None
     assert max(map(len, found)) <= 1101
     assert (source.reason, source.problem) == ("too_large", "a value is longer than 1000 bytes")

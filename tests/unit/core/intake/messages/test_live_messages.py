@@ -6,6 +6,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from shared.core.intake.envelopes.told import UNTOLD, told_by
 from shared.core.intake.messages.decoding import MOST, Decoder
 from shared.core.intake.messages.json_bodies import at_once
 from shared.core.intake.readings import Parsed
-from shared.core.scenario import Scenario, with_overrides
+from shared.core.scenario import FileLayout, Scenario, with_overrides
 from shared.errors import ConfigError
 
 AIR = load("air_quality")
@@ -314,3 +315,36 @@ def test_a_compact_date_is_on_the_scenarios_clock_and_has_to_be_one() -> None:
     assert rows(heard({**TIMELESS, "timestamp": 20260504110000}, scenario=berlin))[0][1] == "09:00"
     for wrong in (20261304110000, "20260504250000", 202602300000, "209913010000"):
         assert reason(heard({**TIMELESS, "timestamp": wrong})) == "bad_time"
+
+
+INNER = FileLayout(
+    name="nested", time=("measured.at",), channels={"air.*.celsius": "temp", "air.rh": "rel_humidity"}, zone="UTC"
+)
+NESTED = {"measured": {"at": "2026-05-04T09:30"}, "air": {"inside": {"celsius": 21}, "rh": 40}}
+
+
+def test_a_layout_that_reaches_into_nested_objects_reads_messages_as_well() -> None:
+    scenario = with_overrides(AIR, layouts=(INNER,))
+    assert rows(heard(NESTED, scenario=scenario)) == [("yard-1", "09:30", 21.0, 40.0)]
+    assert rows(heard([NESTED, TIMELESS], scenario=scenario))[1] == ("yard-1", "10:00", 22.2, 70.1)
+    named = replace(INNER, device=("unit.id",))
+    scenario = with_overrides(AIR, layouts=(named,))
+    assert reason(heard({**NESTED, "unit": {"id": "yard-2"}}, scenario=scenario)) == "identity_mismatch"
+    trusted = with_overrides(scenario, trusted_gateways=("yard-*",))
+    assert rows(heard({**NESTED, "unit": {"id": "yard-2"}}, scenario=trusted))[0][0] == "yard-2"
+
+
+def test_a_layout_of_files_changes_nothing_of_a_message_that_needs_none() -> None:
+    for layout in (
+        FileLayout(name="f", header=("temperature",), units={"temp": "degF"}),
+        FileLayout(name="f", files=("*",), time=("at",), channels={"air.rh": "temp"}, units={"temp": "degF"}),
+    ):
+        scenario = with_overrides(AIR, layouts=(layout,))
+        body = {**TIMELESS, "at": "2026-05-04T08:00Z", "air": {"rh": 50}}
+        assert rows(heard(body, scenario=scenario)) == [("yard-1", "10:00", 22.2, 70.1)]
+
+
+def test_the_enqueued_time_stands_in_where_a_layout_names_none() -> None:
+    layout = FileLayout(name="nested", header=("air.t",), channels={"air.t": "temp", "air.rh": "rel_humidity"})
+    body = {"air": {"t": 20, "rh": 50}}
+    assert rows(heard(body, scenario=with_overrides(AIR, layouts=(layout,)))) == [("yard-1", "10:00", 20.0, 50.0)]
