@@ -23,7 +23,7 @@ from local.inspect import letters as dead_letters
 from local.inspect import lineage as origins
 from local.inspect.console import new_console, write_line
 from local.inspect.outlook import show_outlook
-from local.inspect.show import show_books, show_status, show_summary
+from local.inspect.show import is_empty, show_books, show_status, show_summary
 from local.stack import scenario
 from local.stack.addresses import Ports
 from local.stack.jobs import stop_jobs
@@ -72,7 +72,7 @@ def func(given: argparse.Namespace) -> int:
 
 
 def drop(given: argparse.Namespace) -> int:
-    """Drop a file and wait for its summary; 1 when it was refused, or none of its rows was accepted."""
+    """Drop a file and wait for its summary; 1 when it was refused, or has rows and none of them was accepted."""
     if not given.file.is_file():
         why = "this is a folder; drop a file" if given.file.is_dir() else "there is no such file"
         raise StackError(f"{given.file}: {why}")
@@ -83,7 +83,7 @@ def drop(given: argparse.Namespace) -> int:
     show_summary(console, summary, space.scenario.target)
     for name, kept in space.keep(summary).items():
         console.print(f"  {name}: {kept}", markup=False, soft_wrap=True)
-    return 0 if summary.get("rows_accepted") else 1
+    return 0 if summary.get("rows_accepted") or is_empty(summary) else 1
 
 
 def check(given: argparse.Namespace) -> int:

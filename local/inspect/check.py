@@ -52,7 +52,7 @@ class Seen:
 
 
 def check(given: argparse.Namespace) -> int:
-    """Read a file and say how; 1 when no row of it would be accepted."""
+    """Read a file and say how; 1 when it has rows and none of them would be accepted."""
     scenario, console, seen = scenarios.chosen(), new_console(), Seen()
     if not given.file.is_file():
         raise StackError(f"{given.file}: there is no such file")
@@ -77,7 +77,12 @@ def check(given: argparse.Namespace) -> int:
             raise StackError(f"{given.file.name} would be refused, {error}; {ADVICE}") from error
     if not given.json:
         _show(console, table, seen, scenario)
-    return 0 if seen.accepted else 1
+    return 0 if seen.accepted or _empty(table, seen) else 1
+
+
+def _empty(table: LongTable, seen: Seen) -> bool:
+    """Whether a whole file holds no rows, as a capture of an hour without messages."""
+    return not seen.accepted and not seen.rejected and table.problem is None
 
 
 def _rows(parsed: Parsed, table: LongTable, scenario: Scenario) -> Iterator[dict[str, Any]]:
@@ -119,6 +124,9 @@ def _rejected(rejection: Rejection, per_row: int) -> dict[str, Any]:
 
 
 def _show(console: Console, table: LongTable, seen: Seen, scenario: Scenario) -> None:
+    if _empty(table, seen):
+        console.print("there is nothing in it: no rows")
+        return
     for line in (*_columns(table, seen, scenario), *_what_was_seen(table, seen)):
         console.print(line, markup=False, soft_wrap=True, highlight=False)
 

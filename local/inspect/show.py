@@ -34,21 +34,24 @@ def verdict(summary: dict[str, Any]) -> str:
     return f"{summary['status']}, {summary['reason']}: {detail}"
 
 
+def is_empty(summary: dict[str, Any]) -> bool:
+    """Whether a file was read to its end and held no rows, as a capture of an hour without messages."""
+    return summary["status"] == "done" and not summary["rows_in"]
+
+
 def show_summary(console: Console, summary: dict[str, Any], target: str = "the target") -> None:
     """A file's summary as a few lines; `target` is the name of what is forecast."""
     write_line(console, f"{summary['file']}: {verdict(summary)}")
-    if summary["status"] == "refused":
+    if is_empty(summary):
+        write_line(console, "  there is nothing in it: no rows")
+    if summary["status"] == "refused" or is_empty(summary):
         return
     rejected = ", ".join(f"{count:,} {reason}" for reason, count in summary.get("rejected", {}).items())
     rows = ", ".join(f"{summary[f'rows_{what}']:,} {what}" for what in ("in", "accepted", "rejected"))
     write_line(console, f"  rows: {rows}" + (f" ({rejected})" if rejected else ""))
     for reason, example in summary.get("examples", {}).items():
         write_line(console, f"    {reason}: {example}", "yellow")
-    if summary.get("ignored"):
-        write_line(console, f"  columns not used: {', '.join(map(str, summary['ignored']))}", "yellow")
-    if assumed := summary.get("assumed"):
-        taken = ", ".join(f"{column} as {what}" for column, what in assumed.items())
-        write_line(console, f"  no unit was told, so it was taken: {taken}")
+    _show_columns(console, summary)
     if (known := summary.get("rows_with_target")) is not None:
         short = "nothing can be learned or judged from them" if not known else ""
         line = f"  {target} is known in {known:,} of the accepted rows{short and f': {short}'}"
@@ -60,6 +63,14 @@ def show_summary(console: Console, summary: dict[str, Any], target: str = "the t
         naive = summary.get("rmse_persistence")
         beside = f", persistence {naive:.2f}" if naive is not None else ""
         write_line(console, f"  RMSE {summary['rmse']:.2f}{beside} where the file itself holds the later truth")
+
+
+def _show_columns(console: Console, summary: dict[str, Any]) -> None:
+    if summary.get("ignored"):
+        write_line(console, f"  columns not used: {', '.join(map(str, summary['ignored']))}", "yellow")
+    if assumed := summary.get("assumed"):
+        taken = ", ".join(f"{column} as {what}" for column, what in assumed.items())
+        write_line(console, f"  no unit was told, so it was taken: {taken}")
 
 
 def _show_dropped(console: Console, summary: dict[str, Any]) -> None:

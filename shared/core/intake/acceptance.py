@@ -11,6 +11,7 @@ import numpy as np
 from shared.core.intake.columns import DEVICE, FIRST_CHANNEL, TIME
 from shared.core.intake.readings import Codes, Floats, Ints, Longs, Parsed, Readings, Rejection, id_problem, shown
 from shared.core.intake.times.clock_turns import ClockTurns
+from shared.core.intake.times.date_hours import with_date_hours
 from shared.core.intake.times.forms import advice
 from shared.core.intake.times.timestamps import FUTURE, REASON, UNZONED, Stamps, utc
 from shared.core.intake.times.zones import Zone, zone
@@ -76,7 +77,8 @@ class Zoning:
     def utc(self, sheet: Sheet, names: Sequence[str], not_after: int | Longs) -> tuple[Longs, Codes]:
         """Minutes since 1970 UTC of a sheet's records, and what is wrong with their times; see `timestamps.utc`."""
         later = None if self._turns is None else partial(self._turns.later, names, sheet.device)
-        minute, fault = utc(sheet.stamps, *self.rows(names, sheet.device), not_after, later)
+        stamps = with_date_hours(sheet.stamps, not_after, lambda i: sheet.cell(i, TIME))
+        minute, fault = utc(stamps, *self.rows(names, sheet.device), not_after, later)
         return minute - sheet.lag, fault
 
     def rows(self, names: Sequence[str], device: Ints) -> tuple[list[Zone], Ints]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
 import pytest
 
 from local.__main__ import main
+from tests.unit.adapters.tables.envelope_files import avro
 
 GOOD = "station,timestamp,temperature,pm25,rssi\nA,2026-05-04T10:00:00Z,18.5,12,-70\nA,2026-05-04T11:00:00Z,,11,-71\n"
 LONG = "location_id,sensors_id,datetime,parameter,units,value\n7,1,2026-05-04T10:00Z,pm25,ug/m3,12\n"
@@ -87,3 +89,17 @@ def test_a_refused_file_says_what_to_write(tmp_path: Path, capsys: pytest.Captur
     said = capsys.readouterr().err
     assert "a.csv would be refused, header: no column for the device" in said
     assert "[[layouts]]" in said
+
+
+def test_a_capture_without_messages_is_said_to_be_empty_and_is_no_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.avro").write_bytes(avro([]))
+    assert main(["check", str(tmp_path / "a.avro")]) == 0
+    assert capsys.readouterr().out == "there is nothing in it: no rows\n"
+    assert main(["check", str(tmp_path / "a.avro"), "--json"]) == 0
+
+
+def test_a_file_that_ends_before_its_first_row_fails(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(gzip.compress(b" \n" * 300_000 + b"{}")[:-30])
+    assert main(["check", str(tmp_path / "a.jsonl")]) == 1

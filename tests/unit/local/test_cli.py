@@ -294,6 +294,17 @@ def test_a_summary_names_columns_not_used_an_example_of_each_reason_and_a_target
     assert "timestamp: 'x' is no time, at position 3: 'a,x'\n" in out.getvalue()
 
 
+def test_the_summary_of_a_file_without_rows_says_that_there_is_nothing_in_it() -> None:
+    console, out = shown(100)
+    counts = {"rows_in": 0, "rows_accepted": 0, "rows_rejected": 0, "rejected": {}, "rows_with_target": 0}
+    for status, empty in (("done", True), ("incomplete", False)):
+        summary = {"file": "a.avro", "status": status, **counts}
+        assert show.is_empty(summary) == empty
+        show.show_summary(console, summary, "pm")
+        assert "there is nothing in it: no rows\n" in out.getvalue()
+        assert ("pm is known" in out.getvalue()) != empty
+
+
 def test_books_that_are_only_early_say_so_and_not_that_they_are_wrong() -> None:
     console, out = shown(120)
     partition = Account("partition 0", 9, waiting=4, problems=["4 readings wait for a commit"])
