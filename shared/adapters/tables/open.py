@@ -22,6 +22,7 @@ from shared.adapters.tables.source import LONGEST_LINE, Bytes, Source, blocks
 from shared.adapters.tables.wide import files as tables_wide
 from shared.core.intake.acceptance import Zoning
 from shared.core.intake.columns import DEVICE, TIME, Columns, Layout, plain, unknown_unit
+from shared.core.intake.envelopes.carriers import Carrier
 from shared.core.intake.layouts.objects import Objects, of_file
 from shared.core.intake.readings import shown
 from shared.core.intake.tables import LongTable, Progress, WideChunk, WideTable
@@ -109,8 +110,7 @@ def open_table(
     if suffix in ("parquet", "pq"):
         raise BadEvent("format", f"the name ends in {suffix}, but it does not begin as a Parquet file")
     if text.startswith((b"{", b"[")) or suffix in ("jsonl", "ndjson", "json"):
-        found = json_array.blocks(source) if text.startswith(b"[") else Documents(_objects(asked)).blocks(source, text)
-        return _json(source, found or blocks(source), asked)
+        return _json(source, _found(source, text, asked), asked)
     return _csv(source, head, asked)
 
 
@@ -131,6 +131,13 @@ def _refuse_nothing(source: Source) -> None:
 
 def _objects(asked: _Asked) -> Objects:
     return of_file(asked.scenario, asked.name, device=asked.device, zone=asked.zone, only=asked.layout)
+
+
+def _found(source: Source, text: bytes, asked: _Asked) -> Iterator[bytes]:
+    """Lines of a JSON file, whatever it is."""
+    if text.startswith(b"["):
+        return json_array.blocks(source, Carrier(Columns(asked.scenario)))
+    return Documents(_objects(asked)).blocks(source, text) or blocks(source)
 
 
 def _json(source: Bytes, found: Iterator[bytes], asked: _Asked) -> LongTable:

@@ -41,6 +41,7 @@ class Sheet:
         written: Original values of a channel in some records, and how often each stands there.
         lag: Minutes by which a time is behind the beginning of what was measured, one or shape (n,); 60 where a time is
             the end of its hour.
+        among: Keys of a record that was an object, among which may stand what it lacks, by the reason for that.
     """
 
     position: Longs
@@ -53,6 +54,7 @@ class Sheet:
     raw: Callable[[int], bytes]
     written: Callable[[int, Longs], Iterable[tuple[object, int]]]
     lag: int | Longs = 0
+    among: Callable[[int, str], Sequence[str]] = lambda *_: ()
 
 
 class Zoning:
@@ -173,21 +175,35 @@ class Acceptance:
     ) -> tuple[str, str]:
         if verdict == _DEVICE:
             found = problems[sheet.device[i]] if sheet.device[i] >= 0 else None
-            return found or self._no_device(sheet.cell(i, DEVICE))
+            reason, detail = found or self._no_device(sheet.cell(i, DEVICE))
+            return reason, detail + _among(sheet.among(i, reason), reason)
         if verdict == _TIME:
             limit = int(not_after[i]) if isinstance(not_after, np.ndarray) else int(not_after)
-            return REASON[late], _time_detail(sheet.cell(i, TIME), late, limit) + _hint(sheet.stamps, i, late, limit)
+            detail = _time_detail(sheet.cell(i, TIME), late, limit) + _hint(sheet.stamps, i, late, limit)
+            return REASON[late], detail + _among(sheet.among(i, REASON[late]), REASON[late])
         if verdict == _VALUE and sheet.faults is not None:
             c = int(np.flatnonzero(sheet.faults[i])[0])
             cell = sheet.cell(i, FIRST_CHANNEL + c)
             return value_problem(self._scenario.channels[c], int(sheet.faults[i, c]), cell)
-        return "no_values", "no channel has a value"
+        return "no_values", "no channel has a value" + _among(sheet.among(i, "no_values"), "no_values")
 
     @staticmethod
     def _no_device(cell: object) -> tuple[str, str]:
         if cell is None or (isinstance(cell, str) and cell.strip().casefold() in MISSING):
             return "missing_device", "no device id"
         return "device_id", f"the device id {shown(cell)} is not a text"
+
+
+_SAYING = {
+    "missing_device": "device in [[layouts]], or device of [names], says which one is its id",
+    "missing_time": "time in [[layouts]], or time of [names], says which one is it",
+    "no_values": "channels in [[layouts]], or aliases of a channel, say what they are",
+}
+
+
+def _among(keys: Sequence[str], reason: str) -> str:
+    """What there was instead in an object, and how the scenario says what it is."""
+    return "" if not keys else f" among the keys {', '.join(map(shown, keys))}; {_SAYING[reason]}"
 
 
 def _time_detail(cell: object, late: int, limit: int) -> str:

@@ -1,9 +1,10 @@
-"""Envelopes that Azure puts around messages of devices, recognised by their keys, in any case.
+"""Envelopes that Azure and networks put around messages of devices, recognised by their keys, in any case.
 
 Source: https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-messages-d2c (storage routes),
 https://learn.microsoft.com/azure/event-hubs/event-hubs-capture-overview (Capture),
 https://learn.microsoft.com/azure/iot-central/core/howto-export-to-blob-storage (IoT Central),
-https://learn.microsoft.com/azure/stream-analytics/stream-analytics-define-inputs (Stream Analytics).
+https://learn.microsoft.com/azure/stream-analytics/stream-analytics-define-inputs (Stream Analytics),
+https://www.thethingsindustries.com/docs/integrations/data-formats (The Things Stack).
 """
 
 from __future__ import annotations
@@ -16,11 +17,17 @@ from typing import NamedTuple, TypeAlias
 from shared.core.intake.envelopes.sources import facts_of, from_device, plain
 from shared.core.intake.envelopes.told import CREATED, ENCODING
 from shared.core.intake.readings import LONGEST_ID
+from shared.errors import BadEvent
 
 ANALYTICS = frozenset({"eventenqueuedutctime", "eventprocessedutctime", "partitionid", "iothub"})
 _BATCH = {"body", "properties", "systemproperties", "base64encoded"}
 _DEVICE = ("connectiondeviceid", "iothubconnectiondeviceid")
 _ENQUEUED = ("enqueuedtimeutc", "enqueuedtime", "iothubenqueuedtime")
+_RECEIVED = ("receivedat",)
+_OF_STACK = (
+    "uplinkmessage", "uplinknormalized", "joinaccept", "downlinkack", "downlinknack", "downlinksent", "downlinkfailed",
+    "downlinkqueued", "downlinkqueueinvalidated", "locationsolved", "servicedata",
+)  # fmt: skip
 _LONGEST_TIME = 64  # characters
 _IOT_EVENT = "microsoft.devices."
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*+={0,2}")
@@ -70,7 +77,7 @@ def _routed(value: Mapping[str, object]) -> Envelope:
     system, properties = facts_of(facts.get("systemproperties")), facts_of(facts.get("properties"))
     body, told = facts.get("body"), system | properties
     return Envelope(
-        body=_unquoted(body) if isinstance(body, str) else body,
+        body=unquoted(body) if isinstance(body, str) else body,
         identity=_name(_first(system, _DEVICE)),
         created=_time(told, CREATED),
         enqueued=_time(facts | system, _ENQUEUED),
@@ -115,6 +122,29 @@ def _published(value: Mapping[str, object]) -> Envelope:
     return Envelope(data, enqueued=time)
 
 
+def _heard(value: Mapping[str, object]) -> Envelope:
+    """What The Things Stack tells of a device of a LoRaWAN: its uplinks are readings once a formatter has decoded them.
+
+    Raises:
+        BadEvent: `empty`, none has.
+    """
+    facts = facts_of(value)
+    uplink = facts_of(facts.get("uplinkmessage"))
+    body = uplink.get("decodedpayload")
+    if uplink and body is None:
+        raise BadEvent(
+            "empty", "an uplink without decoded_payload; a payload formatter of the device decodes its bytes"
+        )
+    return Envelope(
+        body,
+        identity=_name(facts_of(facts.get("enddeviceids")).get("deviceid")),
+        enqueued=_time(facts, _RECEIVED)
+        or _time(uplink, _RECEIVED)
+        or _time(facts_of(uplink.get("settings")), ("time",)),
+        telemetry=bool(uplink),
+    )
+
+
 _FORMS: tuple[tuple[frozenset[str], Opener], ...] = (
     (frozenset({"body", "systemproperties"}), _routed),
     (frozenset({"body", "enqueuedtimeutc"}), _routed),
@@ -124,6 +154,7 @@ _FORMS: tuple[tuple[frozenset[str], Opener], ...] = (
     (frozenset({"eventprocessedutctime"}), _selected),
     (frozenset({"eventtype", "data", "topic"}), _published),
     (frozenset({"specversion", "type", "data", "source"}), _published),
+    *((frozenset({"enddeviceids", event}), _heard) for event in _OF_STACK),
 )
 
 
@@ -145,7 +176,7 @@ def _name(value: object) -> str | None:
     return value.strip()[: LONGEST_ID + 1] or None if isinstance(value, str) else None
 
 
-def _unquoted(text: str) -> bytes:
+def unquoted(text: str) -> bytes:
     """The bytes that a text stands for: JSON as it is, else base64, which begins otherwise; else the text's own.
 
     Whether it is base64 is decided here: versions of Python differ in what padding they let pass.

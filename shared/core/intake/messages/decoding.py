@@ -14,15 +14,17 @@ from msgspec.structs import replace
 from shared.core.intake.acceptance import Zoning
 from shared.core.intake.columns import DEVICE
 from shared.core.intake.envelopes.envelope import Envelope
+from shared.core.intake.envelopes.instants import UNKNOWN, minutes_of
 from shared.core.intake.envelopes.opening import check_telemetry, through
 from shared.core.intake.envelopes.packed import LARGEST_UNPACKED, unpacked
+from shared.core.intake.envelopes.senml import measured
 from shared.core.intake.envelopes.told import UNTOLD, Told
 from shared.core.intake.layouts.objects import Objects, of_hub
 from shared.core.intake.messages.identities import Identities
 from shared.core.intake.messages.json_bodies import VALUES_AT_ONCE, Body, elements, lines, value_of, weight
 from shared.core.intake.messages.judging import Judge
 from shared.core.intake.messages.keys import KnownKeys
-from shared.core.intake.messages.records import Origin, Part, Records, Sent
+from shared.core.intake.messages.records import Origin, Part, Records, Sent, as_json
 from shared.core.intake.readings import Parsed, Rejection, joined, shown
 from shared.core.scenario import Scenario
 from shared.errors import BadEvent
@@ -101,15 +103,15 @@ class Decoder:
             not_after_minutes: Minute since 1970 in which each was enqueued.
             told: What the hub tells of each besides; None where it tells nothing.
         """
-        records, count, zoning = Records(), 0, Zoning(self._scenario, None)
+        records, count, zoning = Records(live=True), 0, Zoning(self._scenario, None)
         about = zip(positions, identities, not_after_minutes, told or [UNTOLD] * len(bodies), strict=True)
         for body, (position, identity, limit, more) in zip(bodies, about, strict=True):
             if records.weight > VALUES_AT_ONCE:
-                yield count, self._judge.judge(records, zoning, live=True)
-                records, count = Records(), 0
+                yield count, self._judge.judge(records, zoning)
+                records, count = Records(live=True), 0
             self._message(body, position << ELEMENT_BITS, Sent(identity, limit, more.created), records, more)
             count += 1
-        yield count, self._judge.judge(records, zoning, live=True)
+        yield count, self._judge.judge(records, zoning)
 
     def decode_lines(
         self, lines: Sequence[bytes], *, positions: Sequence[int], not_after_minute: int, zone: str | None = None
@@ -144,10 +146,10 @@ class Decoder:
             else:
                 self._line(line, position, sent, records)
             if len(records) >= most or records.weight > VALUES_AT_ONCE:
-                yield self._judge.judge(records, zoning, live=False)
+                yield self._judge.judge(records, zoning)
                 records = Records()
         if len(records):
-            yield self._judge.judge(records, zoning, live=False)
+            yield self._judge.judge(records, zoning)
 
     def _message(self, body: bytes, position: int, sent: Sent, records: Records, told: Told) -> None:
         """A message's records."""
@@ -183,6 +185,9 @@ class Decoder:
                 self._value(value_of(body), sent, records, whole, deep)
                 return
             found = _readings_of(elements(body))
+            if b'n"' in bytes(found[0]) and self._keys.carrier.is_pack([value_of(found[0])]):
+                self._value(value_of(body), sent, records, whole, deep)
+                return
         except BadEvent as error:
             found = lines(body) if error.reason in ("not_json", "too_deep") else []
             if not found:
@@ -198,23 +203,27 @@ class Decoder:
 
     def _value(self, value: object, sent: Sent, records: Records, origin: Origin, deep: int) -> None:
         if type(value) is not dict:
+            if isinstance(value, list) and self._keys.carrier.is_pack(value):
+                self._pack(value, sent, records, origin, deep)
+                return
             raise BadEvent("not_an_object", f"{shown(value)} is not a reading")
         fields: dict[str, object] = value
         keys = self._keys.of(fields)
+        entries = fields
+        if self._keys.reaching:
+            entries, keys = self._keys.deeper(fields, keys)
         if keys.opener is not None:
             envelope = keys.opener(fields)
             sent = through(envelope, sent, self._identities)
             if envelope.body is not fields:
                 self._open(envelope, sent, records, origin, deep + 1)
                 return
-        if self._keys.reaching:
-            fields, keys = self._keys.deeper(fields, keys)
-        row = keys.row([*fields.values(), None])
+        row = keys.row([*entries.values(), None])
         if sent.identity is not None and row[DEVICE] != sent.identity:
             sent = replace(sent, identity=self._identities.speaker(row[DEVICE], sent.identity))
         elif keys.device is not None and sent.identity is None and row[DEVICE] is None:
             sent = replace(sent, identity=keys.device)
-        records.keep(row, keys.kind, sent, origin)
+        records.keep(row, keys.kind, keys.keyed, sent, origin)
 
     def _open(self, envelope: Envelope, sent: Sent, records: Records, origin: Origin, deep: int) -> None:
         """What an envelope holds, which may be another one."""
@@ -225,7 +234,7 @@ class Decoder:
             found = self._unpacked(body, envelope.encoding, records)
             records.weight += weight(found)
             self._bytes(found, sent, records, origin, deep)
-        elif isinstance(body, list):
+        elif isinstance(body, list) and not self._keys.carrier.is_pack(body):
             self._list(body, sent, records, deep)
         elif body is None:
             raise BadEvent("empty", "an envelope without a body")
@@ -239,6 +248,21 @@ class Decoder:
             records.unpacked += len(found)
         return found
 
+    def _pack(self, pack: list[object], sent: Sent, records: Records, origin: Origin, deep: int) -> None:
+        """Readings of a SenML pack, each as if it stood alone."""
+        count = len(records)
+        for found in measured(pack, _now(sent, live=records.live)):
+            own = Part(sent, found.records) if isinstance(origin, Part) or deep else as_json(found.records)
+            reading = {f"{name} ({unit})" if unit else name: value for name, (value, unit) in found.values.items()}
+            about = {self._scenario.key: found.device, self._scenario.names.time[0]: found.time}
+            known = {name: value for name, value in about.items() if value is not None}
+            try:
+                self._value({**known, **reading}, sent, records, own, deep + 1)
+            except BadEvent as error:
+                records.refuse(error.reason, error.detail, own)
+        if len(records) == count:
+            raise BadEvent("empty", "a SenML pack without values")
+
     def _list(self, found: list[object], sent: Sent, records: Records, deep: int) -> None:
         if not found:
             raise BadEvent("empty", "an array without readings")
@@ -248,6 +272,13 @@ class Decoder:
                 self._value(value, sent, records, part, deep)
             except BadEvent as error:
                 records.refuse(error.reason, error.detail, part)
+
+
+def _now(sent: Sent, *, live: bool) -> float | None:
+    """The middle of the minute in which a record was made, else enqueued: in seconds since 1970, None where unknown."""
+    told = minutes_of([sent.created, sent.enqueued]).tolist()
+    known = next((minute for minute in told if minute != UNKNOWN), sent.limit if live else None)
+    return None if known is None else known * 60.0 + 30.0
 
 
 def _readings_of(found: list[Body]) -> list[Body]:

@@ -28,13 +28,12 @@ class Judge:
         self._acceptance = Acceptance(scenario)
         self.converted: dict[str, str] = {}
 
-    def judge(self, records: Records, zoning: Zoning, *, live: bool) -> Parsed:
+    def judge(self, records: Records, zoning: Zoning) -> Parsed:
         """Accepted readings, and a rejection for every other record.
 
         Args:
             records: What was decoded.
             zoning: For timestamps without a zone.
-            live: Whether they come from a hub, so that their limit is the minute in which it took them.
         """
         rows, origins = records.rows, records.origins
         kinds = by_kind(records.kinds)
@@ -43,7 +42,7 @@ class Judge:
         sent = [sent for _, sent, _ in origins]
         names, device = devices_of(columns[DEVICE], [each.identity for each in sent])
         stamps, limits = stamps_of(columns[TIME], kinds), np.array([each.limit for each in sent], np.int64)
-        take_from_envelopes(sent, stamps, limits, live=live, fall_back=self._scenario.time_fallback)
+        take_from_envelopes(sent, stamps, limits, live=records.live, fall_back=self._scenario.time_fallback)
         sheet = Sheet(
             position=np.array([position for position, _, _ in origins], np.int64),
             names=names,
@@ -55,6 +54,7 @@ class Judge:
             raw=lambda i: bytes(origins[i][2]),
             written=lambda c, found: ((rows[i][FIRST_CHANNEL + c], 1) for i in found.tolist()),
             lag=_lag(kinds, len(rows)),
+            among=lambda i, reason: records.keyed[i].among(reason),
         )
         return self._acceptance.judge(sheet, zoning, limits, records.refused)
 

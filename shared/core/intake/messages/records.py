@@ -49,6 +49,17 @@ class Kind(NamedTuple):
     form: Form = Form()
 
 
+class Keyed(NamedTuple):
+    """The first keys of an object, and the reasons for which it is worth to look among them: what none of them says."""
+
+    names: tuple[str, ...] = ()
+    lacks: frozenset[str] = frozenset()
+
+    def among(self, reason: str) -> tuple[str, ...]:
+        """Where what is missing may stand."""
+        return self.names if reason in self.lacks else ()
+
+
 class Sent(msgspec.Struct, frozen=True, gc=False):
     """What is known of a record besides its bytes.
 
@@ -78,11 +89,11 @@ class Part:
             "Properties": {"iothub-creation-time-utc": self.sent.created},
             "SystemProperties": {"connectionDeviceId": self.sent.identity},
         }
-        own = self.reading if isinstance(self.reading, bytes | msgspec.Raw) else _json(self.reading)
-        return _json(about)[:-1] + b',"Body":' + bytes(own) + b"}"
+        own = self.reading if isinstance(self.reading, bytes | msgspec.Raw) else as_json(self.reading)
+        return as_json(about)[:-1] + b',"Body":' + bytes(own) + b"}"
 
 
-def _json(value: object) -> bytes:
+def as_json(value: object) -> bytes:
     """As the second reading of a body reads it: with NaN, Infinity and halves of surrogate pairs."""
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
@@ -95,7 +106,7 @@ Origin: TypeAlias = Body | Part
 
 @dataclass(slots=True)
 class Records:
-    """What was decoded: rows of (device, time, channels ...), their kinds, and (position, sent, origin).
+    """What was decoded: rows of (device, time, channels ...), their kinds and keys, and (position, sent, origin).
 
     A record's position is that of its message, and one more for each that came out of the message before.
 
@@ -104,16 +115,19 @@ class Records:
         unpacked: Bytes that packed bodies have become.
         weight: Most values that bodies which stood in another one may hold.
         may_unpack_to: Most that this may reach with the message at hand.
+        live: Whether they come from a hub, so that their limit is the minute in which it took them.
     """
 
     rows: list[Row] = field(default_factory=list)
     kinds: list[Kind] = field(default_factory=list)
+    keyed: list[Keyed] = field(default_factory=list)
     origins: list[tuple[int, Sent, Origin]] = field(default_factory=list)
     refused: list[Rejection] = field(default_factory=list)
     place: int = 0
     unpacked: int = 0
     weight: int = 0
     may_unpack_to: int = 0
+    live: bool = False
 
     def __len__(self) -> int:
         return len(self.rows) + len(self.refused)
@@ -128,10 +142,11 @@ class Records:
             self._undo(place)
             self.refuse("too_large", f"{count} readings are more than {most}", body)
 
-    def keep(self, row: Row, kind: Kind, sent: Sent, origin: Origin) -> None:
-        """Keep a record to be judged."""
+    def keep(self, row: Row, kind: Kind, keyed: Keyed, sent: Sent, origin: Origin) -> None:
+        """Keep a record to be judged; `keyed` is for what is said of it."""
         self.rows.append(row)
         self.kinds.append(kind)
+        self.keyed.append(keyed)
         self.origins.append((self.place, sent, origin))
         self.place += 1
 
@@ -143,7 +158,7 @@ class Records:
     def _undo(self, place: int) -> None:
         """Forget what came out of the newest message, which began at `place`."""
         while self.origins and self.origins[-1][0] >= place:
-            del self.rows[-1], self.kinds[-1], self.origins[-1]
+            del self.rows[-1], self.kinds[-1], self.keyed[-1], self.origins[-1]
         self.refused = [rejection for rejection in self.refused if rejection.position < place]
         self.place = place
 

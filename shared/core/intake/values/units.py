@@ -9,7 +9,7 @@ _LETTERS = {"µ": "u", "μ": "u", "³": "3", "²": "2", "°": "deg", "º": "deg"
 _TYPOGRAPHY = str.maketrans({**_LETTERS, **dict.fromkeys("^* _.", "")})
 _SPELLINGS = {
     "temperature": (
-        ("degC", "C", "celsius", "degrees C", "degrees celsius", "deg celsius"),
+        ("degC", "C", "celsius", "degrees C", "degrees celsius", "deg celsius", "Cel"),
         ("degF", "F", "fahrenheit", "degrees F", "degrees fahrenheit", "deg fahrenheit"),
         ("K", "kelvin", "degK"),
     ),

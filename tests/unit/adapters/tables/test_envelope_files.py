@@ -17,11 +17,14 @@ from shared.adapters.tables import source
 from shared.adapters.tables.json import array as json_array
 from shared.adapters.tables.limits import FileLimits
 from shared.adapters.tables.open import open_table
+from shared.core.intake.columns import Columns
+from shared.core.intake.envelopes.carriers import Carrier
 from shared.core.intake.tables import LongTable
 from shared.errors import BadEvent
 from tests.unit.adapters.tables.envelope_files import CAPTURE, ROUTE, avro, captured, jsonl, routed, text
 from tests.unit.adapters.tables.table_files import AIR, NOW, Read, read
 
+CARRIER = Carrier(Columns(AIR))
 BODY = b'{"timestamp": "2026-05-04T10:00:00Z", "temperature": 14.5, "humidity": 61}'
 EARLIER = b'{"timestamp": "2026-05-04T09:00:00Z", "temperature": 13.5}'
 ADDED = {"EventProcessedUtcTime": "2026-05-04T12:01:00.1015921Z", "PartitionId": 3}
@@ -94,7 +97,7 @@ def test_an_array_is_the_lines_of_its_elements_wherever_it_is_cut(
     elements: list[Any], indent: int | None, size: int
 ) -> None:
     data = b"\xef\xbb\xbf \n" + json.dumps(elements, indent=indent, ensure_ascii=False).encode() + b"\n"
-    lines = b"".join(json_array.blocks(source.Source(io.BytesIO(data)), size)).splitlines()
+    lines = b"".join(json_array.blocks(source.Source(io.BytesIO(data)), CARRIER, size)).splitlines()
     assert [json.loads(line) for line in lines if line.strip()] == elements
 
 
@@ -110,7 +113,7 @@ def test_an_array_that_does_not_end_says_so_and_one_that_is_followed_by_somethin
 def test_an_element_of_an_array_has_the_limit_of_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_array, "LONGEST_LINE", 100)
     stream = source.Source(io.BytesIO(b'[{"a": 1}, "' + b"x" * 200 + b'", 2]'))
-    assert b"".join(json_array.blocks(stream, 50)).splitlines()[0] == b'{"a": 1}'
+    assert b"".join(json_array.blocks(stream, CARRIER, 50)).splitlines()[0] == b'{"a": 1}'
     assert (stream.reason, stream.problem) == ("too_large", "an element is longer than 100 bytes")
 
 
