@@ -15,7 +15,8 @@ from shared.app.route.resubmit import Resubmit
 from shared.core.intake import dead_letters
 from shared.core.intake.envelopes.told import Told
 from shared.core.intake.readings import Rejection
-from shared.core.scenario import FileLayout, Names, with_overrides
+from shared.core.intake.times.forms import DateOrder
+from shared.core.scenario import FileLayout, Names, Scenario, with_overrides
 from shared.errors import TransientFailure
 from tests.kit import CSV, HOUR, SCENARIO, MemoryStream, fixed, message, row
 from tests.kit.whole import Whole
@@ -365,6 +366,28 @@ def test_objects_of_a_file_are_read_with_a_layout_for_its_name_again(whole: Whol
     assert [(device, pm) for device, _, pm in whole.sent(REPLAY)] == [("a", 2000.0)]
     whole.score()
     assert whole.counts()["applied"] == 1
+
+
+def test_a_row_of_stations_whose_time_was_bad_is_one_record_that_becomes_the_readings_of_its_cells(
+    whole: Whole,
+) -> None:
+    def park(order: DateOrder) -> Scenario:
+        layout = FileLayout(name="park", files=("park*",), time=("when",), stations="pm", date_order=order)
+        return with_overrides(SCENARIO, layouts=(layout,))
+
+    whole.restart(park("mdy"))
+    whole.drop("park.csv", "when,a,b,c\n12/13/2017 01:00,5,,6\n13/12/2017 02:00,7,8,9\n14/12/2017 02:00,1,,2\n")
+    assert whole.reasons() == [("bad_time", 1)] * 2
+    whole.score()
+    assert (whole.counts()["applied"], whole.books().problems) == (2, [])
+    (file,) = [account for account in whole.books().sources if account.name == "file 'park.csv'"]
+    assert (file.logged, file.dead) == (4, 2), "two readings, and two rows of which none was known"
+    whole.restart(park("dmy"))
+    assert whole.resubmit() == {"tried": 2, "accepted": 2, "kept": 0}
+    whole.score()
+    assert whole.counts()["applied"] == 7
+    (file,) = [account for account in whole.books().sources if account.name == "file 'park.csv'"]
+    assert (file.logged, file.dead) == (2, 0)
 
 
 def test_rows_of_a_file_with_a_layout_are_read_with_it_again(whole: Whole) -> None:

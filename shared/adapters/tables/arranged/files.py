@@ -76,6 +76,8 @@ class Arranged:
             )
             sheet = made.sheet(self._scenario, plan, self._progress.converted)
             parsed = self._acceptance.judge(sheet, self._zoning, self._not_after, refused)
+            if plan.stations:
+                parsed = records.times_once(parsed, plan.per_row)
         self._progress.rows += len(parsed.readings) + len(parsed.rejected)
         return parsed
 

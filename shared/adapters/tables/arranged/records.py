@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,8 @@ from shared.adapters.tables.parquet.files import value_of
 from shared.core.intake.acceptance import Sheet
 from shared.core.intake.columns import DEVICE, FIRST_CHANNEL, TIME
 from shared.core.intake.layouts.plans import Plan
-from shared.core.intake.readings import Longs
+from shared.core.intake.readings import Longs, Parsed
+from shared.core.intake.times.timestamps import REASON
 from shared.core.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -80,7 +82,21 @@ def stations(plan: Plan, c: int, columns: Columns, position: Longs, raw: Callabl
     slots[DEVICE] = pa.DictionaryArray.from_arrays(pa.array(which.astype(np.int32)), names)
     slots[TIME] = _time(plan, columns).take(pa.array(row))
     slots[FIRST_CHANNEL + c] = flat.take(pa.array(place))
-    return Table(slots, position[row] * k + which, lambda i: raw(int(row[i])))
+    once = lru_cache(maxsize=1)(raw)  # the cells of a row share its bytes
+    return Table(slots, position[row] * k + which, lambda i: once(int(row[i])))
+
+
+def times_once(parsed: Parsed, per_row: int) -> Parsed:
+    """What was found, with a row's time as one rejection, at its first cell, and not as one of each cell.
+
+    Args:
+        parsed: Of a stretch of a file with a column a station.
+        per_row: Positions that each row has room for.
+    """
+    found = [each for each in parsed.rejected if each.reason not in REASON]
+    times = {(each.position // per_row, each.reason): each for each in reversed(parsed.rejected)}
+    found += [each for (_, reason), each in times.items() if reason in REASON]
+    return replace(parsed, rejected=sorted(found, key=lambda each: each.position))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.adapters.tables.arranged import files, records
+from shared.core.scenario import Station
 from shared.errors import BadEvent
 from tests.unit.adapters.tables.layout_files import read, with_layout
-from tests.unit.adapters.tables.table_files import AIR
+from tests.unit.adapters.tables.table_files import AIR, NOW
 
 PLAIN = "timestamp,temperature,pm25\n2026-05-04T10:00:00Z,18.5,12\n2026-05-04T11:00:00Z,18.9,11\n"
 LONG = "site,time,what,value\n"
@@ -73,6 +76,24 @@ def test_a_column_a_station() -> None:
     assert [place // found.table.per_row for place in found.positions] == [1, 1, 2, 2]
     assert [(place // found.table.per_row, reason) for place, reason in found.reasons] == [(1, "bad_value")]
     assert found.rejected[0].raw == b"2026-05-04T10:00Z,12.0,11.0,x"
+
+
+def test_a_bad_time_of_a_row_with_a_column_a_station_is_one_rejected_row() -> None:
+    """Stations may have zones of their own: the last time is of the future at one of them only."""
+    scenario = replace(with_layout(files=["*"], stations="pm25"), stations={"North": Station(zone="-10:00")})
+    lines = ["timestamp,North,South,Harbour", "never,1,2,3", "2026-05-04T10:00Z,x,2,y", "1999-05-04T10:00Z,,2,3"]
+    found = read("\n".join([*lines, f"{np.datetime64(NOW, 'm')},4,5,6", ""]), scenario=scenario)
+    values = [(6, "bad_value"), (8, "bad_value")]
+    assert found.reasons == [(3, "bad_time"), *values, (10, "ancient"), (12, "future")]
+    assert [device for device, _, _ in found.rows] == ["South", "South", "Harbour"]
+    assert found.rejected[0].raw.decode() == lines[1]
+
+
+def test_the_cells_of_a_row_share_its_bytes() -> None:
+    """Otherwise a row of so many columns would be held so many times."""
+    found = read("timestamp,North,South\n2026-05-04T10:00Z,x,y\n", scenario=with_layout(files=["*"], stations="pm25"))
+    assert len(found.rejected) == 2
+    assert found.rejected[0].raw is found.rejected[1].raw
 
 
 def test_without_a_column_for_the_device_one_is_told() -> None:
