@@ -21,6 +21,7 @@ from tests.simulation.worker import DEVICES, PARTITIONS, READINGS
 from tests.simulation.world import DAY_MS, World
 
 BUSY = 0.85  # after this part of a run everything has arrived
+HELD, FILLED = 0.8, 0.3  # how often somebody holds events of a hub that goes, and how often the new one gets them again
 VERSIONS = ("v1", "v2", "v3")
 
 
@@ -137,8 +138,9 @@ class Stream:
         elif names:
             name = random.choice(names)
             raw = self.blobs.read(container, name) or b""
-            bad = random.choice((raw[: len(raw) // 2], b"", b"\0" * 100, raw[:-1] + b"x"))
             heals = container in {"state", "profiles"}
+            changed = _flipped(raw, random.randrange(len(raw))) if heals and raw else raw[:-1] + b"x"
+            bad = random.choice((raw[: len(raw) // 2], b"", b"\0" * 100, changed))
             if heals or (container, name) not in self.world.damaged:
                 self.world.damage(container, name, bad, mended=not heals)
 
@@ -168,6 +170,7 @@ class Stream:
             self.blobs.delete("commits", name)
             self.lost, self.world.excused = True, (ContractBroken,)  # whoever has just listed it finds it gone
             self.world.schedule.tell(f"the store loses commits/{name}")
+            self.triggers.move((READINGS, partition_in(name)))
 
     def _replace_file(self) -> None:
         """A dropped file is replaced or deleted, perhaps while it is read."""
@@ -238,12 +241,24 @@ class Stream:
 
     def _anew(self, name: str) -> None:
         hub = self.hubs[name]
+        for number in range(PARTITIONS):
+            if self.world.schedule.random.random() < HELD:
+                self.triggers.hold((name, number))
         self.world.time.ms = max(self.world.time.ms, hub.newest_ms) + 20_000
         hub.renew()
         for number in range(PARTITIONS):
             self.triggers.held[name, number] = Trigger()
         self.world.schedule.counts[f"{name} anew"] += 1
         self.world.schedule.tell(f"hub {name} is created anew")
+        if self.world.schedule.random.random() < FILLED:
+            self._copied(name)
+
+    def _copied(self, name: str) -> None:
+        """Whoever created it sends what the old one had: the same bodies at the same places."""
+        for number, log in enumerate(self.hubs[name].lives[-1]):
+            for event in log:
+                self.hubs[name].append(number, event.body, event.identity)
+        self.world.schedule.tell(f"hub {name} is filled with what it had")
 
     def end(self) -> None:
         world = self.world
@@ -278,3 +293,8 @@ class Stream:
 
     def check(self) -> None:
         stream_checks.check(self)
+
+
+def _flipped(raw: bytes, at: int) -> bytes:
+    """With one bit changed."""
+    return raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :]

@@ -52,6 +52,7 @@ def check(stream: Stream) -> None:
     found = forecasts(stream)
     _landed_as_compacted(stream)
     _served_once(found)
+    _watched_to_the_end(stream)
     _states_agree(stream)
     _books(stream)
     _as_undisturbed(stream, found)
@@ -102,6 +103,14 @@ def _served_once(found: Forecasts) -> None:
         served[forecast.device, forecast.as_of, forecast.revision] += answer.served
     wrong = [key for key, count in served.items() if count != 1]
     assert not wrong, f"not served exactly once: {wrong[:3]}"
+
+
+def _watched_to_the_end(stream: Stream) -> None:
+    """The drift check sees the newest hour of the data, also where no profile was due after it."""
+    final = stream.world.final
+    newest = max(final.ports.task.newest_hour(final.partition(number).recovered()) for number in range(PARTITIONS))
+    seen = final.loop.merged().newest_hour
+    assert seen == newest, f"the drift check sees the data up to hour {seen}, they go up to {newest}"
 
 
 def _states_agree(stream: Stream) -> None:

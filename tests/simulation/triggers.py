@@ -44,10 +44,10 @@ class Triggers:
     def deliver(self) -> None:
         self.give(self.world.schedule.random.choice((*KEYS, (READINGS, 0), (READINGS, 1))))
 
-    def move(self) -> None:
+    def move(self, key: Key | None = None) -> None:
         """Another process becomes a partition's owner; the one before may be given a batch all the same."""
         random = self.world.schedule.random
-        key, before = random.choice(KEYS), None
+        key, before = key or random.choice(KEYS), None
         if self.world.awake:
             before = self.held[key].owner
             self.give(key, random.choice(self.world.awake))
@@ -91,6 +91,14 @@ class Triggers:
         mine = trigger.owner is owner or random.random() < 0.3  # a zombie's checkpoint may come late
         if mine and random.random() < 0.8:
             trigger.checkpoint = batch[-1].sequence + 1
+
+    def hold(self, key: Key) -> None:
+        """A process is given a partition's last events, again perhaps, and is held up before it looks at them."""
+        world, random, batch = self.world, self.world.schedule.random, self.hubs[key[0]].logs[key[1]][-6:]
+        if world.awake and batch:
+            batch = batch[-random.randint(1, 6) :]
+            world.call(f"{key[0]}/{key[1]} {batch[0].sequence} late", lambda worker: worker.take(*key, batch))
+            world.schedule.tasks[-1].asleep_until = world.schedule.now + random.choice((100, 300, 1000))
 
     def lose_checkpoint(self) -> None:
         trigger = self.held[self.world.schedule.random.choice(KEYS)]

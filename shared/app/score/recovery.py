@@ -133,7 +133,12 @@ def committed(context: ScoringContext, state: State, follows: int) -> bool:
 
 
 def outrun(context: ScoringContext, found: Profile) -> bool:
-    """Whether commits after a partition's profile speak of newer hours: where a fast stream ends, none is due later."""
+    """Whether commits after a partition's profile speak of newer hours: where a fast stream ends, none is due later.
+
+    Where some of them may have been removed, nothing here tells what they spoke of.
+    """
+    if Mark(found.epoch, found.next) < mark_of(context.blobs, found.partition):
+        return True
     newest, cadence = int(found.devices.head.max(initial=NO_HOUR)), context.task.scenario.cadence
     heads = (tick // cadence.ticks // cadence.hour for tick in _ticks_since(context, found))
     return any(head > newest for head in heads)

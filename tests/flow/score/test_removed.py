@@ -11,9 +11,10 @@ import pytest
 from shared.adapters.lake.delta_lake import DeltaLake
 from shared.adapters.lake.schema import PREDICTIONS
 from shared.app.lake.compaction import rebuild
-from shared.app.score import removed
+from shared.app.score import recovery, removed
 from shared.app.score.partition import HELD_MS, Partition
 from shared.core.forecast.losses import TOTALS
+from shared.core.profile import merged as profile
 from shared.core.stream.commit import place_of
 from shared.errors import ContractBroken, StateConflict
 from tests.flow.lake.test_lake import DAY_MS, compaction, lake_in
@@ -84,6 +85,19 @@ def test_memory_from_before_what_was_removed_is_not_gone_on_with(forgotten: int,
     assert min(place_of(name) for name in days.blobs.names("commits")) > (0, OLD)
     assert picture(a.recovered()) == picture(days.worker().recovered())
     days.check_lake()
+
+
+def test_a_profile_from_before_what_was_removed_is_outrun(days: Days) -> None:
+    """A quick stream took no profile after it, and ended; what it brought then is in no commit that is left."""
+    worker = days.worker()
+    days.give(worker, OLD)
+    left = profile.of(TASK, worker.recovered())
+    days.give(worker, ALL - OLD)
+    days.remove()
+    assert recovery.outrun(worker.context, left)
+    (made,) = worker.context.profiles.read_all([0], lambda _: worker.recovered(), lambda _: True)
+    assert not recovery.outrun(worker.context, made)
+    assert made.devices.head.max() == TASK.newest_hour(worker.recovered()) > left.devices.head.max()
 
 
 def test_what_was_removed_is_not_made_again_when_its_events_come_again(days: Days) -> None:
