@@ -110,7 +110,8 @@ RULES: Mapping[str, Mapping[str, Any]] = {
 
 LAYOUT: Mapping[str, Any] = {
     "name": "other", "files": ["*"], "header": ["when"], "preamble": 3, "below": 2, "comment": "#",
-    "columns": ["when", "what"], "delimiter": ";", "decimal": ",", "encoding": "windows-1252", "time": ["date", "time"],
+    "columns": ["when", "what"], "delimiter": ";", "quote": "'", "decimal": ",", "encoding": "windows-1252",
+    "time": ["date", "time"],
     "time_parts": ["year", "month", "day"], "date_order": "dmy", "time_numbers": "excel", "hour": "ending",
     "zone": "Asia/Tokyo", "device": ["state", "site"], "unit": "unit", "parameters": {"88101": "pm"},
     "stations": "pm", "channels": {"field1": "pm"}, "units": {"pm": "ug/m3"}, "missing_values": [-999],

@@ -30,6 +30,7 @@ class FileLayout:
         comment: How lines begin that are no rows; empty: none are.
         columns: Names of the columns of a file without a header.
         delimiter: Between cells; None takes the one that gives the names.
+        quote: What stands around cells that hold a delimiter; empty: nothing does.
         decimal: The sign of fractions.
         encoding: Of the text.
         time: Columns whose texts make the time, one behind the other.
@@ -57,6 +58,7 @@ class FileLayout:
     comment: str = ""
     columns: tuple[str, ...] = ()
     delimiter: Literal[",", ";", "\t", "|"] | None = None
+    quote: Literal['"', "'", ""] = '"'
     decimal: Literal[".", ","] = "."
     encoding: Literal["utf-8", "windows-1252"] = "utf-8"
     time: tuple[str, ...] = ()

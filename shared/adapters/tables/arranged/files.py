@@ -116,7 +116,7 @@ def text(
 ) -> LongTable:
     """A text file from behind its header, and so many lines ahead of its rows; see `open.open_table`."""
     plan = found.plan
-    header = Header(found.header, found.delimiter, plan.names, plan.layout)
+    header = Header(found.header, found.delimiter, plan.names, plan.layout, plan.source.quote)
     progress = Progress(
         header=header.text,
         ahead=ahead,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from shared.adapters.tables.csv.header import DELIMITERS, MOST_COLUMNS
-from shared.adapters.tables.csv.lines import split
+from shared.adapters.tables.csv.lines import Dialect
 from shared.core.intake.columns import plain
 from shared.core.intake.layouts.builtin import BUILTIN
 from shared.core.intake.layouts.plans import Plan, device_in, fits, plan
@@ -51,11 +51,13 @@ class Beginning:
         name: Of the file, without folders.
         head: Its first bytes.
         device: Told for the whole file.
+        quote: What stands around cells.
     """
 
     name: str
     head: bytes
     device: str | None
+    quote: str = '"'
 
     @cached_property
     def lines(self) -> list[Line]:
@@ -68,15 +70,24 @@ class Beginning:
             end = self.head.find(b"\n", begin) + 1 or len(self.head)
             text = self.head[begin:end].rstrip(b"\r\n")
             for delimiter in DELIMITERS:
-                if 0 < text.count(delimiter.encode()) < MOST_COLUMNS and (names := _names(text, delimiter)):
+                if 0 < text.count(delimiter.encode()) < MOST_COLUMNS and (names := self._names(text, delimiter)):
                     yield Line(number, text, end, delimiter, names, frozenset(map(plain, names)))
             begin = end
             if begin >= len(self.head):
                 return
 
-    def recoded(self, encoding: str) -> Beginning:
-        """The same in UTF-8."""
-        return Beginning(self.name, self.head.decode(encoding, "replace").encode(), self.device)
+    def _names(self, text: bytes, delimiter: str) -> tuple[str, ...]:
+        try:
+            return tuple(Dialect(delimiter, self.quote).split(text.decode(errors="replace")))
+        except csv.Error:
+            return ()
+
+    def under(self, layout: FileLayout) -> Beginning:
+        """The same in UTF-8, its lines split as the layout says."""
+        if (layout.encoding, layout.quote) == ("utf-8", self.quote):
+            return self
+        head = self.head if layout.encoding == "utf-8" else self.head.decode(layout.encoding, "replace").encode()
+        return Beginning(self.name, head, self.device, layout.quote)
 
     def after(self, lines: int) -> int:
         """Where the line behind some lines begins."""
@@ -84,13 +95,6 @@ class Beginning:
         for _ in range(lines):
             place = self.head.find(b"\n", place) + 1 or len(self.head)
         return place
-
-
-def _names(text: bytes, delimiter: str) -> tuple[str, ...]:
-    try:
-        return tuple(split(text.decode(errors="replace"), delimiter))
-    except csv.Error:
-        return ()
 
 
 def declared(scenario: Scenario, file: Beginning, only: str | None = None) -> Found | None:
@@ -157,8 +161,7 @@ def _candidates(layouts: Sequence[FileLayout], name: str, only: str | None) -> I
 
 def _first(scenario: Scenario, layouts: Sequence[FileLayout], file: Beginning, only: str | None) -> Found | None:
     for layout, fitting in _candidates(layouts, file.name, only):
-        recoded = file if layout.encoding == "utf-8" else file.recoded(layout.encoding)
-        found = _in(scenario, layout, recoded, fitting)
+        found = _in(scenario, layout, file.under(layout), fitting)
         if found is not None:
             return found
         if fitting and layout in scenario.layouts:

@@ -12,7 +12,7 @@ import numpy as np
 
 from shared.adapters.tables.cells import sheet
 from shared.adapters.tables.csv.header import Header
-from shared.adapters.tables.csv.lines import Lines, Rows, original, rows_of, split
+from shared.adapters.tables.csv.lines import Lines, Rows, original, rows_of
 from shared.adapters.tables.source import BLOCK, Source, blocks
 from shared.core.intake.acceptance import Acceptance, Zoning
 from shared.core.intake.columns import DEVICE, FIRST_CHANNEL
@@ -91,12 +91,12 @@ class Reader:
         """The original text of one cell."""
         line = stretch.raw(i).decode(errors="replace")
         try:
-            return split(line, self._header.delimiter)[self._picks[slot]]
+            return self._header.dialect.split(line)[self._picks[slot]]
         except csv.Error:  # a NUL or a very long cell, which Arrow reads and the csv module does not
             return line.split(self._header.delimiter)[self._picks[slot]]
 
     def _stretch(self, lines: Lines, *, cut: bool) -> Stretch:
-        rows = rows_of(lines, self._header.delimiter, self._header.line, self._picks[DEVICE], cut=cut)
+        rows = rows_of(lines, self._header.dialect, self._header.line, self._picks[DEVICE], cut=cut)
         columns, wrong = self._parse(rows)
         for row, cells in wrong.items():
             detail = f"{cells} cells, the header has {len(self._header.names)}"

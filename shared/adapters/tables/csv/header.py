@@ -6,7 +6,7 @@ import csv
 import re
 from dataclasses import dataclass, replace
 
-from shared.adapters.tables.csv.lines import split, told
+from shared.adapters.tables.csv.lines import Dialect, split, told
 from shared.core.intake.columns import FIRST_CHANNEL, Columns, Layout
 from shared.errors import BadEvent
 
@@ -20,12 +20,18 @@ _POINT = re.compile(r"[+-]?(0?\.\d+|\d+\.(\d{1,2}|\d{4,}))", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """First line of a CSV file: as it stands, its delimiter, its names and where they keep what."""
+    """First line of a CSV file: as it stands, its delimiter, its names and where they keep what; what quotes cells."""
 
     line: bytes
     delimiter: str
     names: tuple[str, ...]
     layout: Layout
+    quote: str = '"'
+
+    @property
+    def dialect(self) -> Dialect:
+        """How its rows are split."""
+        return Dialect(self.delimiter, self.quote)
 
     @property
     def text(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -64,13 +65,25 @@ class Rows:
     blank: int = 0
 
 
-def split(line: str, delimiter: str) -> list[str]:
-    """Cells of one line.
+class Dialect(NamedTuple):
+    """How the cells of lines are told apart: what stands between them, and around a cell, "" = nothing does."""
 
-    Raises:
-        csv.Error: A quote does not end, or stands where none can.
-    """
-    return next(csv.reader([line], delimiter=delimiter, strict=True), [])
+    delimiter: str
+    quote: str = '"'
+
+    def split(self, line: str) -> list[str]:
+        """Cells of one line.
+
+        Raises:
+            csv.Error: A quote does not end, or stands where none can.
+        """
+        quotes: dict[str, Any] = {"quotechar": self.quote} if self.quote else {"quoting": csv.QUOTE_NONE}
+        return next(csv.reader([line], delimiter=self.delimiter, strict=True, **quotes), [])
+
+
+def split(line: str, delimiter: str) -> list[str]:
+    """Cells of one line in double quotes; see `Dialect.split`."""
+    return Dialect(delimiter).split(line)
 
 
 def told(error: csv.Error) -> str:
@@ -78,7 +91,7 @@ def told(error: csv.Error) -> str:
     return str(error).replace("\t", "\\t")
 
 
-def rows_of(lines: Lines, delimiter: str, header: bytes, device: int, *, cut: bool) -> Rows:
+def rows_of(lines: Lines, dialect: Dialect, header: bytes, device: int, *, cut: bool) -> Rows:
     """Drop blank lines, refuse lines no parser can read, and rewrite those that only a careful one reads.
 
     A line of delimiters, blanks and empty quotes alone is blank, as spreadsheets leave them behind the last row. In a
@@ -87,14 +100,14 @@ def rows_of(lines: Lines, delimiter: str, header: bytes, device: int, *, cut: bo
 
     Args:
         lines: Of one block.
-        delimiter: Between cells.
+        dialect: Of the file; what is rewritten is in double quotes.
         header: The header's line, which is refused where it stands again.
         device: Index of the cell that must be UTF-8, -1 = none.
         cut: The last line is incomplete, because the file is damaged there.
     """
     lengths = lines.ends - lines.starts
     returns = np.flatnonzero(lines.bytes == _RETURN)
-    blank = _blank(lines, lengths, delimiter)
+    blank = _blank(lines, lengths, dialect)
     refused: dict[int, tuple[str, str]] = {}
     for i in np.flatnonzero(lengths > LONGEST_LINE).tolist():
         refused[i] = ("too_large", f"the line is longer than {LONGEST_LINE} bytes")
@@ -104,10 +117,10 @@ def rows_of(lines: Lines, delimiter: str, header: bytes, device: int, *, cut: bo
     rewritten: dict[int, bytes] = {}
     for i in _wrongly_encoded(lines):
         if i not in refused:
-            _repair(lines, i, delimiter, device, rewritten, refused)
-    for i in np.union1d(_unclear_quotes(lines, delimiter), _lone_returns(lines, returns)).tolist():
+            _repair(lines, i, dialect, device, rewritten, refused)
+    for i in np.union1d(_unclear_quotes(lines, dialect), _lone_returns(lines, returns)).tolist():
         if i not in refused and not blank[i]:
-            _rewrite(lines, i, delimiter, rewritten, refused)
+            _rewrite(lines, i, dialect, rewritten, refused)
     return _assemble(lines, blank, rewritten, refused)
 
 
@@ -127,15 +140,15 @@ def _assemble(lines: Lines, blank: Mask, rewritten: dict[int, bytes], refused: d
     return Rows(b"".join(part + b"\n" for part in parts), kept, refused, int(blank.sum()))
 
 
-def _blank(lines: Lines, lengths: Longs, delimiter: str) -> Mask:
+def _blank(lines: Lines, lengths: Longs, dialect: Dialect) -> Mask:
     """Lines that hold nothing."""
     if not lines.data:
         return np.ones(len(lengths), np.bool_)
     first = lines.bytes[np.minimum(lines.starts, len(lines.bytes) - 1)]
     blank: Mask = (lengths == 0) | ((lengths == 1) & (first == _RETURN))
-    mark = delimiter.encode()
-    for i in np.flatnonzero((first == mark[0]) | (first == _QUOTE) | (first == _SPACE)).tolist():
-        blank[i] |= mark in (line := lines[i]) and not line.strip(mark + b' "')
+    mark, quote = dialect.delimiter.encode(), dialect.quote.encode()
+    for i in np.flatnonzero(np.isin(first, [*mark, *quote, _SPACE])).tolist():
+        blank[i] |= mark in (line := lines[i]) and not line.strip(mark + quote + b" ")
     return blank
 
 
@@ -150,16 +163,16 @@ def _wrongly_encoded(lines: Lines) -> list[int]:
 def _repair(
     lines: Lines,
     i: int,
-    delimiter: str,
+    dialect: Dialect,
     device: int,
     rewritten: dict[int, bytes],
     refused: dict[int, tuple[str, str]],
 ) -> None:
     text = lines[i].decode(errors="replace")
     try:
-        cells = split(text, delimiter)
+        cells = dialect.split(text)
     except csv.Error:
-        cells = text.split(delimiter)
+        cells = text.split(dialect.delimiter)
     if 0 <= device < len(cells) and _WRONG in cells[device]:
         refused[i] = ("encoding", f"the device id {shown(cells[device])} is not UTF-8; {SAY_ENCODING}")
     else:
@@ -191,8 +204,14 @@ def _lone_returns(lines: Lines, returns: Longs) -> Longs:
     return np.unique(i[lines.ends[i] != returns + 1])
 
 
-def _unclear_quotes(lines: Lines, delimiter: str) -> Longs:
-    """Lines whose quotes do not simply stand around whole cells: fast parsers may run over the line's end."""
+def _unclear_quotes(lines: Lines, dialect: Dialect) -> Longs:
+    """Lines whose quotes do not simply stand around whole cells: fast parsers may run over the line's end.
+
+    Of another dialect than theirs, all with any quote in them.
+    """
+    if dialect.quote != '"':
+        marks = np.isin(lines.bytes, [_QUOTE, *dialect.quote.encode()])
+        return np.unique(np.searchsorted(lines.ends, np.flatnonzero(marks)))
     quotes = np.flatnonzero(lines.bytes == _QUOTE)
     if not len(quotes):
         return quotes
@@ -201,16 +220,16 @@ def _unclear_quotes(lines: Lines, delimiter: str) -> Longs:
     opening = (np.arange(len(quotes)) - first) % 2 == 0
     padded = np.concatenate(([_NEWLINE], lines.bytes, [_NEWLINE]))
     outside = np.where(opening, padded[quotes], padded[quotes + 2])
-    clear = (outside == ord(delimiter)) | (outside == _NEWLINE) | (~opening & (outside == _RETURN))
+    clear = (outside == ord(dialect.delimiter)) | (outside == _NEWLINE) | (~opening & (outside == _RETURN))
     odd = np.bincount(line, minlength=len(lines)) % 2 == 1
     return np.union1d(line[~clear], np.flatnonzero(odd))
 
 
 def _rewrite(
-    lines: Lines, i: int, delimiter: str, rewritten: dict[int, bytes], refused: dict[int, tuple[str, str]]
+    lines: Lines, i: int, dialect: Dialect, rewritten: dict[int, bytes], refused: dict[int, tuple[str, str]]
 ) -> None:
     try:
-        cells = split(rewritten.get(i, lines[i]).decode(), delimiter)
+        cells = dialect.split(rewritten.get(i, lines[i]).decode())
     except csv.Error as error:
         refused[i] = ("columns", f"cannot be split into cells: {told(error)}")
         rewritten.pop(i, None)
@@ -219,5 +238,5 @@ def _rewrite(
         refused[i] = ("columns", "0 cells")
         return
     text = io.StringIO()
-    csv.writer(text, delimiter=delimiter).writerow(cells)
+    csv.writer(text, delimiter=dialect.delimiter).writerow(cells)
     rewritten[i] = text.getvalue().removesuffix("\r\n").encode()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from dataclasses import replace
 from typing import Any
 
@@ -58,6 +60,42 @@ def test_a_key_does_what_it_says(data: str, keys: dict[str, Any], device: str, e
     found = read(data, "yard_2026.csv", scenario=with_layout(**keys))
     assert found.rows[0] == (device, "2026-05-04T10:00", expected)
     assert (found.table.layout, found.rejected) == ("mine", [])
+
+
+@pytest.mark.parametrize(
+    ("data", "quote", "rows", "reasons"),
+    [
+        ("'site';'time';'temp, in';pm25\n'A;1';2026-05-04T10:00Z;'18.5';12\n'it''s \"B\"';'2026-05-04T10:00Z';19;\n",
+         "'", [("A;1", {"temp": 18.5, "pm25": 12.0}), ('it\'s "B"', {"temp": 19.0})], []),
+        ("site;time;temp, in;pm25\n6\" pipe;2026-05-04T10:00Z;18.5;12\n\"A\";2026-05-04T10:00Z;19;13\n",
+         "", [('6" pipe', {"temp": 18.5, "pm25": 12.0}), ('"A"', {"temp": 19.0, "pm25": 13.0})], []),
+        ("site;time;temp, in\n'A;2026-05-04T10:00Z;18.5\nB;2026-05-04T10:00Z;19\n'';'';''\n;;\n",
+         "'", [("B", {"temp": 19.0})], [(1, "columns")]),
+        ("site;time;temp, in\n'A';2026-05-04T10:00Z;18.5\n", '"', [("'A'", {"temp": 18.5})], []),
+    ],
+    ids=["single", "none", "one that does not end", "double"],
+)  # fmt: skip
+def test_cells_are_quoted_as_told(
+    data: str, quote: str, rows: list[tuple[str, dict[str, float]]], reasons: list[tuple[int, str]]
+) -> None:
+    keys: dict[str, Any] = {"header": ["site"], "channels": {"temp, in": "temp"}, "quote": quote}
+    found = read(data, scenario=with_layout(**keys))
+    assert [(device, values) for device, _, values in found.rows] == rows
+    assert found.reasons == reasons
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.text(st.sampled_from("ab;,'\" \u00fc"), min_size=1, max_size=6), min_size=1, max_size=6),
+    st.sampled_from(["'", '"']),
+)
+def test_what_is_written_with_any_quote_is_read_back(sites: list[str], quote: str) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=";", quotechar=quote, lineterminator="\n")
+    writer.writerows([("site", "time", "temp"), *((site, "2026-05-04T10:00Z", 1.5) for site in sites)])
+    found = read(text.getvalue(), scenario=with_layout(header=["site"], delimiter=";", quote=quote))
+    assert [device for device, _, _ in found.rows] == [site.strip() for site in sites if site.strip()]
+    assert found.table.rows == len(sites)
 
 
 def test_windows_1252_is_read_as_told() -> None:

@@ -40,6 +40,7 @@ def test_a_layout_is_read_with_its_defaults() -> None:
         ({"units": {"dust": "g"}}, "layouts.x.units.dust: is not a channel"),
         ({"units": {"pm": "furlong"}}, "layouts.x.units.pm: 'furlong' is not one of ug/m3"),
         ({"delimiter": "x"}, "layouts[0].delimiter: 'x' is not one of"),
+        ({"quote": "`"}, "layouts[0].quote: '`' is not one of"),
         ({"preamble": 1001}, "layouts[0].preamble: 1001 is outside 0 to 1000"),
         ({"skip": 3}, "layouts[0].skip: unknown key"),
     ],
