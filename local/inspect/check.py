@@ -20,6 +20,7 @@ from local.stack.process import StackError
 from shared.adapters.tables.open import open_table
 from shared.core.intake.readings import Parsed, Rejection
 from shared.core.intake.tables import LongTable
+from shared.core.intake.times.skipped import NONE, Skipped, together
 from shared.core.intake.values.dropped import ChannelValues, joined, warnings
 from shared.core.intake.values.quantities import REASON
 from shared.core.scenario import Scenario
@@ -38,11 +39,13 @@ class Seen:
     rejected: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[Rejection]] = field(default_factory=dict)
     values: dict[str, ChannelValues] = field(default_factory=dict)
+    skipped: Skipped = NONE
 
     def add(self, parsed: Parsed, rows: list[dict[str, Any]], channels: Sequence[str]) -> None:
         """Count a stretch."""
         self.accepted += len(parsed.readings)
         self.values = joined([self.values, parsed.values(channels)])
+        self.skipped = together([self.skipped, parsed.skipped])
         self.first += [row for row in rows if row["rejected"] is None][: FIRST - len(self.first)]
         for rejection in parsed.rejected:
             self.rejected[rejection.reason] += 1
@@ -152,7 +155,7 @@ def _what_was_seen(table: LongTable, seen: Seen) -> Iterator[str]:
     for row in seen.first:
         values = ", ".join(f"{name} {value:g}" for name, value in row["values"].items())
         yield f"  row {row['row']}: {row['device']!a} {row['time']} {values}"
-    yield from warnings(seen.values, 0.0)
+    yield from (*warnings(seen.values, 0.0), *seen.skipped.warnings)
     for reason, count in seen.rejected.most_common():
         yield f"{count:,} {reason}"
         yield from (f"  row {each.position // table.per_row}: {each.detail}" for each in seen.examples[reason])

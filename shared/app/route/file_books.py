@@ -43,7 +43,7 @@ RARE = ("refused", "first_forecasts")  # counts that are said where there are an
 class Routed(msgspec.Struct, frozen=True, kw_only=True):
     """What routing a file gave: rows by what became of them, and how its columns were read.
 
-    `dropped` are values that became missing, by channel and reason, `warnings` name channels of which too many did.
+    `dropped` are values that became missing, by channel and reason, `warnings` say what is odd.
     `abandoned` says that a part of it was read and the rest is gone: what the partitions have of it is what it gave.
     A file that was read whole is known again by its `identity`. Columns were `assumed` where nothing told their unit.
     """

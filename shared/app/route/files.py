@@ -18,6 +18,7 @@ from shared.app.score.serving import Serving
 from shared.core.intake.crowds import Crowd
 from shared.core.intake.readings import shown
 from shared.core.intake.tables import LongTable, WideTable
+from shared.core.intake.times.skipped import NONE, Skipped, together
 from shared.core.intake.values.dropped import Values, by_reason, joined, warnings
 from shared.core.stream.events import split
 from shared.core.stream.packing import BEYOND, pack, pack_end
@@ -39,6 +40,7 @@ class _Count:
     with_target: int = 0
     devices: int = 0
     values: Values = field(default_factory=dict)
+    skipped: Skipped = NONE
 
     @property
     def rows(self) -> int:
@@ -199,6 +201,7 @@ class RouteFile:
                 count.accepted += len(parsed.readings)
                 count.with_target += int(np.isfinite(parsed.readings.values[:, target]).any(axis=1).sum())
                 count.values = joined([count.values, parsed.values(channels)])
+                count.skipped = together([count.skipped, parsed.skipped])
                 count.letters.write(parsed.rejected, table.header, table.device, table.layout)
         except BadEvent as error:
             if not count.rows:
@@ -238,9 +241,9 @@ class RouteFile:
         self._publish(name, source, info, started, count, table.problem, summary)
 
     def _told(self, name: str, count: _Count) -> dict[str, Any]:
-        """Values that were dropped from readings, and channels of which too many were; where there are any."""
+        """Values that were dropped from readings, and what a person should know; where there are any."""
         dropped = by_reason(count.values)
-        lines = warnings(count.values, self.task.scenario.quality.maximum_dropped_share)
+        lines = warnings(count.values, self.task.scenario.quality.maximum_dropped_share) + count.skipped.warnings
         for line in lines:
             log.warning("%s/%s: %s", INCOMING, shown(name), line)
         return {key: found for key, found in (("dropped", dropped), ("warnings", lines)) if found}

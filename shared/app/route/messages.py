@@ -151,6 +151,8 @@ class RoutePartition:
         for partition in sorted(parts, key=lambda owner: (owner - self.number) % count):
             self.context.readings.send(partition, list(pack(source, channels, parts[partition], born_ms)))
         self._dead_letter(source, events, parsed.rejected)
+        for line in parsed.skipped.warnings:
+            log.warning("devices' partition %d: %s", self.number, line)
         self._advance(at, etag, events, parsed, expired)
         return events[-1].sequence
 

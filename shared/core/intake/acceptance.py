@@ -13,7 +13,8 @@ from shared.core.intake.readings import Codes, Floats, Ints, Longs, Parsed, Read
 from shared.core.intake.times.clock_turns import ClockTurns
 from shared.core.intake.times.date_hours import with_date_hours
 from shared.core.intake.times.forms import advice
-from shared.core.intake.times.timestamps import FUTURE, REASON, UNZONED, Stamps, utc
+from shared.core.intake.times.skipped import NONE, Skipped
+from shared.core.intake.times.timestamps import FUTURE, REASON, UNZONED, Stamps, never_were, utc
 from shared.core.intake.times.zones import Zone, zone
 from shared.core.intake.values.dropped import ChannelValues
 from shared.core.intake.values.quantities import FINE, MISSING, value_problem
@@ -76,12 +77,18 @@ class Zoning:
         self._other = zone(scenario.zone if declared is None else declared)
         self._turns = ClockTurns(60 // (scenario.cadence.hour * scenario.samples_per_step)) if in_order else None
 
-    def utc(self, sheet: Sheet, names: Sequence[str], not_after: int | Longs) -> tuple[Longs, Codes]:
-        """Minutes since 1970 UTC of a sheet's records, and what is wrong with their times; see `timestamps.utc`."""
+    def utc(
+        self, sheet: Sheet, names: Sequence[str], not_after: int | Longs
+    ) -> tuple[Longs, Codes, tuple[Longs, Longs]]:
+        """Minutes since 1970 UTC of a sheet's records, what is wrong with their times, and which never were.
+
+        See `timestamps.utc` and `timestamps.never_were`.
+        """
         later = None if self._turns is None else partial(self._turns.later, names, sheet.device)
         stamps = with_date_hours(sheet.stamps, not_after, lambda i: sheet.cell(i, TIME))
-        minute, fault = utc(stamps, *self.rows(names, sheet.device), not_after, later)
-        return minute - sheet.lag, fault
+        rows = self.rows(names, sheet.device)
+        minute, fault = utc(stamps, *rows, not_after, later)
+        return minute - sheet.lag, fault, never_were(stamps, *rows)
 
     def rows(self, names: Sequence[str], device: Ints) -> tuple[list[Zone], Ints]:
         """Distinct zones, and the index of each record's own among them."""
@@ -119,11 +126,13 @@ class Acceptance:
         """
         names = [name.strip() for name in sheet.names]
         problems = [self._device_problem(name) for name in names]
-        minute, late = zoning.utc(sheet, names, not_after)
+        minute, late, gone = zoning.utc(sheet, names, not_after)
         verdict = self._verdict(sheet, problems, late)
         dropped = self._dropped(sheet, verdict)
         if not verdict.any() and not refused:
-            return Parsed(_readings(sheet, names, minute, slice(None)), [], dropped, sheet.faults)
+            return Parsed(
+                _readings(sheet, names, minute, slice(None)), [], dropped, sheet.faults, _skipped(sheet, *gone)
+            )
         rejected = [*refused]
         for i in np.flatnonzero(verdict).tolist():
             reason, detail = self._explain(sheet, problems, int(verdict[i]), int(late[i]), i, not_after)
@@ -131,7 +140,9 @@ class Acceptance:
         rejected.sort(key=lambda rejection: rejection.position)
         accepted = np.flatnonzero(verdict == _ACCEPTED)
         faults = None if sheet.faults is None else sheet.faults[accepted]
-        return Parsed(_readings(sheet, names, minute, accepted), rejected, dropped, faults)
+        kept = verdict[gone[0]] == _ACCEPTED
+        skipped = _skipped(sheet, gone[0][kept], gone[1][kept])
+        return Parsed(_readings(sheet, names, minute, accepted), rejected, dropped, faults, skipped)
 
     def _verdict(self, sheet: Sheet, problems: list[tuple[str, str] | None], late: Codes) -> Codes:
         verdict = np.where(np.isnan(sheet.values).all(axis=1), _NO_VALUES, _ACCEPTED).astype(np.uint8)
@@ -223,6 +234,11 @@ def _hint(stamps: Stamps, i: int, late: int, limit: int) -> str:
     if late == FUTURE and stamps.offset[i] == UNZONED and ahead:
         return "; it has no zone: declare one for its station ([stations.ID] zone), or for its file"
     return ""
+
+
+def _skipped(sheet: Sheet, rows: Longs, offsets: Longs) -> Skipped:
+    """Accepted records whose local time never was."""
+    return Skipped(len(rows), shown(sheet.cell(int(rows[0]), TIME)), int(offsets[0])) if len(rows) else NONE
 
 
 def _readings(sheet: Sheet, names: list[str], minute: Longs, rows: slice | Longs) -> Readings:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from shared.core.intake.times.skipped import NONE, Skipped, together
 from shared.core.intake.values import dropped
 from shared.core.intake.values.dropped import NOTHING, ChannelValues, Values
 
@@ -68,12 +69,14 @@ class Parsed:
             records that were rejected because nothing else was in them.
         faults: Why a reading's value was dropped (a code of `quantities`), shape (n, channels); None = none was.
             Stretches that are joined do not keep it.
+        skipped: Accepted readings at local times that never were.
     """
 
     readings: Readings
     rejected: Sequence[Rejection]
     dropped: Values = field(default_factory=dict)
     faults: Codes | None = None
+    skipped: Skipped = NONE
 
     def values(self, names: Sequence[str]) -> dict[str, ChannelValues]:
         """What became of all values, by channel; `names` are the channels in their order."""
@@ -134,4 +137,5 @@ def joined(parts: Sequence[Parsed], channels: int) -> Parsed:
         np.concatenate([np.empty((0, channels), np.float32), *(r.values for r in columns)]),
     )
     rejected = [rejection for p in parts for rejection in p.rejected]
-    return Parsed(readings, rejected, dropped.joined(p.dropped for p in parts))
+    gone = together(p.skipped for p in parts)
+    return Parsed(readings, rejected, dropped.joined(p.dropped for p in parts), skipped=gone)

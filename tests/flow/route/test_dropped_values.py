@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ import pytest
 
 from shared.core.intake import progress
 from shared.core.intake.progress import Ended, Progress
+from shared.core.scenario import with_overrides
 from shared.errors import TransientFailure
 from tests.kit import message, row, table
 from tests.kit.whole import Whole
@@ -111,3 +113,24 @@ def test_a_new_epoch_keeps_the_count_and_an_old_blob_is_read() -> None:
         Ended(epoch=0, messages=3, accepted=2, rejected={"empty": 1}, expired=0, dropped={"pm": {"sentinel": 2}})
     ]
     assert progress.decode(progress.encode(counted)) == counted
+
+
+def test_local_times_that_never_were_are_warned_of_and_their_readings_kept(
+    whole: Whole, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole.application.route_file = replace(whole.application.route_file, chunk_rows=2)
+    times = ["2017-03-26T01:00", "2017-03-26T02:00", "2017-03-26T02:30", "2017-03-26T04:00"]
+    whole.drop("x.csv", table(*(f"{device},{time},5,0,90" for device in "ab" for time in times)), "Europe/Berlin")
+    whole.score()
+    found = summary(whole)
+    assert (found["applied"], found["rejected"]) == (8, {})
+    (line,) = found["warnings"]
+    assert line.startswith("local times that never were: 4, such as '2017-03-26T02:00'")
+    assert line.endswith("+01:00")
+    assert line in caplog.text
+    whole.restart(with_overrides(whole.scenario, zone="America/New_York"))
+    caplog.clear()
+    whole.hear(b'{"device_id": "m", "timestamp": "2017-03-12T02:30", "pm": 5}')
+    (said,) = [line for line in caplog.messages if "never were" in line]
+    assert said.startswith("devices' partition 0: local times that never were: 1, ")
+    assert said.endswith("-05:00")

@@ -103,3 +103,9 @@ def test_a_capture_without_messages_is_said_to_be_empty_and_is_no_failure(
 def test_a_file_that_ends_before_its_first_row_fails(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(gzip.compress(b" \n" * 300_000 + b"{}")[:-30])
     assert main(["check", str(tmp_path / "a.jsonl")]) == 1
+
+
+def test_local_times_that_never_were_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "station,timestamp,pm25\nA,2026-03-29T02:30,12\nA,2026-03-29T03:00,12\n"
+    assert checked(tmp_path, text, "--zone", "Europe/Berlin") == 0
+    assert "local times that never were: 1, such as '2026-03-29T02:30'" in capsys.readouterr().out

@@ -1,7 +1,8 @@
 """Timestamps into minutes since 1970 UTC: ISO 8601, epoch and compact dates, with their own or no zone.
 
 A local time that the clocks show twice is its first occurrence, unless the order of a file's rows says otherwise
-(`clock_turns`); one that does not exist (clocks set forward) is moved forward by the gap. Seconds are dropped.
+(`clock_turns`); one that does not exist (clocks set forward) is moved forward by the gap, and told (`skipped`). Seconds
+are dropped.
 """
 
 from __future__ import annotations
@@ -77,6 +78,19 @@ def utc(
     fault[fine & (minute > np.asarray(not_after) + FUTURE_MINUTES)] = FUTURE
     fault[fine & (minute < ANCIENT_MINUTE)] = ANCIENT
     return minute, fault
+
+
+def never_were(stamps: Stamps, zones: Sequence[Zone], which: Ints) -> tuple[Longs, Longs]:
+    """Rows whose local time clocks skipped, and the minutes ahead of UTC by which they are read; as `utc` is given."""
+    rows, offsets = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for k, known in enumerate(zones):
+        if known.changes:
+            own = np.flatnonzero((stamps.offset == UNZONED) & (stamps.fault == OK) & (which == k))
+            first = known.offsets(stamps.local[own])
+            gone = first < known.offsets(stamps.local[own], second=True)
+            rows.append(own[gone])
+            offsets.append(first[gone])
+    return np.concatenate(rows), np.concatenate(offsets)
 
 
 def from_number(values: Doubles) -> Stamps:
