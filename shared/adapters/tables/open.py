@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from shared.adapters.tables.arranged import files as arranged
 from shared.adapters.tables.arranged import finding
+from shared.adapters.tables.arranged.objects import Objects
 from shared.adapters.tables.avro import files as avro
 from shared.adapters.tables.csv import files as csv_files
 from shared.adapters.tables.csv.header import Header, read_header, with_decimal_sign
@@ -23,7 +24,7 @@ from shared.adapters.tables.wide import files as tables_wide
 from shared.core.intake.acceptance import Zoning
 from shared.core.intake.columns import DEVICE, TIME, Columns, Layout, plain, unknown_unit
 from shared.core.intake.envelopes.carriers import Carrier
-from shared.core.intake.layouts.objects import Objects, of_file
+from shared.core.intake.layouts import objects as objects_of
 from shared.core.intake.readings import shown
 from shared.core.intake.tables import LongTable, Progress, WideChunk, WideTable
 from shared.core.scenario import Scenario
@@ -129,21 +130,26 @@ def _refuse_nothing(source: Source) -> None:
     raise BadEvent("empty_file", f"{source.bytes_read} bytes, none of them a row")
 
 
-def _objects(asked: _Asked) -> Objects:
-    return of_file(asked.scenario, asked.name, device=asked.device, zone=asked.zone, only=asked.layout)
+def _objects(asked: _Asked) -> objects_of.Objects:
+    return objects_of.of_file(asked.scenario, asked.name, device=asked.device, zone=asked.zone, only=asked.layout)
 
 
 def _found(source: Source, text: bytes, asked: _Asked) -> Iterator[bytes]:
     """Lines of a JSON file, whatever it is."""
     if text.startswith(b"["):
         return json_array.blocks(source, Carrier(Columns(asked.scenario)))
-    return Documents(_objects(asked)).blocks(source, text) or blocks(source)
+    found = Documents(_objects(asked)).blocks(source, text) if text.startswith(b"{") else None
+    return found or blocks(source)
 
 
 def _json(source: Bytes, found: Iterator[bytes], asked: _Asked) -> LongTable:
+    names, lines = Objects(found, source).begun()
+    plan = finding.of_objects(asked.scenario, asked.name, names, asked.device, asked.layout)
+    if plan is not None:
+        return lines.table(asked.scenario, plan, asked.zone, asked.not_after, asked.chunk_rows)
     return LongTable(
         lambda progress: json_lines.long_parts(
-            _objects(asked), source, found, asked.zoning, asked.not_after, asked.chunk_rows, progress
+            _objects(asked), source, lines.blocks, asked.zoning, asked.not_after, asked.chunk_rows, progress
         ),
         Progress(),
     )

@@ -17,7 +17,7 @@ import msgspec
 from shared.app.route.replayed import Key, Replayed, key_of, source_of, sources_of
 from shared.core.intake import dead_letters
 from shared.core.intake.dead_letters import DeadLetter
-from shared.core.intake.layouts.objects import of_file
+from shared.core.intake.layouts.objects import is_for_tables, of_file
 from shared.core.intake.messages.decoding import ELEMENT_BITS, Decoder
 from shared.core.intake.progress import CONTAINER as PROGRESS
 from shared.core.intake.readings import Parsed, Rejection, joined, shown
@@ -221,18 +221,18 @@ class Resubmit:
         lines = [letter.original() for letter in chosen]
         channels = len(self.scenario.channels)
         limit, zone, header = self._limit(chosen[0]), chosen[0].zone, chosen[0].header
-        if header is None:
+        if header is None and not is_for_tables(self.scenario, chosen[0].layout):
             positions = [place << ELEMENT_BITS for place in range(1, len(chosen) + 1)]
-            name, device, layout = _name(chosen[0].source), chosen[0].device, chosen[0].layout
-            objects = of_file(self.scenario, name, device=device, zone=zone, only=layout)
+            device, layout = chosen[0].device, chosen[0].layout
+            objects = of_file(self.scenario, _name(chosen[0].source), device=device, zone=zone, only=layout)
             decoder = Decoder(self.scenario, objects)
             parsed = decoder.decode_lines(lines, positions=positions, not_after_minute=limit, zone=zone)
             return _Try(places, parsed, 1 << ELEMENT_BITS)
-        text = io.BytesIO(b"\n".join([header.encode(), *lines]) + b"\n")
+        above = [] if header is None else [header.encode()]  # rows of a Parquet file are objects
         try:
             found = self.open_table(
                 "rows.csv",
-                text,
+                io.BytesIO(b"\n".join([*above, *lines]) + b"\n"),
                 self.scenario,
                 zone=zone,
                 not_after_minute=limit,

@@ -7,7 +7,9 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
 from shared.app.route.replayed import sources_of
@@ -388,6 +390,41 @@ def test_a_row_of_stations_whose_time_was_bad_is_one_record_that_becomes_the_rea
     assert whole.counts()["applied"] == 7
     (file,) = [account for account in whole.books().sources if account.name == "file 'park.csv'"]
     assert (file.logged, file.dead) == (2, 0)
+
+
+SITE = ["A", "A", "B"]
+TIMES = pd.to_datetime(["2017-12-01T00:00Z", "2017-12-01T00:00Z", "2017-12-01T01:00Z"])
+
+
+@pytest.mark.parametrize(
+    ("columns", "keys", "right"),
+    [
+        ({"Start": TIMES, "Site": SITE, "What": ["pm", "ozone", "pm"], "Value": [2000.0, 1.0, 3000.0],
+          "Flag": [1, 2, 3]},
+         {"header": ("Flag",), "time": ("Start",), "device": ("Site",), "parameter": "What", "value": "Value"},
+         [("A", 2000.0), ("B", 3000.0)]),
+        ({"Start": TIMES[1:], "A": [2000.0, 5.0], "B": [7.0, 3000.0]}, {"time": ("Start",), "stations": "pm"},
+         [("A", 2000.0), ("B", 7.0), ("A", 5.0), ("B", 3000.0)]),
+        ({"Day": ["1/12/2017", "1/12/2017"], "Clock": ["00:00", "01:00"], "Site": SITE[1:], "Dust": [2000.0, 3000.0],
+          "Flag": [1, 2]},
+         {"header": ("Flag",), "time": ("Day", "Clock"), "date_order": "dmy", "device": ("Site",),
+          "channels": {"Dust": "pm"}},
+         [("A", 2000.0), ("B", 3000.0)]),
+    ],
+    ids=["one value a row", "a column a station", "a reading a row"],
+)  # fmt: skip
+def test_rows_of_a_parquet_file_with_a_layout_are_read_with_it_again(
+    whole: Whole, columns: dict[str, Any], keys: dict[str, Any], right: list[tuple[str, float]]
+) -> None:
+    layouts = (FileLayout(name="park", **keys),)
+    whole.restart(with_overrides(SCENARIO, layouts=layouts))
+    whole.drop("park.parquet", pd.DataFrame(columns).to_parquet())
+    letters = whole.letters()
+    assert {(letter.reason, letter.layout, letter.header) for letter in letters} == {("out_of_range", "park", None)}
+    whole.restart(with_overrides(WIDER, layouts=layouts))
+    assert whole.resubmit() == {"tried": len(letters), "accepted": len(letters), "kept": 0}
+    assert sorted((device, pm) for device, _, pm in whole.sent(REPLAY)) == sorted(right)
+    assert whole.letters() == []
 
 
 def test_rows_of_a_file_with_a_layout_are_read_with_it_again(whole: Whole) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from shared.adapters.tables.csv.header import DELIMITERS, MOST_COLUMNS
 from shared.adapters.tables.csv.lines import Dialect
 from shared.core.intake.columns import plain
 from shared.core.intake.layouts.builtin import BUILTIN
+from shared.core.intake.layouts.objects import is_for_objects
 from shared.core.intake.layouts.plans import Plan, device_in, fits, plan
 from shared.core.intake.readings import shown
 from shared.core.scenario import FileLayout, Scenario
@@ -135,6 +136,31 @@ def by_names(
     for layout, fitting in _candidates(scenario.layouts, name, only):
         if known.issuperset(map(plain, layout.needed)):
             return plan(scenario, layout, names, _device(layout, name, device), _why(layout, fitting, "the file"))
+    return None
+
+
+def of_objects(
+    scenario: Scenario, name: str, names: Sequence[str], device: str | None, only: str | None = None
+) -> Plan | None:
+    """The first layout that objects with these keys have and only a table can have; see `layouts.objects`.
+
+    Args:
+        scenario: Lists layouts.
+        name: Of the file.
+        names: Of the first object's entries, those of nested ones as paths.
+        device: Told for the whole file.
+        only: Name of the layout that they were read with before, perhaps a built-in one; they have what was read then.
+
+    Raises:
+        BadEvent: Something is missing.
+    """
+    known = frozenset(map(plain, names))
+    for layout, fitting in _candidates((*scenario.layouts, *(BUILTIN if only else ())), name, only):
+        wanted = replace(layout, header=()) if only else layout
+        if not is_for_objects(layout) and known.issuperset(map(plain, wanted.needed)):
+            return plan(
+                scenario, wanted, names, _device(layout, name, device), _why(layout, fitting, "the first object")
+            )
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from shared.core.intake.columns import plain
@@ -113,8 +113,9 @@ def of_file(
         device: Told for the whole file.
         zone: Likewise.
         only: Name of the layout that they were read with before, perhaps a built-in one; what is no name chooses anew.
+            They have what was read then, and perhaps no other name of its header.
     """
-    before = [layout for layout in (*scenario.layouts, *BUILTIN) if layout.name == only][:1]
+    before = [replace(layout, header=()) for layout in (*scenario.layouts, *BUILTIN) if layout.name == only][:1]
     found = []
     for layout in before or scenario.layouts:
         fitting = [pattern for pattern in layout.files if fits(pattern, name)]
@@ -127,3 +128,9 @@ def of_file(
 def is_for_objects(layout: FileLayout) -> bool:
     """Whether an object alone can have the layout: it is none of one value a row, a column a station or no header."""
     return not (layout.parameter or layout.stations or layout.columns)
+
+
+def is_for_tables(scenario: Scenario, name: str | None) -> bool:
+    """Whether the layout of this name, perhaps a built-in one, is one that only a table can have."""
+    named = [layout for layout in (*scenario.layouts, *BUILTIN) if layout.name == name]
+    return bool(named) and not is_for_objects(named[0])

@@ -89,6 +89,12 @@ def test_a_file_of_lines_stays_one(line: str) -> None:
     assert (found.positions, found.reasons) == ([1, 4], [(2, "not_json"), (3, "not_json")])
 
 
+def test_a_first_line_that_is_no_json_is_refused_alone() -> None:
+    lines = "".join(f"{json.dumps(each)}\n" for each in READINGS)
+    found = read(f"nonsense\n{lines}".encode(), "a.jsonl")
+    assert (of(found), found.reasons) == (EXPECTED, [(1, "not_json")])
+
+
 def test_each_reading_of_a_document_stands_for_itself() -> None:
     rows = [*READINGS, {"station": "S1", "timestamp": "x", "pm25": 1}, 5, {"station": "S2"}]
     found = read(json.dumps({"results": rows}).encode())

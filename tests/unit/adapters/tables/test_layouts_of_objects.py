@@ -157,3 +157,32 @@ def test_paths_are_those_of_a_plain_walk(value: dict[str, Any]) -> None:
 def test_too_many_keys_are_refused_before_they_take_memory() -> None:
     with pytest.raises(BadEvent, match="too_large"):
         flat({f"a{i}": {f"b{j}": {} for j in range(1000)} for i in range(2)})
+
+
+def test_one_value_an_object_makes_readings_as_one_value_a_row_does() -> None:
+    scenario = with_layout(
+        time=["at.time"], device=["at.site"], parameter="what", value="value", unit="unit", decimal=","
+    )
+
+    def said(site: object, what: object, value: object, unit: str | None = None) -> dict[str, object]:
+        return {"at": {"time": "2026-05-04T10:00Z", "site": site}, "what": what, "value": value, "unit": unit}
+
+    lines = [
+        said("A", "pm25", 12.5),
+        said("A", "temp", "18,5", "C"),
+        said("A", "ozone", 3),
+        said(7, "rh", 40),
+        said("A", "pm25", [1]),
+    ]
+    found = read(b"nonsense\n" + jsonl(lines), "a.jsonl", scenario=scenario)
+    assert found.rows == [
+        ("A", "2026-05-04T10:00", {"temp": 18.5, "pm25": 12.5}), ("7", "2026-05-04T10:00", {"rel_humidity": 40.0}),
+    ]  # fmt: skip
+    assert found.reasons == [(1, "not_json"), (6, "bad_value")]
+    assert found.table.ignored == ("ozone",)
+
+
+def test_a_key_a_station() -> None:
+    lines = [{"time": "2026-05-04T10:00Z", "North": 12, "South": None}, {"time": "2026-05-04T11:00Z", "North": 13}]
+    found = read(jsonl(lines), "a.jsonl", scenario=with_layout(files=["a.*"], stations="pm25"))
+    assert found.rows == [("North", "2026-05-04T10:00", {"pm25": 12.0}), ("North", "2026-05-04T11:00", {"pm25": 13.0})]
