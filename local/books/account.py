@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from local.eventhub.event_log import HubInfo, Record
 
 ARRIVED = ("applied", "stored_late", "duplicates", "conflicts", "refused")
+Dropped: TypeAlias = Mapping[str, Mapping[str, int]]
 GONE = "the log is gone with the old hub"
 
 
@@ -23,6 +26,7 @@ class Account:
         dead: Records of a source that stand in the dead-letter.
         problems: What does not balance.
         notes: What could not be recounted, and what it was compared with instead.
+        dropped: Values dropped from readings, by channel and reason: as the log says, of files as their routing did.
     """
 
     name: str
@@ -32,6 +36,7 @@ class Account:
     dead: int = 0
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    dropped: Dropped = field(default_factory=dict)
 
     @property
     def arrived(self) -> int:

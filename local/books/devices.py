@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 
-from local.books.account import GONE, Account, created_anew, titled
+from local.books.account import GONE, Account, Dropped, created_anew, titled
 from local.books.dead_letters import check, rejected_before
 from local.eventhub import event_log
 from local.eventhub.amqp.message import Message, read_message
@@ -21,6 +21,7 @@ from shared.core.intake import progress
 from shared.core.intake.envelopes.told import Told, told_by
 from shared.core.intake.messages.decoding import Decoder
 from shared.core.intake.progress import Progress
+from shared.core.intake.values.dropped import ChannelValues, by_reason, joined
 from shared.core.scenario import Scenario
 from shared.core.stream.events import HUB_PREFIX
 from shared.ports import BlobReader
@@ -40,6 +41,7 @@ class _Span:
     accepted: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
     expired: int = 0
+    dropped: Dropped | None = None  # not known of what was counted before values were
 
 
 @dataclass
@@ -50,6 +52,7 @@ class _Logged:
     rejected: Counter[str] = field(default_factory=Counter)
     accepted_now: int = 0
     waiting: int = 0
+    values: dict[str, ChannelValues] = field(default_factory=dict)
 
     @property
     def refused(self) -> int:
@@ -114,7 +117,7 @@ class _Partition:
 
     def _old(self, span: _Span) -> Account:
         account, rejected = self._account(span), sum(span.rejected.values())
-        account.logged = span.accepted + rejected
+        account.logged, account.dropped = span.accepted + rejected, span.dropped or {}
         account.notes.append(
             f"{GONE}; the {span.accepted} readings accepted and {rejected} records rejected that progress counted are "
             "held against commits and dead letters; what the old hub held unrouted is not known"
@@ -131,6 +134,12 @@ class _Partition:
         if logged.accepted != now.accepted or not same:
             claimed = f"progress says {now.accepted} {now.rejected}"
             account.problems.append(f"the log holds {logged.accepted} {found}, {claimed}")
+        account.dropped = by_reason(logged.values)
+        if logged.accepted == now.accepted and now.dropped not in (None, account.dropped):
+            account.notes.append(
+                f"the log holds dropped values {account.dropped}, progress counted {now.dropped}: which values are "
+                "dropped follows from the scenario, which may have been another one then"
+            )
         if logged.waiting:
             account.problems.append(f"{logged.waiting} messages wait to be routed")
         account.problems += [f"progress does not know of {source}" for source in self._unknown(now.last)]
@@ -163,6 +172,7 @@ class _Partition:
             accepted_now = len(before.intersection(parsed.readings.position.tolist()))
             sums.accepted += len(parsed.readings) - accepted_now
             sums.accepted_now += accepted_now
+            sums.values = joined([sums.values, parsed.values(scenario.channel_names)])
             sums.rejected.update(rejection.reason for rejection in parsed.rejected)
         return sums
 
@@ -184,8 +194,14 @@ def _spans(at: Progress) -> Iterator[_Span]:
             accepted=mark.accepted - before.accepted,
             rejected=_difference(mark.rejected, before.rejected),
             expired=mark.expired - before.expired,
+            dropped=_dropped(mark.dropped or {}, before.dropped or {}) if at.days else None,
         )
         before = mark
+
+
+def _dropped(now: Dropped, before: Dropped) -> Dropped:
+    left = {name: _difference(reasons, before.get(name, {})) for name, reasons in now.items()}
+    return {name: reasons for name, reasons in left.items() if reasons}
 
 
 def _split(span: _Span, logged: _Logged) -> tuple[_Span, _Span]:

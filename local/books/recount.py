@@ -13,6 +13,7 @@ from local.books.partitions import Partitions
 from local.books.sources import UNREAD
 from shared.adapters.lake.commit_files import ParquetFiles
 from shared.adapters.lake.delta_lake import DeltaLake
+from shared.core.intake.values.dropped import sums_of
 from shared.core.stream.commit import DISPOSITIONS
 from shared.ports import BlobReader
 
@@ -44,6 +45,12 @@ class Books:
         """Records that stand in a hub or a file and have not come to their end: the rest cannot balance before that."""
         unread = sum(UNREAD in account.problems for account in self.sources)
         return unread + sum(account.waiting for account in (*self.partitions, *self.sources))
+
+    @property
+    def dropped(self) -> dict[str, dict[str, int]]:
+        """Values dropped from readings, by channel and reason."""
+        channels = dict.fromkeys(name for account in self.sources for name in account.dropped)
+        return {name: sums_of(account.dropped.get(name, {}) for account in self.sources) for name in channels}
 
     @property
     def balance(self) -> bool:
@@ -89,5 +96,6 @@ def as_json(books: Books) -> dict[str, Any]:
         "early": books.waiting > 0,
         "problems": books.problems,
         "notes": books.notes,
+        "dropped_values": books.dropped,
         **books.totals(),
     }

@@ -51,7 +51,7 @@ def _files(blobs: BlobReader, by_source: Counts, replays: Sequence[Replayed]) ->
 
 
 def _file(blobs: BlobReader, key: str, routed: Routed, by_source: Counts, replays: Sequence[Replayed]) -> Account:
-    account = Account(f"file {routed.file!r}", routed.rows_in)
+    account = Account(f"file {routed.file!r}", routed.rows_in, dropped=routed.dropped or {})
     account.counts.update(by_source.get(routed.source, Counter()))
     accepted, rejected = routed.rows_accepted, sum(routed.rejected.values())
     if routed.abandoned:

@@ -152,6 +152,9 @@ def show_books(console: Console, found: Books) -> None:
     console.print()
     for note in found.notes:
         write_line(console, f"note: {note}", "yellow")
+    if dropped := found.dropped:
+        told = (f"{name} {count:,} {reason}" for name, of in dropped.items() for reason, count in of.items())
+        write_line(console, f"values dropped from readings: {', '.join(told)}")
     if found.waiting:
         known = sum(account.logged for account in found.sources)
         write_line(console, f"not yet: {found.waiting:,} of about {known:,} records still wait; look again", "yellow")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,8 +11,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from rich.console import Console
 
 from local.books.recount import as_json
+from local.inspect.show import show_books
 from shared.core.intake import dead_letters, progress
 from shared.core.stream.events import Event
 from shared.core.stream.packing import pack
@@ -300,3 +303,31 @@ def test_a_log_of_other_hubs_is_not_counted(tmp_path: Path) -> None:
     write_log(tmp_path / "logs", "other", MemoryStream(1).logs)
     assert whole.books().totals() == found.totals()
     assert {DEVICES, READINGS} <= {path.name for path in (tmp_path / "logs").iterdir()}
+
+
+def test_dropped_values_are_counted_again_and_a_difference_is_noted(tmp_path: Path) -> None:
+    whole = Whole(tmp_path / "logs")
+    whole.drop("x.csv", "\n".join([CSV, row("a", 0, "much"), row("a", 1, 2000), row("a", 2, 5)]))
+    whole.hear(message("a", 3, 2000, wind=90), message("a", 4, "x", wind=400), message("a", 5, 5))
+    whole.renew(DEVICES)
+    whole.hear(message("a", 6, "y", wind=90), message("a", 7, 3000))
+    whole.score()
+    found = whole.books()
+    assert (found.problems, found.dropped) == (
+        [],
+        {"pm": {"bad_value": 3, "out_of_range": 3}, "wind": {"out_of_range": 1}},
+    )
+    assert not [note for note in found.notes if "dropped values" in note]
+    assert as_json(found)["dropped_values"] == found.dropped
+    out = io.StringIO()
+    show_books(Console(file=out, width=200), found)
+    assert "values dropped from readings: pm 3 bad_value, pm 3 out_of_range, wind 1 out_of_range\n" in out.getvalue()
+    name = progress.name_of(0)
+    told = msgspec.json.decode(whole.blobs.read(progress.CONTAINER, name) or b"")
+    told["dropped"]["pm"]["bad_value"] += 1
+    whole.blobs.write(progress.CONTAINER, name, msgspec.json.encode(told))
+    found = whole.books()
+    (note,) = [note for note in found.notes if "dropped values" in note]
+    assert "the log holds dropped values {'pm': {'bad_value': 1, 'out_of_range': 1}}" in note
+    assert "progress counted {'pm': {'bad_value': 2, 'out_of_range': 1}}" in note
+    assert found.problems == [], "an edit of the scenario would look the same"
