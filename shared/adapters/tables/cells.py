@@ -193,8 +193,15 @@ def times_of(columns: Sequence[pa.Array]) -> pa.Array:
 
 
 def as_text(column: pa.Array) -> pa.Array:
-    """A column as texts, empty where it is null."""
+    """A column as texts, empty where it is null.
+
+    Raises:
+        BadEvent: `format`, its type has no texts.
+    """
     import pyarrow as pa
 
     plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
-    return plain.cast(pa.large_string()).fill_null("")
+    try:
+        return plain.cast(pa.large_string()).fill_null("")
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
+        raise BadEvent("format", f"a column that its layout reads holds {_kind(column)}, not texts") from error
