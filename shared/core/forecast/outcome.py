@@ -14,7 +14,7 @@ from shared.core.forecast.losses import FORECAST
 from shared.core.forecast.matured import Counted
 from shared.core.forecast.state import Tally, own
 from shared.core.forecast.window.slots import Columns
-from shared.core.intake.readings import Codes, Floats, Longs, Mask
+from shared.core.intake.readings import Codes, Floats, Ints, Longs, Mask
 from shared.core.model.answers import Labels, Predictions
 from shared.core.model.scoring import Scored
 from shared.core.profile.bins import add_sums
@@ -92,6 +92,7 @@ class Answered:
         as_of: As-of hours, int64, shape (n,).
         revision: Revision of each forecast, int64, shape (n,).
         sequence: Sequence number of the event that made it due, int64, shape (n,).
+        source: Index of the source that brought it, int32, shape (n,).
         scored: The answers.
     """
 
@@ -99,6 +100,7 @@ class Answered:
     as_of: Longs
     revision: Longs
     sequence: Longs
+    source: Ints
     scored: Scored
 
 
@@ -131,6 +133,20 @@ def predictions(answers: Sequence[Answered], name: Callable[[int], str]) -> Pred
         column(np.int64, lambda a: a.sequence)[keep],
         column(np.bool_, lambda a: _cold(a.scored, len(a.device)))[keep],
     )
+
+
+def last_answered(answers: Sequence[Answered], role: int) -> tuple[Ints, Longs]:
+    """Source and as-of hour of a role's forecasts of a batch, without those that a later segment replaced.
+
+    The baseline may have no answer in one segment and one in the next: what is stored tells of the last one only.
+    """
+    mine = [answer for answer in answers if answer.scored.role == role]
+    source, device, as_of = (
+        np.concatenate([np.empty(0, np.int64), *(getattr(answer, name) for answer in mine)]).astype(np.int64)
+        for name in ("source", "device", "as_of")
+    )
+    keep = _last_of(device << 32 | as_of)
+    return source[keep].astype(np.int32), as_of[keep]
 
 
 def _cold(scored: Scored, count: int) -> Mask:

@@ -10,7 +10,7 @@ import numpy as np
 
 from shared.core.forecast import archive, tallies
 from shared.core.forecast.matured import Counted, Final, labels
-from shared.core.forecast.outcome import Answered, Outcome, predictions
+from shared.core.forecast.outcome import Answered, Outcome, last_answered, predictions
 from shared.core.forecast.state import State
 from shared.core.forecast.window.columns import fingerprint, spread
 from shared.core.forecast.window.counting import earlier_within, rank_within
@@ -19,7 +19,7 @@ from shared.core.forecast.window.ring import Ring
 from shared.core.forecast.window.segments import Rules, cut, groups, running_heads
 from shared.core.forecast.window.windows import Windows, spoken
 from shared.core.intake.readings import Longs, Mask
-from shared.core.model.scoring import CHAMPION, PLACES, ROLES, Control, Scored, Scorer, ScoreRequest
+from shared.core.model.scoring import BASELINE, CHAMPION, PLACES, ROLES, Control, Scored, Scorer, ScoreRequest
 from shared.core.scenario import Scenario
 from shared.core.stream.commit import APPLIED, CONFLICT, DISPOSITIONS, DUPLICATE, REDELIVERED, REFUSED, STORED_LATE
 from shared.core.stream.events import Batch
@@ -206,8 +206,10 @@ class _Work:
         waiting.lower[spot], waiting.upper[spot] = scored.numbers["lower"], scored.numbers["upper"]
         waiting.revision[spot] = revision + 1
         waiting.model[spot] = self.models.index(scored.model)
-        self.answers.append(Answered(device, as_of, revision, self.batch.sequence[place], scored))
-        self.sums.forecast(self.batch.source[place], as_of, scored.role)
+        source = self.batch.source[place]
+        self.answers.append(Answered(device, as_of, revision, self.batch.sequence[place], source, scored))
+        if scored.role != BASELINE:
+            self.sums.forecast(source, as_of, scored.role)
 
     def _mature(self, rows: Rows, device: Longs, old: Longs, new: Longs) -> None:
         """Count forecasts whose target hour became final while the rows moved heads from `old` to `new`."""
@@ -236,6 +238,7 @@ class _Work:
         """The finished change."""
         for place, name in enumerate(DISPOSITIONS):
             self.sums.dispose(name, self.disposition == place)
+        self.sums.forecast(*last_answered(self.answers, BASELINE), BASELINE)
         return Outcome(
             self.batch,
             self.disposition,

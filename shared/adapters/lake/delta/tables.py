@@ -104,7 +104,7 @@ class DeltaTables:
             if found is None:
                 return 0
             view, gone = View.of(table, found), 0
-            for small in delta_writes.small(view.files, before_day):
+            for small in delta_writes.together(delta_writes.small(view.files, before_day)):
                 rows = pa.concat_tables(list(view.contents(small)), promote_options="default")  # a channel may be new
                 before = found.transaction_version(MERGE)
                 advance = Advance(MERGE, before, (before or 0) + 1)  # two that merge the same files at once: one wins

@@ -6,7 +6,7 @@ import io
 import json
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import DeltaTable
 
-MERGED_ROWS = 1_000_000
+MERGED_ROWS, MERGED_FILES = 1_000_000, 1000
 
 
 def write(opened: DeltaTable, rows: pa.Table, *, data_change: bool = True) -> list[Any]:
@@ -75,6 +75,18 @@ def small(files: Sequence[File], before_day: int) -> Iterator[list[File]]:
                 group.append(file)
         if len(group) > 1:
             yield group
+
+
+def together(groups: Iterable[list[File]]) -> Iterator[list[File]]:
+    """Groups of files joined as far as one entry of the log may replace them: a long history has thousands of days."""
+    held: list[File] = []
+    for group in groups:
+        if held and (sum(file.rows for file in held + group) > MERGED_ROWS or len(held) + len(group) > MERGED_FILES):
+            yield held
+            held = []
+        held = held + group
+    if held:
+        yield held
 
 
 def _statistics(rows: pa.Table) -> str:
