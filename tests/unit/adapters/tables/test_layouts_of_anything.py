@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -157,6 +157,11 @@ def every_row_counts(rows: int | None, n: int, scenario: Scenario) -> None:
 
 
 @settings(max_examples=60, deadline=None)
+@example(
+    table=pa.table({"time": ["2026-05-04T10:00Z"], "x": [[1.0]]}),
+    scenario=with_overrides(AIR, layouts=(FileLayout(name="mine", time=("time",), stations="pm25"),)),
+    device=None,
+)
 @given(table=tables(), scenario=scenarios(), device=st.sampled_from([None, "d"]))
 def test_any_parquet_file_under_any_layout(table: pa.Table, scenario: Scenario, device: str | None) -> None:
     file = io.BytesIO()
