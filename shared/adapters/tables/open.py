@@ -168,7 +168,8 @@ def _csv(source: Source, head: bytes, asked: _Asked) -> LongTable | WideTable:
     except BadEvent as error:
         found = finding.built_in(asked.scenario, file) if error.reason in _OTHERWISE else None
         if found is None:
-            raise
+            told = finding.elsewhere(asked.scenario, file) if error.reason == "header" else ""
+            raise BadEvent(error.reason, error.detail + told) from error
         return _arranged(source, head, found, asked)
     rest = head[len(source.read(end)) :]
     if not rest.strip():

@@ -119,14 +119,15 @@ def _pairs(layout: FileLayout) -> Iterator[str]:
 
 def _meaning(layout: FileLayout, channels: Sequence[Channel]) -> Iterator[str]:
     known = {channel.name: channel for channel in channels}
+    none = f"is not a channel; they are {', '.join(known)}"
     named = {"channels": layout.channels, "parameters": layout.parameters}
     for key, mapping in named.items():
-        yield from (f"{key}.{name}: {c!r} is not a channel" for name, c in mapping.items() if c not in known)
+        yield from (f"{key}.{name}: {c!r} {none}" for name, c in mapping.items() if c not in known)
     if layout.stations is not None and layout.stations not in known:
-        yield f"stations: {layout.stations!r} is not a channel"
+        yield f"stations: {layout.stations!r} {none}"
     for name, unit in layout.units.items():
         if name not in known:
-            yield f"units.{name}: is not a channel"
+            yield f"units.{name}: {none}"
         elif unit not in (units := [known[name].unit, *known[name].units]):
             yield f"units.{name}: {unit!r} is not one of {', '.join(units)}; the channel's units say what it is"
 

@@ -124,6 +124,26 @@ def built_in(scenario: Scenario, file: Beginning, only: str | None = None) -> Fo
     return _first(scenario, BUILTIN, file, only) or _plain(scenario, file)
 
 
+def elsewhere(scenario: Scenario, file: Beginning) -> str:
+    """What a file may be told, whose first line is no header: another one is, but for the device, or none is.
+
+    A line under one with as many cells is a part of a header only: names that stand in two lines are none in one.
+    """
+    cells = {(line.number, line.delimiter): len(line.names) for line in file.lines if any(map(str.strip, line.names))}
+    for line in file.lines:
+        try:
+            found = plan(scenario, AS_IT_STANDS, line.names, "?", "")
+        except BadEvent:
+            continue
+        if line.number == 0:
+            return ""
+        if cells.get((line.number - 1, line.delimiter)) == len(line.names):
+            break
+        used = ", ".join(shown(name) for name in list(found.meaning(scenario.channel_names))[:12])
+        return f"; line {line.number + 1} has {used}, and only the device is missing there"
+    return "; where no line names the columns, preamble and columns in a layout do"
+
+
 def by_names(
     scenario: Scenario, name: str, names: Sequence[str], device: str | None, only: str | None = None
 ) -> Plan | None:

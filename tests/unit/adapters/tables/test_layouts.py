@@ -222,6 +222,22 @@ def test_a_file_that_has_not_what_its_layout_needs_is_refused(data: str, keys: d
     assert said in refused.value.detail
 
 
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ('"TOA5","Yard"\n"TIMESTAMP","RECORD","RH"\n"TS","RN","%"\n"2026-05-04 10:00:00",1,55\n',
+         "line 2 has 'TIMESTAMP', 'RH', and only the device is missing there"),
+        ("\t\tHi\nDate\tTime\tTemp\n05/04/26\t10:00\t18.5\n",
+         "where no line names the columns, preamble and columns in a layout do"),
+    ],
+)  # fmt: skip
+def test_the_refusal_of_a_first_line_says_what_stands_further_down(data: str, said: str) -> None:
+    with pytest.raises(BadEvent) as refused:
+        read(data)
+    assert refused.value.reason == "header"
+    assert refused.value.detail.endswith(said)
+
+
 def test_parameters_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(records, "MOST_PARAMETERS", 10)
     rows = "".join(f"A,2026-05-04T10:00Z,what{i},1\n" for i in range(11))

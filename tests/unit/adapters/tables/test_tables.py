@@ -530,4 +530,4 @@ def test_a_header_is_told_all_that_it_lacks() -> None:
     assert [words.count(f"no column for {what} (one of ") for what in ("the device", "the time", "any channel")] == [
         1
     ] * 3
-    assert words.endswith("not known: 'note'")
+    assert "not known: 'note'; where no line names the columns" in words

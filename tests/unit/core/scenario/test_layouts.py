@@ -34,7 +34,7 @@ def test_a_layout_is_read_with_its_defaults() -> None:
         ({"columns": ["a"], "time": ["b"], "device": ["c"]}, "layouts.x.columns: lacks b, c"),
         ({"zone": "Mars/Base"}, "layouts.x.zone: 'Mars/Base' is neither a known time zone nor an offset"),
         ({"zone": "+25:00"}, "layouts.x.zone: '+25:00' is neither"),
-        ({"channels": {"field1": "dust"}}, "layouts.x.channels.field1: 'dust' is not a channel"),
+        ({"channels": {"field1": "dust"}}, "layouts.x.channels.field1: 'dust' is not a channel; they are pm, rain"),
         ({"parameters": {"1": "dust"}}, "layouts.x.parameters.1: 'dust' is not a channel"),
         ({"stations": "dust"}, "layouts.x.stations: 'dust' is not a channel"),
         ({"units": {"dust": "g"}}, "layouts.x.units.dust: is not a channel"),
