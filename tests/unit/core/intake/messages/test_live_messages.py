@@ -337,6 +337,7 @@ def test_a_layout_that_reaches_into_nested_objects_reads_messages_as_well() -> N
 def test_a_layout_of_files_changes_nothing_of_a_message_that_needs_none() -> None:
     for layout in (
         FileLayout(name="f", header=("temperature",), units={"temp": "degF"}),
+        FileLayout(name="f", header=("temperature",), channels={"no.such": "pm25"}, units={"temp": "degF"}),
         FileLayout(name="f", files=("*",), time=("at",), channels={"air.rh": "temp"}, units={"temp": "degF"}),
     ):
         scenario = with_overrides(AIR, layouts=(layout,))
