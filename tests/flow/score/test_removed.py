@@ -192,6 +192,36 @@ def test_a_worker_that_never_pauses_looks_at_the_mark_all_the_same(days: Days) -
     assert picture(late.recovered()) == picture(rebuild(days.lake, TASK, 0))
 
 
+@pytest.mark.parametrize("forgotten", [0, 23])
+def test_a_snapshot_from_before_what_was_removed_that_comes_late_is_no_beginning(forgotten: int, days: Days) -> None:
+    """Its worker was held up before it wrote it, and every newer one is gone."""
+    days.give(days.worker(), OLD)
+    late = {name: days.blobs.read("state", name) or b"" for name in days.blobs.names("state")}
+    days.give(days.worker(), ALL - OLD)
+    days.remove()
+    days.stream.begin = forgotten
+    for name in days.blobs.names("state"):
+        days.blobs.delete("state", name)
+    for name, raw in late.items():
+        days.blobs.write("state", name, raw)
+    landed = days.blobs.names("commits")
+    assert picture(days.worker().recovered()) == picture(rebuild(days.lake, TASK, 0))
+    assert days.blobs.names("commits") == landed
+
+
+def test_memory_from_before_what_was_removed_a_moment_ago_does_not_catch_up_past_it(days: Days) -> None:
+    """The mark was looked at less than ten seconds ago, and another event than the next one comes."""
+    late = days.worker()
+    days.give(late, OLD)
+    days.give(days.worker(), ALL - OLD)
+    looked_ms = days.clock.ms
+    days.remove()
+    landed, days.clock.ms = days.blobs.names("commits"), looked_ms
+    late.take(days.events()[-1:])
+    assert days.blobs.names("commits") == landed
+    assert picture(late.recovered()) == picture(rebuild(days.lake, TASK, 0))
+
+
 def test_the_mark_only_rises_whoever_raises_it() -> None:
     blobs = MemoryBlobs()
     for place, mark in (((0, 5), (0, 5)), ((0, 3), (0, 5)), ((1, 0), (1, 0)), ((0, 9), (1, 0))):
