@@ -68,7 +68,7 @@ soak: install ## hundreds of killed processes; takes long
 simulate: $(VENV)/.done ## the application in a seeded world: make simulate SEEDS=n [SEED=s] [KIND=stream|loop|whole]
 	@$(PY) -m tests.simulation $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED),--seed $(SEED)) $(if $(KIND),--kind $(KIND))
 
-simulate-planted: $(VENV)/.done ## show that the simulation notices planted bugs: [BUG=words of its name]
+simulate-planted: $(VENV)/.done ## show that the simulation notices planted bugs: half an hour, or one in a minute: [BUG=words of its name]
 	@$(PY) -m tests.simulation --planted "$(BUG)" $(if $(SEED),--seed $(SEED))
 
 check: $(VENV)/.done ## format, lint, types, import rules

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import sys
 import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, count
+from pathlib import Path
 from typing import Any
 
 from tests.simulation.planted_bugs import BUGS, Bug
 from tests.simulation.runs import run, say
+
+KEPT: list[dict[str, Any]] = json.loads((Path(__file__).parent / "kept.json").read_text())  # seeds that found something
 
 
 def changed(bug: Bug) -> tuple[Any, str, Any, Any]:
@@ -52,15 +57,21 @@ def planted(bug: Bug) -> Iterator[None]:
 
 
 def notice(bug: Bug, seed: int, seconds: float) -> tuple[int, str, float]:
-    """Runs until one fails or the time is up: how many, what failed ("" nothing), seconds of processor time."""
-    began, count = time.process_time(), 0
-    while time.process_time() < began + seconds:
-        count += 1
+    """Runs until one fails or the time is up: how many, what failed ("" nothing), seconds of processor time.
+
+    Seeds that are kept for the bug run first.
+    """
+    began, tried = time.process_time(), 0
+    kept = [(each["kind"], each["seed"]) for each in KEPT if each.get("bug") == bug.name]
+    fresh = ((bug.kind, number) for number in count(seed + 1))
+    for tried, (kind, number) in enumerate(chain(kept, fresh), 1):
         with planted(bug):
-            found = run(bug.kind, seed + count)
-        if found.failure and not run(bug.kind, seed + count).failure:  # it is the bug that it fails for
-            return count, found.failure, time.process_time() - began
-    return count, "", time.process_time() - began
+            found = run(kind, number)
+        if found.failure and not run(kind, number).failure:  # it is the bug that it fails for
+            return tried, found.failure, time.process_time() - began
+        if time.process_time() >= began + seconds:
+            break
+    return tried, "", time.process_time() - began
 
 
 def show(name: str | None, seconds: float, seed: int | None) -> int:

@@ -138,9 +138,8 @@ class Stream:
         elif names:
             name = random.choice(names)
             raw = self.blobs.read(container, name) or b""
+            bad = random.choice((raw[: len(raw) // 2], b"", b"\0" * 100, raw[:-1] + b"x"))
             heals = container in {"state", "profiles"}
-            changed = _flipped(raw, random.randrange(len(raw))) if heals and raw else raw[:-1] + b"x"
-            bad = random.choice((raw[: len(raw) // 2], b"", b"\0" * 100, changed))
             if heals or (container, name) not in self.world.damaged:
                 self.world.damage(container, name, bad, mended=not heals)
 
@@ -251,14 +250,8 @@ class Stream:
         self.world.schedule.counts[f"{name} anew"] += 1
         self.world.schedule.tell(f"hub {name} is created anew")
         if self.world.schedule.random.random() < FILLED:
-            self._copied(name)
-
-    def _copied(self, name: str) -> None:
-        """Whoever created it sends what the old one had: the same bodies at the same places."""
-        for number, log in enumerate(self.hubs[name].lives[-1]):
-            for event in log:
-                self.hubs[name].append(number, event.body, event.identity)
-        self.world.schedule.tell(f"hub {name} is filled with what it had")
+            hub.fill()
+            self.world.schedule.tell(f"hub {name} is filled with what it had")
 
     def end(self) -> None:
         world = self.world
@@ -293,8 +286,3 @@ class Stream:
 
     def check(self) -> None:
         stream_checks.check(self)
-
-
-def _flipped(raw: bytes, at: int) -> bytes:
-    """With one bit changed."""
-    return raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -52,6 +53,7 @@ def check(stream: Stream) -> None:
     found = forecasts(stream)
     _landed_as_compacted(stream)
     _served_once(found)
+    _letters_stay(stream)
     _watched_to_the_end(stream)
     _states_agree(stream)
     _books(stream)
@@ -105,6 +107,18 @@ def _served_once(found: Forecasts) -> None:
     assert not wrong, f"not served exactly once: {wrong[:3]}"
 
 
+def _letters_stay(stream: Stream) -> None:
+    """Dead letters that a commit names are there as they were written, whoever fed them back."""
+    for number in range(PARTITIONS):
+        for _, commit in stream.world.stores.lake.commits(number):
+            if commit.dead_letters:
+                raw = stream.blobs.read("dead-letter", commit.dead_letters)
+                assert raw is not None, f"{commit.dead_letters} is gone, and commit {commit.first} names it"
+                assert hashlib.sha256(raw).hexdigest()[:16] in commit.dead_letters, (
+                    f"{commit.dead_letters} is rewritten"
+                )
+
+
 def _watched_to_the_end(stream: Stream) -> None:
     """The drift check sees the newest hour of the data, also where no profile was due after it."""
     final = stream.world.final
@@ -114,8 +128,8 @@ def _watched_to_the_end(stream: Stream) -> None:
 
 
 def _states_agree(stream: Stream) -> None:
-    """Live memory, recovery with snapshots, recovery without, and the lake tell the same."""
-    world, blobs = stream.world, stream.blobs
+    """Live memory, recovery with snapshots, with damaged ones, without, and the lake tell the same."""
+    world = stream.world
     for number in range(PARTITIONS):
         live = picture(world.final.partition(number).recovered())
         _same(f"partition {number}: recovered", picture(_fresh(stream).partition(number).recovered()), live)
@@ -125,12 +139,26 @@ def _states_agree(stream: Stream) -> None:
         _same(f"partition {number}: from the lake", picture(lake), live)
     if stream.lost:
         return
-    for name in blobs.names("state"):
-        blobs.delete("state", name)
-    for number in range(PARTITIONS):
-        live = picture(world.final.partition(number).recovered())
-        whole = picture(_fresh(stream).partition(number).recovered())
-        _same(f"partition {number}: recovered without snapshots", whole, live)
+    for befall in (_change_newest_snapshots, _delete_snapshots):
+        befall(stream)
+        for number in range(PARTITIONS):
+            live = picture(world.final.partition(number).recovered())
+            anew = picture(_fresh(stream).partition(number).recovered())
+            _same(f"partition {number}: after {befall.__name__.strip('_')}", anew, live)
+
+
+def _change_newest_snapshots(stream: Stream) -> None:
+    """A bit of each, of its own in every run."""
+    for name in {name.split("/")[0]: name for name in stream.blobs.names("state")}.values():
+        raw = bytearray(stream.blobs.read("state", name) or b"")
+        if raw:
+            raw[stream.world.seed * 7919 % len(raw)] ^= 1
+        stream.blobs.write("state", name, bytes(raw))
+
+
+def _delete_snapshots(stream: Stream) -> None:
+    for name in stream.blobs.names("state"):
+        stream.blobs.delete("state", name)
 
 
 def _fresh(stream: Stream) -> Simulated:

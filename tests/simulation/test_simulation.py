@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 import time
 from itertools import count
-from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests import ROOT
 from tests.simulation.__main__ import SHARES, report
 from tests.simulation.conditions import KINDS, Kind
-from tests.simulation.planted import changed, planted
+from tests.simulation.planted import KEPT, changed, planted
 from tests.simulation.planted_bugs import BUGS, Bug
 from tests.simulation.runs import alike, run, say, shrunk
 
 FRESH_S, SHRINKING_S, CI_SEED = 60.0, 45.0, 1_000_000
-KEPT = json.loads((Path(__file__).parent / "kept.json").read_text())
 SHOWN = next(bug for bug in BUGS if bug.name == "two workers commit the same place")
 
 
@@ -38,8 +36,8 @@ def test_fresh_seeds_hold_whatever_befalls_them() -> None:
 
 
 @pytest.mark.parametrize("kept", KEPT, ids=lambda kept: f"{kept['kind']}-{kept['seed']}")
-def test_a_seed_that_once_failed_holds(kept: dict[str, str | int]) -> None:
-    found = run(str(kept["kind"]), int(kept["seed"]))  # type: ignore[arg-type]
+def test_a_seed_that_once_failed_holds(kept: dict[str, Any]) -> None:
+    found = run(kept["kind"], kept["seed"])
     assert not found.failure, f"{kept['found']}\n{report(found, seconds=0)}"
 
 
@@ -74,6 +72,10 @@ def test_a_failure_is_shrunk_to_a_story_that_fails_alike() -> None:
 def test_a_planted_bug_fits_the_code_as_it_is(bug: Bug) -> None:
     _, _, before, after = changed(bug)
     assert before is not after
+
+
+def test_kept_seeds_name_bugs_that_there_are() -> None:
+    assert {kept["bug"] for kept in KEPT if "bug" in kept} <= {bug.name for bug in BUGS}
 
 
 def test_there_are_enough_planted_bugs_that_show() -> None:

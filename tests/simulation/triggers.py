@@ -94,9 +94,9 @@ class Triggers:
 
     def hold(self, key: Key) -> None:
         """A process is given a partition's last events, again perhaps, and is held up before it looks at them."""
-        world, random, batch = self.world, self.world.schedule.random, self.hubs[key[0]].logs[key[1]][-6:]
+        world, random = self.world, self.world.schedule.random
+        batch = self.hubs[key[0]].logs[key[1]][-random.randint(1, 6) :]
         if world.awake and batch:
-            batch = batch[-random.randint(1, 6) :]
             world.call(f"{key[0]}/{key[1]} {batch[0].sequence} late", lambda worker: worker.take(*key, batch))
             world.schedule.tasks[-1].asleep_until = world.schedule.now + random.choice((100, 300, 1000))
 
