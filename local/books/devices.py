@@ -167,7 +167,10 @@ class _Partition:
                 positions=[record.sequence for record in routed],
                 identities=[message.annotations.get(IDENTITY) for message in messages],
                 not_after_minutes=[record.enqueued_ms // MINUTE_MS for record in routed],
-                told=[_told(message) for message in messages],
+                told=[
+                    _told(message).at(record.enqueued_ms, scenario)
+                    for message, record in zip(messages, routed, strict=True)
+                ],
             )
             accepted_now = len(before.intersection(parsed.readings.position.tolist()))
             sums.accepted += len(parsed.readings) - accepted_now

@@ -35,7 +35,7 @@ DEVICES = "abgh"
 UNTIL, END = 11, 19  # hours before the edit and after it
 BEFORE: Raw = {
     "name": "small", "title": "small", "task": "regression", "key": "device_id", "target": "pm",
-    "featurizer": "hourly", "cadence_s": 3600, "samples_per_hour": 1, "history": 9, "horizon": 3, "lateness": 3,
+    "featurizer": "hourly", "cadence_s": 3600, "resolution_s": 60, "samples_per_hour": 1, "history": 9, "horizon": 3, "lateness": 3,
     "interval": 0.9, "zone": "UTC", "time_fallback": True, "trusted_gateways": [], "unlisted_stations": "accept",
     "maximum_devices": 10_000, "silent_days": 30,
     "names": {"device": ["device_id"], "time": ["timestamp"], "row": ["ID"], "ignored": []},
@@ -137,6 +137,7 @@ EDITS: Mapping[str, tuple[Callable[[Raw], None], Effect]] = {
     "channels.units.offset": (edit("channels.units", {"x": {"factor": 2.0, "offset": 1.0}}), "none"),
     "channels.units.detect": (edit("channels.units", {"x": {"factor": 2.0, "detect": [2000, 3000]}}), "none"),
     "cadence_s": (edit("cadence_s", 1800), "needs another store"),
+    "resolution_s": (edit("resolution_s", 10), "taken over"),
     "samples_per_hour": (edit("samples_per_hour", 2), "needs a migration"),
     "history": (edit("history", 10), "needs a migration"),
     "horizon": (edit("horizon", 4), "needs a migration"),

@@ -74,7 +74,7 @@ def _reasons(rejected: Counter[str]) -> str:
 
 
 def check_duplicates(scenario: Scenario, readings: Readings, before: int | None, limits: Limits) -> Iterator[Finding]:
-    """Readings of a minute that the device had already sent: repeated, or saying something else.
+    """Readings of a tick that the device had already sent: repeated, or saying something else.
 
     Args:
         scenario: Its cadence.
@@ -90,12 +90,13 @@ def check_duplicates(scenario: Scenario, readings: Readings, before: int | None,
         return
     one, other = readings.values[order[again]], readings.values[order[again - 1]]
     same = ((one == other) | (np.isnan(one) & np.isnan(other))).all(axis=1)
-    conflicts = int((~same).sum())
+    conflicts, same_time = int((~same).sum()), f"resolution_s = {scenario.resolution_s}"
     if conflicts > limits.conflict_share * end:
-        text = f"{conflicts} of {end} readings contradict another one of their device and minute"
+        text = f"{conflicts} of {end} readings contradict another one of their device and time ({same_time})"
         yield Finding("error", "conflicts", f"{text}, limit {limits.conflict_share:.0%}")
     elif conflicts:
-        yield Finding("warning", "conflicts", f"{conflicts} of {end} readings contradict an earlier one, which stays")
+        text = f"{conflicts} of {end} readings contradict an earlier one, which stays ({same_time})"
+        yield Finding("warning", "conflicts", text)
     if same.any():
         yield Finding("warning", "duplicates", f"{int(same.sum())} of {end} readings came twice and count once")
 

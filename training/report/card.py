@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.core.scenario import Scenario
-from shared.core.scenario.cadence import HOURLY
+from shared.core.scenario.cadence import HOUR_S
 from training.data.prepare import Options, Prepared
 from training.model.fit import Trained
 from training.model.recalibration import Recalibration
@@ -48,7 +48,7 @@ def _head(run: _Run) -> str:
 
 def _values(scenario: Scenario) -> str:
     """What a window is made of."""
-    if scenario.cadence == HOURLY:
+    if scenario.cadence_s == HOUR_S:
         return f"{scenario.history} hourly values"
     return f"{scenario.history_steps} values, one every {scenario.cadence_s} s,"
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shared.core.intake.readings import Floats, Ints
+from shared.core.intake.readings import Floats, Ints, Ticks
 from shared.core.stream.commit import Commit
 from shared.core.stream.events import Batch, End
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def batch_from(commit: Commit, rows: pa.Table, minute: Ints, values: Floats) -> Batch:
+def batch_from(commit: Commit, rows: pa.Table, minute: Ticks, values: Floats) -> Batch:
     """The batch that a commit was made of.
 
     Args:
         commit: The commit.
         rows: Its readings, in the batch's order.
-        minute: Since 1970, shape (n,).
+        minute: Ticks since 1970, shape (n,).
         values: Shape (n, channels).
     """
     devices, device = coded(rows, "device_id")

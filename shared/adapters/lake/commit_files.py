@@ -79,11 +79,16 @@ class ParquetFiles:
         channels = self.channels_of(commit)
         _need(table, (*COMMIT_COLUMNS, *channels), "commit")
         values = np.stack([_numpy(table, name).astype(np.float32) for name in channels], axis=1)
-        return commit, batch_from(commit, table, _numpy(table, "minute").astype(np.int32), values)
+        minute = self.cadence_of(commit).kept(_numpy(table, "minute"))
+        return commit, batch_from(commit, table, minute, values)
 
     def channels_of(self, commit: Commit) -> tuple[str, ...]:
         """Names of the values of a commit's readings."""
         return names_of(at(self.task, commit.version).row)
+
+    def cadence_of(self, commit: Commit) -> Cadence:
+        """Of the scenario that a commit was made under: how long its ticks are."""
+        return at(self.task, commit.version).scenario.cadence
 
     @staticmethod
     def columns(raw: bytes) -> tuple[str, ...]:

@@ -74,7 +74,7 @@ def _readings(files: ParquetFiles, commit: Commit, batch: Batch, raw: bytes) -> 
     missing = np.full(len(batch), np.nan, np.float32)
     values = dict.fromkeys(all_rows(files.task), missing)
     values |= {name: batch.values[:, place] for place, name in enumerate(files.channels_of(commit))}
-    when = batch.minute.astype(np.int64) * files.scenario.cadence.tick_us
+    when = batch.minute.astype(np.int64) * files.cadence_of(commit).tick_us
     return {
         "date": _days(when // DAY_US),
         **_place(commit, len(batch)),

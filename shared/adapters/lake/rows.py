@@ -43,7 +43,7 @@ def batch_of(files: ParquetFiles, commit: Commit, rows: pa.Table) -> Batch:
     """The batch that a commit was made of.
 
     Args:
-        files: Know the commit's channels and the cadence.
+        files: Know the commit's channels and cadence.
         commit: The commit.
         rows: Its readings, sorted by sequence number and position.
 
@@ -52,7 +52,7 @@ def batch_of(files: ParquetFiles, commit: Commit, rows: pa.Table) -> Batch:
     """
     if len(rows) != readings_in(commit):
         raise ContractBroken(_lacks(commit, "readings", readings_in(commit), len(rows)))
-    minute = _ticks(files.scenario.cadence, rows)
+    minute = _ticks(files.cadence_of(commit), rows)
     return batch_from(commit, rows, minute, _values(files.channels_of(commit), rows))
 
 
@@ -73,14 +73,14 @@ def applied(rows: pa.Table, first_us: int, stop_us: int) -> pa.Table:
 
 
 def readings_of(channels: tuple[str, ...], cadence: Cadence, rows: pa.Table) -> Readings:
-    """Rows as readings, in the order in which the first of a minute wins."""
+    """Rows as readings, in the order in which the first of a tick wins."""
     rows = rows.sort_by([(name, "ascending") for name in ORDER])
     names, codes = coded(rows, "device_id")
     return Readings(tuple(names), codes, _ticks(cadence, rows), rows["position"].to_numpy(), _values(channels, rows))
 
 
 def _ticks(cadence: Cadence, rows: pa.Table) -> Any:
-    return (rows["timestamp"].cast("int64").to_numpy() // cadence.tick_us).astype(np.int32)
+    return cadence.kept(rows["timestamp"].cast("int64").to_numpy() // cadence.tick_us)
 
 
 def _values(channels: tuple[str, ...], rows: pa.Table) -> Any:

@@ -23,7 +23,7 @@ from shared.errors import BadEvent
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_PER_MINUTE = {"s": 60, "ms": 60_000, "us": 60_000_000, "ns": 60_000_000_000}
+_PER_SECOND = {"s": 1, "ms": 1000, "us": 1_000_000, "ns": 1_000_000_000}
 
 
 def sheet(
@@ -178,7 +178,8 @@ def _from_instants(column: pa.Array) -> Stamps:
     absent = column.is_null().to_numpy(zero_copy_only=False)
     offset = np.full(len(ticks), UNZONED if column.type.tz is None else 0, np.int64)
     fault = np.where(absent, ABSENT, OK).astype(np.uint8)
-    return Stamps(np.floor_divide(ticks, _PER_MINUTE[column.type.unit]), offset, fault)
+    minute, second = np.divmod(np.floor_divide(ticks, _PER_SECOND[column.type.unit]), 60)
+    return Stamps(minute, offset, fault, second)
 
 
 def times_of(columns: Sequence[pa.Array]) -> pa.Array:

@@ -189,7 +189,7 @@ class RouteFile:
 
     def _send(self, table: LongTable, begun: Routed, count: _Count) -> str | None:
         """Send a file's readings; what ended it early where that shows only after a part was sent."""
-        channels, crowd = names_of(self.task.row), Crowd(self.task.scenario)
+        channels, crowd, tick_s = names_of(self.task.row), Crowd(self.task.scenario), self.task.scenario.resolution_s
         target = [place for place, name in enumerate(channels) if name == self.task.scenario.target]
         try:
             for parsed in table:
@@ -197,7 +197,7 @@ class RouteFile:
                 if not count.rows:
                     self.file_books.begun(begun)
                 for partition, readings in split(parsed.readings, begun.partitions):
-                    self.stream.send(partition, list(pack(begun.source, channels, readings)))
+                    self.stream.send(partition, list(pack(begun.source, channels, readings, tick_s=tick_s)))
                 count.accepted += len(parsed.readings)
                 count.with_target += int(np.isfinite(parsed.readings.values[:, target]).any(axis=1).sum())
                 count.values = joined([count.values, parsed.values(channels)])

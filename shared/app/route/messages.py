@@ -143,13 +143,13 @@ class RoutePartition:
         count, parsed = self._parsed(events)
         events = events[:count]
         source = f"{HUB_PREFIX}{self.number}.{at.epoch}"
-        channels = self.context.scenario.channel_names
+        channels, tick_s = self.context.scenario.channel_names, self.context.scenario.resolution_s
         born_ms = min(event.enqueued_ms for event in events)
         count = self.context.readings.partitions()
         parts = dict(split(parsed.readings, count))
         # each begins elsewhere, so that those who route side by side do not queue for the same way out
         for partition in sorted(parts, key=lambda owner: (owner - self.number) % count):
-            self.context.readings.send(partition, list(pack(source, channels, parts[partition], born_ms)))
+            self.context.readings.send(partition, list(pack(source, channels, parts[partition], born_ms, tick_s)))
         self._dead_letter(source, events, parsed.rejected)
         for line in parsed.skipped.warnings:
             log.warning("devices' partition %d: %s", self.number, line)
@@ -199,7 +199,7 @@ class RoutePartition:
             positions=[event.sequence for event in events],
             identities=[event.identity for event in events],
             not_after_minutes=[event.enqueued_ms // MINUTE_MS for event in events],
-            told=[event.told for event in events],
+            told=[event.told.at(event.enqueued_ms, self.context.scenario) for event in events],
         )
 
     def _dead_letter(self, source: str, events: Sequence[Event], rejected: Sequence[Rejection]) -> None:
@@ -207,7 +207,8 @@ class RoutePartition:
         if not rejected:
             return
         sent = {event.sequence: event for event in events}
-        letters = [_letter(source, rejection, sent[rejection.position >> 16]) for rejection in rejected]
+        fine = self.context.scenario.cadence.fine
+        letters = [_letter(source, rejection, sent[rejection.position >> 16], fine=fine) for rejection in rejected]
         raw = dead_letters.encode(letters)
         digest = hashlib.sha256(raw).hexdigest()[:16]
         self.context.blobs.write("dead-letter", f"{source}/{events[0].sequence:020d}-{digest}.jsonl", raw)
@@ -259,7 +260,7 @@ def _words(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _letter(source: str, rejection: Rejection, event: Event) -> DeadLetter:
+def _letter(source: str, rejection: Rejection, event: Event, *, fine: bool) -> DeadLetter:
     """A dead letter that is read as the message was; a part of a packed message stands unpacked in it."""
     whole = rejection.raw == event.body
     return msgspec.structs.replace(
@@ -269,4 +270,5 @@ def _letter(source: str, rejection: Rejection, event: Event) -> DeadLetter:
         created=event.told.created,
         encoding=event.told.encoding if whole else "",
         telemetry=event.told.telemetry,
+        enqueued_ms=event.enqueued_ms if fine else None,
     )

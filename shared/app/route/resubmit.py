@@ -147,7 +147,9 @@ class Resubmit:
             self._note(Replayed(blob=name, source=source, readings=sent, records=0, kept=0, begun=True))
         for number, again in enumerate(tries):
             for partition, readings in split(again.parsed.readings, self.readings.partitions()):
-                bodies = list(pack(f"{source}.{number}", self.scenario.channel_names, readings))
+                bodies = list(
+                    pack(f"{source}.{number}", self.scenario.channel_names, readings, tick_s=self.scenario.resolution_s)
+                )
                 self.readings.send(partition, bodies)
         tried = {place for again in tries for place in again.places}
         gone = {place for again in tries for place in again.gone}

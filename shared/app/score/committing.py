@@ -58,7 +58,7 @@ def commit(
         version: Version of the scenario to fold them under, None for the newest.
     """
     task = bring(context.task, state, context.task.version if version is None else version)
-    batch, bad = gather(state.partition, state.epoch, events, names_of(task.row))
+    batch, bad = gather(state.partition, state.epoch, events, names_of(task.row), task.scenario.cadence)
     control, outcome = _scored(context, task, state, batch)
     if not _made_durable(context, state, outcome, _written(context, task, outcome, control, bad, follows)):
         return False
@@ -177,8 +177,9 @@ def _undecodable(partition: int, bad: Sequence[tuple[Event, BadEvent]]) -> list[
 
 def _refused(outcome: Outcome, scenario: Scenario) -> list[DeadLetter]:
     """Readings that the partition did not take, written out again as messages."""
+    same = f"the same resolution_s = {scenario.resolution_s} seconds"
     why = {
-        CONFLICT: ("conflict", "the device already sent another value for this minute; the first one counts"),
+        CONFLICT: ("conflict", f"the device already sent another value within {same}; the first one counts"),
         REFUSED: ("too_many_devices", f"a new device beyond maximum_devices = {scenario.maximum_devices}"),
     }
     batch, (time, *_) = outcome.batch, scenario.names.time

@@ -139,13 +139,12 @@ def outrun(context: ScoringContext, found: Profile) -> bool:
     """
     if Mark(found.epoch, found.next) < mark_of(context.blobs, found.partition):
         return True
-    newest, cadence = int(found.devices.head.max(initial=NO_HOUR)), context.task.scenario.cadence
-    heads = (tick // cadence.ticks // cadence.hour for tick in _ticks_since(context, found))
-    return any(head > newest for head in heads)
+    newest = int(found.devices.head.max(initial=NO_HOUR))
+    return any(hour > newest for hour in _hours_since(context, found))
 
 
-def _ticks_since(context: ScoringContext, found: Profile) -> Iterator[int]:
-    """The newest tick of each commit after a profile, as far as one follows on the other and can be read."""
+def _hours_since(context: ScoringContext, found: Profile) -> Iterator[int]:
+    """The newest hour of each commit after a profile, as far as one follows on the other and can be read."""
     place = found.epoch, found.next
     while raw := context.blobs.read("commits", commit_name(found.partition, *place)):
         try:
@@ -153,7 +152,8 @@ def _ticks_since(context: ScoringContext, found: Profile) -> Iterator[int]:
         except ContractBroken as error:  # whoever recovers the partition stops there; a look at it goes on
             log.warning("a profile is not compared with commit %s: %s", place, error)
             return
-        yield int(batch.minute.max(initial=NO_HOUR))
+        cadence = context.files.cadence_of(made)
+        yield int(batch.minute.max(initial=NO_HOUR)) // cadence.ticks // cadence.hour
         place = made.after
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from shared.core.forecast import archive
 from shared.core.forecast.losses import DAILY, ERRORS, FORECAST, PAIRS, QUALITY, TOTALS, quantum
 from shared.core.forecast.state import State
+from shared.core.forecast.window import shorter
 from shared.core.forecast.window.columns import CHOSEN, Layout
 from shared.core.forecast.window.ring import Ring
 from shared.core.forecast.window.slots import Columns, move
@@ -107,12 +108,12 @@ def _hours(ring: Ring, old: Scenario, new: Scenario) -> dict[str, Array]:
     """The arrays of a ring with the columns of another; a fingerprint of other columns is unknown."""
     lost = {c.name for c in new.channels if _chosen_otherwise(old, c)}
     places = [old.stored.index(name) if name in old.stored and name not in lost else -1 for name in new.stored]
-    found: dict[str, Array] = {"minutes": ring.minutes}
-    for name in ("sums", "counts"):
-        array = getattr(ring, name)
+    found: dict[str, Array] = {"minutes": shorter.marks(ring.minutes, old.cadence, new.cadence)}
+    counts = shorter.newest(ring.layout, ring.counts, old.cadence, new.cadence)
+    for name, array in (("sums", ring.sums), ("counts", counts)):
         found[name] = np.concatenate([array, np.zeros_like(array[:, :1])], axis=1)[:, places]
-    prints = (len(ring.prints), new.samples_per_step, ring.prints.shape[2])
-    alike = old.stored == new.stored and old.samples_per_step == new.samples_per_step
+    prints = (len(ring.prints), Layout.of(new).remembered, ring.prints.shape[2])
+    alike = (old.stored, old.samples_per_step, old.cadence) == (new.stored, new.samples_per_step, new.cadence)
     found["prints"] = ring.prints if alike else np.zeros(prints, ring.prints.dtype)
     return found
 

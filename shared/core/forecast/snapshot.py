@@ -19,6 +19,7 @@ from shared.errors import ContractBroken
 
 FORMAT = 2
 PACKED = 3  # with devices that left the live arrays, which a reader of the other would lose
+USUAL = {"cadence_s": HOURLY.step_s, "resolution_s": HOURLY.tick_s}  # not said where it is so
 FIRST_TOTALS = TOTALS.index("refused")
 MAGIC = b"AIRLOOP-STATE\n"
 DIGEST_BYTES = 32
@@ -72,7 +73,7 @@ def rules_of(scenario: Scenario, watched: Watched) -> list[str]:
     return [
         *channels,
         *(f"{name} {getattr(scenario, name)}" for name in numbers),
-        *([f"cadence_s {scenario.cadence_s}"] if scenario.cadence != HOURLY else []),
+        *(f"{name} {getattr(scenario, name)}" for name, usual in USUAL.items() if getattr(scenario, name) != usual),
         f"quantum {quantum(scenario)}",
         *watched_rules(scenario, watched),
     ]

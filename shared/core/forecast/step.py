@@ -120,17 +120,17 @@ class _Work:
         late = hour < before - self.scenario.lateness_steps
         self.disposition[place[late]] = STORED_LATE
         rows = rows.at(~late)
-        rows = rows.at(self._first_of_minute(rows))
+        rows = rows.at(self._first_of_tick(rows))
         by = groups(rows.device, rows.hour, rows.before, rows.after, self.scenario.horizon_steps)
         self.hours = by.hours
         extra = _extra(self.scenario, len(self.touched), by.span)
         rules = Rules(self.scenario.horizon_steps, self.scenario.lateness_steps + extra)
         return rows, cut(by, rows.hour, rows.before, rows.after, rules), extra
 
-    def _first_of_minute(self, rows: Rows) -> Longs:
-        """Which readings are the first of their minute; the others are marked duplicates or conflicts.
+    def _first_of_tick(self, rows: Rows) -> Longs:
+        """Which readings are the first of their tick; the others are marked duplicates or conflicts.
 
-        A conflict is told while the hour has no more minutes than the ring remembers, counted when the reading came:
+        A conflict is told while the hour has no more ticks than the ring remembers, counted when the reading came:
         whatever stood in an earlier batch and whatever stands in this one is treated alike.
         """
         key = rows.device << 32 | rows.minute
@@ -145,9 +145,9 @@ class _Work:
         repeated = again | seen
         if (differs & repeated).any():
             held = known[rows.hour[known] <= ring.head[device[known]]]
-            minutes = earlier_within(rows.device << 32 | rows.hour, ~repeated)
-            minutes[held] += ring.samples(device[held], rows.hour[held])
-            differs &= minutes <= self.scenario.samples_per_step
+            ticks = earlier_within(rows.device << 32 | rows.hour, ~repeated)
+            ticks[held] += ring.samples(device[held], rows.hour[held])
+            differs &= ticks <= ring.layout.remembered
         self.disposition[rows.place[repeated]] = np.where(differs[repeated], CONFLICT, DUPLICATE)
         return np.flatnonzero(~repeated)
 

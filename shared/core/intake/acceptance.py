@@ -131,7 +131,7 @@ class Acceptance:
         dropped = self._dropped(sheet, verdict)
         if not verdict.any() and not refused:
             return Parsed(
-                _readings(sheet, names, minute, slice(None)), [], dropped, sheet.faults, _skipped(sheet, *gone)
+                self._readings(sheet, names, minute, slice(None)), [], dropped, sheet.faults, _skipped(sheet, *gone)
             )
         rejected = [*refused]
         for i in np.flatnonzero(verdict).tolist():
@@ -142,7 +142,18 @@ class Acceptance:
         faults = None if sheet.faults is None else sheet.faults[accepted]
         kept = verdict[gone[0]] == _ACCEPTED
         skipped = _skipped(sheet, gone[0][kept], gone[1][kept])
-        return Parsed(_readings(sheet, names, minute, accepted), rejected, dropped, faults, skipped)
+        return Parsed(self._readings(sheet, names, minute, accepted), rejected, dropped, faults, skipped)
+
+    def _readings(self, sheet: Sheet, names: list[str], minute: Longs, rows: slice | Longs) -> Readings:
+        device, ids = _compact(names, sheet.device[rows])
+        cadence = self._scenario.cadence
+        return Readings(
+            devices=ids,
+            device=device,
+            minute=cadence.kept(cadence.tick_of(minute[rows], sheet.stamps.second[rows])),
+            position=sheet.position[rows],
+            values=sheet.values[rows],
+        )
 
     def _verdict(self, sheet: Sheet, problems: list[tuple[str, str] | None], late: Codes) -> Codes:
         verdict = np.where(np.isnan(sheet.values).all(axis=1), _NO_VALUES, _ACCEPTED).astype(np.uint8)
@@ -239,17 +250,6 @@ def _hint(stamps: Stamps, i: int, late: int, limit: int) -> str:
 def _skipped(sheet: Sheet, rows: Longs, offsets: Longs) -> Skipped:
     """Accepted records whose local time never was."""
     return Skipped(len(rows), shown(sheet.cell(int(rows[0]), TIME)), int(offsets[0])) if len(rows) else NONE
-
-
-def _readings(sheet: Sheet, names: list[str], minute: Longs, rows: slice | Longs) -> Readings:
-    device, ids = _compact(names, sheet.device[rows])
-    return Readings(
-        devices=ids,
-        device=device,
-        minute=minute[rows].astype(np.int32),
-        position=sheet.position[rows],
-        values=sheet.values[rows],
-    )
 
 
 def _compact(names: list[str], device: Ints) -> tuple[Ints, tuple[str, ...]]:

@@ -12,7 +12,7 @@ from shared.errors import BadEvent
 
 FEWEST_ROWS = 1000
 SHARE = 0.9
-LONGEST_ROUND_MINUTES = 2 * 24 * 60  # within which a fleet may well send one reading each
+LONGEST_ROUND_S = 2 * 24 * 3600  # within which a fleet may well send one reading each
 
 
 @dataclass(slots=True)
@@ -40,9 +40,9 @@ class Crowd:
         if count > most:
             raise _refused(f"{count} devices are more than maximum_devices = {most}")
         if first and len(readings) >= FEWEST_ROWS and count > SHARE * len(readings):
-            span = int(np.ptp(readings.minute))
-            if span > LONGEST_ROUND_MINUTES:
-                raise _refused(f"{count} devices in the first {len(readings)} rows, over {span // 1440} days")
+            span = int(np.ptp(readings.minute)) * self.scenario.resolution_s
+            if span > LONGEST_ROUND_S:
+                raise _refused(f"{count} devices in the first {len(readings)} rows, over {span // 86_400} days")
         self.devices.update(readings.devices)
         return count
 

@@ -28,6 +28,7 @@ class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
         created: Time at which the device says it made the message, as written.
         encoding: How the message is packed.
         telemetry: Whether a device sent it.
+        enqueued_ms: When the hub took the message, where the minute of that is not enough.
         header: Header line of the file it stood in.
         zone: Zone declared for the file.
         device: Device of all its rows, where no column says it.
@@ -50,11 +51,12 @@ class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
     zone: str | None = None
     device: str | None = None
     layout: str | None = None
+    enqueued_ms: int | None = None
 
     @property
     def told(self) -> Told:
         """What the hub told of the message."""
-        return Told(self.created, self.encoding, self.telemetry)
+        return Told(self.created, self.encoding, self.telemetry, self.enqueued_ms)
 
     def original(self) -> bytes:
         """The record's original bytes."""

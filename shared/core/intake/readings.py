@@ -19,6 +19,7 @@ Floats: TypeAlias = npt.NDArray[np.float32]
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int32]
 Longs: TypeAlias = npt.NDArray[np.int64]
+Ticks: TypeAlias = npt.NDArray[np.int32] | Longs
 Codes: TypeAlias = npt.NDArray[np.uint8]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
@@ -33,14 +34,15 @@ class Readings:
     Args:
         devices: Distinct device ids that `device` points into.
         device: Index into `devices`, int32, shape (n,).
-        minute: Minutes since 1970-01-01 UTC, int32, shape (n,).
+        minute: Ticks since 1970-01-01 UTC, shape (n,): minutes, int32, unless the scenario's `resolution_s` is another;
+            int64 where it is below a minute.
         position: Place in the source (file: row number from 1; hub: sequence number * 65536 + index), int64, (n,).
         values: Channels of the scenario in its order and units, NaN where missing, float32, shape (n, channels).
     """
 
     devices: tuple[str, ...]
     device: Ints
-    minute: Ints
+    minute: Ticks
     position: Longs
     values: Floats
 

@@ -31,7 +31,7 @@ REASONS: dict[str, str] = {
     "window": "a cell of a wide file does not hold exactly one number per hour of the history",
     "poison": "reading this message failed again and again for one same reason that is not transient",
     "too_many_devices": "the scenario's maximum_devices are known, and this is none of them",
-    "conflict": "another value was accepted for the same device and minute before",
+    "conflict": "another value was accepted for the same device and time before, within the scenario's resolution_s",
     # a record or a whole file
     "truncated": "the compressed file ends early or is damaged; what stood before was read",
     "duplicate_header": "two columns or keys stand for the same thing",

@@ -41,7 +41,7 @@ def changes(versions: Sequence[Shape], new: Shape) -> list[Change]:
         new: The shape that it is to have.
     """
     old = versions[-1]
-    return [*_scalars(old, new), *_channels(versions, new), *_order(old, new)]
+    return [*_scalars(old, new), *_resolution(old, new), *_channels(versions, new), *_order(old, new)]
 
 
 def _scalars(old: Shape, new: Shape) -> Iterator[Change]:
@@ -49,6 +49,13 @@ def _scalars(old: Shape, new: Shape) -> Iterator[Change]:
         for key in keys:
             if getattr(old, key) != getattr(new, key):
                 yield Change(key, getattr(old, key), getattr(new, key), effect)  # type: ignore[arg-type]
+
+
+def _resolution(old: Shape, new: Shape) -> Iterator[Change]:
+    """Into shorter parts of the old ones times can be told apart from now on; what was told apart stays so."""
+    if old.resolution_s != new.resolution_s:
+        effect: Effect = "needs another store" if old.resolution_s % new.resolution_s else "taken over"
+        yield Change("resolution_s", old.resolution_s, new.resolution_s, effect)
 
 
 def _channels(versions: Sequence[Shape], new: Shape) -> Iterator[Change]:

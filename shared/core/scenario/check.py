@@ -71,12 +71,24 @@ def _hours(scenario: Scenario) -> Iterable[Problem]:
     step_s = scenario.cadence_s
     if step_s % 60 or HOUR_S % step_s:
         yield ("cadence_s",), f"cadence_s: {step_s} is not a number of whole minutes of which some make an hour"
+    yield from _samples(scenario)
     horizon, lateness = scenario.horizon, scenario.lateness
     if not 0 <= lateness <= horizon:
         yield ("lateness", "horizon"), f"lateness: {lateness} is outside 0 to horizon {horizon}"
     if not scenario.history > horizon + lateness:
         line = f"history: {scenario.history} is not above horizon + lateness {horizon + lateness}"
         yield ("history", "horizon", "lateness"), line
+
+
+def _samples(scenario: Scenario) -> Iterable[Problem]:
+    step_s, tick_s, samples = scenario.cadence_s, scenario.resolution_s, scenario.samples_per_hour
+    if step_s % tick_s:
+        known = ", ".join(str(each) for each in range(1, step_s + 1) if step_s % each == 0)
+        line = f"resolution_s: {tick_s} does not divide cadence_s = {step_s}, as {known} do"
+        yield ("resolution_s", "cadence_s"), line
+    if samples > HOUR_S // tick_s:
+        line = f"samples_per_hour: {samples} is outside 1 to {HOUR_S // tick_s}, which an hour has"
+        yield ("samples_per_hour", "resolution_s"), f"{line} at resolution_s = {tick_s}"
 
 
 def _target(scenario: Scenario) -> Iterable[Problem]:

@@ -32,7 +32,8 @@ class Scenario:
     as MAE (absolute) or RMSE (squared). At most `maximum_devices` are ever known; one that was silent for `silent_days`
     is kept packed until it speaks again. With `time_fallback` a reading without a time, in a
     message or an envelope of Azure's, has the one at which it was made, else the one at which the hub took it. Devices
-    that a pattern of `trusted_gateways` fits may speak for others.
+    that a pattern of `trusted_gateways` fits may speak for others. Readings of a device within the same `resolution_s`
+    are one: of values that differ the first counts, and the others are conflicts.
     """
 
     name: Name
@@ -43,7 +44,8 @@ class Scenario:
     featurizer: Literal["hourly"]
     channels: tuple[Channel, ...]
     cadence_s: Annotated[int, Meta(ge=60, le=3600)] = 3600
-    samples_per_hour: Annotated[int, Meta(ge=1, le=60)] = 1
+    resolution_s: Annotated[int, Meta(ge=1, le=3600)] = 60
+    samples_per_hour: Annotated[int, Meta(ge=1, le=3600)] = 1
     history: Annotated[int, Meta(ge=2, le=2000)] = 121
     horizon: Annotated[int, Meta(ge=1, le=168)] = 24
     lateness: int = 24
@@ -69,8 +71,8 @@ class Scenario:
 
     @cached_property
     def cadence(self) -> Cadence:
-        """The steps of its windows."""
-        return Cadence(self.cadence_s)
+        """The steps of its windows, and the ticks of its readings."""
+        return Cadence(self.cadence_s, self.resolution_s)
 
     @cached_property
     def history_steps(self) -> int:

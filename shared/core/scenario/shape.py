@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import msgspec
 
+from shared.core.scenario.cadence import MINUTE_S
 from shared.core.scenario.channels import Aggregate, Channel, Role
 from shared.core.scenario.scenario import Scenario
 from shared.errors import ContractBroken
@@ -27,7 +28,7 @@ class ChannelShape(msgspec.Struct, frozen=True, kw_only=True):
     aggregate: Aggregate
 
 
-class Shape(msgspec.Struct, frozen=True, kw_only=True):
+class Shape(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the numbers in commits, states and models of a scenario mean; its other keys may change freely."""
 
     name: str
@@ -39,6 +40,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     history: int
     horizon: int
     lateness: int
+    resolution_s: int = MINUTE_S
     channels: tuple[ChannelShape, ...]
 
     def channel(self, name: str) -> ChannelShape | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shared.core.intake.envelopes.told import UNTOLD, Told
-from shared.core.intake.readings import Floats, Ints, Longs, Readings
+from shared.core.intake.readings import Floats, Ints, Longs, Readings, Ticks
 
 FILE_PREFIX = "file/"
 HUB_PREFIX = "hub/"
@@ -90,7 +90,7 @@ class Batch:
         devices: Distinct device ids.
         source: Index into `sources`, int32, shape (n,).
         device: Index into `devices`, int32, shape (n,).
-        minute: Minutes since 1970, int32, shape (n,).
+        minute: Ticks since 1970, as those of `Readings`, shape (n,).
         position: Positions in the source, int64, shape (n,).
         sequence: Sequence number of each reading's event, int64, shape (n,).
         values: Channel values, NaN where missing, float32, shape (n, channels).
@@ -108,7 +108,7 @@ class Batch:
     devices: tuple[str, ...]
     source: Ints
     device: Ints
-    minute: Ints
+    minute: Ticks
     position: Longs
     sequence: Longs
     values: Floats

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.core.intake.readings import Readings
+from shared.core.scenario.cadence import HOURLY, Cadence
 from shared.core.stream.events import Batch, End, Event
 from shared.core.stream.packing import unpack
 from shared.errors import BadEvent
@@ -17,7 +18,7 @@ N = TypeVar("N", bound=np.generic)
 
 
 def gather(
-    partition: int, epoch: int, events: Sequence[Event], channels: Sequence[str]
+    partition: int, epoch: int, events: Sequence[Event], channels: Sequence[str], cadence: Cadence = HOURLY
 ) -> tuple[Batch, list[tuple[Event, BadEvent]]]:
     """Consecutive events as one batch.
 
@@ -26,6 +27,7 @@ def gather(
         epoch: Life of the hub.
         events: At least one, with consecutive sequence numbers.
         channels: The scenario's channels.
+        cadence: The scenario's.
 
     Returns:
         The batch, and what could not be decoded (such an event adds no rows; its bytes belong into the dead-letter).
@@ -38,7 +40,7 @@ def gather(
     bad: list[tuple[Event, BadEvent]] = []
     for event in events:
         try:
-            packed, readings = unpack(event.body, channels)
+            packed, readings = unpack(event.body, channels, cadence.tick_s)
         except BadEvent as error:
             bad.append((event, error))
             continue
@@ -59,7 +61,7 @@ def gather(
         tuple(devices),
         _joined([np.full(len(r), source, np.int32) for _, source, r in parts], np.int32),
         _joined([r.device for _, _, r in parts], np.int32),
-        _joined([r.minute for _, _, r in parts], np.int32),
+        cadence.kept(_joined([r.minute for _, _, r in parts], np.int32)),
         _joined([r.position for _, _, r in parts], np.int64),
         _joined([np.full(len(r), event.sequence, np.int64) for event, _, r in parts], np.int64),
         np.concatenate([r.values for _, _, r in parts] or [np.empty((0, width), np.float32)]),

@@ -12,12 +12,14 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from shared.core.intake.readings import Floats, Readings
+from shared.core.intake.readings import Array, Floats, Readings, Ticks
+from shared.core.scenario.cadence import MINUTE_S, Cadence
 from shared.core.stream.events import rows_of
 from shared.errors import BadEvent
 
-VERSION = 1
+VERSION, OTHER_TICKS = 1, 2  # the second says how long its ticks are: not a minute
 EVENT_BYTES = 200_000
+MOST_TICK_S = 3600
 MAX_POSITION = 2**63 - 1
 BEYOND = 1 << 48  # a position behind every record: that of a source whose rest does not count any more
 
@@ -31,7 +33,7 @@ class Packed(msgspec.Struct, frozen=True, array_like=True):
         channels: Names of the value columns.
         devices: Distinct device ids.
         device: Index into `devices`, uint16.
-        minute: Minutes since 1970, int32.
+        minute: Ticks since 1970, uint32.
         position: Positions in the source, rising, int64.
         values: float32, row by row.
         end: Position after the source's last record, when this is its end marker.
@@ -50,11 +52,19 @@ class Packed(msgspec.Struct, frozen=True, array_like=True):
     born_ms: int = -1
 
 
+class Ticking(Packed, frozen=True, array_like=True):
+    """An event whose ticks have `tick_s` seconds; they are minutes without it."""
+
+    tick_s: int = MINUTE_S
+
+
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(Packed)
+_DECODER = msgspec.msgpack.Decoder(Ticking)
 
 
-def pack(source: str, channels: Sequence[str], readings: Readings, born_ms: int = -1) -> Iterator[bytes]:
+def pack(
+    source: str, channels: Sequence[str], readings: Readings, born_ms: int = -1, tick_s: int = MINUTE_S
+) -> Iterator[bytes]:
     """Events of one partition, in order, each within the size limit.
 
     Args:
@@ -62,34 +72,32 @@ def pack(source: str, channels: Sequence[str], readings: Readings, born_ms: int 
         channels: Names of the value columns.
         readings: Rows of one partition in the order of the source.
         born_ms: When the oldest of their messages was enqueued at the devices' hub.
+        tick_s: Seconds in a tick of theirs.
     """
     rows = len(readings)
     limit = max(1, (EVENT_BYTES - 2_000) // (14 + 4 * len(channels)))
     start = 0
     while start < rows:
         end = min(start + limit, rows)
-        body = _encode(source, channels, rows_of(readings, np.arange(start, end)), born_ms)
+        body = _encode(source, channels, rows_of(readings, np.arange(start, end)), born_ms, tick_s)
         while len(body) > EVENT_BYTES and end > start + 1:  # long device ids: halve until it fits
             end = start + (end - start) // 2
-            body = _encode(source, channels, rows_of(readings, np.arange(start, end)), born_ms)
+            body = _encode(source, channels, rows_of(readings, np.arange(start, end)), born_ms, tick_s)
         yield body
         start = end
 
 
-def _encode(source: str, channels: Sequence[str], rows: Readings, born_ms: int) -> bytes:
-    return _ENCODER.encode(
-        Packed(
-            VERSION,
-            source,
-            list(channels),
-            list(rows.devices),
-            rows.device.astype("<u2").tobytes(),
-            rows.minute.astype("<i4").tobytes(),
-            rows.position.astype("<i8").tobytes(),
-            rows.values.astype("<f4").tobytes(),
-            born_ms=born_ms,
-        )
+def _encode(source: str, channels: Sequence[str], rows: Readings, born_ms: int, tick_s: int) -> bytes:
+    columns = (
+        rows.device.astype("<u2").tobytes(),
+        rows.minute.astype("<u4").tobytes(),
+        rows.position.astype("<i8").tobytes(),
+        rows.values.astype("<f4").tobytes(),
     )
+    names = list(channels), list(rows.devices)
+    if tick_s == MINUTE_S:
+        return _ENCODER.encode(Packed(VERSION, source, *names, *columns, born_ms=born_ms))
+    return _ENCODER.encode(Ticking(OTHER_TICKS, source, *names, *columns, born_ms=born_ms, tick_s=tick_s))
 
 
 def pack_end(source: str, end: int) -> bytes:
@@ -110,22 +118,23 @@ def gives_up(body: bytes) -> bool:
     return body.endswith(_GIVEN_UP)
 
 
-def unpack(body: bytes, channels: Sequence[str]) -> tuple[Packed, Readings]:
+def unpack(body: bytes, channels: Sequence[str], tick_s: int = MINUTE_S) -> tuple[Packed, Readings]:
     """Decode one event.
 
     Args:
         body: The event's bytes.
         channels: Value columns wanted; a column the event lacks is missing, one it has beyond them is left out.
+        tick_s: Seconds in a tick of the readings wanted; an event of before an edit of the scenario may have others.
 
     Raises:
         BadEvent: Not an event of this form; the message says what is wrong.
     """
     try:
         packed = _DECODER.decode(body)
-        if packed.version != VERSION:
-            raise BadEvent("format", f"event version {packed.version} is not {VERSION}")
+        if packed.version not in (VERSION, OTHER_TICKS):
+            raise BadEvent("format", f"event version {packed.version} is not {VERSION} or {OTHER_TICKS}")
         device = np.frombuffer(packed.device, "<u2").astype(np.int32)
-        minute = np.frombuffer(packed.minute, "<i4").astype(np.int32)
+        minute = _ticks(packed, tick_s)
         position = np.frombuffer(packed.position, "<i8").astype(np.int64)
         raw = np.frombuffer(packed.values, "<f4").reshape(len(device), len(packed.channels))
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
@@ -140,6 +149,19 @@ def unpack(body: bytes, channels: Sequence[str]) -> tuple[Packed, Readings]:
     if list(channels) != packed.channels:
         values = _arrange(raw, packed.channels, channels)
     return packed, Readings(tuple(packed.devices), device, minute, position, values)
+
+
+def _ticks(packed: Ticking, tick_s: int) -> Ticks:
+    """An event's ticks as the scenario counts them; of a longer one the first of the shorter ones in it."""
+    if not 1 <= packed.tick_s <= MOST_TICK_S:
+        raise BadEvent("format", f"tick_s: {packed.tick_s} is outside 1 to {MOST_TICK_S}")
+    ticks: Array = np.frombuffer(packed.minute, "<u4" if packed.tick_s < MINUTE_S else "<i4")
+    cadence = Cadence(tick_s=tick_s)
+    if packed.tick_s != tick_s:
+        ticks = ticks.astype(np.int64) * packed.tick_s // tick_s
+        if ticks.max(initial=0) > cadence.latest_tick:
+            raise BadEvent("format", f"a tick of {packed.tick_s} s is beyond {cadence.latest_tick} of {tick_s} s")
+    return cadence.kept(ticks)
 
 
 def _arrange(raw: npt.NDArray[np.float32], have: Sequence[str], want: Sequence[str]) -> Floats:

@@ -8,12 +8,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from shared.adapters.lake import rows as lake_rows
 from shared.adapters.lake.delta.files import View
 from shared.adapters.lake.delta.tables import DeltaTables
 from shared.adapters.lake.schema import READINGS
+from shared.core.forecast.window.columns import Counts
 from shared.core.forecast.window.history import Hourly, hourly
 from shared.core.intake.readings import Floats
 from shared.core.scenario import Scenario
@@ -117,18 +117,19 @@ class _Growing:
     first_hour: int
     length: int = 0
     values: Floats = field(default_factory=lambda: np.empty((0, 0), np.float32))
-    samples: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
+    samples: Counts = field(default_factory=lambda: np.empty(0, np.uint8))
 
     def put(self, hours: Hourly) -> None:
         start = hours.first_hour - self.first_hour
         self.length = start + len(hours.values)
         if self.length > len(self.values):
-            self._grow(max(self.length, 2 * len(self.values)), hours.values.shape[1])
+            self._grow(max(self.length, 2 * len(self.values)), hours)
         self.values[start : self.length] = hours.values
         self.samples[start : self.length] = hours.samples
 
-    def _grow(self, size: int, width: int) -> None:
-        values, samples = np.full((size, width), np.nan, np.float32), np.zeros(size, np.uint8)
+    def _grow(self, size: int, like: Hourly) -> None:
+        width = like.values.shape[1]
+        values, samples = np.full((size, width), np.nan, np.float32), np.zeros(size, like.samples.dtype)
         values[: len(self.values)] = self.values.reshape(-1, width)
         samples[: len(self.samples)] = self.samples
         self.values, self.samples = values, samples

@@ -92,7 +92,7 @@ class Arranged:
                 parts.append(Part(c, rows, stretch.of(c, rows).sheet(self._scenario, plan, self._progress.converted)))
         if not parts:
             return Parsed(_nothing(len(self._scenario.channels)), refused)
-        whole = joined(parts, len(self._scenario.channels), stretch.records.position, stretch.records.raw)
+        whole = joined(parts, self._scenario, stretch.records.position, stretch.records.raw)
         return whole.by_row(self._acceptance.judge(whole.sheet, self._zoning, self._not_after, refused))
 
     def _known(self, name: str, unit: str) -> tuple[int, Unit | None] | None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from shared.core.intake.readings import Array, Floats, Ints
+from shared.core.intake.readings import Array, Doubles, Floats, Ticks
 from shared.core.scenario import Scenario
 
 _LANES = 16
+WORD = 64  # bits of a mask
+_MOST_PRINTS = 360
 CHOSEN = ("max", "min", "last")  # aggregates that are one of the samples
+Sums: TypeAlias = Floats | Doubles
+Counts: TypeAlias = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +25,7 @@ class Layout:
     """What the scenario says about the ring: its columns, how samples make an hour, how many hours it holds.
 
     `chosen` columns hold one of an hour's samples, not a sum: the largest (`highest`), the one of the latest minute
-    (`newest`), else the smallest.
+    (`newest`), else the smallest. Of the first `remembered` samples it is known what they said.
     """
 
     circular: tuple[int, ...]
@@ -32,6 +37,27 @@ class Layout:
     samples_per_step: int
     slots: int
     ticks: int
+    fine: bool = False
+
+    @property
+    def remembered(self) -> int:
+        """Samples of a step whose fingerprints are kept: those that make it complete, as far as memory allows."""
+        return min(self.samples_per_step, _MOST_PRINTS)
+
+    @property
+    def words(self) -> int:
+        """Words of the mask that tells which ticks of a step were seen."""
+        return -(-self.ticks // WORD)
+
+    @property
+    def sum_type(self) -> type[np.floating[Any]]:
+        """What samples are summed in: of ticks below a minute there are too many for float32."""
+        return np.float64 if self.fine else np.float32
+
+    @property
+    def count_type(self) -> type[np.unsignedinteger[Any]]:
+        """What samples are counted in, and the tick of the newest."""
+        return np.uint8 if self.ticks <= np.iinfo(np.uint8).max else np.uint16
 
     @property
     def columns(self) -> int:
@@ -53,6 +79,7 @@ class Layout:
             samples_per_step=scenario.samples_per_step,
             slots=scenario.slots,
             ticks=scenario.cadence.ticks,
+            fine=scenario.cadence.fine,
         )
 
 
@@ -82,7 +109,7 @@ def _same_bits(function: Callable[[Array], Array], x: Array) -> Array:
     return function(padded)[: len(x)]
 
 
-def hour_values(layout: Layout, sums: Floats, counts: npt.NDArray[np.uint8]) -> Floats:
+def hour_values(layout: Layout, sums: Sums, counts: Counts) -> Floats:
     """Hourly values of sums and counts; an incomplete hour of a summed column counts as missing.
 
     Args:
@@ -91,7 +118,7 @@ def hour_values(layout: Layout, sums: Floats, counts: npt.NDArray[np.uint8]) -> 
         counts: Number of samples behind each sum, same shape.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
-        values = np.divide(sums, counts, dtype=np.float32)
+        values: Floats = np.divide(sums, counts, dtype=layout.sum_type).astype(np.float32, copy=False)
     values[counts == 0] = np.nan  # 0 / 0 gives a NaN of another sign, and bits are compared
     for column in np.flatnonzero(layout.summed):
         whole = counts[:, column] >= layout.samples_per_step
@@ -101,11 +128,11 @@ def hour_values(layout: Layout, sums: Floats, counts: npt.NDArray[np.uint8]) -> 
     return values
 
 
-def fingerprint(minute: Ints, columns: Floats) -> npt.NDArray[np.uint32]:
-    """A hash of each reading's minute and values, never 0, that tells a re-send from a conflicting reading.
+def fingerprint(minute: Ticks, columns: Floats) -> npt.NDArray[np.uint32]:
+    """A hash of each reading's tick and values, never 0, that tells a re-send from a conflicting reading.
 
     Args:
-        minute: Minutes, shape (n,).
+        minute: Ticks, shape (n,).
         columns: Values, NaN where missing (every NaN is the same), shape (n, columns).
     """
     bits = np.where(np.isnan(columns), np.float32(np.inf), columns + np.float32(0)).view(np.uint32)

@@ -21,7 +21,7 @@ class Rows:
     Args:
         place: Their places in the batch.
         device: Local device numbers.
-        minute: Minutes since 1970.
+        minute: Ticks since 1970.
         hour: Hours since 1970.
         columns: Values of the stored columns, shape (n, columns).
         prints: Fingerprints.
@@ -50,7 +50,7 @@ class Heads:
     Args:
         device: Local device numbers, rising, shape (heads,).
         hour: Hours, rising within a device, shape (heads,).
-        samples: Distinct minutes in each, shape (heads,).
+        samples: Distinct ticks in each, shape (heads,).
     """
 
     device: Longs

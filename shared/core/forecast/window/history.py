@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from shared.core.forecast.window.columns import Layout, spread
-from shared.core.forecast.window.counting import popcount
+from shared.core.forecast.window.columns import Counts, Layout, spread
 from shared.core.forecast.window.ring import Ring
 from shared.core.intake.readings import Floats, Longs, Readings
 from shared.core.scenario import Scenario
@@ -21,16 +19,16 @@ class Hourly:
     Args:
         first_hour: Hour of the first row, hours since 1970-01-01 UTC.
         values: Hourly values, NaN where missing, float32, shape (hours, columns).
-        samples: Distinct minutes in each hour, uint8, shape (hours,).
+        samples: Distinct ticks in each hour, `count_type` of the layout, shape (hours,).
     """
 
     first_hour: int
     values: Floats
-    samples: npt.NDArray[np.uint8]
+    samples: Counts
 
 
 def hourly(scenario: Scenario, readings: Readings) -> dict[str, Hourly]:
-    """Every device's hours without gaps, folded as serving folds them; the first reading of a minute wins.
+    """Every device's hours without gaps, folded as serving folds them; the first reading of a tick wins.
 
     Args:
         scenario: Rules of aggregation.
@@ -59,5 +57,5 @@ def _one_device(layout: Layout, minute: Longs, columns: Floats) -> Hourly:
     ring.head[0] = last
     ring.fold(np.zeros_like(minute), minute, columns, np.ones(len(minute), np.uint32))
     turn = (first + np.arange(ring.slots)) % ring.slots
-    samples = popcount(ring.minutes[turn, 0, 0]).astype(np.uint8)
+    samples = ring.samples(np.zeros_like(turn), turn).astype(layout.count_type)
     return Hourly(first, np.ascontiguousarray(ring.values()[turn, :, 0]), samples)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from shared.core.forecast.losses import QUALITY, quantum
 from shared.core.forecast.state import State
-from shared.core.forecast.window.columns import Layout, hour_values
+from shared.core.forecast.window.columns import Counts, Layout, Sums, hour_values
 from shared.core.forecast.window.windows import windows
 from shared.core.intake.readings import Floats, Longs, Mask
 from shared.core.profile.device_table import HOURS, NEWEST, DeviceTable, joined
@@ -39,8 +39,8 @@ class RecentDevices:
     hour: int
     device: list[str]
     head: Longs
-    sums: Floats
-    counts: npt.NDArray[np.uint8]
+    sums: Sums
+    counts: Counts
     quality: Longs
 
     @classmethod

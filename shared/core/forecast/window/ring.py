@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shared.core.forecast.window.columns import Layout, hour_values
+from shared.core.forecast.window.columns import WORD, Counts, Layout, Sums, hour_values
 from shared.core.forecast.window.counting import new_hours, popcount, rank_within
 from shared.core.intake.readings import Array, Floats, Longs, Mask
 from shared.core.task.calendar import NO_HOUR
@@ -24,16 +24,16 @@ class Ring:
     Args:
         layout: Columns and rules.
         head: Newest hour per device, `NO_HOUR` before its first reading, int64, shape (devices,).
-        sums: Sums of samples, or the chosen one, float32, shape (slots, columns, devices).
-        counts: Samples behind each sum, or one more than the minute of the hour of the newest, uint8, same shape.
-        minutes: A bit for every minute that was folded, uint64, shape (slots, 1, devices).
-        prints: Fingerprints of an hour's first samples, uint32, shape (slots, samples_per_step, devices).
+        sums: Sums of samples, or the chosen one, `sum_type` of the layout, shape (slots, columns, devices).
+        counts: Samples behind each sum, or one more than the tick of the hour of the newest, `count_type`, same shape.
+        minutes: A bit for every tick that was folded, uint64, shape (slots, words, devices).
+        prints: Fingerprints of an hour's first samples, uint32, shape (slots, remembered, devices).
     """
 
     layout: Layout
     head: Longs
-    sums: Floats
-    counts: npt.NDArray[np.uint8]
+    sums: Sums
+    counts: Counts
     minutes: npt.NDArray[np.uint64]
     prints: npt.NDArray[np.uint32]
 
@@ -44,10 +44,10 @@ class Ring:
         return cls(
             layout,
             np.full(devices, NO_HOUR, np.int64),
-            np.zeros((hours, layout.columns, devices), np.float32),
-            np.zeros((hours, layout.columns, devices), np.uint8),
-            np.zeros((hours, 1, devices), np.uint64),
-            np.zeros((hours, layout.samples_per_step, devices), np.uint32),
+            np.zeros((hours, layout.columns, devices), layout.sum_type),
+            np.zeros((hours, layout.columns, devices), layout.count_type),
+            np.zeros((hours, layout.words, devices), np.uint64),
+            np.zeros((hours, layout.remembered, devices), np.uint32),
         )
 
     @property
@@ -68,27 +68,38 @@ class Ring:
         return np.where(held, value, np.float32(np.nan))
 
     def samples(self, device: Longs, hour: Longs) -> Longs:
-        """Number of distinct minutes folded into hours that the ring holds, shape (n,)."""
-        return popcount(self.minutes[hour % self.slots, 0, device])
+        """Number of distinct ticks folded into hours that the ring holds, shape (n,)."""
+        return self._samples(hour % self.slots, device)
+
+    def _samples(self, slot: Longs, device: Longs) -> Longs:
+        if self.layout.words == 1:
+            return popcount(self.minutes[slot, 0, device])
+        found: Longs = popcount(self.minutes[slot, :, device]).sum(axis=1)
+        return found
 
     def seen(self, device: Longs, minute: Longs) -> Mask:
-        """Whether a minute of an hour that the ring holds was folded already, shape (n,)."""
+        """Whether a tick of an hour that the ring holds was folded already, shape (n,)."""
         hour = minute // self.layout.ticks
         held = hour <= self.head[device]
-        mask = self.minutes[hour % self.slots, 0, device]
-        marked: Mask = held & ((mask >> (minute % self.layout.ticks).astype(np.uint64)) & np.uint64(1)).astype(bool)
+        word, bit = self._mark(minute)
+        marked: Mask = held & (self.minutes[hour % self.slots, word, device] & bit).astype(bool)
         return marked
 
-    def conflicts(self, device: Longs, minute: Longs, prints: npt.NDArray[np.uint32]) -> Mask:
-        """Whether readings of minutes already seen say something else than the first ones did.
+    def _mark(self, minute: Longs) -> tuple[Longs, npt.NDArray[np.uint64]]:
+        """The word of the mask, and the bit in it, that stand for ticks, shape (n,) each."""
+        place = minute % self.layout.ticks
+        return place // WORD, np.left_shift(np.uint64(1), (place % WORD).astype(np.uint64))
 
-        Only the first `samples_per_step` samples of an hour are remembered; of an hour with more, none conflicts, nor
+    def conflicts(self, device: Longs, minute: Longs, prints: npt.NDArray[np.uint32]) -> Mask:
+        """Whether readings of ticks already seen say something else than the first ones did.
+
+        Only the first `remembered` samples of an hour are remembered; of an hour with more, none conflicts, nor
         of one with samples from before an edit of the scenario, whose fingerprints are 0.
         """
         slot = (minute // self.layout.ticks) % self.slots
-        known, samples = self.prints[slot, :, device], popcount(self.minutes[slot, 0, device])
-        forgotten = (known == 0) & (np.arange(self.layout.samples_per_step) < samples[:, None])
-        remembered = samples <= self.layout.samples_per_step
+        known, samples = self.prints[slot, :, device], self._samples(slot, device)
+        forgotten = (known == 0) & (np.arange(self.layout.remembered) < samples[:, None])
+        remembered = samples <= self.layout.remembered
         differing: Mask = remembered & ~((known == prints[:, None]) | forgotten).any(axis=1)
         return differing
 
@@ -106,11 +117,11 @@ class Ring:
         self.head[device] = head
 
     def fold(self, device: Longs, minute: Longs, columns: Floats, prints: npt.NDArray[np.uint32]) -> None:
-        """Add readings of hours that the ring holds, each of a minute not yet seen, in the order of arrival.
+        """Add readings of hours that the ring holds, each of a tick not yet seen, in the order of arrival.
 
         Args:
             device: Device of each reading, shape (n,).
-            minute: Minutes since 1970, shape (n,).
+            minute: Ticks since 1970, shape (n,).
             columns: Values from `spread`, NaN where missing, shape (n, columns).
             prints: Fingerprints of the readings, shape (n,).
         """
@@ -124,10 +135,10 @@ class Ring:
             there &= ~self.layout.chosen
         there = there.ravel()
         np.add.at(self.sums.reshape(-1), cell[there], columns.ravel()[there])
-        np.add.at(self.counts.reshape(-1), cell[there], np.uint8(1))
+        np.add.at(self.counts.reshape(-1), cell[there], self.layout.count_type(1))
         self._remember(slot, device, prints)
-        bit = np.left_shift(np.uint64(1), (minute % self.layout.ticks).astype(np.uint64))
-        np.bitwise_or.at(self.minutes.reshape(-1), slot * devices + device, bit)
+        word, bit = self._mark(minute)
+        np.bitwise_or.at(self.minutes.reshape(-1), (slot * self.layout.words + word) * devices + device, bit)
 
     def _choose(self, cell: Longs, minute: Longs, columns: Floats) -> None:
         """Keep the largest, smallest or newest sample of an hour in the columns that hold one, whatever the order."""
@@ -146,10 +157,10 @@ class Ring:
             counts[at] = 1
 
     def _remember(self, slot: Longs, device: Longs, prints: npt.NDArray[np.uint32]) -> None:
-        """Keep fingerprints in the hour's free places; called before the minutes are marked."""
+        """Keep fingerprints in the hour's free places; called before the ticks are marked."""
         key = slot * len(self.head) + device
-        place = popcount(self.minutes[slot, 0, device]) + rank_within(key)
-        free = place < self.layout.samples_per_step
+        place = self._samples(slot, device) + rank_within(key)
+        free = place < self.layout.remembered
         self.prints[slot[free], place[free], device[free]] = prints[free]
 
     def values(self) -> Floats:

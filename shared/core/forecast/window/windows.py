@@ -87,7 +87,8 @@ def _parts(count: int) -> Iterator[slice]:
 def spoken(scenario: Scenario, ring: Ring, device: Longs, as_of: Longs) -> Longs:
     """How many hours the steps of a window make in which its device spoke, shape (n,); see `windows`."""
     history = scenario.history_steps
-    minutes, hour = ring.minutes.reshape(-1), ring.minutes.shape[2]  # cells from one hour to the next
+    seen = ring.minutes if ring.layout.words == 1 else ring.minutes.any(axis=1, keepdims=True)
+    minutes, hour = seen.reshape(-1), seen.shape[2]  # cells from one hour to the next
     count = np.zeros(len(device), np.int64)
     for part in _parts(len(device)):
         cell = (as_of[part] + 1 - history) % ring.slots * hour + device[part]

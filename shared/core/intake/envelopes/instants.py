@@ -18,17 +18,17 @@ _CLOCK = re.compile(
 )
 
 
-def minutes_of(cells: Sequence[object]) -> Longs:
-    """Minutes since 1970, UNKNOWN where there is none or it cannot be read, int64, shape (n,).
+def seconds_of(cells: Sequence[object]) -> Longs:
+    """Seconds since 1970, UNKNOWN where there is none or it cannot be read, int64, shape (n,).
 
-    >>> minutes_of(["1/2/1970 0:05:09 AM", "1/1/1970 12:30:00 PM", None])[:2].tolist()
-    [1445, 750]
+    >>> seconds_of(["1/2/1970 0:05:09 AM", "1/1/1970 12:30:00 PM", None])[:2].tolist()
+    [86709, 45000]
     """
     if cells.count(None) == len(cells):
         return np.full(len(cells), UNKNOWN)
     stamps = read_times([_iso(cell) if isinstance(cell, str) and "/" in cell else cell for cell in cells])
     offset = np.where(stamps.offset == UNZONED, 0, stamps.offset)
-    return np.where(stamps.fault == OK, stamps.local - offset, UNKNOWN)
+    return np.where(stamps.fault == OK, (stamps.local - offset) * 60 + stamps.second, UNKNOWN)
 
 
 def _iso(text: str) -> str:

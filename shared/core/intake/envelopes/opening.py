@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from shared.core.intake.envelopes.envelope import Envelope
-from shared.core.intake.envelopes.instants import UNKNOWN, minutes_of
+from shared.core.intake.envelopes.instants import UNKNOWN, seconds_of
 from shared.core.intake.messages.identities import Identities
 from shared.core.intake.messages.records import Sent
 from shared.core.intake.readings import Longs
@@ -50,13 +50,15 @@ def take_from_envelopes(sent: Sequence[Sent], stamps: Stamps, limits: Longs, *, 
         live: Whether the limits are the minutes in which the hub took the records.
         fall_back: Whether a record without a time takes the time of its making, else the enqueued time.
     """
-    enqueued = minutes_of([each.enqueued for each in sent])
-    np.copyto(limits, np.minimum(limits, enqueued), where=enqueued != UNKNOWN)
+    enqueued = seconds_of([each.enqueued for each in sent])
+    np.copyto(limits, np.minimum(limits, enqueued // 60), where=enqueued != UNKNOWN)
     absent = np.flatnonzero(stamps.fault == ABSENT)
     if not fall_back or not len(absent):
         return
-    created = minutes_of([sent[i].created for i in absent.tolist()])
-    minutes = np.where(created == UNKNOWN, (limits if live else enqueued)[absent], created)
-    known = minutes != UNKNOWN
-    n = int(known.sum())
-    stamps.put(absent[known], Stamps(minutes[known], np.zeros(n, np.int64), np.full(n, OK, np.uint8)))
+    taken = np.where(enqueued // 60 == limits, enqueued, limits * 60) if live else enqueued
+    created = seconds_of([sent[i].created for i in absent.tolist()])
+    seconds = np.where(created == UNKNOWN, taken[absent], created)
+    known = np.flatnonzero(seconds != UNKNOWN)
+    minute, second = np.divmod(seconds[known], 60)
+    fault = np.full(len(known), OK, np.uint8)
+    stamps.put(absent[known], Stamps(minute, np.zeros(len(known), np.int64), fault, second))

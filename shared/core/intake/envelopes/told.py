@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from shared.core.intake.envelopes.sources import facts_of, from_device
+from shared.core.scenario import Scenario
 
 CREATED = ("iothubcreationtimeutc", "creationtimeutc")
 ENCODING = "contentencoding"
@@ -20,11 +21,17 @@ class Told(NamedTuple):
         created: Time at which the device says it made the message, as written, None where unknown.
         encoding: How the body is packed, "" where nothing says so.
         telemetry: Whether a device sent it; otherwise the hub tells something of a device.
+        enqueued_ms: When the hub took it, milliseconds since 1970, where the minute of that is not enough.
     """
 
     created: str | None = None
     encoding: str = ""
     telemetry: bool = True
+    enqueued_ms: int | None = None
+
+    def at(self, enqueued_ms: int, scenario: Scenario) -> Told:
+        """The same with the time at which the hub took the message, if the scenario tells more than minutes apart."""
+        return self._replace(enqueued_ms=enqueued_ms) if scenario.cadence.fine else self
 
 
 UNTOLD = Told()
@@ -40,7 +47,7 @@ def told_by(system: Mapping[str, object], properties: Mapping[str, object]) -> T
     >>> told_by({"iothub-message-source": "Telemetry"}, {"iothub-creation-time-utc": "2026-05-04T09:58Z"}).created
     '2026-05-04T09:58Z'
     >>> told_by({"content-encoding": "gzip"}, {}), told_by({"x-opt-offset": "8"}, {}) is UNTOLD
-    (Told(created=None, encoding='gzip', telemetry=True), True)
+    (Told(created=None, encoding='gzip', telemetry=True, enqueued_ms=None), True)
     """
     if not properties and _TELLING.isdisjoint(system) and system.get(_SOURCE) in (None, "Telemetry"):
         return UNTOLD

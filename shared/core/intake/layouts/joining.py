@@ -11,6 +11,7 @@ from shared.core.intake.acceptance import Sheet
 from shared.core.intake.columns import FIRST_CHANNEL
 from shared.core.intake.readings import Array, Codes, Floats, Longs, Parsed, Rejection
 from shared.core.intake.times.timestamps import Stamps
+from shared.core.scenario import Scenario
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +57,12 @@ class Joined:
         return [replace(rejection, position=int(self.position[row]), raw=self.raw(row)) for row in rows]
 
 
-def joined(parts: Sequence[Part], channels: int, position: Longs, raw: Callable[[int], bytes]) -> Joined:
+def joined(parts: Sequence[Part], scenario: Scenario, position: Longs, raw: Callable[[int], bytes]) -> Joined:
     """Rows of one device and time as one reading; a second value of its channel begins another reading.
 
     Args:
         parts: At least one.
-        channels: Of a reading.
+        scenario: Its channels, and how far apart two times must lie.
         position: Of all rows of the stretch.
         raw: Original bytes of a row of the stretch.
     """
@@ -76,11 +77,11 @@ def joined(parts: Sequence[Part], channels: int, position: Longs, raw: Callable[
     rows = rows[order]
     channel = all_of([np.full(len(part.rows), part.channel) for part in parts])
     device = all_of(numbers)
-    local, offset, fault = (
-        all_of([getattr(part.sheet.stamps, name) for part in parts]) for name in ("local", "offset", "fault")
+    local, offset, fault, second = (
+        all_of([getattr(part.sheet.stamps, name) for part in parts]) for name in ("local", "offset", "fault", "second")
     )
-    same = _groups(device, local, offset, fault, channel)
-    group = _groups(device, local, offset, fault, _rank(same))
+    when = (device, scenario.cadence.tick_of(local, second), offset, fault)
+    group = _groups(*when, _rank(_groups(*when, channel)))
     by = np.argsort(group, kind="stable")
     first = by[np.flatnonzero(np.diff(group[by], prepend=-1))]
     rising = np.argsort(first, kind="stable")
@@ -88,7 +89,9 @@ def joined(parts: Sequence[Part], channels: int, position: Longs, raw: Callable[
     number[rising] = np.arange(len(first))
     group, first = number[group], first[rising]
     by = np.argsort(group, kind="stable")
-    held = np.full((len(first), channels), -1, np.int64)  # row, among all parts', that holds a reading's channel
+    held = np.full(
+        (len(first), len(scenario.channels)), -1, np.int64
+    )  # row, among all parts', that holds a reading's channel
     held[group, channel] = np.arange(len(rows))
     source, at = _sources(parts, order)
 
@@ -100,7 +103,7 @@ def joined(parts: Sequence[Part], channels: int, position: Longs, raw: Callable[
         position=position[rows[first]],
         names=list(places),
         device=device[first].astype(np.int32),
-        stamps=Stamps(local[first], offset[first], fault[first]),
+        stamps=Stamps(local[first], offset[first], fault[first], second[first]),
         values=_spread(all_of([part.sheet.values[:, part.channel] for part in parts]), held, np.float32(np.nan)),
         faults=_faults(parts, all_of, held),
         cell=cell,

@@ -109,7 +109,8 @@ class Decoder:
             if records.weight > VALUES_AT_ONCE:
                 yield count, self._judge.judge(records, zoning)
                 records, count = Records(live=True), 0
-            self._message(body, position << ELEMENT_BITS, Sent(identity, limit, more.created), records, more)
+            sent = Sent(identity, limit, more.created, more.enqueued_ms)
+            self._message(body, position << ELEMENT_BITS, sent, records, more)
             count += 1
         yield count, self._judge.judge(records, zoning)
 

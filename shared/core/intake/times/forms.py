@@ -88,4 +88,4 @@ def _from_serials(values: Doubles) -> Stamps:
     seconds = np.round(np.where(fine, values, 0.0) * _DAY_S).astype(np.int64)
     fault = np.where(np.isnan(values), ABSENT, np.where(fine, OK, BAD)).astype(np.uint8)
     local = np.where(fine, seconds // 60 + _SERIAL_ZERO * 1440, 0)
-    return Stamps(local, np.full(len(values), UNZONED, np.int64), fault)
+    return Stamps(local, np.full(len(values), UNZONED, np.int64), fault, seconds % 60)

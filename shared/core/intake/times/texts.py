@@ -9,7 +9,7 @@ import numpy as np
 
 from shared.core.intake.readings import Codes, Longs, Mask
 from shared.core.intake.times.forms import ISO, TimeForm
-from shared.core.intake.times.timestamps import ABSENT, BAD, OK, UNZONED, Stamps, days
+from shared.core.intake.times.timestamps import BAD, OK, UNZONED, Stamps, days
 from shared.core.intake.values.quantities import MISSING, number
 
 _LONGEST = 48
@@ -49,7 +49,7 @@ def from_bytes(data: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], bounds: Lo
         left = np.setdiff1d(left, done, assume_unique=True)
     for row in left.tolist():
         text = data[starts[row] : starts[row] + min(lengths[row], _LONGEST + 1)].tobytes().decode("ascii", "replace")
-        stamps.local[row], stamps.offset[row], stamps.fault[row] = _one(text, form)
+        stamps.put(np.array([row]), _one(text, form))
     return stamps
 
 
@@ -68,7 +68,7 @@ def _read_alike(columns: Codes, rows: Longs, stamps: Stamps, form: TimeForm) -> 
     match = form.match(text) if len(text) <= _LONGEST else None
     if match is None and not (text.isdigit() and len(text) <= 18):
         first = rows[:1]
-        stamps.local[first], stamps.offset[first], stamps.fault[first] = _one(text, form)
+        stamps.put(first, _one(text, form))
         return first
     same = _same_layout(columns, text)
     digits = columns[:, same].astype(np.int64) - ord("0")
@@ -112,23 +112,20 @@ def _fields(digits: Longs, match: re.Match[str]) -> Stamps:
         offset = (field("zone_hour") * 60 + field("zone_minute")) * (-1 if match["sign"] == "-" else 1)
         fine &= (field("zone_hour") < 24) & (field("zone_minute") < 60)
     local = np.where(fine, (date * 24 + hour) * 60 + minute, 0)
-    return Stamps(local, offset, np.where(fine, OK, BAD).astype(np.uint8))
+    return Stamps(local, offset, np.where(fine, OK, BAD).astype(np.uint8), np.minimum(second, 59))
 
 
-def _one(text: str, form: TimeForm) -> tuple[int, int, int]:
+def _one(text: str, form: TimeForm) -> Stamps:
     """One timestamp with a layout of its own: a number with a fraction or sign, a word for missing, or none at all."""
+    none = Stamps.blank(1)
+    if len(text) <= _LONGEST and text.strip().casefold() in MISSING:
+        return none
+    none.fault[0] = BAD
     if len(text) > _LONGEST:
-        return 0, 0, BAD
-    if text.strip().casefold() in MISSING:
-        return 0, 0, ABSENT
+        return none
     if match := form.match(text):
-        digits = np.array([[ord(character) - ord("0")] for character in text], np.int64)
-        return _first(_fields(digits, match))
+        return _fields(np.array([[ord(character) - ord("0")] for character in text], np.int64), match)
     try:
-        return _first(form.from_numbers(np.array([number(text)])))
+        return form.from_numbers(np.array([number(text)]))
     except ValueError:
-        return 0, 0, BAD
-
-
-def _first(stamps: Stamps) -> tuple[int, int, int]:
-    return int(stamps.local[0]), int(stamps.offset[0]), int(stamps.fault[0])
+        return none

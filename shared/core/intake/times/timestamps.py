@@ -1,8 +1,8 @@
-"""Timestamps into minutes since 1970 UTC: ISO 8601, epoch and compact dates, with their own or no zone.
+"""Timestamps into minutes since 1970 UTC, and seconds: ISO 8601, epoch and compact dates, with their own or no zone.
 
 A local time that the clocks show twice is its first occurrence, unless the order of a file's rows says otherwise
-(`clock_turns`); one that does not exist (clocks set forward) is moved forward by the gap, and told (`skipped`). Seconds
-are dropped.
+(`clock_turns`); one that does not exist (clocks set forward) is moved forward by the gap, and told (`skipped`).
+Fractions of a second are dropped.
 """
 
 from __future__ import annotations
@@ -33,20 +33,23 @@ class Stamps:
         local: Minutes since 1970 on the written clock, int64, shape (n,).
         offset: Minutes ahead of UTC, UNZONED where none was written, int64, shape (n,).
         fault: OK, ABSENT or BAD, uint8, shape (n,).
+        second: Seconds behind the minute, 0 to 59, int64, shape (n,).
     """
 
     local: Longs
     offset: Longs
     fault: Codes
+    second: Longs
 
     @classmethod
     def blank(cls, n: int) -> Stamps:
         """`n` timestamps that are absent."""
-        return cls(np.zeros(n, np.int64), np.zeros(n, np.int64), np.full(n, ABSENT, np.uint8))
+        return cls(np.zeros(n, np.int64), np.zeros(n, np.int64), np.full(n, ABSENT, np.uint8), np.zeros(n, np.int64))
 
     def put(self, rows: Longs, other: Stamps) -> None:
         """Copy `other` into the given rows."""
         self.local[rows], self.offset[rows], self.fault[rows] = other.local, other.offset, other.fault
+        self.second[rows] = other.second
 
 
 def utc(
@@ -109,24 +112,28 @@ def from_number(values: Doubles) -> Stamps:
     with np.errstate(invalid="ignore"):
         size = np.abs(values)
         scale = np.select([size >= start for start, _ in reversed(_UNITS)], [each for _, each in reversed(_UNITS)], 1.0)
-        minutes = np.floor_divide(np.clip(values / scale, -1e14, 1e14), 60.0)
+        seconds = np.floor(np.clip(values / scale, -1e14, 1e14))
     fault = np.where(np.isnan(values), ABSENT, np.where(np.isinf(values), BAD, OK)).astype(np.uint8)
-    stamps = Stamps(np.where(fault == OK, minutes, 0.0).astype(np.int64), np.zeros(len(values), np.int64), fault)
+    minute, second = np.divmod(np.where(fault == OK, seconds, 0.0).astype(np.int64), 60)
+    stamps = Stamps(minute, np.zeros(len(values), np.int64), fault, second)
     for start, each in _COMPACT:
         dates = (values >= _CENTURIES[0] * start) & (values < _CENTURIES[1] * start)
         if dates.any():
-            stamps.put(np.flatnonzero(dates), _from_digits((values[dates] // each).astype(np.int64)))
+            minute, rest = np.divmod(values[dates], each)
+            second = (rest * 100 // each).astype(np.int64) if each > 1 else np.zeros(len(rest), np.int64)
+            stamps.put(np.flatnonzero(dates), _from_digits(minute.astype(np.int64), second))
     return stamps
 
 
-def _from_digits(value: Longs) -> Stamps:
-    """Dates such as 202604250500."""
+def _from_digits(value: Longs, second: Longs) -> Stamps:
+    """Dates such as 202604250500, and the seconds behind them."""
     date, clock = value // 10_000, value % 10_000
     hour, minute = clock // 100, clock % 100
     day, fine = days(date // 10_000, date // 100 % 100, date % 100)
     fine &= (hour < 24) & (minute < 60)
     local = np.where(fine, (day * 24 + hour) * 60 + minute, 0)
-    return Stamps(local, np.full(len(value), UNZONED, np.int64), np.where(fine, OK, BAD).astype(np.uint8))
+    fault = np.where(fine, OK, BAD).astype(np.uint8)
+    return Stamps(local, np.full(len(value), UNZONED, np.int64), fault, np.minimum(second, 59))
 
 
 def days(year: Longs, month: Longs, day: Longs) -> tuple[Longs, Mask]:

@@ -33,6 +33,11 @@ class Reading:
     device: str
     minute: int
     values: Values
+    second: int = 0
+
+    def part(self, length_s: int) -> int:
+        """Which part of so many seconds since 1970 it lies in."""
+        return (self.minute * 60 + self.second) // length_s
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,7 @@ class Plain:
             self._arrived(source, item)
 
     def _arrived(self, source: Told, reading: Reading) -> None:
-        hour, step = reading.minute // 60, reading.minute // (self.scenario.cadence_s // 60)
+        hour, step = reading.minute // 60, reading.part(self.scenario.cadence_s)
         source.first_hour = hour if source.first_hour < 0 else min(source.first_hour, hour)
         source.last_hour = max(source.last_hour, hour)
         source.add(self._day(step), ["rows"], **{self._fold(source, step, reading): 1}, arrived=1, rows=1)
@@ -131,15 +136,16 @@ class Plain:
         if hour < device.head - self.scenario.lateness_steps:
             return "stored_late"
         samples = device.samples.setdefault(hour, {})
-        if reading.minute in samples:
-            same = samples[reading.minute] == reading.values
+        tick = reading.part(self.scenario.resolution_s)
+        if tick in samples:
+            same = samples[tick] == reading.values
             whole = len(samples) <= self.scenario.samples_per_step
             return "conflicts" if whole and not same else "duplicates"
         before, device.head = device.head, max(device.head, hour)
         if device.head > before >= 0:
             self._label(source, reading.device, before)
         closes = before >= 0 and before < hour and not self._full(device, before)
-        samples[reading.minute] = reading.values
+        samples[tick] = reading.values
         touched = range(hour, device.head + 1) if hour <= before else [before] * closes + [hour]
         for as_of in touched:
             self._forecast(source, reading.device, as_of)

@@ -58,6 +58,11 @@ SHAPES = [
     small(cadence_s=1800, samples_per_hour=4, horizon=2, lateness=0, history=3),
     chosen("last", "max", "circular"),
     chosen("min", "last", "circular", samples_per_hour=3, cadence_s=1800, lateness=1, history=5),
+    small(resolution_s=10),
+    small(resolution_s=1, samples_per_hour=4, lateness=2),
+    small(resolution_s=300, samples_per_hour=2, cadence_s=1800, horizon=2, lateness=1, history=4),
+    chosen("last", "min", "circular", resolution_s=1, samples_per_hour=2),
+    chosen("max", "last", "circular", resolution_s=30, cadence_s=1200, lateness=1, history=5),
 ]
 
 
@@ -133,7 +138,7 @@ def as_batches(scenario: Scenario, items: Sequence[Item], cuts: Sequence[int], m
         if bodies:
             events = [Event(sequence + i, 1000 + sequence + i, body) for i, body in enumerate(bodies)]
             sequence += len(bodies)
-            batch, bad = gather(0, 0, events, scenario.channel_names)
+            batch, bad = gather(0, 0, events, scenario.channel_names, scenario.cadence)
             assert not bad
             batches.append((models, batch))
     return batches
@@ -146,7 +151,8 @@ def _bodies(scenario: Scenario, items: Sequence[Reading | Ended]) -> Iterator[by
             isinstance(item, Reading) and run and (run[-1].source, run[-1].position) < (item.source, item.position)
         )
         if run and not (follows and item.source == run[-1].source):  # type: ignore[union-attr]
-            yield from pack(run[0].source, scenario.channel_names, columns(scenario, run))
+            found = columns(scenario, run)
+            yield from pack(run[0].source, scenario.channel_names, found, tick_s=scenario.resolution_s)
             run = []
         if isinstance(item, Ended):
             yield pack_end(item.source, item.position)
@@ -159,7 +165,7 @@ def columns(scenario: Scenario, readings: Sequence[Reading]) -> Readings:
     return Readings(
         tuple(devices),
         np.array([devices.index(r.device) for r in readings], np.int32),
-        np.array([r.minute for r in readings], np.int32),
+        scenario.cadence.kept(np.array([r.part(scenario.resolution_s) for r in readings], np.int64)),
         np.array([r.position for r in readings], np.int64),
         np.array([[math.nan if v is None else v for v in r.values] for r in readings], np.float32).reshape(
             len(readings), len(scenario.channels)
@@ -232,12 +238,12 @@ def history_of(raw: bytes) -> list[Item]:
             continue
         clocks[device] += {"next": 1, "jump": 2 + amount % 8, "leap": 10 + amount % 190}.get(kind, 0)
         behind = amount % 6 if kind == "late" else 0
-        minute = (clocks[device] - behind) * 60 + (0, 0, 0, 7, 59)[when % 5]
+        minute, second = (clocks[device] - behind) * 60 + (0, 0, 0, 7, 59)[when % 5], (0, 0, 9, 10, 59)[when // 5 % 5]
         given: Values = (VALUES[values % 5], VALUES[values // 5 % 5], VALUES[values // 25 % 5])
         if kind == "repeat" and sent:
             twin = sent[amount % len(sent)]
-            device, minute, given = twin.device, twin.minute, given if when % 2 else twin.values
-        items.append(Reading(source, positions[source], device, minute, given))
+            device, minute, second, given = twin.device, twin.minute, twin.second, given if when % 2 else twin.values
+        items.append(Reading(source, positions[source], device, minute, given, second))
     return items
 
 

@@ -243,7 +243,7 @@ def test_the_right_event_of_the_next_test_is_right() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"version": 2}, "event version 2 is not 1"),
+        ({"version": 3}, "event version 3 is not 1 or 2"),
         ({"devices": ["d"]}, "a device index is out of range"),
         ({"position": b"\1" + b"\0" * 7 + b"\1" + b"\0" * 7}, "positions do not rise"),
         ({"position": b"\2" + b"\0" * 7 + b"\1" + b"\0" * 7}, "positions do not rise"),

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from shared.adapters.stores.scenario_files import load
 from shared.core.intake.acceptance import Zoning
-from shared.core.intake.envelopes.instants import UNKNOWN, minutes_of
+from shared.core.intake.envelopes.instants import UNKNOWN, seconds_of
 from shared.core.intake.envelopes.packed import unpacked
 from shared.core.intake.messages.decoding import ELEMENT_BITS, MOST, Decoder
 from shared.core.intake.readings import Parsed
@@ -28,6 +28,10 @@ AIR = load("air_quality")
 
 def minute(text: str) -> int:
     return int(np.datetime64(text, "m").astype(np.int64))
+
+
+def second(text: str) -> int:
+    return int(np.datetime64(text, "s").astype(np.int64))
 
 
 NOW = minute("2026-05-04T13:00")
@@ -300,16 +304,16 @@ def test_a_device_of_an_envelope_whose_id_is_too_long_is_refused_for_it() -> Non
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("5/4/2026 10:00:05 AM", "2026-05-04T10:00"), ("12/31/2026 12:59:59 PM", "2026-12-31T12:59"),
-        ("1/1/2026 12:00:00 AM", "2026-01-01T00:00"), ("5/4/2026 3:07:05 pm", "2026-05-04T15:07"),
-        ("05/04/2026 15:07:05", "2026-05-04T15:07"), ("2026-05-04T10:00:05.1230000Z", "2026-05-04T10:00"),
-        ("2026-05-04T12:00:05+02:00", "2026-05-04T10:00"), ("2026-05-04T10:00:05", "2026-05-04T10:00"),
-        (1777888805123, "2026-05-04T10:00"), ("13/4/2026 10:00:05 AM", None), ("5/4/2026", None), ({}, None),
+        ("5/4/2026 10:00:05 AM", "2026-05-04T10:00:05"), ("12/31/2026 12:59:59 PM", "2026-12-31T12:59:59"),
+        ("1/1/2026 12:00:00 AM", "2026-01-01T00:00:00"), ("5/4/2026 3:07:05 pm", "2026-05-04T15:07:05"),
+        ("05/04/2026 15:07:05", "2026-05-04T15:07:05"), ("2026-05-04T10:00:05.1230000Z", "2026-05-04T10:00:05"),
+        ("2026-05-04T12:00:05+02:00", "2026-05-04T10:00:05"), ("2026-05-04T10:00:05", "2026-05-04T10:00:05"),
+        (1777888805123, "2026-05-04T10:00:05"), ("13/4/2026 10:00:05 AM", None), ("5/4/2026", None), ({}, None),
         (None, None), (True, None),
     ],
 )  # fmt: skip
 def test_times_of_envelopes_are_read_in_the_forms_azure_writes(text: object, expected: str | None) -> None:
-    assert minutes_of([text, None]).tolist() == [UNKNOWN if expected is None else minute(expected), UNKNOWN]
+    assert seconds_of([text, None]).tolist() == [UNKNOWN if expected is None else second(expected), UNKNOWN]
 
 
 NAMES = st.sampled_from(["Body", "SystemProperties", "Properties", "EnqueuedTimeUtc", "telemetry", "messageSource",
