@@ -80,7 +80,7 @@ def drop(given: argparse.Namespace) -> int:
     source = space.drop(given.file, given.name or given.file.name, given.zone, given.device, again=given.again)
     with console.status(f"reading {escape(given.file.name)}"):
         summary = await_summary(space, source)
-    show_summary(console, summary, space.scenario.target)
+    show_summary(console, summary, space.scenario.target, space.scenario.resolution_s)
     for name, kept in space.keep(summary).items():
         console.print(f"  {name}: {kept}", markup=False, soft_wrap=True)
     return 0 if summary.get("rows_accepted") or is_empty(summary) else 1

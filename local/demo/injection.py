@@ -75,12 +75,12 @@ class Remaining:
     def of(cls, source: Source) -> Remaining:
         """All readings of a source."""
         rows = list(source.rows())
-        return cls(rows, source.channels, 0, rows[0].minute // HOUR, [])
+        return cls(rows, source.channels, 0, int(rows[0].minute // HOUR), [])
 
     @property
     def days_left(self) -> int:
         """Whole days that are still to come."""
-        return (self.rows[-1].minute // HOUR + 1 - self.hour) // 24
+        return (int(self.rows[-1].minute // HOUR) + 1 - self.hour) // 24
 
     def mean(self, channel: int) -> float:
         """Mean of a channel in all that was handed out so far."""
@@ -91,7 +91,8 @@ class Remaining:
     def take(self, hours: int) -> Source:
         """The next hours as a source to be streamed."""
         self.hour += hours
-        first, self.at = self.at, bisect_left(self.rows, self.hour * HOUR, self.at, key=lambda row: row.minute)
+        end = float(self.hour * HOUR)
+        first, self.at = self.at, bisect_left(self.rows, end, self.at, key=lambda row: row.minute)
         part, changes = self.rows[first : self.at], tuple(self.changes)
 
         def rows() -> Iterator[Row]:

@@ -57,7 +57,7 @@ def read(path: Path, scenario: Scenario, zone: str | None) -> Rows:
             raise BadEvent("format", f"{path.name} has one value a row; the demo cuts files of one reading a row")
         for parsed in table:
             numbers.append(parsed.readings.position // table.per_row)
-            hours.append(parsed.readings.minute.astype(np.int64) // 60)
+            hours.append(parsed.readings.minute.astype(np.int64) // (scenario.cadence.ticks * scenario.cadence.hour))
     if table.problem is not None:
         raise BadEvent("truncated", f"{path.name}: {table.problem.removeprefix('truncated: ')}")
     if not sum(map(len, numbers)):

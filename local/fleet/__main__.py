@@ -35,9 +35,9 @@ KINDS = {
 
 
 class Row(NamedTuple):
-    """One reading: minute since 1970 UTC, device id, values in the order of `CHANNELS`, NaN where missing."""
+    """One reading: minutes since 1970 UTC, device id, values in the order of `CHANNELS`, NaN where missing."""
 
-    minute: int
+    minute: float
     device: str
     values: tuple[float, ...]
 

@@ -81,13 +81,13 @@ def write_wide(path: Path, values: Floats, rows: int, *, seed: int, target: bool
 
 
 @lru_cache(maxsize=4096)
-def iso(minute: int) -> str:
-    """Timestamp of a minute since 1970 UTC, with Z.
+def iso(minute: float) -> str:
+    """Timestamp of a time in minutes since 1970 UTC, with Z.
 
-    >>> iso(28401120)
-    '2024-01-01T00:00:00Z'
+    >>> iso(28401120), iso(28401120 + 10 / 60)
+    ('2024-01-01T00:00:00Z', '2024-01-01T00:00:10Z')
     """
-    return f"{np.datetime64(minute, 'm')}:00Z"
+    return f"{np.datetime64(round(minute * 60), 's')}Z"
 
 
 def _with_gaps(name: str, stamp: str, row: list[float], turn: int) -> str:

@@ -91,7 +91,7 @@ def _empty(table: LongTable, seen: Seen) -> bool:
 def _rows(parsed: Parsed, table: LongTable, scenario: Scenario) -> Iterator[dict[str, Any]]:
     """A stretch's rows, in the order of the file."""
     held = {name for name in scenario.channel_names if name in table.meaning.values()}
-    readings = parsed.readings
+    readings, form = parsed.readings, f"%Y-%m-%dT%H:%M{':%S' * scenario.cadence.fine}Z"
     found = {rejection.position: _rejected(rejection, table.per_row) for rejection in parsed.rejected}
     for i, position in enumerate(readings.position.tolist()):
         values = {
@@ -102,7 +102,9 @@ def _rows(parsed: Parsed, table: LongTable, scenario: Scenario) -> Iterator[dict
         found[position] = {
             "row": position // table.per_row,
             "device": readings.devices[readings.device[i]],
-            "time": f"{datetime.fromtimestamp(int(readings.minute[i]) * 60, timezone.utc):%Y-%m-%dT%H:%MZ}",
+            "time": datetime.fromtimestamp(int(readings.minute[i]) * scenario.resolution_s, timezone.utc).strftime(
+                form
+            ),
             "values": values,
             "missing": {
                 name: why

@@ -39,8 +39,10 @@ def is_empty(summary: dict[str, Any]) -> bool:
     return summary["status"] == "done" and not summary["rows_in"]
 
 
-def show_summary(console: Console, summary: dict[str, Any], target: str = "the target") -> None:
-    """A file's summary as a few lines; `target` is the name of what is forecast."""
+def show_summary(
+    console: Console, summary: dict[str, Any], target: str = "the target", resolution_s: int | None = None
+) -> None:
+    """A file's summary as a few lines; `target` is what is forecast, `resolution_s` as the scenario says."""
     write_line(console, f"{summary['file']}: {verdict(summary)}")
     if is_empty(summary):
         write_line(console, "  there is nothing in it: no rows")
@@ -59,6 +61,9 @@ def show_summary(console: Console, summary: dict[str, Any], target: str = "the t
     _show_dropped(console, summary)
     if parts := [f"{summary[name]:,} {name.replace('_', ' ')}" for name in COUNTED if summary.get(name)]:
         write_line(console, f"  {', '.join(parts)}")
+    if summary.get("conflicts") and resolution_s is not None:
+        same = f"other values of a device within the same {resolution_s} s, of which the first counts"
+        write_line(console, f"    conflicts: {same}; resolution_s in the scenario says how long", "yellow")
     if summary.get("rmse") is not None:
         naive = summary.get("rmse_persistence")
         beside = f", persistence {naive:.2f}" if naive is not None else ""

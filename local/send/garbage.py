@@ -9,7 +9,7 @@ from typing import NamedTuple
 from local.fleet.files import iso
 from shared.core.scenario import Scenario
 
-Body = Callable[[str, int], bytes]  # of a device and a minute
+Body = Callable[[str, float], bytes]  # of a device and a minute
 
 DEEP = 50_000
 MANY = 1_001
@@ -40,7 +40,7 @@ def kinds(scenario: Scenario) -> tuple[Garbage, ...]:
 def _reading(scenario: Scenario, changes: Mapping[str, object] | None = None) -> Body:
     """A reading with one value, some keys changed."""
 
-    def body(device: str, minute: int) -> bytes:
+    def body(device: str, minute: float) -> bytes:
         whole = {scenario.key: device, scenario.names.time[0]: iso(minute), scenario.target: 1.0}
         return json.dumps({**whole, **(changes or {})}).encode()
 

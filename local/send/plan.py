@@ -31,11 +31,11 @@ SILENT_SHARE = 0.1
 class _Held(NamedTuple):
     """What is sent later; sorted by the minute it is due, then by turn."""
 
-    due: int
+    due: float
     turn: int
     kind: str
     device: str
-    readings: list[tuple[int, bytes]]
+    readings: list[tuple[float, bytes]]
 
 
 @dataclass(slots=True)
@@ -134,12 +134,12 @@ class Plan:
         }.get(kind, self._random.randint(0, min(RESEND_H, lateness)))
         self._push(row.minute + hours * HOUR, kind, row.device, [(row.minute, body)])
 
-    def _push(self, due: int, kind: str, device: str, readings: list[tuple[int, bytes]]) -> _Held:
+    def _push(self, due: float, kind: str, device: str, readings: list[tuple[float, bytes]]) -> _Held:
         held = _Held(due, next(self._turn), kind, device, readings)
         heapq.heappush(self._held, held)
         return held
 
-    def _due(self, now: int) -> Iterator[Message]:
+    def _due(self, now: float) -> Iterator[Message]:
         """What was held back until now; what is to be late waits on until its device has gone far enough ahead."""
         while self._held and self._held[0].due <= now:
             held = heapq.heappop(self._held)
@@ -158,7 +158,7 @@ class Plan:
         for begin in range(0, len(held.readings), IN_ARRAY):
             yield self._message(kind, held.device, held.readings[begin : begin + IN_ARRAY])
 
-    def _message(self, kind: str | None, device: str, readings: list[tuple[int, bytes]]) -> Message:
+    def _message(self, kind: str | None, device: str, readings: list[tuple[float, bytes]]) -> Message:
         for minute, body in readings:
             outcome = self._fold.take(device, minute, body)
             self.record.count(outcome, None if kind is None else Fault(kind, device, minute, outcome))
@@ -181,7 +181,7 @@ class Plan:
         return Message(row.device, body, row.minute, identified)
 
     def _altered(self, row: Row) -> Row:
-        """The same minute with one value a unit away, within the limits."""
+        """The same time with one value a unit away, within the limits."""
         values = list(row.values)
         place = next(place for place, value in enumerate(values) if value == value)
         top = self._scenario.channels[place].maximum

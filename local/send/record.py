@@ -21,14 +21,14 @@ class Fault(NamedTuple):
     Args:
         kind: resend, conflict, reorder, late, garbage, skew, stuck or backlog.
         device: Whose it is.
-        minute: Time of the reading, minutes since 1970.
+        minute: Time of the reading, minutes since 1970, with a fraction for seconds.
         expected: What must become of it: one of `ACCEPTED`, or the reason code of its dead letter.
         detail: More about it.
     """
 
     kind: str
     device: str
-    minute: int
+    minute: float
     expected: str
     detail: str = ""
 
@@ -39,7 +39,7 @@ class Fault(NamedTuple):
 
 
 class ReferenceFold:
-    """What becomes of readings that are accepted, in their order of arrival: a device's newest hour, its minutes.
+    """What becomes of readings that are accepted, in their order of arrival: a device's newest hour, its ticks.
 
     It begins with devices that nobody knows.
 
@@ -49,16 +49,20 @@ class ReferenceFold:
 
     def __init__(self, scenario: Scenario) -> None:
         self._lateness, self._samples = scenario.lateness_steps, scenario.samples_per_step
-        self._ticks = scenario.cadence.ticks
+        self._ticks, self._tick_s = scenario.cadence.ticks, scenario.resolution_s
         self._head: dict[str, int] = {}
         self._hours: dict[str, dict[int, dict[int, int]]] = {}
 
-    def take(self, device: str, minute: int, body: bytes) -> str:
+    def _tick(self, minute: float) -> int:
+        return round(minute * 60) // self._tick_s
+
+    def take(self, device: str, minute: float, body: bytes) -> str:
         """What becomes of a reading: one of `ACCEPTED`."""
-        hour = minute // self._ticks
+        tick = self._tick(minute)
+        hour = tick // self._ticks
         head = self._head.get(device)
         if head is None:
-            self._head[device], self._hours[device] = hour, {hour: {minute: hash(body)}}
+            self._head[device], self._hours[device] = hour, {hour: {tick: hash(body)}}
             return APPLIED
         if hour < head - self._lateness:
             return STORED_LATE
@@ -67,20 +71,20 @@ class ReferenceFold:
             self._head[device] = hour
             if len(hours) > 2 * self._lateness + 8:
                 self._hours[device] = hours = {h: kept for h, kept in hours.items() if h >= hour - self._lateness}
-        minutes, content = hours.setdefault(hour, {}), hash(body)
-        known = minutes.get(minute)
+        ticks, content = hours.setdefault(hour, {}), hash(body)
+        known = ticks.get(tick)
         if known is None:
-            minutes[minute] = content
+            ticks[tick] = content
             return APPLIED
         return DUPLICATES if known == content else CONFLICTS
 
-    def too_late(self, device: str, minute: int) -> bool:
+    def too_late(self, device: str, minute: float) -> bool:
         """Whether a reading would be stored without being applied."""
-        return minute // self._ticks < self._head.get(device, 0) - self._lateness
+        return self._tick(minute) // self._ticks < self._head.get(device, 0) - self._lateness
 
-    def conflicts(self, device: str, minute: int) -> bool:
-        """Whether another value of the minute would surely be told from the first: not in an hour of many samples."""
-        return len(self._hours.get(device, {}).get(minute // self._ticks, {})) <= self._samples
+    def conflicts(self, device: str, minute: float) -> bool:
+        """Whether another value of that time would surely be told from the first: not in an hour of many samples."""
+        return len(self._hours.get(device, {}).get(self._tick(minute) // self._ticks, {})) <= self._samples
 
 
 @dataclass
@@ -93,7 +97,7 @@ class Record:
         sent: Messages that the hub acknowledged.
         seconds: From the first to the last.
         unsent: Readings that were still held back when the run was stopped.
-        minute: Time of the newest reading, minutes since 1970.
+        minute: Time of the newest reading, minutes since 1970, with a fraction for seconds.
         outcomes: Readings by what must become of them; a message that cannot be used counts one.
         injected: Faults by kind.
         faults: All of them, in the order of sending.
@@ -106,7 +110,7 @@ class Record:
     sent: int = 0
     seconds: float = 0.0
     unsent: int = 0
-    minute: int = 0
+    minute: float = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     injected: Counter[str] = field(default_factory=Counter)
     faults: list[Fault] = field(default_factory=list)

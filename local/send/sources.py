@@ -114,7 +114,7 @@ def _numbered(name: str, ahead: int) -> str:
 def file(path: Path, scenario: Scenario, zone: str | None) -> Source:
     """A real file, sorted by event time; it is held in columns, 50 bytes per reading.
 
-    Rows that are no readings are left out, and so are those that repeat a device's minute: what a device sends twice is
+    Rows that are no readings are left out, and so are those that repeat a device's time: what a device sends twice is
     a fault, to be injected and recorded.
 
     Args:
@@ -126,10 +126,11 @@ def file(path: Path, scenario: Scenario, zone: str | None) -> Source:
         BadEvent: The file cannot be used, or has no times.
     """
     left_out: Counter[str] = Counter()
+    tick_s = scenario.resolution_s
     found = joined(_read(path, scenario, zone, left_out), len(scenario.channels))
     _, first = np.unique(found.device.astype(np.int64) << 32 | found.minute, return_index=True)
     if len(first) < len(found):
-        left_out["repeats a minute"] = len(found) - len(first)
+        left_out[f"repeats a time (resolution_s = {tick_s})"] = len(found) - len(first)
     order = np.sort(first)
     if not len(order):
         raise BadEvent("empty_file", f"{path.name} holds no usable reading")
@@ -138,7 +139,9 @@ def file(path: Path, scenario: Scenario, zone: str | None) -> Source:
         for begin in range(0, len(order), ROWS_AT_ONCE):
             part = order[begin : begin + ROWS_AT_ONCE]
             cells = map(tuple, decimal(found.values[part]).tolist())
-            for when, who, row in zip(found.minute[part].tolist(), found.device[part].tolist(), cells, strict=True):
+            seconds = found.minute[part].astype(np.int64) * tick_s
+            minutes = seconds / 60 if scenario.cadence.fine else seconds // 60
+            for when, who, row in zip(minutes.tolist(), found.device[part].tolist(), cells, strict=True):
                 yield Row(when, found.devices[who], row)
 
     return Source(path.name, scenario.channel_names, len(order), rows, left_out)

@@ -30,7 +30,7 @@ class Pace:
     speed: float | None = None
     rate: float | None = None
 
-    def due_s(self, number: int, minutes: int) -> float:
+    def due_s(self, number: int, minutes: float) -> float:
         """Seconds after the first at which a message is due: its number, and the event time since the first."""
         if self.rate is not None:
             return number / self.rate
@@ -75,7 +75,7 @@ def stream(
         TransientFailure: The hub does not answer; the record says so too.
     """
     record, run = plan.record, _Run(sender, plan.record, on_progress, stop or threading.Event())
-    first: int | None = None
+    first: float | None = None
     try:
         for message in plan:
             first = message.minute if first is None else first

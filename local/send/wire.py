@@ -42,7 +42,7 @@ class Message(NamedTuple):
 
     device: str
     body: bytes
-    minute: int
+    minute: float
     identified: bool = True
 
 

@@ -35,9 +35,9 @@ DEVICES = "abgh"
 UNTIL, END = 11, 19  # hours before the edit and after it
 BEFORE: Raw = {
     "name": "small", "title": "small", "task": "regression", "key": "device_id", "target": "pm",
-    "featurizer": "hourly", "cadence_s": 3600, "resolution_s": 60, "samples_per_hour": 1, "history": 9, "horizon": 3, "lateness": 3,
-    "interval": 0.9, "zone": "UTC", "time_fallback": True, "trusted_gateways": [], "unlisted_stations": "accept",
-    "maximum_devices": 10_000, "silent_days": 30,
+    "featurizer": "hourly", "cadence_s": 3600, "resolution_s": 60, "samples_per_hour": 1, "history": 9,
+    "horizon": 3, "lateness": 3, "interval": 0.9, "zone": "UTC", "time_fallback": True,
+    "trusted_gateways": [], "unlisted_stations": "accept", "maximum_devices": 10_000, "silent_days": 30,
     "names": {"device": ["device_id"], "time": ["timestamp"], "row": ["ID"], "ignored": []},
     "channels": [
         {"name": "pm", "unit": "ug/m3", "minimum": 0, "maximum": 1000, "aliases": [], "units": {}},
@@ -214,8 +214,8 @@ def loading(task: Task) -> LoadModel:
 class Edited(Whole):
     """The application in memory on the real features, whose scenario may be edited."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder / "hubs", Faulty(), changed())
+    def __init__(self, folder: Path, scenario: Scenario | None = None) -> None:
+        super().__init__(folder / "hubs", Faulty(), scenario or changed())
         self.lake_folder = folder / "lake"
         publish(self.blobs, "v1")
         self.train("v1", HourlyForecast(self.scenario).features)

@@ -37,13 +37,14 @@ _FATES = (
 )
 
 
-def file_report(summary: Mapping[str, object], *, title: str = "", unit: str = "") -> str:
+def file_report(summary: Mapping[str, object], *, title: str = "", unit: str = "", resolution_s: int = 60) -> str:
     """Report of one dropped file, from its summary; any key may be missing or None.
 
     Args:
         summary: The file's summary as in its JSON.
         title: What is forecast, from the scenario.
         unit: Unit of the forecast, from the scenario.
+        resolution_s: Seconds within which two readings of a device are one, from the scenario.
     """
     unit = pretty_unit(unit)
     found = {key: number(summary, key) for key in _NUMBERS}
@@ -61,18 +62,20 @@ def file_report(summary: Mapping[str, object], *, title: str = "", unit: str = "
         converted=[f"{channel} from {unit}" for channel, unit in _mapping(summary.get("converted")).items()],
         assumed=[f"{column} as {what}" for column, what in _mapping(summary.get("assumed")).items()],
         share=_share(found["rows_accepted"], found["rows_in"]),
-        fates=list(_fates(summary)),
+        fates=list(_fates(summary, resolution_s)),
         daily=list(_daily_charts(days, unit)),
         days=rows[:LONGEST_TABLE],
         left=len(rows) - LONGEST_TABLE,
     )
 
 
-def _fates(summary: Mapping[str, object]) -> Iterator[Chart]:
+def _fates(summary: Mapping[str, object], resolution_s: int) -> Iterator[Chart]:
     """What became of the rows, and why some were rejected."""
     fates = [(name, float(np.nan_to_num(number(summary, key)))) for name, key in _FATES if key in summary]
     if sum(size for _, size in fates) > 0:
-        yield split_bar("What became of each row", fates)
+        same = f"Of a device's readings within the same resolution_s = {resolution_s} seconds the first counts."
+        note = same if number(summary, "conflicts") > 0 else ""
+        yield split_bar("What became of each row", fates, note=note)
     rejected = _mapping(summary.get("rejected"))
     if rejected:
         ordered = sorted(((str(code), number(rejected, code)) for code in rejected), key=lambda item: -item[1])

@@ -207,7 +207,8 @@ class FileBooks:
         """Write a summary, its report, by what a `whole` file is known again, and the mark that says it is done."""
         folder = folder_of(file, source)
         words = self.task.words
-        page = file_report(summary, title=words.title, unit=words.unit)
+        tick_s = self.task.scenario.resolution_s
+        page = file_report(summary, title=words.title, unit=words.unit, resolution_s=tick_s)
         self.blobs.write(REPORTS, f"{folder}/report.html", page.encode())
         body = msgspec.json.format(msgspec.json.encode(summary), indent=2)
         self.blobs.write(REPORTS, f"{folder}/summary.json", body)

@@ -22,12 +22,11 @@ def marks(minutes: npt.NDArray[np.uint64], old: Cadence, new: Cadence) -> npt.ND
     """
     if old == new:
         return minutes
-    slots, _, devices = minutes.shape
     bits = np.unpackbits(minutes.astype("<u8").transpose(0, 2, 1).copy().view(np.uint8), axis=2, bitorder="little")
     bits = np.repeat(bits[:, :, : old.ticks], new.ticks // old.ticks, axis=2)
     bits = np.pad(bits, ((0, 0), (0, 0), (0, -new.ticks % WORD)))
     words = np.packbits(bits, axis=2, bitorder="little").view("<u8").astype(np.uint64)
-    return np.ascontiguousarray(words.reshape(slots, devices, -1).transpose(0, 2, 1))
+    return np.ascontiguousarray(words.transpose(0, 2, 1))
 
 
 def newest(layout: Layout, counts: Counts, old: Cadence, new: Cadence) -> Counts:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from shared.core.intake.acceptance import Zoning
 from shared.core.intake.columns import DEVICE
 from shared.core.intake.envelopes.envelope import Envelope
-from shared.core.intake.envelopes.instants import UNKNOWN, minutes_of
+from shared.core.intake.envelopes.instants import UNKNOWN, seconds_of
 from shared.core.intake.envelopes.opening import check_telemetry, through
 from shared.core.intake.envelopes.packed import LARGEST_UNPACKED, unpacked
 from shared.core.intake.envelopes.senml import measured
@@ -252,7 +252,7 @@ class Decoder:
     def _pack(self, pack: list[object], sent: Sent, records: Records, origin: Origin, deep: int) -> None:
         """Readings of a SenML pack, each as if it stood alone."""
         count = len(records)
-        for found in measured(pack, _now(sent, live=records.live)):
+        for found in measured(pack, self._now(sent, live=records.live)):
             own = Part(sent, found.records) if isinstance(origin, Part) or deep else as_json(found.records)
             reading = {f"{name} ({unit})" if unit else name: value for name, (value, unit) in found.values.items()}
             about = {self._scenario.key: found.device, self._scenario.names.time[0]: found.time}
@@ -264,6 +264,17 @@ class Decoder:
         if len(records) == count:
             raise BadEvent("empty", "a SenML pack without values")
 
+    def _now(self, sent: Sent, *, live: bool) -> float | None:
+        """The middle of the minute in which a record was made, else enqueued: in seconds since 1970, None where unknown.
+
+        Where readings closer than a minute count each, it is the middle of the second.
+        """
+        told = seconds_of([sent.created, sent.enqueued]).tolist()
+        known = next((second for second in told if second != UNKNOWN), sent.limit * 60 if live else None)
+        if known is None or self._scenario.cadence.fine:
+            return None if known is None else known + 0.5
+        return known // 60 * 60.0 + 30.0
+
     def _list(self, found: list[object], sent: Sent, records: Records, deep: int) -> None:
         if not found:
             raise BadEvent("empty", "an array without readings")
@@ -273,13 +284,6 @@ class Decoder:
                 self._value(value, sent, records, part, deep)
             except BadEvent as error:
                 records.refuse(error.reason, error.detail, part)
-
-
-def _now(sent: Sent, *, live: bool) -> float | None:
-    """The middle of the minute in which a record was made, else enqueued: in seconds since 1970, None where unknown."""
-    told = minutes_of([sent.created, sent.enqueued]).tolist()
-    known = next((minute for minute in told if minute != UNKNOWN), sent.limit if live else None)
-    return None if known is None else known * 60.0 + 30.0
 
 
 def _readings_of(found: list[Body]) -> list[Body]:

@@ -35,6 +35,7 @@ def with_date_hours(stamps: Stamps, not_after: int | Longs, cell: Callable[[int]
     written = [_TEN.fullmatch(str(cell(i))) for i in rows.tolist()]
     dates = from_texts([f"{match[1]}00" if match else "" for match in written])
     sound = dates.fault == OK
-    found = Stamps(stamps.local.copy(), stamps.offset.copy(), stamps.fault.copy())
-    found.put(rows[sound], Stamps(dates.local[sound], dates.offset[sound], dates.fault[sound]))
+    found = Stamps.blank(len(stamps.local))
+    found.put(np.arange(len(stamps.local)), stamps)
+    found.put(rows[sound], dates.at(np.flatnonzero(sound)))
     return found

@@ -46,6 +46,10 @@ class Stamps:
         """`n` timestamps that are absent."""
         return cls(np.zeros(n, np.int64), np.zeros(n, np.int64), np.full(n, ABSENT, np.uint8), np.zeros(n, np.int64))
 
+    def at(self, rows: Longs) -> Stamps:
+        """Some of them."""
+        return Stamps(self.local[rows], self.offset[rows], self.fault[rows], self.second[rows])
+
     def put(self, rows: Longs, other: Stamps) -> None:
         """Copy `other` into the given rows."""
         self.local[rows], self.offset[rows], self.fault[rows] = other.local, other.offset, other.fault

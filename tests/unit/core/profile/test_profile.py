@@ -23,7 +23,7 @@ from shared.core.forecast.state import State
 from shared.core.forecast.task import HourlyForecast
 from shared.core.forecast.window.history import hourly
 from shared.core.forecast.window.slots import QUALITY_DAYS
-from shared.core.intake.readings import Floats, Readings
+from shared.core.intake.readings import Readings
 from shared.core.model.answers import Labels
 from shared.core.model.scoring import Control, Scored, ScoreRequest
 from shared.core.profile import encoding
@@ -412,8 +412,7 @@ def test_a_taken_profile_does_not_follow_the_state() -> None:
     state, _ = folded(READINGS, edges)
     taken = profile.ProfileSnapshot.of(TASK, state)
     before = plain(profile.of(TASK, state))
-    later: Floats = state.columns.ring.sums
-    later += 1
+    state.columns.ring.sums[...] += 1
     state.columns.ring.head += 1
     state.columns.quality += 1
     state.devices.append("late")

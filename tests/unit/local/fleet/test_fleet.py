@@ -212,7 +212,7 @@ def test_rows_come_by_time_then_station_and_leave_silent_stations_out(small: Fle
     assert len(rows) == heard.sum()
     assert rows[0].minute == int(datetime(2024, 1, 1, 10, tzinfo=timezone.utc).timestamp()) // 60
     for row in rows[:50]:
-        hour = row.minute // 60 - small.first_hour
+        hour = int(row.minute // 60) - small.first_hour
         np.testing.assert_array_equal(
             np.array(row.values, dtype=np.float32), small.values[hour, small.names.index(row.device)]
         )

@@ -133,9 +133,9 @@ def test_the_pipeline_finds_every_injected_fault_and_nothing_else(seed: int) -> 
     for outcome in ACCEPTED:
         assert sum(count for (_, _, what), count in found.items() if what == outcome) == expected[outcome], outcome
     unusual = {key: count for key, count in found.items() if key[2] != "applied"}
-    injected = Counter((f.device, f.minute, f.expected) for f in record.faults if f.expected in ACCEPTED[1:])
+    injected = Counter((f.device, int(f.minute), f.expected) for f in record.faults if f.expected in ACCEPTED[1:])
     assert unusual == injected
-    assert all(found[f.device, f.minute, "applied"] == 1 for f in record.faults if f.expected == "applied")
+    assert all(found[f.device, int(f.minute), "applied"] == 1 for f in record.faults if f.expected == "applied")
     assert world.reasons() == Counter(record.rejected) + Counter(conflict=record.outcomes["conflicts"])
 
 
@@ -355,7 +355,7 @@ def test_a_file_is_sent_in_the_order_of_time_without_what_is_no_reading(tmp_path
         ("x", "2024-01-01T01:00:00Z", 1.25, 0.1),
     ]
     assert source.total == 3
-    assert source.left_out == {"bad_time": 1, "bad_value": 1, "future": 1, "repeats a minute": 1}
+    assert source.left_out == {"bad_time": 1, "bad_value": 1, "future": 1, "repeats a time (resolution_s = 60)": 1}
 
 
 @pytest.mark.parametrize(
