@@ -17,7 +17,7 @@ from shared.core.stream.commit import Commit, commit_name, folder, place_of
 from shared.core.stream.events import Event
 from shared.core.task.calendar import NO_HOUR
 from shared.core.task.state import State
-from shared.core.task.versions import bring
+from shared.core.task.versions import at, bring
 from shared.errors import ContractBroken, StateConflict
 
 log = logging.getLogger(__name__)
@@ -152,7 +152,7 @@ def _hours_since(context: ScoringContext, found: Profile) -> Iterator[int]:
         except ContractBroken as error:  # whoever recovers the partition stops there; a look at it goes on
             log.warning("a profile is not compared with commit %s: %s", place, error)
             return
-        cadence = context.files.cadence_of(made)
+        cadence = at(context.task, made.version).scenario.cadence
         yield int(batch.minute.max(initial=NO_HOUR)) // cadence.ticks // cadence.hour
         place = made.after
 

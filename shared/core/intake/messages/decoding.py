@@ -265,9 +265,9 @@ class Decoder:
             raise BadEvent("empty", "a SenML pack without values")
 
     def _now(self, sent: Sent, *, live: bool) -> float | None:
-        """The middle of the minute in which a record was made, else enqueued: in seconds since 1970, None where unknown.
+        """The middle of the minute in which a record was made, else enqueued; of the second where these are told apart.
 
-        Where readings closer than a minute count each, it is the middle of the second.
+        In seconds since 1970, None where it is unknown.
         """
         told = seconds_of([sent.created, sent.enqueued]).tolist()
         known = next((second for second in told if second != UNKNOWN), sent.limit * 60 if live else None)
