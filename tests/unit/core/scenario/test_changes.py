@@ -11,7 +11,7 @@ from shared.core.scenario.changes import changes
 from shared.core.scenario.shape import as_was, decode, encode, meaning, shape_of
 from shared.errors import ContractBroken
 from tests import ROOT
-from tests.kit.edits import EDITS, Raw, add_a_channel, changed, keys, wider
+from tests.kit.edits import EDITS, Raw, add_a_channel, changed, edit, keys, wider
 
 DOCUMENT = (ROOT / "docs" / "scenario-changes.md").read_text("utf-8")
 ROWS = dict(re.findall(r"^\| `([a-z_.]+)` \| ([a-z ]+) \|", DOCUMENT, re.MULTILINE))
@@ -43,6 +43,20 @@ def test_a_channel_with_a_role_changes_what_other_features_are() -> None:
 
     assert effects(add) == {("channels.speed", "needs a migration")}
     assert effects(add_a_channel) == {("channels.noise", "taken over")}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "effect"),
+    [
+        (60, 10, "taken over"), (60, 1, "taken over"), (300, 60, "taken over"), (10, 60, "needs another store"),
+        (15, 10, "needs another store"), (60, 300, "needs another store"),
+    ],
+)  # fmt: skip
+def test_only_parts_of_the_old_resolution_are_taken_over(old: int, new: int, effect: str) -> None:
+    before, after = (shape_of(changed(edit("resolution_s", each))) for each in (old, new))
+    assert [(each.key, each.effect) for each in changes([before], after)] == [("resolution_s", effect)]
+    assert decode(encode([before, after])) == [before, after]
+    assert (b"resolution_s" in encode([before])) == (old != 60)  # what was written before there was one stays
 
 
 def test_a_channel_that_comes_back_in_another_unit_needs_another_store() -> None:

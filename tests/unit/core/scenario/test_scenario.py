@@ -405,6 +405,24 @@ def test_a_scenario_is_loaded_from_its_path_and_what_is_wrong_with_the_file_is_t
         load(str(file))
 
 
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        (
+            {"resolution_s": 7},
+            r"resolution_s: 7 does not divide cadence_s = 3600, as 1, 2, 3, 4, 5, 6, 8, .*1800, 3600",
+        ),
+        ({"resolution_s": 1200, "cadence_s": 600}, "resolution_s: 1200 does not divide cadence_s = 600, as 1, 2, "),
+        ({"resolution_s": 10, "samples_per_hour": 361}, "361 is outside 1 to 360, .* at resolution_s = 10"),
+        ({"resolution_s": 600, "samples_per_hour": 7}, "7 is outside 1 to 6, .* at resolution_s = 600"),
+    ],
+)
+def test_a_resolution_that_fits_neither_steps_nor_samples_is_refused(sizes: dict[str, int], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        small(**sizes)
+    assert small(resolution_s=10, samples_per_hour=360).cadence.ticks == 360
+
+
 def test_hours_of_a_scenario_are_hours_at_any_cadence() -> None:
     found = small(cadence_s=600, samples_per_hour=12)
     assert (found.history_steps, found.horizon_steps, found.lateness_steps) == (42, 18, 18)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import string
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from shared.core.intake.readings import Readings, id_problem
 from shared.core.intake.reasons import REASONS
+from shared.core.scenario.cadence import Cadence
 from shared.core.stream.events import Batch, End, Event, partition_of, rows_of, split
 from shared.core.stream.gathering import gather
 from shared.core.stream.packing import EVENT_BYTES, MAX_POSITION, VERSION, Packed, pack, pack_end, unpack
@@ -215,6 +217,39 @@ def test_an_event_of_a_writer_that_knew_no_birth_is_read() -> None:
     body = damaged()
     older = b"\x99" + body[1:].removesuffix(b"\xff")
     assert rows_in(unpack(older, ["a"])[1]) == rows_in(unpack(body, ["a"])[1])
+
+
+@pytest.mark.parametrize(("written", "wanted", "found"), [
+    (60, 60, [120, 121]), (60, 10, [720, 726]), (10, 60, [20, 20]), (1, 10, [12, 12]), (3600, 1, [432_000, 435_600]),
+])  # fmt: skip
+def test_ticks_of_an_event_are_told_and_become_those_of_whoever_reads_it(
+    written: int, wanted: int, found: list[int]
+) -> None:
+    """Written before an edit of the resolution, read after it."""
+    (body,) = pack("hub/0", CHANNELS, readings_of([("a", 120, 1, 5.0, 6.0), ("a", 121, 2, 5.0, 6.0)]), tick_s=written)
+    batch, bad = gather(0, 0, [Event(0, 1, body)], CHANNELS, Cadence(tick_s=wanted))
+    assert not bad
+    assert batch.minute.tolist() == found
+    assert batch.minute.dtype == (np.int64 if wanted < 60 else np.int32)
+    (plain,) = pack("hub/0", CHANNELS, readings_of([("a", 120, 1, 5.0, 6.0), ("a", 121, 2, 5.0, 6.0)]))
+    assert (body == plain) == (written == 60)
+
+
+@pytest.mark.parametrize(
+    ("ticks", "written", "wanted"),
+    [(2**31 - 1, 60, 1), (2**31 - 1, 3600, 60), (5, 0, 60), (5, 3601, 60), (5, -1, 10)],
+)
+def test_ticks_that_nobody_can_have_are_a_bad_event(ticks: int, written: int, wanted: int) -> None:
+    (body,) = pack("hub/0", CHANNELS, readings_of([("a", ticks, 1, 5.0, 6.0)]), tick_s=written)
+    with pytest.raises(BadEvent, match=r"beyond|outside 1 to 3600"):
+        unpack(body, CHANNELS, wanted)
+
+
+def test_seconds_of_the_year_2100_fit() -> None:
+    at = int(np.datetime64("2100-06-01T12:00:01", "s").astype(np.int64))
+    one = dataclasses.replace(readings_of([("a", 0, 1, 5.0, 6.0)]), minute=np.array([at]))
+    (body,) = pack("hub/0", CHANNELS, one, tick_s=1)
+    assert unpack(body, CHANNELS, 1)[1].minute.tolist() == [at]
 
 
 def damaged(**changes: Any) -> bytes:

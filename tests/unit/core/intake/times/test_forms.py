@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shared.core.intake.times.forms import ISO, DateOrder, TimeForm, advice
 from shared.core.intake.times.texts import from_texts
-from shared.core.intake.times.timestamps import ABSENT, BAD, OK
+from shared.core.intake.times.timestamps import ABSENT, BAD, OK, from_number
 
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - a local clock
 DAY_ZERO = datetime(1899, 12, 30)  # noqa: DTZ001
@@ -34,12 +34,17 @@ def minute(moment: datetime) -> int:
 
 @settings(max_examples=100, deadline=None)
 @given(st.sampled_from(["ymd", "dmy", "mdy"]), st.lists(st.tuples(LOCAL, st.integers(0, 11)), min_size=1, max_size=40))
-def test_every_way_of_writing_a_moment_gives_that_minute(order: DateOrder, rows: list[tuple[datetime, int]]) -> None:
+def test_every_way_of_writing_a_moment_gives_that_minute_and_its_second_where_it_stands_there(
+    order: DateOrder, rows: list[tuple[datetime, int]]
+) -> None:
     ways = ALWAYS + TOLD[order]
-    texts = [ways[way % len(ways)].format(moment) for moment, way in rows]
+    chosen = [ways[way % len(ways)] for _, way in rows]
+    texts = [form.format(moment) for form, (moment, _) in zip(chosen, rows, strict=True)]
     stamps = from_texts(texts, TimeForm(order=order))
     assert stamps.fault.tolist() == [OK] * len(rows)
     assert stamps.local.tolist() == [minute(moment) for moment, _ in rows]
+    written = [moment.second * ("%S" in form) for form, (moment, _) in zip(chosen, rows, strict=True)]
+    assert stamps.second.tolist() == written
 
 
 @settings(max_examples=100, deadline=None)
@@ -51,6 +56,20 @@ def test_the_serial_days_of_a_spreadsheet_are_read_to_the_second(moments: list[d
     for stamps in (form.from_numbers(np.array(days)), from_texts([f"{day:.7f}" for day in days], form)):
         assert stamps.fault.tolist() == [OK] * len(days)
         assert stamps.local.tolist() == [minute(moment) for moment in whole]
+        assert stamps.second.tolist() == [moment.second for moment in whole]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [1777888805, 1777888805.9, 1777888805999, 1777888805999999, 20260504100005, 20260504100005250, "1777888805", "-5",
+     "2026-05-04T10:00:60Z"],
+)  # fmt: skip
+def test_seconds_of_numbers_are_read_in_every_unit(written: float | str) -> None:
+    """A leap second is the last one of its minute; before 1970 seconds count forward too."""
+    stamps = from_texts([written]) if isinstance(written, str) else from_number(np.array([float(written)]))
+    assert stamps.fault.tolist() == [OK]
+    wanted = {"-5": (-1, 55), "2026-05-04T10:00:60Z": (1777888800 // 60, 59)}.get(str(written), (1777888800 // 60, 5))
+    assert (int(stamps.local[0]), int(stamps.second[0])) == wanted
 
 
 @pytest.mark.parametrize("day", [0.0, -1.0, 1e7, 1e300, float("inf")])
