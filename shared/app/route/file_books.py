@@ -206,8 +206,7 @@ class FileBooks:
     def publish(self, file: str, source: str, summary: Mapping[str, Any], whole: Routed | None = None) -> None:
         """Write a summary, its report, by what a `whole` file is known again, and the mark that says it is done."""
         folder = folder_of(file, source)
-        words = self.task.words
-        tick_s = self.task.scenario.resolution_s
+        words, tick_s = self.task.words, self.task.scenario.resolution_s
         page = file_report(summary, title=words.title, unit=words.unit, resolution_s=tick_s)
         self.blobs.write(REPORTS, f"{folder}/report.html", page.encode())
         body = msgspec.json.format(msgspec.json.encode(summary), indent=2)
