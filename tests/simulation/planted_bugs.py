@@ -111,7 +111,7 @@ STREAM = (
     Bug(
         "a minute that came before is applied again",
         "stream",
-        "shared.core.forecast.step:_Work._first_of_minute",
+        "shared.core.forecast.step:_Work._first_of_tick",
         "repeated = again | seen",
         "repeated = again",
     ),
@@ -331,7 +331,7 @@ MENDS = (
     Bug(
         "a conflict depends on how its batch is cut",
         "stream",
-        "shared.core.forecast.step:_Work._first_of_minute",
+        "shared.core.forecast.step:_Work._first_of_tick",
         "if (differs & repeated).any():",
         "if False:",
     ),
