@@ -365,7 +365,7 @@ NEWEST = (
         "the drift check looks at a profile that the stream has left behind",
         "stream",
         f"{SCORE}.recovery:outrun",
-        "return any(head > newest for head in heads)",
+        "return any(hour > newest for hour in _hours_since(context, found))",
         "return False",
     ),
     Bug(
