@@ -1,4 +1,4 @@
-"""Objects that hold a reading under a key and say the rest of it beside: {"device": "a", "payload": {"temp": 21.5}}.
+"""Objects that hold a reading under a key and say the rest of it beside: {"device": "a", "payload": {"level": 21.5}}.
 
 So is a record of SenML that stands alone: it is a pack of one. None of the keys of either is a channel's.
 """

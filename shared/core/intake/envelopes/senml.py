@@ -96,8 +96,8 @@ def _text(value: object) -> str:
 def _named(base: str, name: str) -> tuple[str | None, str]:
     """Device and measure: base name and name, where both are there; else they part at the last colon or slash.
 
-    >>> _named("urn:dev:ow:10e2:", "temp"), _named("", "hall/temp"), _named("", "temp")
-    (('urn:dev:ow:10e2', 'temp'), ('hall', 'temp'), (None, 'temp'))
+    >>> _named("urn:dev:ow:10e2:", "level"), _named("", "hall/level"), _named("", "level")
+    (('urn:dev:ow:10e2', 'level'), ('hall', 'level'), (None, 'level'))
     """
     if not (base and name):
         match = _LAST.fullmatch(base or name)
