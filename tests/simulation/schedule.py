@@ -19,7 +19,7 @@ from shared.errors import TransientFailure
 
 Fault = tuple[int, int]  # turn, and the how manieth of that turn
 LOCKS = (type(threading.Lock()), type(threading.RLock()))
-PATIENCE = 500_000
+PATIENCE, UNDISTURBED = 500_000, 15_000  # steps that tasks wait, calls outside any task
 
 
 class Killed(BaseException):
@@ -103,7 +103,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         self._main = getcurrent()
-        self._faults = 0
+        self._faults = self._alone = 0
 
     def begin(self, turn: int) -> None:
         """Draw from another turn's generator from here on."""
@@ -131,6 +131,9 @@ class Schedule:
         """A port is called: others get a turn; returns "", "lost" or "repeated", and raises what happened instead."""
         task = self.current
         if task is None:
+            self._alone += 1
+            if self._alone > UNDISTURBED:
+                raise Stuck(f"it goes round and round at {what} {where}")
             return ""
         if task.process.dead:
             raise Killed
