@@ -140,7 +140,7 @@ def messages(scenario: Scenario, garbage: int | None) -> tuple[list[bytes], list
     """Bodies, the devices that send them, and the newest sound minute; every `garbage`th is from a year later."""
     rows = list(sources.fleet(COUNT, 2, seed=7).rows())[:COUNT]
     write = Bodies(scenario).of
-    newest = max(row.minute for row in rows)
+    newest = int(max(row.minute for row in rows))
     bad = [garbage is not None and place % garbage == 0 for place in range(COUNT)]
     rows = [row._replace(minute=row.minute + YEAR) if out else row for row, out in zip(rows, bad, strict=True)]
     return [write(row) for row in rows], [row.device for row in rows], newest
