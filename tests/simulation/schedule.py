@@ -19,7 +19,7 @@ from shared.errors import TransientFailure
 
 Fault = tuple[int, int]  # turn, and the how manieth of that turn
 LOCKS = (type(threading.Lock()), type(threading.RLock()))
-PATIENCE, UNDISTURBED = 500_000, 15_000  # steps that tasks wait, calls outside any task
+PATIENCE, UNDISTURBED = 500_000, 150_000  # steps that tasks wait, calls outside any task
 
 
 class Killed(BaseException):
