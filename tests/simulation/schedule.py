@@ -19,7 +19,7 @@ from shared.errors import TransientFailure
 
 Fault = tuple[int, int]  # turn, and the how manieth of that turn
 LOCKS = (type(threading.Lock()), type(threading.RLock()))
-PATIENCE, UNDISTURBED = 500_000, 150_000  # steps that tasks wait, calls outside any task
+PATIENCE, AGAIN = 500_000, 2_000  # steps that tasks wait, calls of a kind outside any task
 
 
 class Killed(BaseException):
@@ -103,7 +103,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         self._main = getcurrent()
-        self._faults = self._alone = 0
+        self._faults, self._alone = 0, Counter[tuple[str, str]]()
 
     def begin(self, turn: int) -> None:
         """Draw from another turn's generator from here on."""
@@ -131,8 +131,8 @@ class Schedule:
         """A port is called: others get a turn; returns "", "lost" or "repeated", and raises what happened instead."""
         task = self.current
         if task is None:
-            self._alone += 1
-            if self._alone > UNDISTURBED:
+            self._alone[what, where] += 1
+            if self._alone[what, where] > AGAIN:
                 raise Stuck(f"it goes round and round at {what} {where}")
             return ""
         if task.process.dead:
