@@ -17,7 +17,7 @@ WORD = 64  # bits of a mask
 _MOST_PRINTS = 360
 CHOSEN = ("max", "min", "last")  # aggregates that are one of the samples
 Sums: TypeAlias = Floats | Doubles
-Counts: TypeAlias = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+Counts: TypeAlias = npt.NDArray[np.unsignedinteger[Any]]  # one type: msgspec reads no union of such
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shared.core.intake.layouts.objects import flat
@@ -128,13 +128,20 @@ VALUES = st.recursive(
 )
 
 
+def most_in(entry: dict[str, Any]) -> int:
+    """Rows of an object at most: where no layout knows it, objects in a list under `data` are readings each."""
+    held = entry.get("data")
+    return len(held) if isinstance(held, list) and held and all(isinstance(each, dict) for each in held) else 1
+
+
 @settings(max_examples=150, deadline=None)
+@example(objects=[{"a": None, "data": [{}, {}]}], array=True)
 @given(objects=st.lists(st.dictionaries(KEYS, VALUES, max_size=5), max_size=6), array=st.booleans())
 def test_whatever_objects_hold_each_is_a_row(objects: list[dict[str, Any]], *, array: bool) -> None:
     whole = [READING, *({**each, **READING} if i % 2 else each for i, each in enumerate(objects))]
     data = json.dumps(whole).encode() if array else jsonl(whole)
     found = read(data, "a.json", scenario=NESTED, chunk_rows=3)
-    assert found.table.rows == len(whole)
+    assert len(whole) <= found.table.rows <= sum(map(most_in, whole))
     assert found.rows.count(RIGHT) >= (len(whole) + 1) // 2
 
 
