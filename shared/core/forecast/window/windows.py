@@ -17,7 +17,6 @@ from shared.core.task.task import Task
 
 WINDOWS_AT_ONCE = 1024
 CELLS_AT_ONCE = 16_384
-HOURS_AT_ONCE = 16
 
 
 class Windows:
@@ -86,15 +85,12 @@ def _parts(count: int) -> Iterator[slice]:
 
 def spoken(scenario: Scenario, ring: Ring, device: Longs, as_of: Longs) -> Longs:
     """How many hours the steps of a window make in which its device spoke, shape (n,); see `windows`."""
-    history = scenario.history_steps
-    seen = ring.minutes if ring.layout.words == 1 else ring.minutes.any(axis=1, keepdims=True)
-    minutes, hour = seen.reshape(-1), seen.shape[2]  # cells from one hour to the next
-    count = np.zeros(len(device), np.int64)
-    for part in _parts(len(device)):
-        cell = (as_of[part] + 1 - history) % ring.slots * hour + device[part]
-        for start in range(0, history, HOURS_AT_ONCE):
-            ahead = np.arange(start, min(start + HOURS_AT_ONCE, history))[:, None] * hour
-            count[part] += np.count_nonzero(minutes.take(cell + ahead, mode="wrap"), axis=0)
+    before = np.zeros((ring.slots + 1, ring.minutes.shape[2]), np.int64)  # steps seen in the slots before each
+    np.cumsum(ring.minutes.any(axis=1), axis=0, out=before[1:])
+    first = (as_of + 1 - scenario.history_steps) % ring.slots
+    end = first + scenario.history_steps
+    around = np.maximum(end - ring.slots, 0)  # slots at the ring's beginning that end the window
+    count = before[np.minimum(end, ring.slots), device] - before[first, device] + before[around, device]
     return count // scenario.cadence.hour
 
 
