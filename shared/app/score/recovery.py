@@ -13,7 +13,7 @@ from shared.app.score.referenced import read_referenced
 from shared.app.score.removed import Mark, mark_of
 from shared.app.score.stored_answers import replay
 from shared.core.profile.merged import Profile
-from shared.core.stream.commit import Commit, commit_name, folder, place_of
+from shared.core.stream.commit import Commit, folder, place_of
 from shared.core.stream.events import Event
 from shared.core.task.calendar import NO_HOUR
 from shared.core.task.state import State
@@ -144,17 +144,21 @@ def outrun(context: ScoringContext, found: Profile) -> bool:
 
 
 def _hours_since(context: ScoringContext, found: Profile) -> Iterator[int]:
-    """The newest hour of each commit after a profile, as far as one follows on the other and can be read."""
+    """The newest hour of each commit that reaches beyond a profile and can be read, the newest commit first.
+
+    One that was lost and made again in another cut may begin before the profile's place.
+    """
     place = found.epoch, found.next
-    while raw := context.blobs.read("commits", commit_name(found.partition, *place)):
+    for name in reversed(context.blobs.names("commits", f"partition={found.partition:02d}/")):
         try:
-            made, batch = context.files.decode_commit(raw)
+            made, batch = read_referenced(context.blobs, "commits", name, context.files.decode_commit)
         except ContractBroken as error:  # whoever recovers the partition stops there; a look at it goes on
-            log.warning("a profile is not compared with commit %s: %s", place, error)
+            log.warning("a profile is not compared with what came after it: %s", error)
+            continue
+        if made.after <= place:
             return
         cadence = at(context.task, made.version).scenario.cadence
         yield int(batch.minute.max(initial=NO_HOUR)) // cadence.ticks // cadence.hour
-        place = made.after
 
 
 def _expire(state: State, until: int) -> None:
