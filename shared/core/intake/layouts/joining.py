@@ -89,9 +89,8 @@ def joined(parts: Sequence[Part], scenario: Scenario, position: Longs, raw: Call
     number[rising] = np.arange(len(first))
     group, first = number[group], first[rising]
     by = np.argsort(group, kind="stable")
-    held = np.full(
-        (len(first), len(scenario.channels)), -1, np.int64
-    )  # row, among all parts', that holds a reading's channel
+    # row, among all parts', that holds a reading's channel
+    held = np.full((len(first), len(scenario.channels)), -1, np.int64)
     held[group, channel] = np.arange(len(rows))
     source, at = _sources(parts, order)
 
